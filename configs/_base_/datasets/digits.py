@@ -1,0 +1,49 @@
+# Handwritten digits of scikit-learn's wheel, written as class folders by
+# `python tools/prepare_data.py digits`: 1,437 images to train, the last 360 (other writers) to test.
+DATA_ROOT = 'data/digits'
+
+train_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.ScaleJitter', scale=(64, 96), crop_size=64),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='ResizeEdge', scale=80, edge='short'),
+    dict(type='CenterCrop', crop_size=64),
+    dict(type='PackInputs'),
+]
+tta_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.TestScales', scales=(64, 80, 96)),
+    dict(type='PackInputs'),
+]
+# A mirrored digit is another sign: no flips, neither in training nor in testing.
+tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense', flip=False)
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='CustomDataset', data_root=DATA_ROOT, data_prefix='train', pipeline=train_pipeline
+    ),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CustomDataset',
+        data_root=DATA_ROOT,
+        data_prefix='val',
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+val_evaluator = dict(type='vgg_mm.TopKError', topk=(1, 5))
+
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

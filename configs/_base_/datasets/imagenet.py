@@ -1,0 +1,23 @@
+# Class folders, as ImageNet comes: DATA_ROOT/train/WNID/*.JPEG and DATA_ROOT/val/WNID/*.JPEG.
+# Give your own with --cfg-options DATA_ROOT=FOLDER. Pipelines are in the files for each S.
+DATA_ROOT = 'data/imagenet'
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='CustomDataset', data_root=DATA_ROOT, data_prefix='train'),
+)
+
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='CustomDataset', data_root=DATA_ROOT, data_prefix='val', test_mode=True),
+)
+val_evaluator = dict(type='vgg_mm.TopKError', topk=(1, 5))
+
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

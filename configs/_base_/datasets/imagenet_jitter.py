@@ -1,0 +1,28 @@
+# Training with S drawn from [256, 512] for each image (Section 3.1).
+_base_ = './imagenet.py'
+
+train_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.ScaleJitter', scale=(256, 512), crop_size=224),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='vgg_mm.PCAShift'),
+    dict(type='PackInputs'),
+]
+# While training: the central crop at one test scale.
+test_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='ResizeEdge', scale=384, edge='short'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackInputs'),
+]
+# With --tta: dense evaluation, Q = {S_min, 0.5 (S_min + S_max), S_max}.
+tta_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.TestScales', scales=(256, 384, 512)),
+    dict(type='PackInputs'),
+]
+tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense')
+
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

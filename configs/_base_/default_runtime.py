@@ -1,0 +1,39 @@
+# MMPretrain's registries first; this package's are reached by their prefix.
+default_scope = 'mmpretrain'
+custom_imports = dict(imports=['vgg_mm'], allow_failed_imports=False)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=100),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(
+        type='CheckpointHook',
+        interval=1,
+        max_keep_ckpts=1,
+        save_best='accuracy/top1',
+        rule='greater',
+    ),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='VisualizationHook', enable=False),
+    # Training, validation and test set, head and checkpoint have to mean the same classes.
+    class_check=dict(type='vgg_mm.ClassCheckHook'),
+    # Off until it is given a shallower net's checkpoint:
+    # --cfg-options default_hooks.staged_init.checkpoint=work_dirs/vgg11_s256_imagenet/epoch_74.pth
+    staged_init=dict(type='vgg_mm.StagedInitHook', checkpoint=None),
+)
+
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    # Without a GPU the tools use 'gloo' instead.
+    dist_cfg=dict(backend='nccl'),
+)
+
+# TensorBoard: --cfg-options visualizer.vis_backends.1.type=TensorboardVisBackend
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
+
+log_level = 'INFO'
+load_from = None
+resume = False
+randomness = dict(seed=None, deterministic=False)

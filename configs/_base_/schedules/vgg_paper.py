@@ -1,0 +1,20 @@
+# Section 3.1: SGD, batch 256, at most 74 epochs; the learning rate is divided by 10 when the
+# validation accuracy stops improving, three times in all (1e-2 to 1e-5).
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4),
+)
+param_scheduler = dict(
+    type='ReduceOnPlateauLR',
+    monitor='accuracy/top1',
+    rule='greater',
+    factor=0.1,
+    patience=5,
+    min_value=1e-5,
+)
+train_cfg = dict(by_epoch=True, max_epochs=74, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+
+# The rate above is for 4 GPUs x 64 images; --auto-scale-lr adapts it to another batch.
+auto_scale_lr = dict(base_batch_size=256)

@@ -1,0 +1,47 @@
+"""Options that the tools share. Imports nothing heavy, so that --help answers at once."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+EPILOG = 'Errors are one line; VGG_MM_TRACEBACK=1 in the environment shows where they come from.'
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(description=description, epilog=EPILOG)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What training and testing have in common, as in MMPretrain."""
+    parser.add_argument('--work-dir', help='folder for logs and results')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config: a.b=1 c="[1,2]" DATA_ROOT=FOLDER',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    parser.add_argument('--no-pin-memory', action='store_true')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher'
+    )
+    # torch's launchers pass this one.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def set_local_rank(args: argparse.Namespace) -> None:
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+
+
+def run(find: Callable[[], Callable], *args, **kwargs) -> None:
+    """Call what ``find`` imports, with user errors as one line."""
+    try:
+        from vgg_mm.apis.errors import one_line_errors
+    except ImportError as error:
+        sys.exit(f'error: {error}')
+    with one_line_errors():
+        find()(*args, **kwargs)

@@ -1,0 +1,40 @@
+"""Test a checkpoint: python tools/test.py CONFIG CHECKPOINT --tta"""
+
+import argparse
+
+import _command_line
+
+
+def parse_args() -> argparse.Namespace:
+    parser = _command_line.parser('Test a checkpoint.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    _command_line.add_run_options(parser)
+    parser.add_argument(
+        '--tta', action='store_true', help="the config's test protocol (dense, several scales)"
+    )
+    parser.add_argument('--out', help='file for results (.pkl; .json for metrics)')
+    parser.add_argument(
+        '--out-item', choices=['metrics', 'pred'], default='pred', help='what --out holds'
+    )
+    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--interval', type=int, default=1, help='picture every so many images')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    _command_line.set_local_rank(args)
+
+    def find():
+        from vgg_mm.apis.test import test
+
+        return test
+
+    _command_line.run(find, args)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,157 @@
+"""Reading a config and merging what the command line says into it."""
+
+import argparse
+import difflib
+import inspect
+import os
+import os.path as osp
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+#: Keys of a config that are no arguments of mmengine's Runner.
+OTHER_KEYS = {
+    'DATA_ROOT',
+    'activation_checkpointing',
+    'auto_scale_lr',
+    'compile',
+    'custom_imports',
+    'default_scope',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+}
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config of ``args.config`` with ``--cfg-options``, ``--work-dir`` and ``--launcher``.
+
+    Raises:
+        ValueError: if an option names a key that no config can have.
+        FileNotFoundError: if the config or a data folder is missing.
+    """
+    if not osp.isfile(args.config):
+        raise FileNotFoundError(f'config not found: {args.config}')
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    options = parse_cfg_options(args.cfg_options)
+    check_keys(cfg, options)
+    data_root = cfg.get('DATA_ROOT')
+    cfg.merge_from_dict(options)
+    if 'DATA_ROOT' in options:
+        replace_data_root(cfg, data_root, cfg.DATA_ROOT)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    if args.launcher != 'none' and not torch.cuda.is_available():
+        cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    return cfg
+
+
+def parse_cfg_options(options: Iterable[str]) -> dict[str, Any]:
+    """``['a.b=1', 'c=[1,2]']`` -> ``{'a.b': 1, 'c': [1, 2]}``, by mmengine's rules."""
+    for option in options or ():
+        if '=' not in option:
+            raise ValueError(f'--cfg-options takes key=value, got {option!r}')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
+    return vars(parser.parse_args(['--cfg-options', *options] if options else []))['cfg_options']
+
+
+def check_keys(cfg: Config, options: dict[str, Any]) -> None:
+    """Refuse options that would be merged without effect: mmengine accepts any key.
+
+    The last part of a key may be new (its module's constructor checks it); the others must exist.
+    """
+    runner_keys = set(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS
+    for key in options:
+        *parents, last = key.split('.')
+        if not parents and last not in cfg:
+            _require(last, runner_keys, set(cfg.keys()) | runner_keys, key)
+        node: Any = cfg
+        for part in parents:
+            known = [str(i) for i in range(len(node))] if isinstance(node, list) else list(node)
+            _require(part, known, known, key)
+            node = node[int(part)] if isinstance(node, list) else node[part]
+            if not isinstance(node, (dict, list, tuple)):
+                break
+
+
+def _require(part: str, known: Iterable[str], suggestions: Iterable[str], key: str) -> None:
+    if part in known:
+        return
+    similar = difflib.get_close_matches(part, suggestions, n=1)
+    hint = f'; did you mean {similar[0]!r}?' if similar else f'; there are {", ".join(known)}'
+    raise ValueError(f'--cfg-options {key}: the config has no {part!r}{hint}')
+
+
+def replace_data_root(node: Any, old: str, new: str) -> None:
+    """Set ``data_root`` to ``new`` in every data set below ``node`` whose root is ``old``."""
+    if isinstance(node, (Config, dict)):
+        if node.get('data_root') == old:
+            node['data_root'] = new
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            replace_data_root(child, old, new)
+
+
+def set_dataloader_defaults(cfg: Config, args: argparse.Namespace, **defaults: Any) -> None:
+    """Give every data loader MMPretrain's defaults, unless the config says otherwise."""
+    for name in DATALOADERS:
+        if cfg.get(name) is None:
+            continue
+        loader = ConfigDict(
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=dict(type='default_collate'),
+            **deepcopy(defaults),
+        )
+        loader.update(cfg[name])
+        if args.no_pin_memory:
+            loader.pin_memory = False
+        if loader.get('num_workers', 0) == 0 or getattr(args, 'no_persistent_workers', False):
+            # torch refuses persistent workers where there are none.
+            loader.persistent_workers = False
+        cfg[name] = loader
+
+
+def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
+    """Say in one line which data folder is missing or empty, before a model is built."""
+    for name in names:
+        dataset = (cfg.get(name) or {}).get('dataset', {})
+        root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or ''
+        if dataset.get('type') != 'CustomDataset' or not isinstance(prefix, str):
+            continue
+        folder = osp.join(root, prefix)
+        if not osp.isdir(folder):
+            raise FileNotFoundError(
+                f'no data folder {folder!r}: give yours with --cfg-options DATA_ROOT=FOLDER'
+            )
+        if not dataset.get('ann_file') and not _has_class_folder(folder):
+            raise ValueError(f'no class folders in {folder!r}: expected {folder}/CLASS/*.jpg')
+
+
+def _has_class_folder(folder: str) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() for entry in entries)
+
+
+def add_hook(cfg: Config, **hook: Any) -> None:
+    """Append to ``custom_hooks``."""
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The runner that the config asks for (``runner_type``), or mmengine's."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,0 +1,55 @@
+"""``tools/train.py``: train a net from a config."""
+
+import argparse
+
+import torch
+from mmengine.config import Config
+
+from vgg_mm.checkpoints import load_checkpoints_safely
+
+from .config import (
+    add_hook,
+    build_runner,
+    check_data_folders,
+    load_config,
+    set_dataloader_defaults,
+)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train as ``args`` (of ``tools/train.py``) say; results go to the work directory."""
+    load_checkpoints_safely()
+    cfg = training_config(args)
+    check_data_folders(cfg, ['train_dataloader', 'val_dataloader'])
+    build_runner(cfg).train()
+
+
+def training_config(args: argparse.Namespace) -> Config:
+    """The config with all command-line options merged in."""
+    cfg = load_config(args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        use_mixed_precision(cfg)
+    if args.resume == 'auto':
+        cfg.resume, cfg.load_from = True, None
+    elif args.resume is not None:
+        cfg.resume, cfg.load_from = True, args.resume
+    if args.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            raise ValueError(
+                f'--auto-scale-lr: {args.config} has no auto_scale_lr=dict(base_batch_size=...)'
+            )
+        cfg.auto_scale_lr.enable = True
+    set_dataloader_defaults(cfg, args, persistent_workers=True)
+    add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.resume))
+    return cfg
+
+
+def use_mixed_precision(cfg: Config) -> None:
+    """bfloat16 where the device has it (the CPU, GPUs since Ampere), else loss-scaled float16."""
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.type = 'vgg_mm.Bf16OptimWrapper'

@@ -1,0 +1,3 @@
+from .transforms import LoadImage, PCAShift, ScaleJitter, TestScales
+
+__all__ = ['LoadImage', 'PCAShift', 'ScaleJitter', 'TestScales']

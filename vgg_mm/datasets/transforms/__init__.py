@@ -1,0 +1,6 @@
+from .loading import LoadImage
+from .pca_shift import PCAShift
+from .scale_jitter import ScaleJitter
+from .test_scales import TestScales
+
+__all__ = ['LoadImage', 'PCAShift', 'ScaleJitter', 'TestScales']

@@ -1,0 +1,74 @@
+"""Checks that data sets, head and checkpoint mean the same classes."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from vgg_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ClassCheckHook(Hook):
+    """Compare class lists before training and testing.
+
+    Class folders are numbered in sorted order, so that one folder missing from the validation set
+    shifts every label after it without a word.
+
+    Raises:
+        ValueError: in one line, if validation and training classes differ, or the head has another
+            number of classes.
+    """
+
+    def __init__(self):
+        self._trained_on: Optional[Sequence[str]] = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        meta = checkpoint.get('meta') or {}
+        self._trained_on = (meta.get('dataset_meta') or {}).get('classes')
+
+    def before_train(self, runner: Runner) -> None:
+        train = _classes(runner.train_dataloader)
+        _check_head(runner, train, 'training')
+        if runner.val_loop is None:
+            return
+        val = _classes(runner.val_dataloader)
+        if train and val and tuple(train) != tuple(val):
+            raise ValueError(f'validation and training set differ: {_difference(train, val)}')
+
+    def before_test(self, runner: Runner) -> None:
+        classes = _classes(runner.test_dataloader)
+        _check_head(runner, classes, 'test')
+        if self._trained_on and classes and tuple(self._trained_on) != tuple(classes):
+            runner.logger.warning(
+                'the checkpoint was trained on classes of other names than the test set: '
+                + _difference(self._trained_on, classes)
+            )
+
+
+def _classes(dataloader: DataLoader) -> Optional[Sequence[str]]:
+    return getattr(dataloader.dataset, 'metainfo', {}).get('classes')
+
+
+def _check_head(runner: Runner, classes: Optional[Sequence[str]], which: str) -> None:
+    if classes is None:
+        return
+    for name, module in runner.model.named_modules():
+        if name.split('.')[-1] in ('head', 'classifier') and hasattr(module, 'num_classes'):
+            if module.num_classes != len(classes):
+                raise ValueError(
+                    f'the {which} set has {len(classes)} classes, but the head is for '
+                    f'{module.num_classes}: --cfg-options model.head.num_classes={len(classes)}'
+                )
+
+
+def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
+    missing = [c for c in expected if c not in found]
+    extra = [c for c in found if c not in expected]
+    if missing:
+        return f'{len(missing)} class(es) missing, e.g. {missing[0]!r}'
+    if extra:
+        return f'{len(extra)} unknown class(es), e.g. {extra[0]!r}'
+    return 'the same classes in another order'

@@ -1,0 +1,129 @@
+"""Initialisation of a deep net from a trained shallower one (paper, Section 3.1)."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple, Optional, Union
+
+import torch
+import torch.nn as nn
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from vgg_mm.checkpoints import fits, load_checkpoint, weights_of
+from vgg_mm.models.architectures import STAGED_LAYERS
+from vgg_mm.registry import HOOKS
+
+
+class _Copy(NamedTuple):
+    target: nn.Parameter
+    source: torch.Tensor
+    line: str  # what the report says
+
+
+@HOOKS.register_module()
+class StagedInitHook(Hook):
+    """Copy layers of a shallower net's checkpoint to the layers of the same names.
+
+    By default the paper's: "the first four convolutional layers and the last three fully-connected
+    layers" of net A. The rest stays as initialised. It acts once, before the first iteration, after
+    the model's own initialisation; never when a run is resumed. Nothing is copied unless everything
+    fits. A norm of a copied convolution (``bn1_1`` of ``conv1_1``) goes with it if both nets have
+    one. fc8 is left out, with a notice, if the number of classes differs.
+
+    Args:
+        checkpoint: The shallower net's checkpoint file; None switches the hook off.
+        layers: Names of the layers to copy.
+
+    Raises:
+        FileNotFoundError: if the checkpoint is missing.
+        ValueError: in one line, if a layer is missing on either side or has another shape.
+    """
+
+    priority = 'HIGH'
+
+    def __init__(
+        self,
+        checkpoint: Union[str, os.PathLike, None],
+        layers: Sequence[str] = STAGED_LAYERS,
+    ):
+        if isinstance(layers, str) or not layers or not all(isinstance(n, str) for n in layers):
+            raise ValueError(
+                f"StagedInitHook: layers must be a list of names like 'conv1_1', got {layers!r}"
+            )
+        self.checkpoint = checkpoint
+        self.layers = tuple(layers)
+        self._done = False
+
+    def before_train(self, runner: Runner) -> None:
+        if self.checkpoint is None or self._done or runner.iter > 0:
+            return
+        self._done = True
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        source = weights_of(load_checkpoint(self.checkpoint))
+        copies = []
+        for layer in self.layers:
+            copies += self._plan(layer, model, source, runner)
+        with torch.no_grad():
+            for copy in copies:
+                copy.target.copy_(copy.source.reshape(copy.target.shape))
+        report = '\n'.join(f'  {copy.line}' for copy in copies)
+        runner.logger.info(f'staged initialisation from {self.checkpoint}:\n{report}')
+
+    def _plan(self, layer: str, model: nn.Module, source: dict, runner: Runner) -> list[_Copy]:
+        """What to copy for one layer, checked."""
+        targets = _tensors_of(layer, dict(model.named_parameters()))
+        sources = _tensors_of(layer, source)
+        if not targets:
+            raise ValueError(
+                f'StagedInitHook: the model has no layer {layer}; it has '
+                f'{", ".join(_layer_names(model))}'
+            )
+        if not sources:
+            raise ValueError(f'StagedInitHook: {self.checkpoint} has no layer {layer}')
+        if layer == 'fc8' and len(sources['weight'][1]) != len(targets['weight'][1]):
+            runner.logger.info(
+                f'staged initialisation leaves fc8 as initialised: {self.checkpoint} has '
+                f'{len(sources["weight"][1])} classes, the model {len(targets["weight"][1])}'
+            )
+            return []
+        copies = [self._checked(layer, targets[k], sources.get(k)) for k in targets]
+        norm = _norm_of(layer)
+        if norm is not None:
+            stored = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+            norm_targets, norm_sources = _tensors_of(norm, stored), _tensors_of(norm, source)
+            if norm_targets and norm_sources:
+                copies += [self._checked(norm, t, norm_sources.get(k)) for k, t in norm_targets.items()]
+        return copies
+
+    def _checked(self, layer: str, target: tuple, source: Optional[tuple]) -> _Copy:
+        target_name, parameter = target
+        if source is None:
+            raise ValueError(f'StagedInitHook: {self.checkpoint} has no {target_name}')
+        source_name, tensor = source
+        if not fits(tensor.shape, parameter.shape):
+            raise ValueError(
+                f'StagedInitHook: {source_name} of {self.checkpoint} is {tuple(tensor.shape)}, '
+                f'but {target_name} of the model is {tuple(parameter.shape)}: copy from a net of '
+                'the same width and kernel size, or leave the layer out of `layers`'
+            )
+        return _Copy(parameter, tensor, f'{source_name} -> {target_name} {tuple(parameter.shape)}')
+
+
+def _tensors_of(layer: str, tensors: dict) -> dict[str, tuple[str, torch.Tensor]]:
+    """{'weight': (full name, tensor), 'bias': ...} of the layer, wherever it is in the tree."""
+    found = {}
+    for name, tensor in tensors.items():
+        *path, kind = name.split('.')
+        if path[-1:] == [layer]:
+            found[kind] = (name, tensor)
+    return found
+
+
+def _norm_of(layer: str) -> Optional[str]:
+    return layer.replace('conv', 'bn') if layer.startswith('conv') else None
+
+
+def _layer_names(model: nn.Module) -> list[str]:
+    names = {name.split('.')[-2] for name, _ in model.named_parameters() if '.' in name}
+    return sorted(names)

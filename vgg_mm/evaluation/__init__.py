@@ -1,0 +1,3 @@
+from .topk_error import TopKError
+
+__all__ = ['TopKError']

@@ -1,0 +1,219 @@
+"""The convolutional part of the VGG networks (paper, Section 2)."""
+
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import torch
+import torch.nn as nn
+from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
+from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from torch.utils.checkpoint import checkpoint
+
+from vgg_mm.registry import MODELS
+
+from ..architectures import ARCHITECTURES, BLOCK_WIDTHS, resolve_arch
+from ..initialisers import InitCfg, resolve_init_cfg
+
+NUM_BLOCKS = len(BLOCK_WIDTHS)
+
+
+def alexnet_lrn() -> nn.LocalResponseNorm:
+    """Local response normalisation with AlexNet's constants (n=5, alpha=1e-4, beta=0.75, k=2).
+
+    AlexNet multiplies the sum of squares by alpha, torch the mean of squares: hence alpha * n.
+    """
+    return nn.LocalResponseNorm(size=5, alpha=5e-4, beta=0.75, k=2.0)
+
+
+@MODELS.register_module()
+class VGG(BaseBackbone):
+    """The networks of Table 1, without their fully-connected layers.
+
+    Input: (N, 3, H, W) float images, already normalised. Output: a tuple of feature maps in the
+    order of ``out_indices``; the default is the last block's, (N, 8 * base_channels, H/32, W/32).
+
+    Parameters are named as in the authors' release: ``conv1_1.weight`` ... ``conv5_4.bias``, and
+    ``bn1_1`` ... for norms.
+
+    Args:
+        arch: 'A', 'A-LRN', 'B', 'B-5x5', 'C', 'D' or 'E', or a depth: 11, 13, 16, 19 mean A, B,
+            D, E.
+        depth: MMPretrain's name for the same choice; give one of the two.
+        base_channels: Width of the first block (64 in the paper); the blocks are 1, 2, 4, 8 and 8
+            times as wide.
+        num_classes: As in MMPretrain's VGG: above 0, the classifier (:class:`ConvHead`) becomes
+            part of the backbone and index 5 of ``out_indices`` is its score. Prefer a ConvHead as
+            the model's head.
+        num_stages: Number of blocks, 1 to 5.
+        dilations: Dilation of the convolutions of each block.
+        out_indices: Which outputs: a block number 0-4 is the block's output after pooling, a layer
+            name such as 'conv4_3' that layer's output after its ReLU. Default: the last block, or
+            the score if ``num_classes`` is above 0.
+        frozen_stages: The first so many blocks are not trained; -1 or 0 freezes nothing.
+        conv_cfg, norm_cfg, act_cfg: Layer types, as in mmcv.
+        norm_eval: Keep batch norms in eval mode while training.
+        ceil_mode: Rounding of the poolings' output size.
+        with_last_pool: Whether the last block is pooled.
+        with_cp: Gradient checkpointing: recompute each block in the backward pass to save memory.
+        init_cfg: One word ('normal_var', 'normal_std', 'glorot', 'kaiming') or mmengine's form.
+
+    Raises:
+        ValueError: on any argument that does not fit, with what would.
+    """
+
+    def __init__(
+        self,
+        arch: Union[str, int, None] = None,
+        *,
+        depth: Optional[int] = None,
+        base_channels: int = 64,
+        num_classes: int = -1,
+        num_stages: int = NUM_BLOCKS,
+        dilations: Sequence[int] = (1, 1, 1, 1, 1),
+        out_indices: Optional[Sequence[Union[int, str]]] = None,
+        frozen_stages: int = -1,
+        conv_cfg: Optional[dict] = None,
+        norm_cfg: Optional[dict] = None,
+        act_cfg: dict = dict(type='ReLU'),
+        norm_eval: bool = False,
+        ceil_mode: bool = False,
+        with_last_pool: bool = True,
+        with_cp: bool = False,
+        init_cfg: InitCfg = 'glorot',
+    ):
+        super().__init__(resolve_init_cfg('VGG', init_cfg))
+        if (arch is None) == (depth is None):
+            raise ValueError(f'VGG: give either arch or depth, got arch={arch}, depth={depth}')
+        self.arch = resolve_arch(depth if arch is None else arch)
+        self.base_channels = base_channels
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+        _check_sizes(base_channels, num_stages, dilations, frozen_stages)
+
+        self._blocks = self._build_blocks(
+            num_stages, dilations, conv_cfg, norm_cfg, act_cfg, ceil_mode, with_last_pool
+        )
+        if num_classes > 0:
+            self.classifier = MODELS.build(
+                dict(
+                    type='vgg_mm.ConvHead',
+                    num_classes=num_classes,
+                    in_channels=base_channels * BLOCK_WIDTHS[num_stages - 1],
+                )
+            )
+        if out_indices is None:
+            out_indices = (num_stages if num_classes > 0 else num_stages - 1,)
+        self.out_indices = tuple(out_indices)
+        self._check_out_indices(num_stages, with_score=num_classes > 0)
+
+    def _build_blocks(
+        self, num_stages, dilations, conv_cfg, norm_cfg, act_cfg, ceil_mode, with_last_pool
+    ) -> list[list[tuple[str, list[str]]]]:
+        """Add the layers to self; return, for each block, its (layer, module names to run)."""
+        kernels, lrn = ARCHITECTURES[self.arch]
+        in_channels = 3
+        blocks = []
+        for block in range(num_stages):
+            out_channels = self.base_channels * BLOCK_WIDTHS[block]
+            layers = []
+            for index, kernel in enumerate(kernels[block]):
+                suffix = f'{block + 1}_{index + 1}'
+                steps = [f'conv{suffix}']
+                padding = dilations[block] * (kernel - 1) // 2
+                conv = build_conv_layer(
+                    conv_cfg,
+                    in_channels,
+                    out_channels,
+                    kernel,
+                    padding=padding,
+                    dilation=dilations[block],
+                    bias=True,
+                )
+                self.add_module(steps[0], conv)
+                if norm_cfg is not None:
+                    name, norm = build_norm_layer(norm_cfg, out_channels, postfix=suffix)
+                    self.add_module(name, norm)
+                    steps.append(name)
+                steps.append(f'relu{suffix}')
+                self.add_module(steps[-1], build_activation_layer(_saving_memory(act_cfg)))
+                layers.append((f'conv{suffix}', steps))
+                if lrn and block == index == 0:
+                    self.lrn1 = alexnet_lrn()
+                    layers.append(('lrn1', ['lrn1']))
+                in_channels = out_channels
+            if block < num_stages - 1 or with_last_pool:
+                name = f'pool{block + 1}'
+                self.add_module(name, nn.MaxPool2d(kernel_size=2, stride=2, ceil_mode=ceil_mode))
+                layers.append((name, [name]))
+            blocks.append(layers)
+        return blocks
+
+    def _check_out_indices(self, num_stages: int, with_score: bool) -> None:
+        indices = list(range(num_stages + with_score))
+        unknown = [i for i in self.out_indices if i not in indices and i not in self.layer_names]
+        if unknown or not self.out_indices:
+            raise ValueError(
+                f'VGG: out_indices={self.out_indices} is not possible for arch {self.arch}; '
+                f'choose from {indices} and {", ".join(self.layer_names)}'
+            )
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Names of the convolutional layers, first to last: 'conv1_1', ..."""
+        return [name for block in self._blocks for name, _ in block if name.startswith('conv')]
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(N, 3, H, W) -> the feature maps that ``out_indices`` names, in its order."""
+        outs: dict[Union[int, str], torch.Tensor] = {}
+        for index, block in enumerate(self._blocks):
+            if self.with_cp and torch.is_grad_enabled() and self.training:
+                x, named = checkpoint(self._run_block, block, x, use_reentrant=False)
+            else:
+                x, named = self._run_block(block, x)
+            outs.update(named)
+            outs[index] = x
+        if hasattr(self, 'classifier'):
+            outs[len(self._blocks)] = self.classifier((x,))
+        return tuple(outs[index] for index in self.out_indices)
+
+    def _run_block(self, block, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        named = {}
+        for layer, steps in block:
+            for step in steps:
+                x = getattr(self, step)(x)
+            if layer in self.out_indices:
+                named[layer] = x
+        return x, named
+
+    def train(self, mode: bool = True) -> 'VGG':
+        """Set the mode; frozen blocks (and norms under ``norm_eval``) stay in eval mode."""
+        super().train(mode)
+        for block in self._blocks[: max(self.frozen_stages, 0)]:
+            for _, steps in block:
+                for step in steps:
+                    getattr(self, step).eval().requires_grad_(False)
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+
+def _saving_memory(act_cfg: dict) -> dict:
+    return {'inplace': True, **act_cfg} if act_cfg['type'] == 'ReLU' else act_cfg
+
+
+def _check_sizes(base_channels, num_stages, dilations, frozen_stages) -> None:
+    if not isinstance(base_channels, int) or base_channels < 1:
+        raise ValueError(f'VGG: base_channels must be a positive integer, got {base_channels!r}')
+    if not 1 <= num_stages <= NUM_BLOCKS:
+        raise ValueError(f'VGG: num_stages must be 1 to {NUM_BLOCKS}, got {num_stages}')
+    if len(dilations) != num_stages or any(d < 1 for d in dilations):
+        raise ValueError(
+            f'VGG: dilations must hold {num_stages} positive integers (one a block), '
+            f'got {tuple(dilations)}'
+        )
+    if not -1 <= frozen_stages <= num_stages:
+        raise ValueError(f'VGG: frozen_stages must be -1 to {num_stages}, got {frozen_stages}')

@@ -1,0 +1,3 @@
+from .conv_head import ConvHead
+
+__all__ = ['ConvHead']

@@ -1,0 +1,3 @@
+from .paper_tta import PaperTTA
+
+__all__ = ['PaperTTA']

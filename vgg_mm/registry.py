@@ -1,0 +1,23 @@
+"""Child registries of scope ``vgg_mm``, direct children of mmengine's roots.
+
+Being a sibling of mmpretrain, mmdet and mmseg there, ``type='vgg_mm.VGG'`` resolves from the scope
+of each of them.
+"""
+
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+
+def _child(name: str, parent: Registry, location: str) -> Registry:
+    return Registry(name, parent=parent, scope='vgg_mm', locations=[location])
+
+
+MODELS = _child('model', MMENGINE_MODELS, 'vgg_mm.models')
+TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'vgg_mm.datasets')
+HOOKS = _child('hook', MMENGINE_HOOKS, 'vgg_mm.engine')
+OPTIM_WRAPPERS = _child('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'vgg_mm.engine')
+METRICS = _child('metric', MMENGINE_METRICS, 'vgg_mm.evaluation')

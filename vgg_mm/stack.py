@@ -1,0 +1,66 @@
+"""Checks that the installed OpenMMLab stack is one that this package was tested on."""
+
+import importlib
+from importlib.util import find_spec
+from types import ModuleType
+
+#: import name -> (lowest tested version, first version not tested)
+TESTED_RANGES = {
+    'mmengine': ('0.10.7', '0.11'),
+    'mmcv': ('2.2.0', '2.4'),
+    'mmpretrain': ('1.2.0', '1.4'),
+}
+
+FIX = "pip install -e . (in vgg_mm's folder) installs a tested stack"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """The leading numeric part of a version: '2.2.0rc1' -> (2, 2, 0)."""
+    numbers = []
+    for part in text.split('.'):
+        digits = ''.join(c for i, c in enumerate(part) if part[: i + 1].isdigit())
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)
+
+
+def check_version(name: str, version: str) -> None:
+    """Raise ImportError, in one line, when ``name`` is outside its tested range."""
+    low, high = TESTED_RANGES[name]
+    if not _version(low) <= _version(version) < _version(high):
+        raise ImportError(
+            f'vgg_mm works with {name} >= {low}, < {high}, but {name} {version} is installed: {FIX}'
+        )
+
+
+def _import_tested(name: str) -> ModuleType:
+    if find_spec(name) is None:
+        raise ImportError(f'vgg_mm needs {name}, which is not installed: {FIX}')
+    module = importlib.import_module(name)
+    check_version(name, module.__version__)
+    return module
+
+
+def check_stack() -> None:
+    """Import mmengine, mmcv, torchvision and mmpretrain, checking each.
+
+    Raises:
+        ImportError: in one line that names the package, the version found and the fix.
+    """
+    _import_tested('mmengine')
+    _import_tested('mmcv')
+    if find_spec('torchvision') is None:
+        raise ImportError(
+            'vgg_mm needs torchvision (mmpretrain imports it), which is not installed: '
+            'pip install torch torchvision (the two together, so that they match)'
+        )
+    try:
+        importlib.import_module('torchvision')
+    except RuntimeError as error:
+        # A torchvision built for another torch fails while it registers its operators.
+        raise ImportError(
+            f'the installed torchvision does not match the installed torch ({error}): '
+            'pip install --force-reinstall torch torchvision'
+        ) from error
+    _import_tested('mmpretrain')
