@@ -16,7 +16,7 @@ STATISTICS_METHODS = ('min', 'max', 'current', 'mean')
 
 
 def _history_buffer_method(owner: Any, name: str) -> Callable:
-    """Stand-in for ``getattr`` while unpickling: resolves HistoryBuffer's statistics and no more."""
+    """Stand-in for ``getattr`` while unpickling: finds HistoryBuffer's statistics and no more."""
     if owner is HistoryBuffer and name in STATISTICS_METHODS:
         return getattr(HistoryBuffer, name)
     raise UnpicklingError(f'it asks for attribute {name!r} of {owner!r}')

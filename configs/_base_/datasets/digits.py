@@ -1,5 +1,5 @@
 # Handwritten digits of scikit-learn's wheel, written as class folders by
-# `python tools/prepare_data.py digits`: 1,437 images to train, the last 360 (other writers) to test.
+# `python tools/prepare_data.py digits`: 1,437 to train, the last 360 (other writers) to test.
 DATA_ROOT = 'data/digits'
 
 train_pipeline = [

@@ -17,9 +17,9 @@ from .rescale import rescaled_size
 class ScaleJitter(BaseTransform):
     """Rescale the smaller side to S, then take one random crop.
 
-    S is fixed, or an integer drawn uniformly from [S_min, S_max] for each image; the crop's place is
-    uniform over the rescaled image. Both steps are one bilinear resampling of the cropped region, so
-    that no full-size image is made; the pixels are those of rescaling and then cropping.
+    S is fixed, or an integer drawn uniformly from [S_min, S_max] for each image; the crop's place
+    is uniform over the rescaled image. Both steps are one bilinear resampling of the cropped
+    region, so that no full-size image is made; the pixels are those of rescaling, then cropping.
 
     Required keys: ``img``, (H, W) or (H, W, C). Modified: ``img``, (crop_size, crop_size[, C]), and
     ``img_shape``. Added: ``scale``, the rescaled (width, height), and ``scale_factor``, that over

@@ -17,9 +17,9 @@ class CheckpointCheckHook(Hook):
     """Compare a checkpoint with the model before its weights are copied.
 
     mmengine copies what fits and warns about the rest in a long list, so that a test of the wrong
-    net goes on and prints a meaningless error. With ``strict`` (testing, resuming) every weight has
-    to be there; without (``load_from`` for fine-tuning) weights may be missing, and a classifier fc8
-    for another number of classes is left as initialised, with a notice.
+    net goes on and prints a meaningless error. With ``strict`` (testing, resuming) every weight
+    has to be there; without (``load_from`` for fine-tuning) weights may be missing, and an fc8 for
+    another number of classes is left as initialised, with a notice.
 
     Args:
         strict: See above.

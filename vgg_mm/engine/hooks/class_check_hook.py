@@ -56,12 +56,12 @@ def _check_head(runner: Runner, classes: Optional[Sequence[str]], which: str) ->
     if classes is None:
         return
     for name, module in runner.model.named_modules():
-        if name.split('.')[-1] in ('head', 'classifier') and hasattr(module, 'num_classes'):
-            if module.num_classes != len(classes):
-                raise ValueError(
-                    f'the {which} set has {len(classes)} classes, but the head is for '
-                    f'{module.num_classes}: --cfg-options model.head.num_classes={len(classes)}'
-                )
+        is_head = name.split('.')[-1] in ('head', 'classifier')
+        if is_head and getattr(module, 'num_classes', len(classes)) != len(classes):
+            raise ValueError(
+                f'the {which} set has {len(classes)} classes, but the head is for '
+                f'{module.num_classes}: --cfg-options model.head.num_classes={len(classes)}'
+            )
 
 
 def _difference(expected: Sequence[str], found: Sequence[str]) -> str:

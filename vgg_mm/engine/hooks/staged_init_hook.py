@@ -93,7 +93,9 @@ class StagedInitHook(Hook):
             stored = {**dict(model.named_parameters()), **dict(model.named_buffers())}
             norm_targets, norm_sources = _tensors_of(norm, stored), _tensors_of(norm, source)
             if norm_targets and norm_sources:
-                copies += [self._checked(norm, t, norm_sources.get(k)) for k, t in norm_targets.items()]
+                copies += [
+                    self._checked(norm, t, norm_sources.get(k)) for k, t in norm_targets.items()
+                ]
         return copies
 
     def _checked(self, layer: str, target: tuple, source: Optional[tuple]) -> _Copy:

@@ -20,8 +20,8 @@ VGG_STRIDE = 32
 class ConvHead(ClsHead):
     """fc6, fc7 and fc8, dense on larger maps (paper, Sections 2.1 and 3.2).
 
-    fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts as
-    a convolution of that size and fc7 and fc8 as 1x1 convolutions, and the class score map is
+    fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts
+    as a convolution of that size, fc7 and fc8 as 1x1 convolutions, and the class score map is
     averaged over its positions.
 
     Args:

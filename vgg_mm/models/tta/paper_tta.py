@@ -21,13 +21,15 @@ class PaperTTA(BaseTTAModel):
     of its horizontal flip are averaged. Posteriors are then averaged over all Q. Soft-max comes
     after the average over positions and before the averages over flips and scales.
 
-    The input is what :class:`vgg_mm.TestScales` makes: for each image a list of uint8 tensors
+    The input is what the transform ``vgg_mm.TestScales`` makes of an image: uint8 tensors
     (3, H, W), one per Q.
 
     Args:
         module: The classifier, an :class:`mmpretrain.ImageClassifier` with a :class:`ConvHead`.
         protocol: 'dense'.
         flip: Whether the horizontal flip takes part.
+        max_pixels: Most pixels in one forward pass, which bounds memory; images of equal shape
+            share a pass up to it.
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
 
     Raises:
@@ -39,6 +41,7 @@ class PaperTTA(BaseTTAModel):
         module: Union[dict, nn.Module],
         protocol: str = 'dense',
         flip: bool = True,
+        max_pixels: int = 2**22,
         data_preprocessor: Optional[dict] = None,
     ):
         super().__init__(module, data_preprocessor)
@@ -53,19 +56,22 @@ class PaperTTA(BaseTTAModel):
             )
         self.protocol = protocol
         self.flip = flip
+        self.max_pixels = max_pixels
 
     def test_step(self, data: dict) -> list[DataSample]:
         """Predict a batch.
 
         Args:
-            data: ``inputs``, a list (one entry an image) of lists (one entry a Q) of uint8 tensors
-                (3, H, W); ``data_samples``, a list of :class:`DataSample`.
+            data: As mmengine's ``pseudo_collate`` makes it: ``inputs``, a list (one entry a Q) of
+                lists (one entry an image) of uint8 tensors (3, H, W); ``data_samples``, a list of
+                :class:`DataSample`, one an image.
 
         Returns:
             The data samples with ``pred_score``, the posterior (num_classes,), and ``pred_label``.
         """
-        samples = data.get('data_samples') or [DataSample() for _ in data['inputs']]
-        posteriors = self.merge_preds(self._posteriors(data['inputs']))
+        images = list(zip(*data['inputs']))
+        samples = data.get('data_samples') or [DataSample() for _ in images]
+        posteriors = self.merge_preds(self._posteriors(images))
         for sample, posterior in zip(samples, posteriors):
             sample.set_pred_score(posterior).set_pred_label(posterior.argmax())
         return samples
@@ -74,17 +80,20 @@ class PaperTTA(BaseTTAModel):
         """Average each image's posteriors over its test scales."""
         return [torch.stack(posteriors).mean(0) for posteriors in data_samples_list]
 
-    def _posteriors(self, images: list[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
+    def _posteriors(self, images: list[tuple[torch.Tensor, ...]]) -> list[list[torch.Tensor]]:
         """The posterior of every image at every Q; views of equal shape share a forward pass."""
         by_shape: dict[torch.Size, list[tuple[int, int]]] = {}
         for i, views in enumerate(images):
             for j, view in enumerate(views):
                 by_shape.setdefault(view.shape, []).append((i, j))
         posteriors: list[list] = [[None] * len(views) for views in images]
-        for places in by_shape.values():
-            batch = torch.stack([images[i][j] for i, j in places])
-            for (i, j), posterior in zip(places, self._dense(batch)):
-                posteriors[i][j] = posterior
+        for shape, places in by_shape.items():
+            images_per_pass = max(1, self.max_pixels // (shape[-2] * shape[-1]))
+            for first in range(0, len(places), images_per_pass):
+                group = places[first : first + images_per_pass]
+                batch = torch.stack([images[i][j] for i, j in group])
+                for (i, j), posterior in zip(group, self._dense(batch)):
+                    posteriors[i][j] = posterior
         return posteriors
 
     def _dense(self, images: torch.Tensor) -> torch.Tensor:

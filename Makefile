@@ -1,0 +1,41 @@
+# The two commands: `make demo` and `make test`. Both create what they need.
+PYTHON ?= python3
+VENV ?= .venv
+VENV_OPENMMLAB ?= .venv-openmmlab
+
+.PHONY: demo test test-openmmlab lint clean python-version
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/python tools/demo.py
+
+test: $(VENV)/.installed lint
+	$(VENV)/bin/python -m pytest
+
+# The second stack: OpenMMLab's own packages in place of the maintained fork's.
+test-openmmlab: $(VENV_OPENMMLAB)/.installed
+	$(VENV_OPENMMLAB)/bin/python -m pytest
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+$(VENV)/.installed: setup.py requirements/*.txt constraints/*.txt | python-version
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --disable-pip-version-check -q -c constraints/ci.txt -e '.[tests]'
+	touch $@
+
+# The fork and OpenMMLab's packages share their folders: hence --no-deps for this package.
+$(VENV_OPENMMLAB)/.installed: setup.py requirements/*.txt constraints/*.txt | python-version
+	$(PYTHON) -m venv $(VENV_OPENMMLAB)
+	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q -c constraints/openmmlab.txt \
+	  -r requirements/runtime.txt -r requirements/openmmlab.txt \
+	  -r requirements/digits.txt -r requirements/tests.txt
+	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q --no-deps -e .
+	touch $@
+
+python-version:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "vgg_mm needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+
+clean:
+	rm -rf $(VENV) $(VENV_OPENMMLAB) build dist *.egg-info vgg_mm/.mim

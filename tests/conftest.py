@@ -1,0 +1,91 @@
+"""Shared fixtures: tools run as a user runs them, the digits, the real images."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+A_DIGITS = str(ROOT / 'configs/vgg/vgg11_jitter_digits.py')
+D_DIGITS = str(ROOT / 'configs/vgg/vgg16_jitter_digits.py')
+
+torch.set_num_threads(2)
+
+
+def run_tool(name, *args, cwd, launcher=(), env=None, check=True):
+    """Run tools/NAME in a folder of its own and return the finished process."""
+    command = [sys.executable, *launcher, str(ROOT / 'tools' / name), *map(str, args)]
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **(env or {})}
+    )
+    if check:
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope='session')
+def digits(tmp_path_factory):
+    """The embedded data set as the tool writes it."""
+    folder = tmp_path_factory.mktemp('data') / 'digits'
+    run_tool('prepare_data.py', 'digits', '--out', folder, cwd=folder.parent)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def few_digits(digits, tmp_path_factory):
+    """Twelve training and four validation images of each class."""
+    folder = tmp_path_factory.mktemp('data') / 'few_digits'
+    for split, count in (('train', 12), ('val', 4)):
+        for label in range(10):
+            target = folder / split / str(label)
+            target.mkdir(parents=True)
+            for path in sorted((digits / split / str(label)).iterdir())[:count]:
+                (target / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope='session')
+def net_a(few_digits, tmp_path_factory):
+    """Work directory of net A, trained for two short epochs by tools/train.py."""
+    work_dir = tmp_path_factory.mktemp('net_a')
+    run_tool('train.py', A_DIGITS, *short_run(few_digits, work_dir, 2), cwd=work_dir)
+    return work_dir
+
+
+def short_run(data, work_dir, epochs, *options):
+    """Arguments of train.py for a run of seconds: 5 iterations an epoch."""
+    return [
+        '--work-dir',
+        work_dir,
+        '--cfg-options',
+        f'DATA_ROOT={data}',
+        f'train_cfg.max_epochs={epochs}',
+        'train_dataloader.batch_size=24',
+        'default_hooks.checkpoint.interval=1',
+        'default_hooks.logger.interval=1',
+        *options,
+    ]
+
+
+@pytest.fixture(scope='session')
+def real_data():
+    """Folder of the real images (VGG_MM_DATA)."""
+    folder = os.environ.get('VGG_MM_DATA')
+    if not folder or not os.path.isdir(os.path.join(folder, 'imagenet_sample')):
+        pytest.skip('VGG_MM_DATA names no folder with the real images')
+    return Path(folder)
+
+
+@pytest.fixture
+def photo():
+    """A smooth image with edges and noise, uint8 BGR (150, 200, 3)."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:150, :200]
+    waves = 128 + 60 * np.sin(x / 17)[..., None] + 60 * np.cos(y[..., None] / [11, 23, 31])
+    image = np.clip(waves + rng.normal(0, 8, waves.shape), 0, 255).astype(np.uint8)
+    return cv2.rectangle(image, (40, 30), (120, 90), (255, 0, 128), -1)

@@ -1,0 +1,118 @@
+"""ScaleJitter against rescale-then-crop, and the distribution of its draws."""
+
+import cv2
+import mmcv
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmcv.transforms import Compose
+from mmengine.dataset import worker_init_fn
+from mmpretrain.datasets.transforms import ResizeEdge
+
+from vgg_mm.datasets import ScaleJitter
+from vgg_mm.datasets.transforms.scale_jitter import resample_crop
+
+
+def smooth(height, width, channels=3, seed=0):
+    """An image with structure at many scales, without aliasing at the pixel's."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((height, width, channels))
+    for cells in (3, 9, 27):
+        image += cv2.resize(rng.uniform(-1, 1, (cells, cells, channels)), (width, height)).reshape(
+            image.shape
+        )
+    image -= image.min()
+    return (image * 255 / max(image.max(), 1e-9)).astype(np.uint8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 600),
+    width=st.integers(1, 600),
+    scale=st.integers(32, 300),
+    crop=st.integers(1, 32),
+    place=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_pixels_equal_rescale_then_crop(height, width, scale, crop, place):
+    image = smooth(height, width)
+    whole = ResizeEdge(scale).transform(dict(img=image))['img']
+    top, left = (round(f * (side - crop)) for f, side in zip(place, whole.shape))
+    expected = whole[top : top + crop, left : left + crop].astype(int)
+    found = resample_crop(image, whole.shape[:2], (top, left), crop).astype(int)
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_pixels_of_noise_equal_rescale_then_crop():
+    """The hardest image: every pixel is an edge."""
+    image = np.random.default_rng(0).integers(0, 256, (375, 500, 3), dtype=np.uint8)
+    for scale in (256, 300, 384, 512):
+        whole = mmcv.imresize(image, (scale * 500 // 375, scale))
+        found = resample_crop(image, whole.shape[:2], (7, 11), 224).astype(int)
+        assert np.abs(found - whole[7:231, 11:235]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    'shape',
+    [(1, 1, 3), (1, 5000, 3), (5000, 2, 3), (40, 30), (8, 8, 3), (375, 500, 4), (10, 20000, 3)],
+)
+def test_small_grey_tall_and_long_images(shape):
+    image = np.full(shape, 77, np.uint8)
+    results = ScaleJitter((256, 512)).transform(dict(img=image))
+    assert results['img'].shape == (224, 224, *shape[2:])
+    assert results['img_shape'] == (224, 224)
+    assert (results['img'] == 77).all()
+
+
+def test_huge_image_is_read_in_the_crop_alone():
+    image = np.zeros((9000, 12000, 3), np.uint8)
+    image[:, 6000:] = 200
+    result = resample_crop(image, (256, 341), (10, 60), 224)
+    edge = np.argmax(result[0, :, 0] > 100)
+    assert abs(edge + 60 - 341 / 2) <= 1
+
+
+def test_draws_are_uniform():
+    jitter = ScaleJitter((64, 68), crop_size=64)
+    np.random.seed(0)
+    image = np.zeros((100, 200, 3), np.uint8)
+    draws = [jitter._draw(*image.shape[:2]) for _ in range(4000)]
+    scales = np.bincount([size[0] for size, _ in draws])[64:]
+    assert len(scales) == 5 and scales.min() > 700  # 800 expected, bounds included
+    for size, (top, left) in draws:
+        assert 0 <= top <= size[0] - 64 and 0 <= left <= size[1] - 64
+    lefts = [left / (size[1] - 64) for size, (_, left) in draws]
+    assert abs(np.mean(lefts) - 0.5) < 0.02 and min(lefts) == 0 and max(lefts) == 1
+
+
+def test_worker_seeds_decide_the_draws(photo):
+    def crops(worker, seed):
+        worker_init_fn(worker, num_workers=2, rank=0, seed=seed)
+        pipeline = Compose([dict(type='vgg_mm.ScaleJitter', scale=(64, 96), crop_size=32)])
+        return np.stack([pipeline(dict(img=photo))['img'] for _ in range(3)])
+
+    assert np.array_equal(crops(0, 5), crops(0, 5))
+    assert not np.array_equal(crops(0, 5), crops(1, 5))
+    assert not np.array_equal(crops(0, 5), crops(0, 9))
+
+
+def test_geometry_is_reported(photo):
+    results = ScaleJitter(96, crop_size=64).transform(dict(img=photo))
+    assert results['scale'] == (128, 96)
+    assert results['scale_factor'] == (128 / 200, 96 / 150)
+
+
+@pytest.mark.parametrize(
+    'scale, crop, message',
+    [
+        (200, 224, 'S must be at least crop_size, got S=200 and crop_size=224'),
+        ((128, 512), 224, 'S=128'),
+        ((512, 256), 224, 'pair'),
+        ((256, 384, 512), 224, 'pair'),
+        ((256.5, 512), 224, 'integer'),
+        (256, 0, 'crop_size must be a positive integer'),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(scale, crop, message):
+    with pytest.raises(ValueError, match=message):
+        ScaleJitter(scale, crop)

@@ -1,0 +1,44 @@
+"""Top-k error against a count by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmpretrain.structures import DataSample
+
+from vgg_mm.evaluation import TopKError
+
+
+def evaluate(scores, labels, **kwargs):
+    metric = TopKError(**kwargs)
+    samples = [
+        DataSample().set_gt_label(int(y)).set_pred_score(torch.tensor(s)).to_dict()
+        for s, y in zip(scores, labels)
+    ]
+    metric.process(None, samples)
+    return metric.evaluate(len(samples))
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 40), classes=st.integers(5, 12), seed=st.integers(0, 2**16))
+def test_equals_a_count_by_hand(n, classes, seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.permuted(np.tile(np.arange(classes) / 7, (n, 1)), axis=1).astype(np.float32)
+    labels = rng.integers(0, classes, n)
+    found = evaluate(scores, labels, topk=(1, 5))
+    ranks = [(s > s[y]).sum() for s, y in zip(scores, labels)]
+    for k in (1, 5):
+        wrong = 100 * np.mean([rank >= k for rank in ranks])
+        assert found[f'error/top{k}'] == pytest.approx(wrong, abs=1e-3)
+        assert found[f'accuracy/top{k}'] == pytest.approx(100 - wrong, abs=1e-3)
+
+
+def test_zero_posteriors_keep_their_rank():
+    scores = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    assert evaluate(scores, [1, 1], topk=3)['error/top3'] == 0
+
+
+def test_too_few_classes_is_one_clear_line():
+    with pytest.raises(ValueError, match='Top-5 accuracy is unavailable'):
+        evaluate(np.eye(3, dtype=np.float32), [0, 1, 2])
