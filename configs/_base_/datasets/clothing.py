@@ -1,0 +1,50 @@
+# Photos of clothes in ten class folders, DATA_ROOT/{train,val}/CLASS/*.jpg; any photos of one's own
+# laid out like this will do.
+DATA_ROOT = 'data/clothing'
+
+train_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.ScaleJitter', scale=(256, 384), crop_size=224),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='vgg_mm.PCAShift'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='ResizeEdge', scale=320, edge='short'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackInputs'),
+]
+tta_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.TestScales', scales=(256, 320, 384)),
+    dict(type='PackInputs'),
+]
+tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense')
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='CustomDataset', data_root=DATA_ROOT, data_prefix='train', pipeline=train_pipeline
+    ),
+)
+val_dataloader = dict(
+    batch_size=32,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CustomDataset',
+        data_root=DATA_ROOT,
+        data_prefix='val',
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+val_evaluator = dict(type='vgg_mm.TopKError', topk=(1, 5))
+
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
