@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Callable
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+#: Folder that holds tools and configs: the checkout, or vgg_mm/.mim of an installed package.
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
 
 EPILOG = 'Errors are one line; VGG_MM_TRACEBACK=1 in the environment shows where they come from.'
 
@@ -47,4 +49,5 @@ def run(find: Callable[[], Callable], *args, **kwargs) -> None:
     except ImportError as error:
         sys.exit(f'error: {error}')
     with one_line_errors():
-        find()(*args, **kwargs)
+        function = find()
+        function(*args, **kwargs)

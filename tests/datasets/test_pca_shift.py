@@ -38,7 +38,9 @@ def test_main_component_is_brightness():
     """The first eigenvector has one sign: all channels move together, by about 5 grey levels."""
     grey = np.full((1, 1, 3), 128, np.uint8)
     np.random.seed(0)
-    moves = np.array([PCAShift().transform(dict(img=grey))['img'][0, 0] for _ in range(2000)]) - 128.0
+    moves = (
+        np.array([PCAShift().transform(dict(img=grey))['img'][0, 0] for _ in range(2000)]) - 128.0
+    )
     spread = moves.std(0)[::-1]
     expected = np.sqrt(((np.array(IMAGENET_EIGVEC) * IMAGENET_EIGVAL) ** 2).sum(1)) * 0.1
     np.testing.assert_allclose(spread, expected, rtol=0.08)

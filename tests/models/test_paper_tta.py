@@ -46,7 +46,9 @@ def independent_posterior(net, images, flip=True):
         for pixels in (image.numpy(), image.numpy()[:, :, ::-1]) if flip else (image.numpy(),):
             rgb = pixels[::-1].astype(np.float32) - np.array(MEAN, np.float32)[:, None, None]
             with torch.no_grad():
-                scores = sliding_window(net.head, net.backbone(torch.from_numpy(rgb.copy())[None])[0])
+                scores = sliding_window(
+                    net.head, net.backbone(torch.from_numpy(rgb.copy())[None])[0]
+                )
             mean = scores[0].flatten(1).mean(1).double().numpy()
             per_flip.append(np.exp(mean - mean.max()) / np.exp(mean - mean.max()).sum())
         per_scale.append(np.mean(per_flip, axis=0))
@@ -56,7 +58,11 @@ def independent_posterior(net, images, flip=True):
 @pytest.mark.parametrize('flip', [True, False])
 def test_equals_an_independent_computation(net, flip):
     tta = PaperTTA(net, flip=flip)
-    images = [views(0, (64, 70), (96, 105)), views(1, (64, 64), (96, 96)), views(2, (80, 64), (120, 96))]
+    images = [
+        views(0, (64, 70), (96, 105)),
+        views(1, (64, 64), (96, 96)),
+        views(2, (80, 64), (120, 96)),
+    ]
     samples = tta.test_step(batch(*images))
     for sample, image in zip(samples, images, strict=True):
         expected = independent_posterior(net, image, flip)
@@ -90,7 +96,9 @@ def test_wrong_arguments_are_one_clear_line(net):
     with pytest.raises(ValueError, match="unknown protocol 'densely'; choose one of dense"):
         PaperTTA(net, protocol='densely')
     with pytest.raises(ValueError, match='needs a head with a score map'):
-        PaperTTA(dict(type='mmpretrain.ImageClassifier', backbone=dict(type='vgg_mm.VGG', arch='A')))
+        PaperTTA(
+            dict(type='mmpretrain.ImageClassifier', backbone=dict(type='vgg_mm.VGG', arch='A'))
+        )
     for scales in ((), (0,), (64.5,)):
         with pytest.raises(ValueError, match='scales must be positive integers'):
             TestScales(scales)

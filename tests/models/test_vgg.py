@@ -167,7 +167,9 @@ def test_frozen_stages_and_norm_eval():
 def test_channels_last_gives_the_same():
     net, x = small().eval(), torch.randn(1, 3, 64, 64)
     expected = net(x)[0]
-    found = net.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    found = net.to(memory_format=torch.channels_last)(
+        x.contiguous(memory_format=torch.channels_last)
+    )
     torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -14,6 +14,8 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from .distributed import prepare_processes
+
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 #: Keys of a config that are no arguments of mmengine's Runner.
@@ -54,8 +56,6 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
-    if args.launcher != 'none' and not torch.cuda.is_available():
-        cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     return cfg
 
 
@@ -154,4 +154,5 @@ def add_hook(cfg: Config, **hook: Any) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """The runner that the config asks for (``runner_type``), or mmengine's."""
+    prepare_processes(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

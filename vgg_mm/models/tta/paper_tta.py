@@ -74,6 +74,8 @@ class PaperTTA(BaseTTAModel):
         posteriors = self.merge_preds(self._posteriors(images))
         for sample, posterior in zip(samples, posteriors):
             sample.set_pred_score(posterior).set_pred_label(posterior.argmax())
+        # Hooks that draw predictions expect one image a sample in the batch.
+        data['inputs'] = [views[-1] for views in images]
         return samples
 
     def merge_preds(self, data_samples_list: list[list[torch.Tensor]]) -> list[torch.Tensor]:

@@ -1,0 +1,87 @@
+"""Every config builds, and says what its name says."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS, TRANSFORMS
+
+import vgg_mm
+from tests.conftest import ROOT
+from tests.models.test_vgg import PARAMETERS
+from vgg_mm.models.tta import PaperTTA
+
+CONFIGS = sorted((ROOT / 'configs/vgg').glob('*.py'))
+IMAGENET = [path for path in CONFIGS if path.stem.endswith('_imagenet')]
+ARCH = {
+    'vgg11': 'A',
+    'vgg11lrn': 'A-LRN',
+    'vgg13': 'B',
+    'vgg135x5': 'B-5x5',
+    'vgg16c': 'C',
+    'vgg16': 'D',
+    'vgg19': 'E',
+}
+SCALES = {'s256': (256, 256), 's384': (384, 384), 'jitter': (256, 512)}
+#: Section 3.2's test scales for each way to train.
+TEST_SCALES = {'s256': (224, 256, 288), 's384': (352, 384, 416), 'jitter': (256, 384, 512)}
+
+
+def test_the_family_is_complete():
+    assert {p.stem for p in IMAGENET} == {f'{n}_{s}_imagenet' for n in ARCH for s in SCALES}
+    for path in IMAGENET:
+        assert len(path.read_text().splitlines()) <= 12
+
+
+@pytest.mark.parametrize('path', IMAGENET, ids=lambda path: path.stem)
+def test_a_config_is_what_its_name_says(path):
+    cfg = Config.fromfile(path)
+    net, scale, _ = path.stem.split('_')
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    arch = ARCH[net]
+    assert model.backbone.arch == arch
+    if arch in PARAMETERS:
+        assert sum(p.numel() for p in model.parameters()) == PARAMETERS[arch]
+    jitter = TRANSFORMS.build(cfg.train_dataloader.dataset.pipeline[1])
+    assert jitter.scale == SCALES[scale] and jitter.crop_size == 224
+    assert tuple(cfg.tta_pipeline[1].scales) == TEST_SCALES[scale]
+    assert cfg.optim_wrapper.optimizer.lr == 0.01
+    assert cfg.optim_wrapper.optimizer.weight_decay == 5e-4
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_pipelines_and_protocol_build(path, photo, tmp_path):
+    import cv2
+
+    cfg = Config.fromfile(path)
+    cv2.imwrite(str(tmp_path / 'photo.png'), photo)
+    sample = dict(img_path=str(tmp_path / 'photo.png'), gt_label=1)
+    pipelines = [
+        cfg.train_dataloader.dataset.pipeline,
+        cfg.test_dataloader.dataset.pipeline,
+        cfg.tta_pipeline,
+    ]
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        for pipeline in pipelines:
+            results = dict(sample)
+            for step in pipeline:
+                results = TRANSFORMS.build(step)(results)
+            assert results['data_samples'].gt_label.item() == 1
+    assert [tuple(x.shape) for x in results['inputs']][0][0] == 3
+    with torch.device('meta'):
+        model = MODELS.build(dict(cfg.tta_model, module=cfg.model))
+    assert isinstance(model, PaperTTA)
+
+
+def test_only_the_papers_preprocessing():
+    cfg = Config.fromfile(IMAGENET[0])
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    bgr = torch.full((1, 3, 2, 2), 100, dtype=torch.uint8)
+    bgr[:, 0] = 50
+    rgb = preprocessor(dict(inputs=bgr))['inputs'][0, :, 0, 0]
+    assert rgb.tolist() == pytest.approx([100 - 123.68, 100 - 116.779, 50 - 103.939], abs=1e-4)
+
+
+def test_version():
+    assert vgg_mm.__version__.count('.') == 2

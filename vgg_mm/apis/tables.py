@@ -1,0 +1,29 @@
+"""Tables for the terminal and for Markdown."""
+
+from collections.abc import Sequence
+
+
+def format_table(headers: Sequence[str], rows: Sequence[Sequence], markdown: bool = False) -> str:
+    """Align columns: numbers to the right, everything else to the left.
+
+    Args:
+        headers: Column titles.
+        rows: Cells; they are printed with ``str``.
+        markdown: With the bars of a Markdown table, or plain.
+    """
+    cells = [[str(cell) for cell in row] for row in [headers, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    right = [all(_is_number(c) for c in column[1:]) for column in zip(*cells)]
+    lines = [
+        [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right)] for row in cells
+    ]
+    if markdown:
+        rules = ['-' * (w - 1) + ':' if r else '-' * w for w, r in zip(widths, right)]
+        return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [lines[0], rules, *lines[1:]])
+    lines.insert(1, ['-' * w for w in widths])
+    return '\n'.join('  '.join(line).rstrip() for line in lines)
+
+
+def _is_number(cell: str) -> bool:
+    digits = cell.replace(',', '').removeprefix('-').removesuffix('%').strip()
+    return digits.replace('.', '', 1).isdigit() or not cell
