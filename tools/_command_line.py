@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 #: Folder that holds tools and configs: the checkout, or vgg_mm/.mim of an installed package.
@@ -44,6 +45,8 @@ def set_local_rank(args: argparse.Namespace) -> None:
 
 def run(find: Callable[[], Callable], *args, **kwargs) -> None:
     """Call what ``find`` imports, with user errors as one line."""
+    # mmcv says so at every start without its compiled operators, which VGG does not use.
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
     try:
         from vgg_mm.apis.errors import one_line_errors
     except ImportError as error:

@@ -7,5 +7,9 @@ _base_ = [
 ]
 
 model = dict(backbone=dict(arch='A'))
+# From scratch on 1,500 photos: many small steps.
+param_scheduler = dict(milestones=[15, 18])
+train_cfg = dict(max_epochs=20)
+auto_scale_lr = dict(base_batch_size=16)
 default_hooks = dict(logger=dict(interval=20))
 randomness = dict(seed=0)
