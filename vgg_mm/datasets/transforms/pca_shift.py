@@ -8,8 +8,8 @@ from mmcv.transforms.utils import cache_randomness
 
 from vgg_mm.registry import TRANSFORMS
 
-#: Principal components of ImageNet's RGB values in [0, 255] (Krizhevsky et al. 2012, Section 4.1,
-#: as released with AlexNet's recipes): eigenvalues are standard deviations along the columns.
+#: Principal components of ImageNet's RGB (Krizhevsky et al. 2012, Section 4.1), as in released
+#: recipes: eigenvalues of the covariance of RGB in [0, 1] (0.2175, 0.0188, 0.0045), times 255.
 IMAGENET_EIGVAL = (55.4625, 4.7940, 1.1475)
 IMAGENET_EIGVEC = (
     (-0.5675, 0.7192, 0.4009),
@@ -30,7 +30,7 @@ class PCAShift(BaseTransform):
     loads it. Images of one channel are left as they are.
 
     Args:
-        eigval: Three eigenvalues, in grey levels (ImageNet's by default).
+        eigval: Eigenvalues of the covariance of RGB in [0, 1], times 255 (ImageNet's by default).
         eigvec: 3 x 3, rows R, G, B, one component a column.
         alphastd: Standard deviation of alpha.
 

@@ -1,0 +1,119 @@
+"""``tools/rgb_statistics.py``: mean RGB and principal components of one's own images."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
+
+import numpy as np
+from mmengine.utils import ProgressBar
+
+from vgg_mm.datasets import LoadImage
+
+#: What MMPretrain's CustomDataset takes for images.
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
+
+
+class RGBStatistics(NamedTuple):
+    """Statistics over all pixels of all images.
+
+    ``mean`` is (R, G, B) in grey levels of [0, 255]. ``eigval`` are the eigenvalues of the
+    covariance of RGB in [0, 1], times 255, largest first, as ``vgg_mm.PCAShift`` takes them; the
+    columns of ``eigvec`` (rows R, G, B) are the components, each with its largest entry positive.
+    """
+
+    mean: np.ndarray
+    eigval: np.ndarray
+    eigvec: np.ndarray
+    images: int
+    pixels: int
+
+
+def find_images(folder: str) -> list[str]:
+    """All image files below a folder, sorted.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if there are no images in it.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f'no folder {folder!r}')
+    paths = sorted(
+        os.path.join(where, name)
+        for where, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(EXTENSIONS)
+    )
+    if not paths:
+        raise ValueError(f'no images below {folder!r}; extensions are {", ".join(EXTENSIONS)}')
+    return paths
+
+
+def rgb_statistics(paths: Iterable[str]) -> RGBStatistics:
+    """Mean and principal components of RGB over all pixels; one image is in memory at a time.
+
+    Raises:
+        ValueError, FileNotFoundError: naming the file, if an image cannot be read.
+    """
+    load = LoadImage()
+    images = pixels = 0
+    total, products = np.zeros(3), np.zeros((3, 3))
+    for path in paths:
+        rgb = load.transform(dict(img_path=path))['img'][..., ::-1].reshape(-1, 3)
+        values = rgb.astype(np.float64)
+        images, pixels = images + 1, pixels + len(values)
+        total += values.sum(axis=0)
+        products += values.T @ values
+    mean = total / pixels
+    variances, eigvec = np.linalg.eigh(products / pixels - np.outer(mean, mean))
+    order = np.argsort(variances)[::-1]
+    # Rounding can leave a variance of zero slightly negative. From squared grey levels to [0, 1]
+    # is a division by 255^2, and PCAShift's unit is 255 times that.
+    eigval = np.maximum(variances[order], 0) / 255
+    eigvec = eigvec[:, order]
+    largest = eigvec[np.abs(eigvec).argmax(axis=0), range(3)]
+    return RGBStatistics(mean, eigval, eigvec * np.sign(largest), images, pixels)
+
+
+def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = None) -> str:
+    """Measure a folder; returns what to paste into a config.
+
+    Args:
+        folder: Searched recursively.
+        out: A JSON file for the numbers.
+        max_images: Take so many images, evenly spread over the folder.
+    """
+    paths = find_images(folder)
+    if max_images is not None and max_images < len(paths):
+        if max_images < 1:
+            raise ValueError(f'--max-images must be positive, got {max_images}')
+        paths = [paths[i * len(paths) // max_images] for i in range(max_images)]
+    result = rgb_statistics(_with_progress(paths))
+    numbers = dict(
+        mean=np.round(result.mean, 3).tolist(),
+        eigval=np.round(result.eigval, 4).tolist(),
+        eigvec=np.round(result.eigvec, 4).tolist(),
+    )
+    if out is not None:
+        with open(out, 'w', encoding='utf-8') as file:
+            json.dump(dict(numbers, images=result.images, pixels=result.pixels), file, indent=1)
+    return (
+        f'{result.images} images, {result.pixels:,} pixels below {folder}\n\n'
+        f'model = dict(data_preprocessor=dict(mean={numbers["mean"]}))\n\n'
+        'dict(\n'
+        "    type='vgg_mm.PCAShift',\n"
+        f'    eigval={numbers["eigval"]},\n'
+        f'    eigvec={numbers["eigvec"]},\n'
+        ')'
+    )
+
+
+def _with_progress(paths: list[str]) -> Iterable[str]:
+    bar = ProgressBar(len(paths), file=sys.stderr) if sys.stderr.isatty() else None
+    for path in paths:
+        yield path
+        if bar is not None:
+            bar.update()
+    if bar is not None:
+        print(file=sys.stderr)
