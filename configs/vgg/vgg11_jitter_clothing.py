@@ -6,10 +6,12 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(backbone=dict(arch='A'))
-# From scratch on 1,500 photos: many small steps.
-param_scheduler = dict(milestones=[15, 18])
-train_cfg = dict(max_epochs=20)
-auto_scale_lr = dict(base_batch_size=16)
+# From scratch on 1,500 photos Kaiming's larger start leaves ln 10 sooner than Glorot's.
+model = dict(
+    backbone=dict(arch='A', init_cfg='kaiming'),
+    head=dict(init_cfg='kaiming'),
+)
+param_scheduler = dict(milestones=[12, 15])
+train_cfg = dict(max_epochs=16, val_interval=4)
 default_hooks = dict(logger=dict(interval=20))
 randomness = dict(seed=0)

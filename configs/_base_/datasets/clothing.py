@@ -23,7 +23,7 @@ tta_pipeline = [
 tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense')
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=32,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
