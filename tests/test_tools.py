@@ -170,7 +170,6 @@ def test_mixed_precision_and_scaled_rate(few_digits, tmp_path):
 
 
 def test_tensorboard_by_one_option(few_digits, tmp_path):
-    pytest.importorskip('tensorboard')
     option = 'visualizer.vis_backends.0.type=TensorboardVisBackend'
     run_tool('train.py', A_DIGITS, *short_run(few_digits, tmp_path, 1, option), cwd=tmp_path)
     assert list(tmp_path.rglob('events.out.tfevents.*'))

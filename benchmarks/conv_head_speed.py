@@ -1,0 +1,81 @@
+"""ConvHead at a crop of 224 against plain linear layers: one forward and backward pass.
+
+python benchmarks/conv_head_speed.py [--batch 32] [--repetitions 9]
+
+Same weights, same outputs (checked), repetitions interleaved; prints medians and their ratio and
+writes benchmarks/results/conv_head_speed.json.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+
+from vgg_mm.models import ConvHead
+
+RESULT = Path(__file__).parent / 'results' / 'conv_head_speed.json'
+
+
+def plain_head(head: ConvHead) -> nn.Sequential:
+    """torchvision's form of the classifier, with the same weights."""
+    layers = []
+    for folded in (head.fc6, head.fc7, head.fc8):
+        linear = nn.Linear(folded.in_features, folded.out_features)
+        linear.load_state_dict(folded.state_dict())
+        layers += [linear, nn.ReLU(inplace=True), nn.Dropout(0.5)]
+    return nn.Sequential(nn.Flatten(), *layers[:-2])
+
+
+def seconds(module: nn.Module, x: torch.Tensor, labels: torch.Tensor, feats: bool) -> float:
+    module.zero_grad()
+    start = time.perf_counter()
+    scores = module((x,)) if feats else module(x)
+    nn.functional.cross_entropy(scores, labels).backward()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--batch', type=int, default=32)
+    parser.add_argument('--repetitions', type=int, default=9)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    ours = ConvHead(1000)
+    ours.init_weights()
+    plain = plain_head(ours)
+    x = torch.randn(args.batch, 512, 7, 7, requires_grad=True)
+    labels = torch.randint(1000, (args.batch,))
+    torch.testing.assert_close(ours.eval()((x,)), plain.eval()(x))
+    ours.train()
+    plain.train()
+    times: dict[str, list[float]] = {'ConvHead': [], 'plain': []}
+    for repetition in range(args.repetitions + 1):
+        pair = seconds(ours, x, labels, True), seconds(plain, x, labels, False)
+        if repetition:  # the first allocates
+            times['ConvHead'].append(pair[0])
+            times['plain'].append(pair[1])
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    ratios = [o / p for o, p in zip(times['ConvHead'], times['plain'])]
+    result = dict(
+        batch=args.batch,
+        seconds=times,
+        medians=medians,
+        ratio=statistics.median(ratios),
+        spread=[min(ratios), max(ratios)],
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+    )
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1))
+    print(
+        f'ConvHead {medians["ConvHead"]:.3f} s, plain {medians["plain"]:.3f} s, '
+        f'ratio {result["ratio"]:.3f} ({min(ratios):.3f} to {max(ratios):.3f})'
+    )
+
+
+if __name__ == '__main__':
+    main()
