@@ -1,14 +1,19 @@
 """train.py and test.py as a user runs them, on a few of the digits."""
 
 import json
+import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
+import mmcv
 import mmengine
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
-from tests.conftest import A_DIGITS, D_DIGITS, run_tool, short_run
+from tests.conftest import A_DIGITS, D_DIGITS, ROOT, run_tool, short_run
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.models.architectures import STAGED_LAYERS
 
@@ -182,44 +187,40 @@ def test_help(tool, tmp_path):
 
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
 def test_shell_scripts_say_how_they_are_used(script, tmp_path):
-    from subprocess import run
-
-    from tests.conftest import ROOT
-
-    done = run([ROOT / 'tools' / f'{script}.sh'], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [ROOT / 'tools' / f'{script}.sh'], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 2 and 'usage:' in done.stderr
 
 
+@pytest.mark.parametrize('script, tool', [('slurm_train', 'train.py'), ('slurm_test', 'test.py')])
+def test_slurm_scripts_hand_everything_on(script, tool, tmp_path):
+    """A stand-in for srun prints its arguments."""
+    (tmp_path / 'srun').write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / 'srun').chmod(0o755)
+    env = {**os.environ, 'PATH': f'{tmp_path}{os.pathsep}{os.environ["PATH"]}', 'GPUS': '4'}
+    command = [ROOT / 'tools' / f'{script}.sh', 'part', 'job', 'config.py', 'fourth', '--amp']
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert '-p part --job-name job --gres gpu:4 --ntasks 4 --ntasks-per-node 4' in done.stdout
+    where = '--work-dir fourth' if tool == 'train.py' else 'fourth'
+    assert f'{tool} config.py {where} --amp --launcher slurm' in done.stdout
+
+
 def test_dist_scripts_run(few_digits, tmp_path):
-    from os import environ, pathsep
-    from pathlib import Path
-    from subprocess import run
-
-    from tests.conftest import ROOT
-
-    env = {**environ, 'PATH': f'{Path(sys.executable).parent}{pathsep}{environ["PATH"]}'}
+    env = {**os.environ, 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'}
     env['PORT'] = '29612'
     train = [ROOT / 'tools/dist_train.sh', A_DIGITS, '1', *short_run(few_digits, 'run', 1)]
-    done = run([*map(str, train)], capture_output=True, text=True, cwd=tmp_path, env=env)
+    done = subprocess.run([*map(str, train)], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     test = [ROOT / 'tools/dist_test.sh', A_DIGITS, 'run/epoch_1.pth', '1', '--tta']
     test += ['--cfg-options', f'DATA_ROOT={few_digits}']
-    done = run([*map(str, test)], capture_output=True, text=True, cwd=tmp_path, env=env)
+    done = subprocess.run([*map(str, test)], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == 0 and 'error/top1' in done.stdout, done.stderr[-3000:]
 
 
 def test_digits_as_a_folder(digits):
-    from sklearn.datasets import load_digits
-
     counts = {s: len(list((digits / s).glob('*/*.png'))) for s in ('train', 'val')}
     assert counts == {'train': 1437, 'val': 360}
-    image = mmengine.fileio.get(str(digits / 'val' / '8' / '1796.png'))
-    pixels = torch.tensor(mmcv_gray(image))
+    pixels = torch.tensor(mmcv.imread(str(digits / 'val' / '8' / '1796.png'), flag='grayscale'))
     expected = torch.tensor(load_digits().images[-1] * 255 / 16).round().to(torch.uint8)
     assert torch.equal(pixels, expected)
-
-
-def mmcv_gray(content):
-    import mmcv
-
-    return mmcv.imfrombytes(content, flag='grayscale')

@@ -1,5 +1,7 @@
 # Photos of clothes in ten class folders, DATA_ROOT/{train,val}/CLASS/*.jpg; any photos of one's own
 # laid out like this will do.
+_base_ = './class_folders.py'
+
 DATA_ROOT = 'data/clothing'
 
 train_pipeline = [
@@ -23,28 +25,9 @@ tta_pipeline = [
 tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense')
 
 train_dataloader = dict(
-    batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='CustomDataset', data_root=DATA_ROOT, data_prefix='train', pipeline=train_pipeline
-    ),
+    batch_size=32, num_workers=2, dataset=dict(data_root=DATA_ROOT, pipeline=train_pipeline)
 )
 val_dataloader = dict(
-    batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CustomDataset',
-        data_root=DATA_ROOT,
-        data_prefix='val',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
+    batch_size=32, num_workers=2, dataset=dict(data_root=DATA_ROOT, pipeline=test_pipeline)
 )
-val_evaluator = dict(type='vgg_mm.TopKError', topk=(1, 5))
-
 test_dataloader = val_dataloader
-test_evaluator = val_evaluator

@@ -1,5 +1,7 @@
 # Handwritten digits of scikit-learn's wheel, written as class folders by
 # `python tools/prepare_data.py digits`: 1,437 to train, the last 360 (other writers) to test.
+_base_ = './class_folders.py'
+
 DATA_ROOT = 'data/digits'
 
 train_pipeline = [
@@ -22,28 +24,7 @@ tta_pipeline = [
 tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense', flip=False)
 
 train_dataloader = dict(
-    batch_size=32,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='CustomDataset', data_root=DATA_ROOT, data_prefix='train', pipeline=train_pipeline
-    ),
+    batch_size=32, num_workers=1, dataset=dict(data_root=DATA_ROOT, pipeline=train_pipeline)
 )
-val_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CustomDataset',
-        data_root=DATA_ROOT,
-        data_prefix='val',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
-val_evaluator = dict(type='vgg_mm.TopKError', topk=(1, 5))
-
+val_dataloader = dict(num_workers=1, dataset=dict(data_root=DATA_ROOT, pipeline=test_pipeline))
 test_dataloader = val_dataloader
-test_evaluator = val_evaluator

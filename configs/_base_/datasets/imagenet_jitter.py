@@ -1,5 +1,5 @@
 # Training with S drawn from [256, 512] for each image (Section 3.1).
-_base_ = './imagenet.py'
+_base_ = './class_folders.py'
 
 train_pipeline = [
     dict(type='vgg_mm.LoadImage'),

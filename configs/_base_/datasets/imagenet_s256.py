@@ -1,5 +1,5 @@
 # Training at the fixed scale S = 256 (Section 3.1).
-_base_ = './imagenet.py'
+_base_ = './class_folders.py'
 
 train_pipeline = [
     dict(type='vgg_mm.LoadImage'),

@@ -96,13 +96,9 @@ class VGG(BaseBackbone):
             num_stages, dilations, conv_cfg, norm_cfg, act_cfg, ceil_mode, with_last_pool
         )
         if num_classes > 0:
-            self.classifier = MODELS.build(
-                dict(
-                    type='vgg_mm.ConvHead',
-                    num_classes=num_classes,
-                    in_channels=base_channels * BLOCK_WIDTHS[num_stages - 1],
-                )
-            )
+            width = base_channels * BLOCK_WIDTHS[num_stages - 1]
+            head = dict(type='vgg_mm.ConvHead', num_classes=num_classes, in_channels=width)
+            self.classifier = MODELS.build(head)
         if out_indices is None:
             out_indices = (num_stages if num_classes > 0 else num_stages - 1,)
         self.out_indices = tuple(out_indices)
@@ -120,25 +116,11 @@ class VGG(BaseBackbone):
             layers = []
             for index, kernel in enumerate(kernels[block]):
                 suffix = f'{block + 1}_{index + 1}'
-                steps = [f'conv{suffix}']
-                padding = dilations[block] * (kernel - 1) // 2
-                conv = build_conv_layer(
-                    conv_cfg,
-                    in_channels,
-                    out_channels,
-                    kernel,
-                    padding=padding,
-                    dilation=dilations[block],
-                    bias=True,
-                )
-                self.add_module(steps[0], conv)
-                if norm_cfg is not None:
-                    name, norm = build_norm_layer(norm_cfg, out_channels, postfix=suffix)
-                    self.add_module(name, norm)
-                    steps.append(name)
-                steps.append(f'relu{suffix}')
-                self.add_module(steps[-1], build_activation_layer(_saving_memory(act_cfg)))
-                layers.append((f'conv{suffix}', steps))
+                dilation = dilations[block]
+                padding = dilation * (kernel - 1) // 2
+                shape = dict(kernel_size=kernel, padding=padding, dilation=dilation)
+                conv = build_conv_layer(conv_cfg, in_channels, out_channels, **shape)
+                layers.append((f'conv{suffix}', self._add_layer(suffix, conv, norm_cfg, act_cfg)))
                 if lrn and block == index == 0:
                     self.lrn1 = alexnet_lrn()
                     layers.append(('lrn1', ['lrn1']))
@@ -149,6 +131,18 @@ class VGG(BaseBackbone):
                 layers.append((name, [name]))
             blocks.append(layers)
         return blocks
+
+    def _add_layer(
+        self, suffix: str, conv: nn.Module, norm_cfg: Optional[dict], act_cfg: dict
+    ) -> list[str]:
+        """Add a convolution with its norm and activation; return their names in order."""
+        modules = [(f'conv{suffix}', conv)]
+        if norm_cfg is not None:
+            modules.append(build_norm_layer(norm_cfg, conv.out_channels, postfix=suffix))
+        modules.append((f'relu{suffix}', build_activation_layer(_saving_memory(act_cfg))))
+        for name, module in modules:
+            self.add_module(name, module)
+        return [name for name, _ in modules]
 
     def _check_out_indices(self, num_stages: int, with_score: bool) -> None:
         indices = list(range(num_stages + with_score))

@@ -1,5 +1,5 @@
-# Class folders, as ImageNet comes: DATA_ROOT/train/WNID/*.JPEG and DATA_ROOT/val/WNID/*.JPEG.
-# Give your own with --cfg-options DATA_ROOT=FOLDER. Pipelines are in the files for each S.
+# Images in class folders: DATA_ROOT/train/CLASS/* and DATA_ROOT/val/CLASS/*, as ImageNet comes.
+# Give your own with --cfg-options DATA_ROOT=FOLDER. Pipelines are in the files that build on this.
 DATA_ROOT = 'data/imagenet'
 
 train_dataloader = dict(
