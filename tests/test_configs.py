@@ -45,7 +45,8 @@ def test_a_config_is_what_its_name_says(path):
         assert sum(p.numel() for p in model.parameters()) == PARAMETERS[arch]
     jitter = TRANSFORMS.build(cfg.train_dataloader.dataset.pipeline[1])
     assert jitter.scale == SCALES[scale] and jitter.crop_size == 224
-    assert tuple(cfg.tta_pipeline[1].scales) == TEST_SCALES[scale]
+    assert TRANSFORMS.build(cfg.tta_pipeline[1]).scales == TEST_SCALES[scale]
+    assert cfg.tta_model.protocol == 'dense+multi_crop'
     assert cfg.optim_wrapper.optimizer.lr == 0.01
     assert cfg.optim_wrapper.optimizer.weight_decay == 5e-4
 
@@ -71,7 +72,7 @@ def test_pipelines_and_protocol_build(path, photo, tmp_path):
         with torch.device('meta'):
             model = MODELS.build(dict(cfg.tta_model, module=cfg.model))
     sides = [min(image.shape[1:]) for image in results['inputs']]
-    assert sides == list(cfg.tta_pipeline[1].scales)
+    assert sides == list(TRANSFORMS.build(cfg.tta_pipeline[1]).scales)
     assert isinstance(model, PaperTTA)
 
 

@@ -3,18 +3,21 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import mmcv
 import mmengine
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from tests.conftest import A_DIGITS, D_DIGITS, ROOT, run_tool, short_run
 from vgg_mm.checkpoints import load_checkpoint
+from vgg_mm.evaluation import RECORDS_FILE, load_posteriors, read_records, wrong_images
 from vgg_mm.models.architectures import STAGED_LAYERS
 
 
@@ -110,51 +113,117 @@ def test_staged_initialisation_under_ddp(few_digits, net_a, tmp_path):
             assert name not in source or not torch.equal(value, source[name]), name
 
 
+def run_test(net_d, data, cwd, *arguments, options=(), **kwargs):
+    return run_tool(
+        'test.py', D_DIGITS, net_d / 'epoch_1.pth', *arguments, '--work-dir', 'work',
+        '--cfg-options', f'DATA_ROOT={data}', *options, cwd=cwd, **kwargs,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def tested(few_digits, net_d, tmp_path_factory):
+    """Folder of a test by all protocols at once, with its posteriors and its output."""
+    folder = tmp_path_factory.mktemp('tested')
+    done = run_test(net_d, few_digits, folder, '--tta', '--tta-cfg', 'all', '--out', 'out/all.npz')
+    (folder / 'stdout.txt').write_text(done.stdout)
+    return folder
+
+
 @pytest.mark.parametrize('tta', [False, True])
 def test_test_prints_errors(few_digits, net_d, tmp_path, tta):
-    out = tmp_path / 'metrics.json'
-    done = run_tool(
-        'test.py',
-        D_DIGITS,
-        net_d / 'epoch_1.pth',
-        *(['--tta'] if tta else []),
-        '--out',
-        out,
-        '--out-item',
-        'metrics',
-        '--cfg-options',
-        f'DATA_ROOT={few_digits}',
-        cwd=tmp_path,
-    )
-    metrics = json.loads(out.read_text())
+    arguments = [*(['--tta'] if tta else []), '--out', 'metrics.json', '--out-item', 'metrics']
+    done = run_test(net_d, few_digits, tmp_path, *arguments)
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert set(metrics) == {f'{m}/top{k}' for m in ('error', 'accuracy') for k in (1, 5)}
     assert metrics['error/top1'] == pytest.approx(100 - metrics['accuracy/top1'])
     assert 'Epoch(test)' in done.stdout and 'error/top1' in done.stdout
+    (record,) = read_records(tmp_path / 'work' / RECORDS_FILE)
+    assert (record.net, record.width, record.scale, record.images) == ('D', 16, (64, 96), 40)
+    assert record.protocol == ('dense+multi_crop' if tta else 'centre crop')
+    assert record.test_scales == ((64, 80, 96) if tta else (80,))
+    assert record.error(1) == pytest.approx(metrics['error/top1'], abs=1e-4)
+    assert record.seconds_per_image > 0
 
 
-def test_predictions_and_pictures(few_digits, net_d, tmp_path):
-    run_tool(
-        'test.py',
-        D_DIGITS,
-        net_d / 'epoch_1.pth',
-        '--tta',
-        '--out',
-        'predictions.pkl',
-        '--show-dir',
-        'pictures',
-        '--interval',
-        '20',
-        '--amp',
-        '--cfg-options',
-        f'DATA_ROOT={few_digits}',
-        cwd=tmp_path,
+def test_several_protocols_in_one_pass(few_digits, tested):
+    """A row for each, and posteriors in the data set's order, whatever order they were made in."""
+    found = load_posteriors(tested / 'out' / 'all.npz')
+    assert list(found.scores) == ['dense', 'multi_crop', 'dense+multi_crop']
+    names = [str(p.relative_to(few_digits / 'val')) for p in sorted(few_digits.glob('val/*/*'))]
+    assert found.names == names
+    assert found.labels.tolist() == [int(name.split('/')[0]) for name in names]
+    dense, crops, both = found.scores.values()
+    np.testing.assert_allclose(both, (dense + crops) / 2, atol=1e-6)
+    records = {r.protocol: r for r in read_records(tested / 'work' / RECORDS_FILE)}
+    table = (tested / 'stdout.txt').read_text()
+    for protocol, scores in found.scores.items():
+        np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
+        assert records[protocol].wrong[1] == wrong_images(scores, found.labels, 1).sum()
+        assert re.search(rf'D +\[64;96\] +64,80,96 +{re.escape(protocol)} +\d', table)
+
+
+@pytest.mark.parametrize('protocol', ['dense', 'multi_crop'])
+def test_a_protocol_alone_gives_the_same(few_digits, net_d, tested, tmp_path, protocol):
+    options = ['test_dataloader.batch_size=7', 'test_dataloader.num_workers=0']
+    run_test(
+        net_d, few_digits, tmp_path, '--tta-cfg', protocol, '--out', 'one.npz', options=options
     )
-    predictions = mmengine.load(tmp_path / 'predictions.pkl')
-    assert len(predictions) == 40
-    for sample in predictions:
-        assert sample['pred_score'].sum().item() == pytest.approx(1, abs=1e-3)
-        assert sample['img_path'].endswith('.png')
+    found, expected = (load_posteriors(p) for p in (tmp_path / 'one.npz', tested / 'out/all.npz'))
+    assert list(found.scores) == [protocol]
+    np.testing.assert_allclose(found.scores[protocol], expected.scores[protocol], atol=1e-5)
+
+
+def test_two_processes_give_the_same(few_digits, net_d, tested, tmp_path):
+    """39 images: the processes' shares differ."""
+    data = shutil.copytree(few_digits, tmp_path / 'data')
+    sorted(data.glob('val/*/*'))[-1].unlink()
+    launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29613']
+    arguments = ['--launcher', 'pytorch', '--tta-cfg', 'all', '--out', 'two.npz']
+    options = ['test_dataloader.num_workers=0']
+    run_test(net_d, data, tmp_path, *arguments, options=options, launcher=launcher)
+    found, expected = (load_posteriors(p) for p in (tmp_path / 'two.npz', tested / 'out/all.npz'))
+    assert found.names == expected.names[:-1]
+    for protocol, scores in found.scores.items():
+        np.testing.assert_allclose(scores, expected.scores[protocol][:-1], atol=1e-5)
+    records = read_records(tmp_path / 'work' / RECORDS_FILE)
+    for record in records:
+        scores = expected.scores[record.protocol][:-1]
+        assert record.images == 39
+        assert record.wrong[1] == wrong_images(scores, found.labels, 1).sum()
+
+
+def test_predictions_and_pictures(few_digits, net_d, tested, tmp_path):
+    """MMPretrain's file, pictures, and bfloat16, which ranks the classes as float32 does."""
+    arguments = ['--tta', '--out', 'p.pkl', '--show-dir', 'pictures', '--interval', '20', '--amp']
+    run_test(net_d, few_digits, tmp_path, *arguments)
+    predictions = mmengine.load(tmp_path / 'p.pkl')
+    expected = load_posteriors(tested / 'out' / 'all.npz')
+    assert [Path(p['img_path']).name for p in predictions] == [
+        Path(name).name for name in expected.names
+    ]
+    scores = np.stack([p['pred_score'].numpy() for p in predictions])
+    np.testing.assert_allclose(scores, expected.scores['dense+multi_crop'], atol=0.02)
     assert list((tmp_path).rglob('pictures/**/*.png'))
+
+
+def test_broken_images_can_count_as_errors(few_digits, net_d, tmp_path):
+    data = shutil.copytree(few_digits, tmp_path / 'data')
+    broken = sorted(data.glob('val/*/*'))[3]
+    broken.write_bytes(broken.read_bytes()[:40])
+    for tta in ([], ['--tta-cfg', 'dense_one_scale']):
+        done = run_test(net_d, data, tmp_path, *tta, check=False)
+        assert done.returncode == 1 and broken.name in done.stderr.splitlines()[-1]
+        arguments = [*tta, '--broken-images', 'count', '--out', 'out.npz']
+        done = run_test(net_d, data, tmp_path, *arguments)
+        assert '1 of 40 images could not be read and count as errors' in done.stdout
+        assert broken.name in done.stdout
+        found = load_posteriors(tmp_path / 'out.npz')
+        unreadable = np.isnan(next(iter(found.scores.values()))).any(1)
+        assert np.flatnonzero(unreadable).tolist() == [3]
+        (scores,) = found.scores.values()
+        record = read_records(tmp_path / 'work' / RECORDS_FILE)[-1]
+        assert record.wrong[1] == wrong_images(scores, found.labels, 1).sum()
+        assert record.wrong[5] >= 1
 
 
 def test_mixed_precision_and_scaled_rate(few_digits, tmp_path):
@@ -180,7 +249,9 @@ def test_tensorboard_by_one_option(few_digits, tmp_path):
     assert list(tmp_path.rglob('events.out.tfevents.*'))
 
 
-@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'prepare_data.py', 'demo.py'])
+@pytest.mark.parametrize(
+    'tool', ['train.py', 'test.py', 'ensemble.py', 'paper_table.py', 'prepare_data.py', 'demo.py']
+)
 def test_help(tool, tmp_path):
     assert 'usage:' in run_tool(tool, '--help', cwd=tmp_path).stdout
 

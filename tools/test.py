@@ -11,9 +11,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     _command_line.add_run_options(parser)
     parser.add_argument(
-        '--tta', action='store_true', help="the config's test protocol (dense, several scales)"
+        '--tta', action='store_true', help="the config's test protocol (the paper's Section 3.2)"
     )
-    parser.add_argument('--out', help='file for results (.pkl; .json for metrics)')
+    parser.add_argument(
+        '--tta-cfg',
+        metavar='NAME|FILE',
+        help='another protocol: dense_one_scale, dense, multi_crop, dense_multi_crop, all '
+        '(configs/_base_/tta), or a file with tta_model and tta_pipeline',
+    )
+    parser.add_argument(
+        '--broken-images',
+        choices=['stop', 'count'],
+        default='stop',
+        help='stop at an image that cannot be read, or list it and count it as an error',
+    )
+    parser.add_argument(
+        '--out',
+        help='file for the results: .npz (posteriors, for ensemble.py), .pkl (as MMPretrain), '
+        '.json for metrics',
+    )
     parser.add_argument(
         '--out-item', choices=['metrics', 'pred'], default='pred', help='what --out holds'
     )

@@ -4,6 +4,7 @@ Being a sibling of mmpretrain, mmdet and mmseg there, ``type='vgg_mm.VGG'`` reso
 of each of them.
 """
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -18,6 +19,7 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
 
 MODELS = _child('model', MMENGINE_MODELS, 'vgg_mm.models')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'vgg_mm.datasets')
+DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'vgg_mm.datasets')
 HOOKS = _child('hook', MMENGINE_HOOKS, 'vgg_mm.engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'vgg_mm.engine')
 METRICS = _child('metric', MMENGINE_METRICS, 'vgg_mm.evaluation')

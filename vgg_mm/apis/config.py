@@ -14,6 +14,8 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+import vgg_mm
+
 from .distributed import prepare_processes
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -33,6 +35,13 @@ OTHER_KEYS = {
     'tta_model',
     'tta_pipeline',
 }
+
+
+def configs_folder() -> str:
+    """The package's configs: beside it in a checkout, below ``.mim`` when installed."""
+    package = osp.dirname(osp.abspath(vgg_mm.__file__))
+    beside = osp.join(osp.dirname(package), 'configs')
+    return beside if osp.isdir(osp.join(beside, '_base_')) else osp.join(package, '.mim', 'configs')
 
 
 def load_config(args: argparse.Namespace) -> Config:

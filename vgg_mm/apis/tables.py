@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from vgg_mm.evaluation import TestRecord
+
 
 def format_table(headers: Sequence[str], rows: Sequence[Sequence], markdown: bool = False) -> str:
     """Align columns: numbers to the right, everything else to the left.
@@ -27,3 +29,11 @@ def format_table(headers: Sequence[str], rows: Sequence[Sequence], markdown: boo
 def _is_number(cell: str) -> bool:
     digits = cell.replace(',', '').removeprefix('-').removesuffix('%').strip()
     return digits.replace('.', '', 1).isdigit() or not cell
+
+
+def error_cell(record: TestRecord, k: int) -> str:
+    """Top-k error in percent with its 95 % confidence interval: '25.6 [25.2, 26.0]'."""
+    if k not in record.wrong:
+        return ''
+    low, high = record.interval(k)
+    return f'{record.error(k):.1f} [{low:.1f}, {high:.1f}]'

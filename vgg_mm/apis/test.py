@@ -1,13 +1,16 @@
-"""``tools/test.py``: test a checkpoint, with or without the paper's protocol."""
+"""``tools/test.py``: test a checkpoint, with or without the paper's protocols."""
 
 import argparse
 import os
 
 import mmengine
+import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.evaluator import DumpResults
+from mmengine.dist import is_main_process
+from mmpretrain.registry import TRANSFORMS
 
 from vgg_mm.checkpoints import load_checkpoints_safely
+from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
 from .config import (
     add_hook,
@@ -16,26 +19,61 @@ from .config import (
     load_config,
     set_dataloader_defaults,
 )
+from .test_results import TEST_SUFFIX, describe, keep_results
+from .tta import use_test_time_augmentation
+
+#: What ``--out`` can be, by its ending.
+OUT_ENDINGS = {'pred': ('.npz', '.pkl', '.pickle'), 'metrics': ('.json', '.pkl', '.yaml', '.yml')}
 
 
 def test(args: argparse.Namespace) -> dict[str, float]:
     """Test as ``args`` (of ``tools/test.py``) say.
 
+    Every result is also appended to ``test_results.jsonl`` in the work directory.
+
     Returns:
         The metrics, e.g. ``error/top1`` in percent.
     """
+    _check_out(args)
     load_checkpoints_safely()
     cfg = test_config(args)
     check_data_folders(cfg, ['test_dataloader'])
     if not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint not found: {args.checkpoint}')
     runner = build_runner(cfg)
-    if args.out and args.out_item == 'pred':
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()
-    if args.out and args.out_item == 'metrics':
-        mmengine.dump(metrics, args.out)
+    if is_main_process():
+        print(keep_results(runner, metrics, args.config))
+        if args.out and args.out_item == 'metrics':
+            mmengine.dump(metrics, args.out)
     return metrics
+
+
+def _check_out(args: argparse.Namespace) -> None:
+    """Refuse a file that could not be written when the test is over."""
+    if not args.out:
+        return
+    endings = OUT_ENDINGS[args.out_item]
+    if not args.out.endswith(endings):
+        raise ValueError(
+            f'--out {args.out}: for --out-item {args.out_item} the file must end in '
+            f'{", ".join(endings)}'
+        )
+    folder = os.path.dirname(args.out) or '.'
+    if is_main_process():
+        os.makedirs(folder, exist_ok=True)
+
+
+def _add_dump(cfg: Config, args: argparse.Namespace) -> None:
+    """Add the metric that writes the predictions."""
+    if args.out.endswith('.npz'):
+        info = dict(describe(cfg), config=args.config)
+        protocol = info.pop('protocols')[0]
+        dump = dict(type='vgg_mm.DumpPosteriors', path=args.out, protocol=protocol, info=info)
+    else:
+        dump = dict(type='vgg_mm.DumpPredictions', out_file_path=args.out)
+    metrics = cfg.test_evaluator
+    cfg.test_evaluator = [*(metrics if isinstance(metrics, list) else [metrics]), dump]
 
 
 def test_config(args: argparse.Namespace) -> Config:
@@ -43,39 +81,55 @@ def test_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
     if args.amp:
-        cfg.test_cfg.fp16 = True
+        cfg.test_cfg.fp16 = True  # mmengine's name for autocast
+        if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
+            # VGG's inputs reach +-128, its activations thousands: near float16's limit.
+            torch.set_autocast_dtype('cuda', torch.bfloat16)
     if args.show or args.show_dir is not None:
-        if 'visualization' not in cfg.default_hooks:
-            raise ValueError(
-                '--show and --show-dir need '
-                "default_hooks.visualization=dict(type='VisualizationHook') in the config"
-            )
-        cfg.default_hooks.visualization.update(
-            enable=True,
-            show=args.show,
-            wait_time=args.wait_time,
-            out_dir=args.show_dir,
-            interval=args.interval,
-        )
-    if args.tta:
-        use_test_time_augmentation(cfg)
+        _show_predictions(cfg, args)
+    if args.tta or args.tta_cfg:
+        use_test_time_augmentation(cfg, args.tta_cfg)
+    if args.broken_images == 'count':
+        count_broken_images(cfg.test_dataloader.dataset.pipeline)
+    if args.out and args.out_item == 'pred':
+        _add_dump(cfg, args)
     set_dataloader_defaults(cfg, args)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=True)
-    return cfg
+    # mmengine writes the config into the work directory: not over the training's.
+    name = os.path.splitext(os.path.basename(args.config))[0].removesuffix('.test')
+    return Config(cfg.to_dict(), cfg_text=cfg.text, filename=f'{name}{TEST_SUFFIX}')
 
 
-def use_test_time_augmentation(cfg: Config) -> None:
-    """Wrap the model in ``tta_model`` and read images through ``tta_pipeline``."""
-    for key in ('tta_model', 'tta_pipeline'):
-        if key not in cfg:
-            raise ValueError(
-                f'--tta: the config has no {key}; e.g. tta_model=dict('
-                "type='vgg_mm.PaperTTA') and a tta_pipeline with vgg_mm.TestScales"
-            )
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    # Rescaled whole images differ in shape.
-    cfg.test_dataloader.collate_fn = dict(type='pseudo_collate')
+def _show_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    if 'visualization' not in cfg.default_hooks:
+        raise ValueError(
+            '--show and --show-dir need '
+            "default_hooks.visualization=dict(type='VisualizationHook') in the config"
+        )
+    cfg.default_hooks.visualization.update(
+        enable=True,
+        show=args.show,
+        wait_time=args.wait_time,
+        out_dir=args.show_dir,
+        interval=args.interval,
+    )
+
+
+def count_broken_images(pipeline: list[ConfigDict]) -> None:
+    """Let a pipeline go on with images that cannot be read, marked so that they count as errors.
+
+    Raises:
+        ValueError: if the pipeline does not read images with ``vgg_mm.LoadImage``.
+    """
+    load, pack = pipeline[0], pipeline[-1]
+    if load['type'] != 'vgg_mm.LoadImage':
+        raise ValueError(
+            '--broken-images count needs vgg_mm.LoadImage as the first step of the pipeline, '
+            f'got {load["type"]}'
+        )
+    load['on_error'] = 'mark'
+    default = TRANSFORMS.get('PackInputs').DEFAULT_META_KEYS
+    pack['meta_keys'] = (*pack.get('meta_keys', default), LOAD_ERROR)
 
 
 test.__test__ = False  # not a test case, whatever its name looks like to pytest

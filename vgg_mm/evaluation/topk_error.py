@@ -1,7 +1,12 @@
 """The paper's figure of merit."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.logging import print_log
 from mmpretrain.evaluation import Accuracy
 
+from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 from vgg_mm.registry import METRICS
 
 
@@ -11,7 +16,9 @@ class TopKError(Accuracy):
 
     Gives ``error/top1`` and ``error/top5`` as well as ``accuracy/top1`` and ``accuracy/top5``. The
     top-k error is the share of images whose true class is not among the k most probable (paper,
-    Section 4).
+    Section 4). Of several protocols tested at once each has its own: ``dense/error/top1``.
+
+    Images that could not be read, if testing goes on, count as errors and are listed.
 
     Args:
         topk: The k; arguments as in MMPretrain's ``Accuracy``.
@@ -23,8 +30,33 @@ class TopKError(Accuracy):
         # thrs=None: a posterior that underflows to 0 still has its rank.
         super().__init__(topk=topk, thrs=None, **kwargs)
 
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        super().process(data_batch, data_samples)
+        for result, sample in zip(self.results[-len(data_samples) :], data_samples):
+            protocols = sample.get('pred_scores') or {}
+            result['pred_scores'] = {name: score.cpu() for name, score in protocols.items()}
+            result[LOAD_ERROR] = sample.get(LOAD_ERROR)
+
     def compute_metrics(self, results: list) -> dict[str, float]:
-        accuracies = super().compute_metrics(results)
-        metrics = {f'error/{name}': max(0.0, 100 - value) for name, value in accuracies.items()}
-        metrics.update({f'accuracy/{name}': value for name, value in accuracies.items()})
+        errors = [result[LOAD_ERROR] for result in results if result[LOAD_ERROR]]
+        readable = [result for result in results if not result[LOAD_ERROR]]
+        if errors:
+            print_log(
+                f'{len(errors)} of {len(results)} images could not be read and count as errors:\n'
+                + '\n'.join(errors),
+                'current',
+            )
+        if not readable:
+            raise ValueError(f'none of the {len(results)} test images could be read: {errors[0]}')
+        metrics = {}
+        for name in readable[0]['pred_scores'] or ('',):
+            protocol = [
+                dict(r, pred_score=r['pred_scores'].get(name, r['pred_score'])) for r in readable
+            ]
+            accuracies = super().compute_metrics(protocol)
+            prefix = f'{name}/' if name else ''
+            for key, value in accuracies.items():
+                value *= len(readable) / len(results)
+                metrics[f'{prefix}error/{key}'] = max(0.0, 100 - value)
+                metrics[f'{prefix}accuracy/{key}'] = value
         return metrics

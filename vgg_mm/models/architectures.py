@@ -28,8 +28,14 @@ ARCHITECTURES = {
 #: MMPretrain names the networks by their weight layers.
 DEPTH_TO_ARCH = {11: 'A', 13: 'B', 16: 'D', 19: 'E'}
 
+#: Width of the paper's first block.
+BASE_CHANNELS = 64
+
 #: Width of each block, in multiples of the first block's (64 in the paper).
 BLOCK_WIDTHS = (1, 2, 4, 8, 8)
+
+#: Pixels of the image per position of the last block's map: each block halves it once.
+STRIDE = 2 ** len(BLOCK_WIDTHS)
 
 #: Layers that a deeper net takes from net A (Section 3.1): "the first four convolutional layers
 #: and the last three fully-connected layers", by A's names.

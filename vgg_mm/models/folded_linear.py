@@ -8,12 +8,14 @@ import torch.nn.functional as F
 class FoldedLinear(nn.Linear):
     """Fully-connected layer over a k x k map that slides over larger maps (Section 3.2).
 
-    (N, in_channels, H, W) -> (N, out_channels, H - k + 1, W - k + 1). A map of exactly k x k goes
-    through a matrix product, a larger one through a convolution with the same weight.
+    (N, in_channels, H, W) -> (N, out_channels, H - k + 1, W - k + 1), the convolution with the
+    kernel :attr:`kernel`. It is computed as one matrix product over all windows: VGG's maps are
+    small and fc6's weight is large, and a convolution would first bring the weight into another
+    layout, which takes longer than the product (benchmarks/folded_linear_speed.py).
 
-    The weight is stored once, in FC form (out_channels, in_channels * k * k): there the matrix
-    product needs no copy, the convolution's kernel is a view, and ``channels_last`` conversion of a
-    model leaves it alone. State dicts in conv form (out_channels, in_channels, k, k) load as well.
+    The weight is stored once, in FC form (out_channels, in_channels * k * k), which
+    ``channels_last`` conversion of a model leaves alone. State dicts in conv form
+    (out_channels, in_channels, k, k) load as well.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
@@ -28,9 +30,10 @@ class FoldedLinear(nn.Linear):
         return self.weight.view(self.out_features, self.in_channels, k, k)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.shape[-2:] == (self.kernel_size, self.kernel_size):
-            return super().forward(x.flatten(1))[:, :, None, None]
-        return F.conv2d(x, self.kernel, self.bias)
+        k = self.kernel_size
+        windows = x.unfold(2, k, 1).unfold(3, k, 1)  # (N, C, h, w, k, k)
+        rows = windows.permute(0, 2, 3, 1, 4, 5).flatten(3)
+        return F.linear(rows, self.weight, self.bias).permute(0, 3, 1, 2)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         key = f'{prefix}weight'

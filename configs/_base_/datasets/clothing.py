@@ -1,6 +1,6 @@
 # Photos of clothes in ten class folders, DATA_ROOT/{train,val}/CLASS/*.jpg; any photos of one's own
 # laid out like this will do.
-_base_ = './class_folders.py'
+_base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 
 DATA_ROOT = 'data/clothing'
 
@@ -19,10 +19,9 @@ test_pipeline = [
 ]
 tta_pipeline = [
     dict(type='vgg_mm.LoadImage'),
-    dict(type='vgg_mm.TestScales', scales=(256, 320, 384)),
+    dict(type='vgg_mm.TestScales', scales='several', trained_at=(256, 384)),
     dict(type='PackInputs'),
 ]
-tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense')
 
 train_dataloader = dict(
     batch_size=32, num_workers=2, dataset=dict(data_root=DATA_ROOT, pipeline=train_pipeline)

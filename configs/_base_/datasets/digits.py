@@ -1,6 +1,6 @@
 # Handwritten digits of scikit-learn's wheel, written as class folders by
 # `python tools/prepare_data.py digits`: 1,437 to train, the last 360 (other writers) to test.
-_base_ = './class_folders.py'
+_base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 
 DATA_ROOT = 'data/digits'
 
@@ -17,11 +17,11 @@ test_pipeline = [
 ]
 tta_pipeline = [
     dict(type='vgg_mm.LoadImage'),
-    dict(type='vgg_mm.TestScales', scales=(64, 80, 96)),
+    dict(type='vgg_mm.TestScales', scales='several', trained_at=(64, 96)),
     dict(type='PackInputs'),
 ]
 # A mirrored digit is another sign: no flips, neither in training nor in testing.
-tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense', flip=False)
+tta_model = dict(flip=False)
 
 train_dataloader = dict(
     batch_size=32, num_workers=1, dataset=dict(data_root=DATA_ROOT, pipeline=train_pipeline)

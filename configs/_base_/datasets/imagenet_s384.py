@@ -1,5 +1,5 @@
 # Training at the fixed scale S = 384 (Section 3.1).
-_base_ = './class_folders.py'
+_base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 
 train_pipeline = [
     dict(type='vgg_mm.LoadImage'),
@@ -15,13 +15,12 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]
-# With --tta: dense evaluation, Q = {S - 32, S, S + 32}.
+# With --tta: the paper's Q for this S.
 tta_pipeline = [
     dict(type='vgg_mm.LoadImage'),
-    dict(type='vgg_mm.TestScales', scales=(352, 384, 416)),
+    dict(type='vgg_mm.TestScales', scales='several', trained_at=384),
     dict(type='PackInputs'),
 ]
-tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense')
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

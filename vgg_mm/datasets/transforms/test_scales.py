@@ -8,25 +8,38 @@ from mmcv.transforms import BaseTransform
 
 from vgg_mm.registry import TRANSFORMS
 
-from .rescale import rescaled_size
+from .rescale import paper_test_scales, rescaled_size
+
+#: Words for the paper's choice of Q, by the training scale S.
+WORDS = ONE, SEVERAL = 'one', 'several'
 
 
 @TRANSFORMS.register_module()
 class TestScales(BaseTransform):
     """The whole image, rescaled isotropically so that its smaller side is Q, for each Q.
 
-    Required key: ``img``. Modified: ``img``, a list of images, one per Q, of the same type.
+    Required key: ``img``. Modified: ``img``, a list of images, one per Q, of the same type. Crops
+    are taken from them later, on the device.
 
     Args:
-        scales: Q, or several, in pixels.
+        scales: Q, or several, in pixels; or a word for the paper's choice: 'one' (Section 4.1,
+            Table 3) or 'several' (Section 4.2, Tables 4 and 5).
+        trained_at: S, or (S_min, S_max), which decides what a word means. The test tool takes it
+            from the config's ``vgg_mm.ScaleJitter``.
 
     Raises:
-        ValueError: if there is no Q or one that is not a positive integer.
+        ValueError: if there is no Q or one that is not a positive integer, or a word without S.
     """
 
     __test__ = False  # not a test case, whatever its name looks like to pytest
 
-    def __init__(self, scales: Union[int, Sequence[int]]):
+    def __init__(
+        self,
+        scales: Union[int, Sequence[int], str],
+        trained_at: Union[int, Sequence[int], None] = None,
+    ):
+        if isinstance(scales, str):
+            scales = _papers_choice(scales, trained_at)
         self.scales = (scales,) if isinstance(scales, int) else tuple(scales)
         if not self.scales or not all(isinstance(q, int) and q > 0 for q in self.scales):
             raise ValueError(f'TestScales: scales must be positive integers, got {scales}')
@@ -39,3 +52,17 @@ class TestScales(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scales={self.scales})'
+
+
+def _papers_choice(word: str, trained_at: Union[int, Sequence[int], None]) -> tuple[int, ...]:
+    if word not in WORDS:
+        raise ValueError(
+            f"TestScales: scales must be integers, 'one' or 'several' (the paper's Q), got {word!r}"
+        )
+    if trained_at is None:
+        raise ValueError(
+            f'TestScales: scales={word!r} needs trained_at=S or (S_min, S_max), which decides the '
+            "paper's Q; or give integers, e.g. scales=(256, 384, 512)"
+        )
+    bounds = (trained_at, trained_at) if isinstance(trained_at, int) else tuple(trained_at)
+    return paper_test_scales(bounds, several=word == SEVERAL)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vgg_mm.registry import MODELS
 
-from ..architectures import ARCHITECTURES, BLOCK_WIDTHS, resolve_arch
+from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, resolve_arch
 from ..initialisers import InitCfg, resolve_init_cfg
 
 NUM_BLOCKS = len(BLOCK_WIDTHS)
@@ -67,7 +67,7 @@ class VGG(BaseBackbone):
         arch: Union[str, int, None] = None,
         *,
         depth: Optional[int] = None,
-        base_channels: int = 64,
+        base_channels: int = BASE_CHANNELS,
         num_classes: int = -1,
         num_stages: int = NUM_BLOCKS,
         dilations: Sequence[int] = (1, 1, 1, 1, 1),
@@ -87,6 +87,8 @@ class VGG(BaseBackbone):
             raise ValueError(f'VGG: give either arch or depth, got arch={arch}, depth={depth}')
         self.arch = resolve_arch(depth if arch is None else arch)
         self.base_channels = base_channels
+        self.dilations = tuple(dilations)
+        self.plain_pools = with_last_pool and not ceil_mode
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
@@ -157,6 +159,21 @@ class VGG(BaseBackbone):
     def layer_names(self) -> list[str]:
         """Names of the convolutional layers, first to last: 'conv1_1', ..."""
         return [name for block in self._blocks for name, _ in block if name.startswith('conv')]
+
+    @property
+    def reach(self) -> Optional[int]:
+        """How many pixels a position of the last block's map sees on each side of its 32x32 cell.
+
+        None if the net's last output is not a map of such cells: the image can then not be cut.
+        """
+        if self.out_indices[-1] != NUM_BLOCKS - 1 or not self.plain_pools:
+            return None
+        kernels = ARCHITECTURES[self.arch].kernels
+        return sum(
+            2**block * self.dilations[block] * (kernel - 1) // 2
+            for block in range(NUM_BLOCKS)
+            for kernel in kernels[block]
+        )
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(N, 3, H, W) -> the feature maps that ``out_indices`` names, in its order."""

@@ -9,11 +9,9 @@ from mmpretrain.models.heads import ClsHead
 
 from vgg_mm.registry import MODELS
 
+from ..architectures import STRIDE
 from ..folded_linear import FoldedLinear
 from ..initialisers import InitCfg, resolve_init_cfg
-
-#: Product of the strides of VGG's five poolings.
-VGG_STRIDE = 32
 
 
 @MODELS.register_module()
@@ -22,7 +20,7 @@ class ConvHead(ClsHead):
 
     fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts
     as a convolution of that size, fc7 and fc8 as 1x1 convolutions, and the class score map is
-    averaged over its positions.
+    averaged over its positions. See :class:`~vgg_mm.models.folded_linear.FoldedLinear`.
 
     Args:
         num_classes: Number of classes.
@@ -89,11 +87,11 @@ class ConvHead(ClsHead):
             )
         height, width = x.shape[-2:]
         if min(height, width) < self.kernel_size:
-            smallest = VGG_STRIDE * self.kernel_size
+            smallest = STRIDE * self.kernel_size
             raise ValueError(
                 f'ConvHead: the feature map is {height}x{width}, smaller than its kernel of '
                 f'{self.kernel_size}x{self.kernel_size}; the smallest image that works (stride '
-                f'{VGG_STRIDE}) is {smallest}x{smallest}'
+                f'{STRIDE}) is {smallest}x{smallest}'
             )
 
     def pre_logits(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -112,5 +110,8 @@ class ConvHead(ClsHead):
         return self.fc8(self._fc7_map(feats))
 
     def forward(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """The class score map averaged over its positions (Section 3.2): (N, num_classes)."""
-        return self.score_map(feats).mean(dim=(2, 3))
+        """The class score map averaged over its positions (Section 3.2): (N, num_classes).
+
+        fc8 is linear, so that averaging before it gives the same with one position to score.
+        """
+        return self.fc8(self._fc7_map(feats).mean(dim=(2, 3), keepdim=True)).flatten(1)

@@ -1,62 +1,99 @@
-"""The paper's test protocol as a test-time-augmentation model (Section 3.2)."""
+"""The paper's test protocols as a test-time-augmentation model (Section 3.2)."""
 
+from collections.abc import Callable, Sequence
 from typing import Optional, Union
 
 import torch
 import torch.nn as nn
+from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel
 from mmpretrain.structures import DataSample
 
 from vgg_mm.registry import MODELS
 
-PROTOCOLS = ('dense',)
+from ..architectures import STRIDE
+from .crops import Grid, check_grid, crop_corners
+from .strips import can_be_cut, score_maps_in_strips
+
+DENSE, MULTI_CROP = 'dense', 'multi_crop'
+
+#: 5x5 crops a scale (Section 3.2).
+PAPER_GRID = 5
+
+#: protocol -> the evaluations whose posteriors it averages
+PROTOCOLS = {
+    DENSE: (DENSE,),
+    MULTI_CROP: (MULTI_CROP,),
+    f'{DENSE}+{MULTI_CROP}': (DENSE, MULTI_CROP),
+}
+
+Views = tuple[torch.Tensor, ...]
 
 
 @MODELS.register_module()
 class PaperTTA(BaseTTAModel):
-    """Dense evaluation at one or several test scales Q.
+    """Dense and multi-crop evaluation at one or several test scales Q.
 
-    For each Q: the whole rescaled image goes through the fully-convolutional net, the class score
-    map is averaged over its positions, the soft-max is taken, and the posteriors of the image and
-    of its horizontal flip are averaged. Posteriors are then averaged over all Q. Soft-max comes
-    after the average over positions and before the averages over flips and scales.
+    - dense: the whole rescaled image goes through the fully-convolutional net, the class score map
+      is averaged over its positions, then comes the soft-max;
+    - multi_crop: the soft-max of each crop of a regular grid, averaged over the crops.
 
-    The input is what the transform ``vgg_mm.TestScales`` makes of an image: uint8 tensors
-    (3, H, W), one per Q.
+    Either is averaged over the image and its horizontal flip (whose crops lie on the same grid),
+    then over all Q. 'dense+multi_crop' is the mean of the two results. So the soft-max comes after
+    the average over positions and before all others.
+
+    Input is what the transform ``vgg_mm.TestScales`` makes of an image: uint8 tensors (3, H, W),
+    one per Q. Crops are views of them on the device. Views of equal shape share forward passes.
 
     Args:
-        module: The classifier, an :class:`mmpretrain.ImageClassifier` with a :class:`ConvHead`.
-        protocol: 'dense'.
+        module: The classifier, an :class:`mmpretrain.ImageClassifier`; for dense evaluation with a
+            :class:`ConvHead`.
+        protocol: 'dense', 'multi_crop' or 'dense+multi_crop', or several, which share all work.
+            Predictions are the first one's; all are in ``pred_scores``.
+        grid: Crops of a scale: n for n x n (the paper's 5), (rows, columns), or 'five' for the
+            corners and the centre. 1 is the centre crop.
+        crop_size: Side of the crops in pixels; by default what the head's kernel covers (224).
         flip: Whether the horizontal flip takes part.
-        max_pixels: Most pixels in one forward pass, which bounds memory; images of equal shape
-            share a pass up to it.
+        max_pixels: Most pixels in one forward pass, which bounds memory. Larger images go through
+            in strips, with the same result. Halved when memory runs out all the same.
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
 
     Raises:
-        ValueError: if the protocol is unknown or the head has no score map.
+        ValueError: if an argument does not fit, with what would.
     """
 
     def __init__(
         self,
         module: Union[dict, nn.Module],
-        protocol: str = 'dense',
+        protocol: Union[str, Sequence[str]] = 'dense+multi_crop',
+        grid: Grid = PAPER_GRID,
+        crop_size: Optional[int] = None,
         flip: bool = True,
-        max_pixels: int = 2**22,
+        max_pixels: int = 2**20,
         data_preprocessor: Optional[dict] = None,
     ):
         super().__init__(module, data_preprocessor)
-        if protocol not in PROTOCOLS:
-            raise ValueError(
-                f'PaperTTA: unknown protocol {protocol!r}; choose one of {", ".join(PROTOCOLS)}'
-            )
-        if not hasattr(getattr(self.module, 'head', None), 'score_map'):
+        self.protocols = (protocol,) if isinstance(protocol, str) else tuple(protocol)
+        for name in self.protocols or ('',):
+            if name not in PROTOCOLS:
+                raise ValueError(
+                    f'PaperTTA: unknown protocol {name!r}; choose among {", ".join(PROTOCOLS)}'
+                )
+        parts = {part for name in self.protocols for part in PROTOCOLS[name]}
+        head = getattr(self.module, 'head', None)
+        if DENSE in parts and not hasattr(head, 'score_map'):
             raise ValueError(
                 'PaperTTA: dense evaluation needs a head with a score map; '
                 "set head=dict(type='vgg_mm.ConvHead', ...)"
             )
-        self.protocol = protocol
+        self.grid = check_grid(grid)
+        self.crop_size = crop_size or STRIDE * getattr(head, 'kernel_size', 7)
         self.flip = flip
+        if not isinstance(max_pixels, int) or max_pixels < 1:
+            raise ValueError(f'PaperTTA: max_pixels must be positive, got {max_pixels!r}')
         self.max_pixels = max_pixels
+        evaluations = {DENSE: self._dense, MULTI_CROP: self._multi_crop}
+        self._evaluations = {part: evaluations[part] for part in evaluations if part in parts}
 
     def test_step(self, data: dict) -> list[DataSample]:
         """Predict a batch.
@@ -67,45 +104,133 @@ class PaperTTA(BaseTTAModel):
                 :class:`DataSample`, one an image.
 
         Returns:
-            The data samples with ``pred_score``, the posterior (num_classes,), and ``pred_label``.
+            The data samples with ``pred_score``, the posterior (num_classes,), and ``pred_label``;
+            with several protocols also ``pred_scores``, protocol -> posterior.
+
+        Raises:
+            ValueError: if an image is smaller than a crop.
+            RuntimeError: if there is not the memory for a single crop.
         """
-        images = list(zip(*data['inputs']))
+        images: list[Views] = list(zip(*data['inputs']))
+        self._check_sizes(images)
         samples = data.get('data_samples') or [DataSample() for _ in images]
-        posteriors = self.merge_preds(self._posteriors(images))
-        for sample, posterior in zip(samples, posteriors):
+        results = self.merge_preds(self._within_memory(self._posteriors, images))
+        for i, sample in enumerate(samples):
+            posteriors = {name: result[i] for name, result in results.items()}
+            posterior = posteriors[self.protocols[0]]
             sample.set_pred_score(posterior).set_pred_label(posterior.argmax())
+            if len(posteriors) > 1:
+                sample.set_field(posteriors, 'pred_scores', dtype=dict)
         # Hooks that draw predictions expect one image a sample in the batch.
         data['inputs'] = [views[-1] for views in images]
         return samples
 
-    def merge_preds(self, data_samples_list: list[list[torch.Tensor]]) -> list[torch.Tensor]:
-        """Average each image's posteriors over its test scales."""
-        return [torch.stack(posteriors).mean(0) for posteriors in data_samples_list]
+    def merge_preds(self, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """From dense and multi-crop posteriors (N, Q, num_classes) to each protocol's (N, ...)."""
+        over_scales = {part: posteriors.mean(1) for part, posteriors in parts.items()}
+        return {
+            name: torch.stack([over_scales[part] for part in PROTOCOLS[name]]).mean(0)
+            for name in self.protocols
+        }
 
-    def _posteriors(self, images: list[tuple[torch.Tensor, ...]]) -> list[list[torch.Tensor]]:
-        """The posterior of every image at every Q; views of equal shape share a forward pass."""
+    def _check_sizes(self, images: list[Views]) -> None:
+        for views in images:
+            for view in views:
+                height, width = view.shape[-2:]
+                if min(height, width) < self.crop_size:
+                    raise ValueError(
+                        f'PaperTTA: an image is {height}x{width} at test scale '
+                        f'Q={min(height, width)}, smaller than a crop of '
+                        f'{self.crop_size}x{self.crop_size}; Q must be at least {self.crop_size}'
+                    )
+
+    def _within_memory(self, evaluate: Callable, images: list[Views]):
+        """Call ``evaluate`` with a smaller and smaller ``max_pixels`` until there is memory."""
+        while True:
+            try:
+                return evaluate(images)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if self.max_pixels < self.crop_size**2:
+                    raise RuntimeError(
+                        f'out of memory with one crop of {self.crop_size}x{self.crop_size} a '
+                        'pass; give the test a device with more memory'
+                    ) from error
+            self.max_pixels //= 2
+            print_log(f'out of memory: going on with max_pixels={self.max_pixels}', 'current')
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _posteriors(self, images: list[Views]) -> dict[str, torch.Tensor]:
+        """The posterior of every image at every Q by each evaluation: (N, Q, num_classes)."""
         by_shape: dict[torch.Size, list[tuple[int, int]]] = {}
         for i, views in enumerate(images):
             for j, view in enumerate(views):
                 by_shape.setdefault(view.shape, []).append((i, j))
-        posteriors: list[list] = [[None] * len(views) for views in images]
+        found: dict[str, dict[tuple[int, int], torch.Tensor]] = {p: {} for p in self._evaluations}
         for shape, places in by_shape.items():
-            images_per_pass = max(1, self.max_pixels // (shape[-2] * shape[-1]))
-            for first in range(0, len(places), images_per_pass):
-                group = places[first : first + images_per_pass]
-                batch = torch.stack([images[i][j] for i, j in group])
-                for (i, j), posterior in zip(group, self._dense(batch)):
-                    posteriors[i][j] = posterior
-        return posteriors
+            size = max(1, self.max_pixels // (shape[-2] * shape[-1]))
+            for first in range(0, len(places), size):
+                group = places[first : first + size]
+                inputs = self._with_flips(torch.stack([images[i][j] for i, j in group]))
+                for part, evaluate in self._evaluations.items():
+                    posteriors = evaluate(inputs)
+                    over_flips = posteriors.unflatten(0, (-1, len(group))).mean(0)
+                    found[part].update(zip(group, over_flips))
+        scales = range(len(images[0]))
+        return {
+            part: torch.stack([torch.stack([p[i, j] for j in scales]) for i in range(len(images))])
+            for part, p in found.items()
+        }
 
-    def _dense(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W) -> posteriors (N, num_classes)."""
+    def _with_flips(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 (N, 3, H, W) -> normalised (N or 2 N, 3, H, W), images first, then their flips."""
         inputs = self.module.data_preprocessor(dict(inputs=images), training=False)['inputs']
-        posterior = self._averaged_softmax(inputs)
-        if self.flip:
-            posterior = (posterior + self._averaged_softmax(inputs.flip(-1))) / 2
-        return posterior
+        return torch.cat([inputs, inputs.flip(-1)]) if self.flip else inputs
 
-    def _averaged_softmax(self, inputs: torch.Tensor) -> torch.Tensor:
-        scores = self.module.head.score_map(self.module.extract_feat(inputs))
-        return scores.float().mean(dim=(2, 3)).softmax(dim=1)
+    def _dense(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> (N, num_classes)."""
+        pixels = inputs.shape[-2] * inputs.shape[-1]
+        if pixels > self.max_pixels and can_be_cut(self.module):
+            scores = torch.cat([self._mean_of_strips(image[None]) for image in inputs])
+        else:
+            size = max(1, self.max_pixels // pixels)
+            scores = torch.cat([self._scores(images) for images in inputs.split(size)])
+        return scores.softmax(dim=1)
+
+    def _mean_of_strips(self, image: torch.Tensor) -> torch.Tensor:
+        """(1, 3, H, W) -> class scores averaged over all positions, (1, num_classes)."""
+        total, positions = 0, 0
+        for scores in score_maps_in_strips(self.module, image, self.max_pixels):
+            total = total + scores.float().sum(dim=(2, 3))
+            positions += scores.shape[-2] * scores.shape[-1]
+        return total / positions
+
+    def _multi_crop(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> (N, num_classes)."""
+        side = self.crop_size
+        corners = crop_corners(*inputs.shape[-2:], side, self.grid)
+        crops = [
+            image[:, top : top + side, left : left + side]
+            for image in inputs
+            for top, left in corners
+        ]
+        size = max(1, self.max_pixels // side**2)
+        posteriors = torch.cat(
+            [
+                self._scores(torch.stack(crops[first : first + size])).softmax(dim=1)
+                for first in range(0, len(crops), size)
+            ]
+        )
+        weights = posteriors.new_tensor(list(corners.values()))[:, None] / sum(corners.values())
+        return (posteriors.unflatten(0, (len(inputs), -1)) * weights).sum(1)
+
+    def _scores(self, images: torch.Tensor) -> torch.Tensor:
+        """Class scores averaged over positions, (N, num_classes), float32 also under autocast."""
+        return self.module(images, mode='tensor').float()
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """torch has a class for it on GPUs, a message on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or 'DefaultCPUAllocator' in str(error)

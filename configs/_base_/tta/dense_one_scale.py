@@ -1,0 +1,7 @@
+# Table 3: dense evaluation at one Q: S, or the middle of [S_min, S_max].
+tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense')
+tta_pipeline = [
+    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.TestScales', scales='one'),
+    dict(type='PackInputs'),
+]

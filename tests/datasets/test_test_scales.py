@@ -1,0 +1,41 @@
+"""The whole image at each test scale, and the paper's choice of scales."""
+
+import pytest
+
+from vgg_mm.datasets import TestScales
+
+
+def test_scales_rescale_the_whole_image(photo):
+    images = TestScales((64, 96)).transform(dict(img=photo))['img']
+    assert [i.shape for i in images] == [(64, 85, 3), (96, 128, 3)]
+
+
+@pytest.mark.parametrize(
+    'word, trained_at, expected',
+    [
+        # Tables 3 and 4.
+        ('one', 256, (256,)),
+        ('one', 384, (384,)),
+        ('one', (256, 512), (384,)),
+        ('several', 256, (224, 256, 288)),
+        ('several', (384, 384), (352, 384, 416)),
+        ('several', (256, 512), (256, 384, 512)),
+    ],
+)
+def test_the_papers_choice(word, trained_at, expected):
+    assert TestScales(word, trained_at).scales == expected
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (((),), 'scales must be positive integers'),
+        (((0,),), 'scales must be positive integers'),
+        (((64.5,),), 'scales must be positive integers'),
+        (('many', 256), "scales must be integers, 'one' or 'several'"),
+        (('one',), 'needs trained_at=S'),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TestScales(*arguments)

@@ -1,0 +1,154 @@
+"""``tools/ensemble.py``: the errors of several nets and of their average (Section 4.4, Table 6)."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
+
+from mmengine.config import Config
+
+from vgg_mm.evaluation import TestRecord, add_records, scale_texts
+from vgg_mm.evaluation.ensemble import Member, ensembles
+
+from .tables import error_cell, format_table
+from .test_results import CENTRE_CROP
+
+#: What a recipe and its members can hold.
+RECIPE_KEYS, MEMBER_KEYS = {'members', 'weights', 'name'}, {'config', 'protocol'}
+
+
+class Recipe(NamedTuple):
+    """The content of a config file in ``configs/ensembles``."""
+
+    members: list[dict]
+    weights: Optional[Sequence[float]] = None
+    name: Optional[str] = None
+
+
+def report(
+    files: Sequence[str] = (),
+    weights: Optional[Sequence[float]] = None,
+    protocol: Optional[str] = None,
+    recipe: Optional[str] = None,
+    results: str = 'work_dirs',
+    out: Optional[str] = None,
+    work_dir: Optional[str] = None,
+) -> None:
+    """Print the errors of each member and of the ensemble, for each protocol.
+
+    Args:
+        files: Files of posteriors, ``FILE`` or ``FILE:PROTOCOL``.
+        weights: One for each file, positive; None: the recipe's, or equal ones.
+        protocol: Protocol of the files that do not name theirs; None: every one in common.
+        recipe: Config file that lists the members, in place of ``files``.
+        results: A recipe's members are in ``RESULTS/CONFIG_NAME/posteriors.npz``.
+        out: File for the ensembles' posteriors.
+        work_dir: Folder to whose ``test_results.jsonl`` the ensembles are added.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: in one line, if files do not fit together or arguments are wrong.
+    """
+    members, recipe_weights, name = _members(files, recipe, results)
+    if protocol is not None:
+        members = _with_protocol(members, protocol)
+    if out is not None and os.path.realpath(out) in {os.path.realpath(m.path) for m in members}:
+        raise ValueError(f'--out {out} is one of the files to average')
+    found = ensembles(members, weights or recipe_weights, name)
+    print(_table([record for one in found for record in (*one.members, one.record)]))
+    if out is not None:
+        scores = {k: v for one in found for k, v in one.posteriors.scores.items()}
+        found[0].posteriors._replace(scores=scores).save(out)
+    if work_dir is not None:
+        add_records(work_dir, [one.record for one in found])
+
+
+def _members(
+    files: Sequence[str], recipe: Optional[str], results: str
+) -> tuple[list[Member], Optional[Sequence[float]], Optional[str]]:
+    """The members, and the recipe's weights and name."""
+    if recipe is None:
+        return [_parse_member(file) for file in files], None, None
+    if files:
+        raise ValueError('ensemble: give files or --recipe, not both')
+    content = load_recipe(recipe)
+    return _recipe_files(content, results), content.weights, content.name
+
+
+def _with_protocol(members: Sequence[Member], protocol: str) -> list[Member]:
+    if members and all(member.protocol for member in members):
+        raise ValueError(f'--protocol {protocol} has no effect: every file names its own')
+    return [Member(path, own or protocol) for path, own in members]
+
+
+def _parse_member(text: str) -> Member:
+    """``FILE`` or ``FILE:PROTOCOL``; colons may occur in a path."""
+    path, _, protocol = text.rpartition(':')
+    if os.path.exists(text) or not (path and protocol) or os.path.basename(protocol) != protocol:
+        return Member(text)
+    return Member(path, protocol)
+
+
+def _table(records: Sequence[TestRecord]) -> str:
+    top_k = list(records[0].wrong)
+    rows = [
+        [record.net, *scale_texts(record), record.protocol, *(error_cell(record, k) for k in top_k)]
+        for record in records
+    ]
+    headers = ['net', 'S', 'Q', 'protocol', *(f'top-{k} error, %' for k in top_k)]
+    return format_table(headers, rows)
+
+
+def load_recipe(path: str) -> Recipe:
+    """Read a recipe: ``members``, a list of ``dict(config=NAME[, protocol=NAME])``.
+
+    Optional: ``weights``, one for each member, and ``name``, that of the ensemble.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: in one line, if it is no recipe.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'recipe not found: {path}')
+    content = Config.fromfile(path).to_dict()
+    members = content.get('members')
+    if not isinstance(members, list) or not members:
+        raise ValueError(f'{path}: a recipe needs members = [dict(config=NAME), ...]')
+    _check_keys(path, content, RECIPE_KEYS)
+    for member in members:
+        if not isinstance(member, dict) or not isinstance(member.get('config'), str):
+            raise ValueError(f'{path}: a member is dict(config=NAME, protocol=NAME), got {member}')
+        _check_keys(path, member, MEMBER_KEYS)
+    return Recipe(**content)
+
+
+def _check_keys(path: str, content: dict, known: set[str]) -> None:
+    if unknown := set(content) - known:
+        raise ValueError(f'{path}: unknown {min(unknown)!r}; there are {", ".join(sorted(known))}')
+
+
+def _recipe_files(recipe: Recipe, results: str) -> list[Member]:
+    """Where the members' posteriors are; if some are missing, print the commands for them."""
+    protocols: dict[str, set] = {}
+    for member in recipe.members:
+        protocols.setdefault(member['config'], set()).add(member.get('protocol'))
+    files = {config: os.path.join(results, config, 'posteriors.npz') for config in protocols}
+    missing = [config for config, file in files.items() if not os.path.isfile(file)]
+    commands = [_command(config, results, files[config], protocols[config]) for config in missing]
+    if missing:
+        print('\n'.join(commands), flush=True)
+        more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
+        raise FileNotFoundError(
+            f'posteriors not found: {files[missing[0]]}{more}; they come from: {commands[0]}'
+        )
+    return [Member(files[m['config']], m.get('protocol')) for m in recipe.members]
+
+
+def _command(config: str, results: str, out: str, protocols: set) -> str:
+    """The call of ``tools/test.py`` that writes a member's posteriors."""
+    only = protocols.pop() if len(protocols) == 1 else None
+    # The files in configs/_base_/tta are named after the protocols.
+    tta = [] if only == CENTRE_CROP else ['--tta', '--tta-cfg', (only or 'all').replace('+', '_')]
+    checkpoint = os.path.join(results, config, 'epoch_74.pth')
+    command = ['python', 'tools/test.py', f'configs/vgg/{config}.py', checkpoint, *tta]
+    return shlex.join([*command, '--out', out])

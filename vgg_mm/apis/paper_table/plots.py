@@ -1,0 +1,200 @@
+"""Plots as inline SVG whose text and axes take the colour of the page's text."""
+
+import io
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Optional
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
+
+from vgg_mm.models.architectures import ARCHITECTURES
+
+from .tables import Row, Section, Table, place
+from .text import setting_cells
+
+#: Drawn in this colour, a line or a letter becomes the page's ``currentColor``.
+INK = '#010203'
+ACCENT = '#3b82f6'
+
+#: Of middle lightness: they are read on white and on black.
+NET_COLORS = dict(
+    zip(
+        ARCHITECTURES,
+        ('#8a8a8a', '#a8774f', '#2fa14f', '#17a2a2', '#d9822b', '#3b82f6', '#d6458b'),
+    )
+)
+MARKERS = {'centre crop': 'v', 'dense': 'o', 'multi_crop': 's', 'dense+multi_crop': 'D'}
+
+STYLE = {
+    'svg.fonttype': 'none',  # letters, not outlines: small, and searchable
+    'font.family': 'sans-serif',
+    'font.size': 10,
+    'text.color': INK,
+    'axes.edgecolor': INK,
+    'axes.labelcolor': INK,
+    'xtick.color': INK,
+    'ytick.color': INK,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'legend.frameon': False,
+    'axes.titlelocation': 'left',
+    'axes.titlesize': 10,
+}
+
+#: Tables whose panels have the same axis; other authors' errors are far apart.
+SAME_SCALE = (3, 4, 5, 6)
+
+#: Inches.
+WIDTH, ROW_HEIGHT, TABLE_HEIGHT = 10.0, 0.24, 0.6
+
+
+def error_plot(section: Section) -> Optional[str]:
+    """Top-1 error of each row with its interval, a panel a table; the paper's figures are hollow.
+
+    Returns:
+        SVG, or None where there is nothing to draw.
+    """
+    tables = [
+        table._replace(rows=[row for row in table.rows if _has_point(row)])
+        for table in section.tables
+    ]
+    tables = [table for table in tables if table.rows]
+    if not tables:
+        return None
+    heights = [len(table.rows) * ROW_HEIGHT + TABLE_HEIGHT for table in tables]
+    with _style(f'errors {section.title}'):
+        figure = Figure(figsize=(WIDTH, sum(heights)), layout='constrained')
+        panels = figure.subplots(len(tables), height_ratios=heights, squeeze=False)[:, 0]
+        for panel, table in zip(panels, tables):
+            _error_panel(panel, table)
+        _share_scale([p for p, table in zip(panels, tables) if table.number in SAME_SCALE])
+        panels[-1].set_xlabel('top-1 error, %')
+        return _svg(figure)
+
+
+def _style(plot: str) -> AbstractContextManager:
+    """The names inside a plot's SVG come from its own name: the same at every run, in no other."""
+    return matplotlib.rc_context({**STYLE, 'svg.hashsalt': plot})
+
+
+def _has_point(row: Row) -> bool:
+    return (row.record is not None and 1 in row.record.wrong) or (
+        row.paper is not None and row.paper.top1 is not None
+    )
+
+
+def _error_panel(panel: Axes, table: Table) -> None:
+    for y, row in enumerate(table.rows):
+        if row.record is not None and 1 in row.record.wrong:
+            error = row.record.error(1)
+            low, high = row.record.interval(1)
+            panel.errorbar(
+                error, y, xerr=[[error - low], [high - error]], fmt='o', color=ACCENT,
+                markersize=4.5, capsize=3,
+            )  # fmt: skip
+        if row.paper is not None and row.paper.top1 is not None:
+            panel.plot(row.paper.top1, y, marker='D', markersize=6, color=INK, fillstyle='none')
+    panel.set_yticks(range(len(table.rows)), [_label(row) for row in table.rows])
+    panel.set_ylim(len(table.rows) - 0.4, -0.6)
+    panel.set_title(table.title, fontweight='bold')
+    panel.grid(axis='x', color=INK, alpha=0.15)
+    panel.tick_params(axis='y', length=0)
+
+
+def _share_scale(panels: Sequence[Axes]) -> None:
+    """So that errors can be compared from table to table."""
+    limits = [panel.get_xlim() for panel in panels]
+    for panel in panels:
+        panel.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _label(row: Row) -> str:
+    scale, test_scales, protocol = setting_cells(row)
+    texts = [row.net, scale and f'S={scale}', test_scales and f'Q={test_scales}', protocol]
+    return ', '.join(text for text in texts if text)
+
+
+def cost_plot(section: Section) -> Optional[str]:
+    """Top-1 error against the time an image takes, of every row that has one.
+
+    Returns:
+        SVG, or None where there are no two rows with a time.
+    """
+    rows = list({id(row.record): row for table in section.tables for row in table.rows}.values())
+    rows = [r for r in rows if r.record and r.record.seconds_per_image and 1 in r.record.wrong]
+    if len(rows) < 2:
+        return None
+    with _style(f'cost {section.title}'):
+        figure = Figure(figsize=(WIDTH, 4.6), layout='constrained')
+        panel = figure.subplots()
+        for row in rows:
+            record = row.record
+            panel.plot(
+                1000 * record.seconds_per_image,
+                record.error(1),
+                gid=_label(row),
+                marker=_marker(record.protocol),
+                color=_color(record.net),
+                fillstyle='none' if row.shares_time else 'full',
+                markersize=_size(len(record.test_scales)),
+            )
+        panel.set(xscale='log', xlabel='ms per image', ylabel='top-1 error, %')
+        for ticks in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
+            ticks(LogFormatter(minor_thresholds=(2, 0.5)))
+        panel.grid(which='both', color=INK, alpha=0.15)
+        figure.legend(handles=_legend(rows), loc='outside right upper')
+        return _svg(figure)
+
+
+def _legend(rows: Sequence[Row]) -> list[Line2D]:
+    """A handle for each net, protocol and number of test scales that is there."""
+    records = [row.record for row in rows]
+    nets = sorted({r.net for r in records}, key=lambda net: (place(net, [*NET_COLORS]), net))
+    protocols = dict.fromkeys(record.protocol for record in records)
+    scales = sorted({len(record.test_scales) for record in records})
+    point = dict(linestyle='', color=INK)
+    handles = [
+        Line2D([], [], marker='o', linestyle='', color=_color(net), label=f'net {net}')
+        for net in nets
+    ]
+    handles += [Line2D([], [], marker=_marker(p), label=p, **point) for p in protocols]
+    handles += [
+        Line2D(
+            [], [], marker='o', markersize=_size(n), label=f'{n} test scale{"s" * (n > 1)}', **point
+        )
+        for n in scales
+    ]
+    if any(row.shares_time for row in rows):
+        label = 'hollow: time of several\nprotocols together'
+        handles.append(Line2D([], [], marker='o', fillstyle='none', label=label, **point))
+    return handles
+
+
+def _color(net: str) -> str:
+    return NET_COLORS.get(net, INK)
+
+
+def _marker(protocol: str) -> str:
+    return MARKERS.get(protocol, 'X')
+
+
+def _size(test_scales: int) -> float:
+    return 4 + 1.5 * test_scales
+
+
+def _svg(figure: Figure) -> str:
+    """The ``<svg>`` element alone: no metadata, no address; gids become what a pointer shows."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
+    svg = buffer.getvalue()
+    svg = re.sub(r'<metadata>.*?</metadata>', '', svg[svg.index('<svg') :], flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', '', svg)
+    # matplotlib numbers its own groups (axes_1): such names would occur again in the next plot.
+    svg = re.sub(r'<g id="[\w.]+"', '<g', svg)
+    svg = re.sub(r'<g id="([^"]*)">', r'<g><title>\1</title>', svg)
+    return svg.replace(INK, 'currentColor')

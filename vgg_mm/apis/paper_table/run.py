@@ -1,0 +1,195 @@
+"""Testing what the tables lack and a work directory's checkpoint can give."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Optional
+
+from mmengine.config import Config
+
+from vgg_mm.apis.config import replace_data_root
+from vgg_mm.apis.errors import EXPECTED, one_line
+from vgg_mm.apis.test_results import TEST_SUFFIX, describe
+from vgg_mm.datasets.transforms.rescale import paper_test_scales
+from vgg_mm.evaluation import is_imagenet
+from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5, Scale
+from vgg_mm.models.architectures import BASE_CHANNELS
+
+from .collect import Result, folders_with
+
+#: What mmengine keeps in a work directory: the path of the newest checkpoint.
+LAST_CHECKPOINT = 'last_checkpoint'
+
+
+class TrainedNet(NamedTuple):
+    """What a work directory holds; ``data`` is the folder of its test images."""
+
+    work_dir: str
+    config: str
+    checkpoint: str
+    net: str
+    width: int
+    scale: Scale
+    data: str
+
+    @property
+    def in_the_paper(self) -> bool:
+        """Whether it is tested as the paper's nets are, rather than in every way."""
+        classes = sorted(entry.name for entry in os.scandir(self.data) if entry.is_dir())
+        return self.width == BASE_CHANNELS and is_imagenet(classes)
+
+
+class Test(NamedTuple):
+    """A run of ``tools/test.py``; ``tta_cfg`` is a name in ``configs/_base_/tta``."""
+
+    trained: TrainedNet
+    tta_cfg: str
+
+    __test__ = False  # not a test case, whatever its name looks like to pytest
+
+    def arguments(self, data_root: Optional[str] = None) -> list[str]:
+        """Of ``tools/test.py``."""
+        net = self.trained
+        options = ['--cfg-options', f'DATA_ROOT={data_root}'] if data_root else []
+        return [
+            *(net.config, net.checkpoint, '--tta', '--tta-cfg', self.tta_cfg),
+            *('--work-dir', net.work_dir, *options),
+        ]
+
+
+def run_missing(
+    folders: Sequence[str], results: Sequence[Result], root: str, data_root: Optional[str] = None
+) -> tuple[int, int]:
+    """Run the tests whose results are missing; each adds its own to its work directory.
+
+    Args:
+        folders: Where work directories are looked for.
+        results: What is there already.
+        root: Folder that holds ``tools``.
+        data_root: Replaces the configs' ``DATA_ROOT``.
+
+    Returns:
+        How many tests were run, and how many of them failed.
+    """
+    nets, skipped = find_trained_nets(folders, data_root)
+    for line in skipped:
+        print(f'skipped: {line}')
+    tests = plan(nets, results)
+    failed = 0
+    for number, test in enumerate(tests, start=1):
+        arguments = test.arguments(data_root)
+        print(f'test {number} of {len(tests)}: tools/test.py {shlex.join(arguments)}', flush=True)
+        error = _run([sys.executable, os.path.join(root, 'tools', 'test.py'), *arguments])
+        if error:
+            failed += 1
+            print(f'failed: {test.trained.work_dir}, {test.tta_cfg}: {error}', flush=True)
+    if not tests:
+        print('no test is missing')
+    return len(tests), failed
+
+
+def find_trained_nets(
+    folders: Iterable[str], data_root: Optional[str] = None
+) -> tuple[list[TrainedNet], list[str]]:
+    """Work directories with a checkpoint, and a line for each that cannot be tested.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    nets, skipped = [], []
+    for folder in folders_with(LAST_CHECKPOINT, folders):
+        try:
+            nets.append(_trained_net(folder, data_root))
+        except (*EXPECTED, AttributeError) as error:
+            # An AttributeError: the config lacks a model, a backbone or a test data loader.
+            skipped.append(f'{folder}: {one_line(error)}')
+    return nets, skipped
+
+
+def _trained_net(work_dir: str, data_root: Optional[str]) -> TrainedNet:
+    config = _find_config(work_dir)
+    checkpoint = _find_checkpoint(work_dir)
+    cfg = Config.fromfile(config)
+    if data_root is not None:
+        replace_data_root(cfg, cfg.get('DATA_ROOT'), data_root)
+    found = describe(cfg)
+    if found['scale'] is None:
+        raise ValueError(
+            'its config has no vgg_mm.ScaleJitter, from whose S the test scales follow'
+        )
+    if not os.path.isdir(found['data']):
+        raise FileNotFoundError(f'no data folder {found["data"]!r}: give yours with --data-root')
+    setting = (found[key] for key in ('net', 'width', 'scale', 'data'))
+    return TrainedNet(work_dir, config, checkpoint, *setting)
+
+
+def _find_config(work_dir: str) -> str:
+    """The training's config that mmengine wrote there; of several the newest."""
+    names = [name for name in os.listdir(work_dir) if name.endswith('.py')]
+    paths = [os.path.join(work_dir, name) for name in names if not name.endswith(TEST_SUFFIX)]
+    if not paths:
+        raise FileNotFoundError('no config (.py) beside the checkpoint')
+    return max(paths, key=os.path.getmtime)
+
+
+def _find_checkpoint(work_dir: str) -> str:
+    """The newest checkpoint; beside the file that names it, if the folder was moved or copied."""
+    with open(os.path.join(work_dir, LAST_CHECKPOINT), encoding='utf-8') as file:
+        path = file.read().strip()
+    for candidate in (os.path.join(work_dir, os.path.basename(path)), path):
+        if os.path.isfile(candidate):
+            return candidate
+    raise FileNotFoundError(f'checkpoint not found: {path}')
+
+
+def plan(nets: Iterable[TrainedNet], results: Sequence[Result]) -> list[Test]:
+    """The runs that give the missing results, as few as possible."""
+    return [Test(net, name) for net in nets for name in _missing(net, _done(net, results))]
+
+
+def _done(net: TrainedNet, results: Iterable[Result]) -> set[tuple]:
+    """(Q, protocol) of the work directory's results on these images."""
+    data, work_dir = os.path.realpath(net.data), os.path.realpath(net.work_dir)
+    return {
+        (record.test_scales, record.protocol)
+        for record, folder in results
+        if os.path.realpath(folder) == work_dir
+        and os.path.realpath(record.data) == data
+        and (record.net, record.width, record.scale) == (net.net, net.width, net.scale)
+        and not record.members
+    }
+
+
+def _missing(net: TrainedNet, done: set[tuple]) -> list[str]:
+    """Names of the test configs to run."""
+    one, several = (paper_test_scales(net.scale, many) for many in (False, True))
+    if net.in_the_paper:
+        rows = [*TABLE_3, *TABLE_4, *TABLE_5]
+        wanted = {r[2:4] for r in rows if (r.net, r.scale) == (net.net, net.scale)}
+    else:
+        protocols = dict.fromkeys(row.protocol for row in TABLE_5)
+        wanted = {(one, 'dense'), *((several, protocol) for protocol in protocols)}
+    names = ['dense_one_scale'] if (one, 'dense') in wanted - done else []
+    protocols = {protocol for scales, protocol in wanted - done if scales == several}
+    if protocols:
+        # One pass gives all protocols.
+        names.append('dense' if protocols == {'dense'} else 'all')
+    return names
+
+
+def _run(command: Sequence[str]) -> str:
+    """Run it, showing its progress; returns what went wrong in a line, or nothing."""
+    error = ''
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            if 'Epoch(test)' in line:
+                print(f'  {line.split(" - ")[-1].rstrip()}', flush=True)
+            if line.strip() and (line.startswith('error: ') or not error.startswith('error: ')):
+                error = line.strip()
+    if process.returncode == 0:
+        return ''
+    return error.removeprefix('error: ') or f'exit status {process.returncode}'

@@ -1,0 +1,99 @@
+"""What is kept of a test: who was tested how, and a line for each protocol."""
+
+import os
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
+
+from vgg_mm.evaluation import TestRecord, add_records, is_imagenet, scale_texts
+from vgg_mm.models.architectures import BASE_CHANNELS, resolve_arch
+from vgg_mm.models.tta.paper_tta import MULTI_CROP, PAPER_GRID
+
+from .tables import error_cell, format_table
+from .tta import test_scales, training_scale
+
+#: Ending of a test's config in the work directory.
+TEST_SUFFIX = '.test.py'
+
+#: Protocol of a test without --tta.
+CENTRE_CROP = 'centre crop'
+
+#: The metric that :class:`vgg_mm.TopKError` gives for each protocol.
+ERROR = 'error/top'
+
+HEADERS = ('net', 'S', 'Q', 'protocol', 'top-1 error', 'top-5 error', 'images', 'ms/image')
+
+
+def describe(cfg: Config) -> dict[str, Any]:
+    """Net, training scale, test scales, protocols and data of a test, read from its config.
+
+    Returns:
+        Fields of :class:`TestRecord`, and ``protocols``: those of the model.
+    """
+    classifier = cfg.model.get('module', cfg.model)
+    backbone = classifier.get('backbone', classifier)
+    is_vgg = backbone.type.split('.')[-1] == 'VGG'
+    net = resolve_arch(backbone.get('arch') or backbone.get('depth')) if is_vgg else backbone.type
+    protocols = cfg.model.get('protocol', CENTRE_CROP)
+    dataset = cfg.test_dataloader.dataset
+    return dict(
+        net=net,
+        width=backbone.get('base_channels', BASE_CHANNELS),
+        scale=training_scale(cfg),
+        test_scales=test_scales(dataset.pipeline),
+        protocols=[protocols] if isinstance(protocols, str) else list(protocols),
+        data=os.path.join(dataset.get('data_root') or '', str(dataset.get('data_prefix') or '')),
+        checkpoint=cfg.load_from,
+    )
+
+
+def keep_results(runner: Runner, metrics: dict[str, float], config: str) -> str:
+    """Append a :class:`TestRecord` for each protocol to the work directory; returns their table."""
+    info = dict(describe(runner.cfg), config=config)
+    protocols = info.pop('protocols')
+    dataset = runner.test_dataloader.dataset
+    info.update(
+        images=len(dataset),
+        imagenet=is_imagenet(dataset.metainfo.get('classes') or ()),
+        seconds_per_image=_seconds(runner) / len(dataset),
+        protocols_together=len(protocols),
+    )
+    records = []
+    for name in protocols:
+        prefix = f'{name}/{ERROR}' if len(protocols) > 1 else ERROR
+        wrong = {
+            int(key.removeprefix(prefix)): round(value * len(dataset) / 100)
+            for key, value in metrics.items()
+            if key.startswith(prefix)
+        }
+        records.append(TestRecord(**info, protocol=_label(name, runner.cfg.model), wrong=wrong))
+    if not records[0].wrong:
+        return ''  # another metric than TopKError
+    path = add_records(runner.work_dir, records)
+    return f'\n{format_table(HEADERS, [_row(record) for record in records])}\n\nKept in {path}'
+
+
+def _label(protocol: str, model: ConfigDict) -> str:
+    """The protocol, with its grid of crops where that is not the paper's."""
+    grid = model.get('grid', PAPER_GRID)
+    return protocol if grid == PAPER_GRID or MULTI_CROP not in protocol else f'{protocol}, {grid}'
+
+
+def _seconds(runner: Runner) -> float:
+    """Wall time of all test iterations, data included."""
+    times = runner.message_hub.log_scalars.get('test/time')
+    return 0.0 if times is None else float(sum(times.data[0]))
+
+
+def _row(record: TestRecord) -> list[str]:
+    shared = '' if record.protocols_together == 1 else ' (all rows together)'
+    return [
+        record.net,
+        *scale_texts(record),
+        record.protocol,
+        error_cell(record, 1),
+        error_cell(record, 5),
+        str(record.images),
+        f'{1000 * record.seconds_per_image:.0f}{shared}',
+    ]

@@ -1,0 +1,79 @@
+"""Test-time augmentation by config: the paper's protocols (Section 3.2)."""
+
+import os
+import os.path as osp
+from typing import Any, Optional
+
+from mmengine.config import Config, ConfigDict
+
+from vgg_mm.datasets import TestScales
+from vgg_mm.datasets.transforms.test_scales import WORDS
+
+from .config import configs_folder
+
+
+def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> None:
+    """Wrap the model in ``tta_model`` and read images through ``tta_pipeline``.
+
+    Args:
+        cfg: Changed in place.
+        tta_cfg: A file with another ``tta_model`` and ``tta_pipeline``, or its name among
+            ``configs/_base_/tta``. Settings of the config's own ``tta_model`` stay where the file
+            says nothing (digits are not flipped by any protocol).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the config has no protocol, or the paper's Q is asked for without S.
+    """
+    if tta_cfg is not None:
+        overlay = Config.fromfile(_find_file(tta_cfg))
+        cfg.merge_from_dict({k: overlay[k] for k in ('tta_model', 'tta_pipeline') if k in overlay})
+    for key in ('tta_model', 'tta_pipeline'):
+        if key not in cfg:
+            raise ValueError(
+                f'--tta: the config has no {key}; e.g. tta_model=dict('
+                "type='vgg_mm.PaperTTA') and a tta_pipeline with vgg_mm.TestScales"
+            )
+    scales = find_step(cfg.tta_pipeline, 'vgg_mm.TestScales')
+    if scales is not None and scales.scales in WORDS and 'trained_at' not in scales:
+        scales.trained_at = training_scale(cfg)
+    # The config of an earlier test is wrapped already.
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model.get('module', cfg.model))
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    # Rescaled whole images differ in shape; those of equal shape share forward passes.
+    cfg.test_dataloader.collate_fn = dict(type='pseudo_collate')
+    cfg.test_dataloader.sampler = dict(type='vgg_mm.ShapeSampler')
+
+
+def _find_file(name: str) -> str:
+    if osp.isfile(name):
+        return name
+    folder = osp.join(configs_folder(), '_base_', 'tta')
+    path = osp.join(folder, f'{name}.py')
+    if not osp.isfile(path):
+        known = sorted(f[:-3] for f in os.listdir(folder) if f.endswith('.py'))
+        raise FileNotFoundError(f'--tta-cfg {name}: no such file, nor one of {", ".join(known)}')
+    return path
+
+
+def find_step(pipeline: list[dict], kind: str) -> Optional[dict]:
+    """The first transform of that type in a pipeline."""
+    return next((step for step in pipeline if step['type'] == kind), None)
+
+
+def training_scale(cfg: Config) -> Optional[tuple[int, int]]:
+    """(S_min, S_max) of the training pipeline; None if it has no ``vgg_mm.ScaleJitter``."""
+    pipeline = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline', [])
+    jitter = find_step(pipeline, 'vgg_mm.ScaleJitter')
+    if jitter is None:
+        return None
+    return (jitter.scale,) * 2 if isinstance(jitter.scale, int) else tuple(jitter.scale)
+
+
+def test_scales(pipeline: list[dict]) -> tuple[int, ...]:
+    """Q of a test pipeline, of either kind; empty if it does not rescale."""
+    scales = find_step(pipeline, 'vgg_mm.TestScales')
+    if scales is not None:
+        return TestScales(**{k: v for k, v in scales.items() if k != 'type'}).scales
+    edge: Any = find_step(pipeline, 'ResizeEdge')
+    return (edge.scale,) if edge is not None else ()

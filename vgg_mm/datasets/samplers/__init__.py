@@ -1,0 +1,3 @@
+from .shape_sampler import ShapeSampler
+
+__all__ = ['ShapeSampler']

@@ -1,0 +1,63 @@
+"""Predictions on disk, in the data set's own order."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric, DumpResults
+from mmengine.logging import print_log
+
+from vgg_mm.datasets.transforms.loading import LOAD_ERROR
+from vgg_mm.registry import METRICS
+
+from .posteriors import Posteriors
+from .test_record import is_imagenet
+
+
+@METRICS.register_module()
+class DumpPredictions(DumpResults):
+    """mmengine's ``DumpResults`` for test sets that are not read in their own order."""
+
+    def compute_metrics(self, results: list) -> dict:
+        return super().compute_metrics(sorted(results, key=lambda sample: sample['sample_idx']))
+
+
+@METRICS.register_module()
+class DumpPosteriors(BaseMetric):
+    """Write the posteriors of every image with its name, as :class:`Posteriors`.
+
+    Args:
+        path: The ``.npz`` file.
+        protocol: Name of the protocol where a prediction does not name several itself.
+        info: What :class:`Posteriors` says of where they come from. Images are named by their path
+            below its ``data``, the folder of the test images.
+    """
+
+    def __init__(self, path: str, protocol: str, info: dict, **kwargs):
+        super().__init__(**kwargs)
+        self.path = path
+        self.protocol = protocol
+        self.info = info
+
+    default_prefix = ''  # it gives no metrics
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            scores = sample.get('pred_scores') or {self.protocol: sample['pred_score']}
+            arrays = {name: score.float().cpu().numpy() for name, score in scores.items()}
+            if sample.get(LOAD_ERROR):
+                arrays = {name: np.full_like(array, np.nan) for name, array in arrays.items()}
+            name = os.path.relpath(sample['img_path'], self.info['data']).replace(os.sep, '/')
+            row = (sample['sample_idx'], name, int(sample['gt_label']), arrays)
+            self.results.append(row)
+
+    def compute_metrics(self, results: list) -> dict:
+        results = sorted(results, key=lambda row: row[0])
+        _, names, labels, arrays = zip(*results)
+        scores = {name: np.stack([a[name] for a in arrays]) for name in arrays[0]}
+        classes = list(self.dataset_meta['classes'])
+        info = dict(self.info, imagenet=is_imagenet(classes))
+        Posteriors(scores, np.array(labels), list(names), classes, info).save(self.path)
+        print_log(f'posteriors of {len(names)} images: {self.path}', 'current')
+        return {}

@@ -1,0 +1,224 @@
+"""Averages of the soft-max posteriors of several nets (Section 4.4)."""
+
+import os
+from collections.abc import Sequence
+from math import inf
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from .posteriors import Posteriors, load_posteriors, wrong_images
+from .test_record import TestRecord, scale_texts
+
+#: Top-k errors that are counted where there are k classes.
+TOP_K = (1, 5)
+
+#: Protocol of an ensemble whose members were tested in different ways.
+MIXED = 'mixed'
+
+
+class Member(NamedTuple):
+    """A file of posteriors, and the protocol that is taken from it (None: any that all have)."""
+
+    path: str
+    protocol: Optional[str] = None
+
+
+class Ensemble(NamedTuple):
+    """The average of some nets under one protocol.
+
+    ``posteriors.scores`` has one entry, that protocol's; ``members`` are the nets' own results.
+    """
+
+    posteriors: Posteriors
+    record: TestRecord
+    members: list[TestRecord]
+
+
+def ensembles(
+    members: Sequence[Member],
+    weights: Optional[Sequence[float]] = None,
+    name: Optional[str] = None,
+) -> list[Ensemble]:
+    """Average the posteriors in files that ``tools/test.py --out FILE.npz`` wrote.
+
+    Images are matched by name. An image without posteriors (NaN) in one member has none in the
+    ensemble.
+
+    Args:
+        members: Two at least. Where each names its protocol there is one ensemble; otherwise one
+            for each protocol that all of them have.
+        weights: One for each member, positive; None: equal.
+        name: Name of the ensembles; None: those of the nets, joined by plus signs.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: in one line, if files do not fit together or arguments are wrong.
+    """
+    if len(members) < 2:
+        raise ValueError(f'an ensemble needs two files at least, got {len(members)}')
+    weights = _checked_weights(weights, len(members))
+    contents = [_read(members[0])]
+    for member in members[1:]:
+        both = f'{members[0].path} and {member.path}'
+        contents.append(_in_order_of(contents[0], _read(member), both))
+    return [
+        _average(chosen, contents, weights, name) for chosen in _with_protocols(members, contents)
+    ]
+
+
+def _checked_weights(weights: Optional[Sequence[float]], count: int) -> Sequence[float]:
+    if weights is None:
+        return [1.0] * count
+    if len(weights) != count:
+        raise ValueError(f'ensemble: {len(weights)} weights for {count} files')
+    if not all(0 < weight < inf for weight in weights):
+        raise ValueError(f'ensemble: weights must be positive, got {" ".join(map(str, weights))}')
+    return weights
+
+
+def _read(member: Member) -> Posteriors:
+    """The file, without protocols that were not asked for: ImageNet's take 200 MB each."""
+    content = load_posteriors(member.path)
+    if member.protocol is None:
+        return content
+    if member.protocol not in content.scores:
+        raise ValueError(
+            f'{member.path} has no protocol {member.protocol!r}; it has {", ".join(content.scores)}'
+        )
+    return content._replace(scores={member.protocol: content.scores[member.protocol]})
+
+
+def _in_order_of(first: Posteriors, other: Posteriors, both: str) -> Posteriors:
+    """``other`` with its images in the order of ``first``; ``both`` names the two files."""
+    _require_same_set('classes', first.classes, other.classes, both)
+    for i, (one, two) in enumerate(zip(first.classes, other.classes)):
+        if one != two:
+            raise ValueError(
+                f'{both} have their classes in different orders: class {i} is {one!r} and {two!r}'
+            )
+    _require_same_set('images', first.names, other.names, both)
+    position = {name: i for i, name in enumerate(other.names)}
+    order = np.array([position[name] for name in first.names])
+    for i in np.flatnonzero(other.labels[order] != first.labels):
+        one, two = first.classes[first.labels[i]], first.classes[other.labels[order[i]]]
+        raise ValueError(f'{both} disagree on the label of {first.names[i]!r}: {one!r} and {two!r}')
+    return first._replace(
+        scores={protocol: scores[order] for protocol, scores in other.scores.items()},
+        info=other.info,
+    )
+
+
+def _require_same_set(kind: str, one: list[str], two: list[str], both: str) -> None:
+    for here, there, which in ((one, set(two), 'first'), (two, set(one), 'second')):
+        if only := [entry for entry in here if entry not in there]:
+            raise ValueError(
+                f'{both} have different {kind}, {len(one)} and {len(two)}: '
+                f'{len(only)} only in the {which}, among them {only[0]!r}'
+            )
+
+
+def _with_protocols(
+    members: Sequence[Member], contents: Sequence[Posteriors]
+) -> list[Sequence[Member]]:
+    """For each ensemble its members, each with its protocol."""
+    if all(member.protocol for member in members):
+        return [members]
+    common = [p for p in contents[0].scores if all(p in content.scores for content in contents)]
+    if not common:
+        lists = '; '.join(f'{m.path}: {", ".join(c.scores)}' for m, c in zip(members, contents))
+        raise ValueError(f'no protocol in common ({lists}); to mix them, name one for each file')
+    return [[m._replace(protocol=protocol) for m in members] for protocol in common]
+
+
+def _average(
+    members: Sequence[Member],
+    contents: Sequence[Posteriors],
+    weights: Sequence[float],
+    name: Optional[str],
+) -> Ensemble:
+    """The weighted average; the images are in the same order everywhere."""
+    _refuse_repeats(members)
+    first = contents[0]
+    total = np.zeros((len(first.names), len(first.classes)))
+    records = []
+    for member, content, weight in zip(members, contents, weights):
+        scores = content.scores[member.protocol]
+        total += np.float64(weight / sum(weights)) * scores
+        records.append(_record(content.info, member.protocol, scores, first.labels))
+    protocol = members[0].protocol if len({m.protocol for m in members}) == 1 else MIXED
+    info = _common_info(records, name)
+    info['members'] = _titles(members, records, weights, with_protocols=protocol == MIXED)
+    # Counted as they are stored, so that reading the file gives the same errors.
+    scores = total.astype(np.float32)
+    return Ensemble(
+        first._replace(scores={protocol: scores}, info=info),
+        _record(info, protocol, scores, first.labels),
+        records,
+    )
+
+
+def _refuse_repeats(members: Sequence[Member]) -> None:
+    seen = set()
+    for path, protocol in members:
+        key = os.path.realpath(path), protocol
+        if key in seen:
+            raise ValueError(f'{path} is given twice with the protocol {protocol!r}')
+        seen.add(key)
+
+
+def _record(info: dict, protocol: str, scores: np.ndarray, labels: np.ndarray) -> TestRecord:
+    """What a net or an ensemble got wrong; '?' stands for a net that the file does not name."""
+    return TestRecord(
+        net=info.get('net') or '?',
+        width=info.get('width') or 0,
+        scale=tuple(info.get('scale') or ()) or None,
+        test_scales=tuple(info.get('test_scales') or ()),
+        protocol=protocol,
+        images=len(labels),
+        wrong={
+            k: int(wrong_images(scores, labels, k).sum()) for k in TOP_K if k <= scores.shape[1]
+        },
+        data=info.get('data') or '',
+        imagenet=bool(info.get('imagenet')),
+        config=info.get('config') or '',
+        checkpoint=info.get('checkpoint') or '',
+        members=list(info.get('members') or ()),
+    )
+
+
+def _common_info(records: Sequence[TestRecord], name: Optional[str]) -> dict:
+    """An ensemble's ``info``: what its members agree on. Their images are known to be the same."""
+
+    def common(field: str):
+        values = {getattr(record, field) for record in records}
+        return values.pop() if len(values) == 1 else None
+
+    return dict(
+        net=name or ' + '.join(record.net for record in records),
+        width=common('width'),
+        scale=common('scale'),
+        test_scales=common('test_scales'),
+        data=records[0].data,
+        imagenet=all(record.imagenet for record in records),
+    )
+
+
+def _titles(
+    members: Sequence[Member],
+    records: Sequence[TestRecord],
+    weights: Sequence[float],
+    with_protocols: bool,
+) -> list[str]:
+    """Each member in a line: 'D [256;512] 256,384,512', with its weight where they differ."""
+    titles = []
+    for (path, _), record, weight in zip(members, records, weights):
+        if record.members:
+            title = f'({" + ".join(record.members)})'
+        else:
+            net = path if record.net == '?' else record.net
+            title = ' '.join([net, *scale_texts(record)])
+        if with_protocols:
+            title += f' {record.protocol}'
+        titles.append(title if len({*weights}) == 1 else f'{weight:g} x {title}')
+    return titles
