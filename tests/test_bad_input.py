@@ -57,8 +57,8 @@ def remove_images(data):
     (data / 'train').mkdir()
 
 
-def remove_files(data):
-    for path in data.glob('train/*/*'):
+def remove_files(data, split='train'):
+    for path in data.glob(f'{split}/*/*'):
         path.unlink()
 
 
@@ -75,7 +75,19 @@ CASES = {
     ),
     'image smaller than the crop': (
         lambda d, c: test(A_DIGITS, c, d, 'tta_pipeline.1.scales=32', arguments=['--tta']),
-        'the feature map is 1x1, smaller than its kernel of 2x2; .* is 64x64',
+        'an image is 32x32 at test scale Q=32, smaller than a crop of 64x64',
+    ),
+    'empty test set': (
+        lambda d, c: (remove_files(d, 'val'), test(A_DIGITS, c, d, arguments=['--tta']))[1],
+        'Found 0 files .*/data/val',
+    ),
+    'unknown test config': (
+        lambda d, c: test(A_DIGITS, c, d, arguments=['--tta-cfg', 'denser']),
+        '--tta-cfg denser: no such file, nor one of all, dense, dense_multi_crop',
+    ),
+    'posteriors of no known ending': (
+        lambda d, c: test(A_DIGITS, c, d, arguments=['--out', 'posteriors.txt']),
+        '--out posteriors.txt: for --out-item pred the file must end in .npz',
     ),
     'missing data folder': (
         lambda d, c: train(A_DIGITS, d / 'nothing'),
@@ -100,6 +112,11 @@ CASES = {
     'test set of fewer classes': (
         lambda d, c: (shutil.rmtree(d / 'val' / '3'), test(A_DIGITS, c, d))[1],
         'the test set has 9 classes, but the head is for 10',
+    ),
+    'test set of other classes': (
+        lambda d, c: ((d / 'val' / '3').rename(d / 'val' / 'three'), test(A_DIGITS, c, d))[1],
+        "the test set's classes are not those the checkpoint was trained on: "
+        "1 class.es. missing, e.g. '3'; .*class_check.names=False",
     ),
     'truncated JPEG': (
         lambda d, c: (break_image(truncated_jpeg())(d), train(A_DIGITS, d))[1],
@@ -191,7 +208,7 @@ CASES = {
     ),
     'unknown test protocol': (
         lambda d, c: test(A_DIGITS, c, d, 'tta_model.protocol=densely', arguments=['--tta']),
-        "PaperTTA: unknown protocol 'densely'; choose one of dense",
+        "PaperTTA: unknown protocol 'densely'; choose among dense, multi_crop",
     ),
 }
 

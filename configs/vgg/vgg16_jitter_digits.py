@@ -3,6 +3,3 @@
 _base_ = './vgg11_jitter_digits.py'
 
 model = dict(backbone=dict(arch='D'))
-# Deeper, a little longer.
-param_scheduler = dict(milestones=[22, 28])
-train_cfg = dict(max_epochs=30)

@@ -17,12 +17,17 @@ class ClassCheckHook(Hook):
     Class folders are numbered in sorted order, so that one folder missing from the validation set
     shifts every label after it without a word.
 
+    Args:
+        names: Whether a test set's class names have to be those that the checkpoint was trained on.
+            False if other names mean the same classes in the same order.
+
     Raises:
-        ValueError: in one line, if validation and training classes differ, or the head has another
-            number of classes.
+        ValueError: in one line, if validation and training classes differ, the test classes are not
+            the checkpoint's, or the head has another number of classes.
     """
 
-    def __init__(self):
+    def __init__(self, names: bool = True):
+        self.names = names
         self._trained_on: Optional[Sequence[str]] = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -41,10 +46,12 @@ class ClassCheckHook(Hook):
     def before_test(self, runner: Runner) -> None:
         classes = _classes(runner.test_dataloader)
         _check_head(runner, classes, 'test')
-        if self._trained_on and classes and tuple(self._trained_on) != tuple(classes):
-            runner.logger.warning(
-                'the checkpoint was trained on classes of other names than the test set: '
-                + _difference(self._trained_on, classes)
+        trained_on = self._trained_on if self.names else None
+        if trained_on and classes and tuple(trained_on) != tuple(classes):
+            raise ValueError(
+                "the test set's classes are not those the checkpoint was trained on: "
+                f'{_difference(trained_on, classes)}; if they mean the same: '
+                '--cfg-options default_hooks.class_check.names=False'
             )
 
 

@@ -1,0 +1,248 @@
+"""The paper's test protocols against MMPretrain's test-time augmentation, on the same photos.
+
+python benchmarks/test_protocols.py FOLDER [--photos 40] [--batch 5] [--amp]
+
+Full-width VGG-16 with the same random weights (fc8 enlarged, so that posteriors differ) on photos
+below FOLDER, at Q = 256, 384, 512, each from JPEG file to posterior:
+
+  (a) 150 views (5x5 crops, 2 flips, 3 scales) by mmcv's TestTimeAug and MMPretrain's
+      AverageClsScoreTTA, their code unmodified;
+  (b) vgg_mm's multi_crop: the same 150 crops;
+  (c) vgg_mm's dense evaluation with flips;
+  (d) dense, multi_crop and both in one pass.
+
+(a) runs on the default memory format, as MMPretrain's tools do; (b) to (d) as this package's tools
+do. Batch by batch the four take turns, so that a change of the machine's speed meets all of them.
+Posteriors of (a) and (b) are compared before anything is printed. Writes
+benchmarks/results/test_protocols[_amp].json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from mmcv.transforms import Compose
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS, TRANSFORMS
+
+import vgg_mm  # noqa: F401  (registers its parts)
+from vgg_mm.apis.rgb_statistics import find_images
+
+RESULTS = Path(__file__).parent / 'results'
+SCALES, CROP, GRID = (256, 384, 512), 224, 5
+ALL = ['dense', 'multi_crop', 'dense+multi_crop']
+NAMES = {
+    'a': 'MMPretrain, 150 views',
+    'b': 'vgg_mm, multi_crop',
+    'c': 'vgg_mm, dense',
+    'd': 'vgg_mm, all three at once',
+}
+
+
+@TRANSFORMS.register_module()
+class GridCrop:
+    """A plain crop for (a): row and column of the grid, as PaperTTA places them."""
+
+    def __init__(self, row: int, column: int):
+        self.place = row, column
+
+    def __call__(self, results: dict) -> dict:
+        img = results['img']
+        top, left = (
+            round((side - CROP) * i / (GRID - 1)) for side, i in zip(img.shape[:2], self.place)
+        )
+        results['img'] = img[top : top + CROP, left : left + CROP]
+        results['img_shape'] = (CROP, CROP)
+        return results
+
+
+def peer_pipeline() -> list[dict]:
+    grid = [dict(type='GridCrop', row=r, column=c) for r in range(GRID) for c in range(GRID)]
+    flips = [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0.0, 1.0)]
+    steps = [
+        [dict(type='ResizeEdge', scale=q, edge='short') for q in SCALES],
+        grid,
+        flips,
+        [dict(type='PackInputs')],
+    ]
+    return [dict(type='LoadImageFromFile'), dict(type='TestTimeAug', transforms=steps)]
+
+
+def our_pipeline() -> list[dict]:
+    return [
+        dict(type='vgg_mm.LoadImage'),
+        dict(type='vgg_mm.TestScales', scales=SCALES),
+        dict(type='PackInputs'),
+    ]
+
+
+def classifier() -> torch.nn.Module:
+    torch.manual_seed(0)
+    net = MODELS.build(
+        dict(
+            type='ImageClassifier',
+            data_preprocessor=dict(
+                mean=[123.68, 116.779, 103.939], std=[1.0, 1.0, 1.0], to_rgb=True
+            ),
+            backbone=dict(type='vgg_mm.VGG', arch='D', init_cfg=None),
+            head=dict(type='vgg_mm.ConvHead', num_classes=1000, init_cfg=None),
+        )
+    )
+    for name, parameter in net.named_parameters():
+        if name.endswith('bias'):
+            torch.nn.init.zeros_(parameter)
+        else:
+            torch.nn.init.kaiming_normal_(parameter, nonlinearity='relu')
+    with torch.no_grad():
+        net.head.fc8.weight.mul_(0.05)
+    return net.eval()
+
+
+class Contender:
+    """A pipeline and a model: from a file to posteriors."""
+
+    def __init__(self, pipeline: list[dict], tta: dict, net: torch.nn.Module, device: str):
+        self.pipeline = Compose(pipeline)
+        self.model = MODELS.build(dict(tta, module=net)).eval().to(device)
+
+    def __call__(self, paths: list[str]) -> dict[str, torch.Tensor]:
+        """Protocol -> posteriors, (N, 1000); also counts the bytes that leave the pipeline."""
+        items = [
+            self.pipeline(dict(img_path=path, gt_label=0, sample_idx=i))
+            for i, path in enumerate(paths)
+        ]
+        self.loader_bytes = sum(map(tensor_bytes, (item['inputs'] for item in items)))
+        samples = self.model.test_step(pseudo_collate(items))
+        each = [sample.get('pred_scores') or {'': sample.pred_score} for sample in samples]
+        return {name: torch.stack([one[name] for one in each]).float().cpu() for name in each[0]}
+
+
+def tensor_bytes(inputs) -> int:
+    if isinstance(inputs, torch.Tensor):
+        return inputs.numel() * inputs.element_size()
+    return sum(map(tensor_bytes, inputs))
+
+
+def contenders(device: str) -> dict[str, Contender]:
+    """(a) has a copy of the weights in the default memory format."""
+    plain, ours = classifier(), classifier()
+    if device == 'cpu':
+        ours.to(memory_format=torch.channels_last)
+    made = {'a': Contender(peer_pipeline(), dict(type='AverageClsScoreTTA'), plain, device)}
+    for key, protocol in (('b', 'multi_crop'), ('c', 'dense'), ('d', ALL)):
+        tta = dict(type='vgg_mm.PaperTTA', protocol=protocol)
+        made[key] = Contender(our_pipeline(), tta, ours, device)
+    return made
+
+
+def measure(batches: list[list[str]], amp: bool) -> dict:
+    """Seconds a photo of every contender on every batch; the first batch only warms up."""
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    made = contenders(device)
+    times: dict[str, list[float]] = {key: [] for key in made}
+    payload: dict[str, list[float]] = {key: [] for key in made}
+    worst = 0.0
+    with DefaultScope.overwrite_default_scope('mmpretrain'), torch.no_grad():
+        for number, paths in enumerate(batches):
+            found = {}
+            for key, contender in made.items():
+                # The peer stays in float32: what people do today.
+                with torch.autocast(device, torch.bfloat16, enabled=amp and key != 'a'):
+                    start = time.perf_counter()
+                    found[key] = contender(paths)  # on the CPU at the end: nothing is pending
+                    spent = time.perf_counter() - start
+                if number:
+                    times[key].append(spent / len(paths))
+                    payload[key].append(contender.loader_bytes / len(paths))
+            worst = max(worst, (found['a'][''] - found['b']['']).abs().max().item())
+            assert worst < (0.1 if amp else 1e-4), f'{paths}: posteriors differ by {worst}'
+            if number:
+                print({key: round(v[-1], 2) for key, v in times.items()}, flush=True)
+    return dict(
+        device=torch.cuda.get_device_name() if device == 'cuda' else cpu_name(),
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        amp=amp,
+        batch=len(batches[-1]),
+        seconds=times,
+        loader_bytes=payload,
+        largest_difference_a_b=worst,
+        largest_posterior=found['b'][''].max().item(),
+    )
+
+
+def cpu_name() -> str:
+    """With the widest instructions that torch uses."""
+    return f'{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}'
+
+
+def peak_memory(key: str, path: str) -> int:
+    """Most bytes that a process of its own holds for one photo, libraries included."""
+    command = [sys.executable, __file__, path, '--peak', key]
+    return int(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
+
+
+def print_peak(key: str, path: str) -> None:
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    with DefaultScope.overwrite_default_scope('mmpretrain'), torch.no_grad():
+        contenders(device)[key]([path])
+    if device == 'cuda':
+        print(torch.cuda.max_memory_allocated())
+    else:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def summary(result: dict) -> str:
+    mean = {key: statistics.mean(v) for key, v in result['seconds'].items()}
+    lines = []
+    for key, name in NAMES.items():
+        ratios = [a / own for a, own in zip(result['seconds']['a'], result['seconds'][key])]
+        lines.append(
+            f'({key}) {name}: {mean[key]:.2f} s a photo, {statistics.median(ratios):.2f} times '
+            f'the speed of (a) ({min(ratios):.2f} to {max(ratios):.2f}), '
+            f'{statistics.mean(result["loader_bytes"][key]) / 1e6:.1f} MB leave the loader, '
+            f'peak memory {result["peak_memory"][key] / 2**30:.2f} GiB'
+        )
+    parts = [d / (b + c) for b, c, d in zip(*(result['seconds'][key] for key in 'bcd'))]
+    lines.append(
+        f'(d) / ((b) + (c)): {statistics.median(parts):.3f} ({min(parts):.3f} to {max(parts):.3f})'
+    )
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('folder', help='photos are searched below it')
+    parser.add_argument('--photos', type=int, default=40, help='evenly over the folder')
+    parser.add_argument('--batch', type=int, default=5, help='photos a batch')
+    parser.add_argument('--amp', action='store_true', help='(b) to (d) in bfloat16')
+    parser.add_argument('--peak', choices=NAMES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak:
+        return print_peak(args.peak, args.folder)
+    found = find_images(args.folder)
+    paths = [found[i * len(found) // args.photos] for i in range(args.photos)]
+    batches = [paths[i : i + args.batch] for i in range(0, len(paths), args.batch)]
+    result = measure([paths[:1], *batches], args.amp)
+    result['peak_memory'] = {key: peak_memory(key, paths[0]) for key in NAMES}
+    result['photos'] = [os.path.basename(path) for path in paths]
+    RESULTS.mkdir(exist_ok=True)
+    name = 'test_protocols_amp.json' if args.amp else 'test_protocols.json'
+    (RESULTS / name).write_text(json.dumps(result, indent=1))
+    print(summary(result))
+    return None
+
+
+if __name__ == '__main__':
+    main()
