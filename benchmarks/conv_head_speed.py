@@ -1,8 +1,10 @@
-"""ConvHead at a crop of 224 against plain linear layers: one forward and backward pass.
+"""ConvHead against plain linear layers at a crop of 224, and against a convolution on larger maps.
 
 python benchmarks/conv_head_speed.py [--batch 32] [--repetitions 9]
 
-Same weights, same outputs (checked), repetitions interleaved; prints medians and their ratio and
+At 224: one forward and backward pass. On the maps of 4:3 photos at Q = 256, 384, 512 (a photo and
+its flip): fc6 forward, as this package computes it and by ``conv2d`` with the same weight. Same
+weights, same outputs (checked), repetitions interleaved; prints medians and their ratios and
 writes benchmarks/results/conv_head_speed.json.
 """
 
@@ -38,6 +40,27 @@ def seconds(module: nn.Module, x: torch.Tensor, labels: torch.Tensor, feats: boo
     return time.perf_counter() - start
 
 
+def dense_times(head: ConvHead, repetitions: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds of fc6 on larger maps, by test scale and kind."""
+    kinds = {
+        'ConvHead': head.fc6,
+        'conv2d': lambda x: nn.functional.conv2d(x, head.fc6.kernel, head.fc6.bias),
+    }
+    times = {}
+    for scale, size in {'256': (8, 10), '384': (12, 16), '512': (16, 21)}.items():
+        x = torch.randn(2, 512, *size).to(memory_format=torch.channels_last)
+        times[scale] = {kind: [] for kind in kinds}
+        for repetition in range(repetitions + 1):
+            outs = []
+            for kind, layer in kinds.items():
+                start = time.perf_counter()
+                outs.append(layer(x))
+                if repetition:
+                    times[scale][kind].append(time.perf_counter() - start)
+            torch.testing.assert_close(*outs, rtol=1e-4, atol=1e-4)
+    return times
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--batch', type=int, default=32)
@@ -60,7 +83,10 @@ def main() -> None:
             times['plain'].append(pair[1])
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratios = [o / p for o, p in zip(times['ConvHead'], times['plain'])]
+    with torch.no_grad():
+        dense = dense_times(ours.eval(), args.repetitions)
     result = dict(
+        dense_seconds=dense,
         batch=args.batch,
         seconds=times,
         medians=medians,
@@ -75,6 +101,12 @@ def main() -> None:
         f'ConvHead {medians["ConvHead"]:.3f} s, plain {medians["plain"]:.3f} s, '
         f'ratio {result["ratio"]:.3f} ({min(ratios):.3f} to {max(ratios):.3f})'
     )
+    for scale, kinds in dense.items():
+        ours_s, conv_s = (statistics.median(kinds[kind]) for kind in ('ConvHead', 'conv2d'))
+        print(
+            f'fc6 at Q = {scale}: ConvHead {ours_s:.3f} s, conv2d {conv_s:.3f} s, '
+            f'{conv_s / ours_s:.2f} times as fast'
+        )
 
 
 if __name__ == '__main__':

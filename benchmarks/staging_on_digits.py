@@ -29,7 +29,7 @@ STARTS = {
 def train(config: str, work_dir: Path, *options: str) -> None:
     """Train through the tool, or go on where an earlier run stopped."""
     command = [sys.executable, str(ROOT / 'tools/train.py'), str(ROOT / f'configs/vgg/{config}.py')]
-    command += ['--amp', '--resume', '--work-dir', str(work_dir), '--cfg-options', *options]
+    command += ['--resume', '--work-dir', str(work_dir), '--cfg-options', *options]
     work_dir.mkdir(parents=True, exist_ok=True)
     with open(work_dir / 'log.txt', 'a', encoding='utf-8') as log:
         subprocess.run(command, check=True, stdout=log, stderr=log)

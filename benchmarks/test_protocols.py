@@ -2,8 +2,8 @@
 
 python benchmarks/test_protocols.py FOLDER [--photos 40] [--batch 5] [--amp]
 
-Full-width VGG-16 with the same random weights (fc8 enlarged, so that posteriors differ) on photos
-below FOLDER, at Q = 256, 384, 512, each from JPEG file to posterior:
+Full-width VGG-16 with the same random weights on photos below FOLDER, at Q = 256, 384, 512, from
+JPEG file to posterior:
 
   (a) 150 views (5x5 crops, 2 flips, 3 scales) by mmcv's TestTimeAug and MMPretrain's
       AverageClsScoreTTA, their code unmodified;
@@ -103,7 +103,8 @@ def classifier() -> torch.nn.Module:
         else:
             torch.nn.init.kaiming_normal_(parameter, nonlinearity='relu')
     with torch.no_grad():
-        net.head.fc8.weight.mul_(0.05)
+        scores = net(128 * torch.randn(1, 3, CROP, CROP))
+        net.head.fc8.weight.mul_(2 / scores.std())  # posteriors that differ, yet are not 0 and 1
     return net.eval()
 
 
@@ -151,10 +152,12 @@ def measure(batches: list[list[str]], amp: bool) -> dict:
     times: dict[str, list[float]] = {key: [] for key in made}
     payload: dict[str, list[float]] = {key: [] for key in made}
     worst = 0.0
-    with DefaultScope.overwrite_default_scope('mmpretrain'), torch.no_grad():
+    with torch.no_grad():
         for number, paths in enumerate(batches):
             found = {}
             for key, contender in made.items():
+                if not number and key in 'ad':
+                    continue  # to warm up, the quicker two are enough
                 # The peer stays in float32: what people do today.
                 with torch.autocast(device, torch.bfloat16, enabled=amp and key != 'a'):
                     start = time.perf_counter()
@@ -163,9 +166,9 @@ def measure(batches: list[list[str]], amp: bool) -> dict:
                 if number:
                     times[key].append(spent / len(paths))
                     payload[key].append(contender.loader_bytes / len(paths))
-            worst = max(worst, (found['a'][''] - found['b']['']).abs().max().item())
-            assert worst < (0.1 if amp else 1e-4), f'{paths}: posteriors differ by {worst}'
             if number:
+                worst = max(worst, (found['a'][''] - found['b']['']).abs().max().item())
+                assert worst < (0.1 if amp else 1e-4), f'{paths}: posteriors differ by {worst}'
                 print({key: round(v[-1], 2) for key, v in times.items()}, flush=True)
     return dict(
         device=torch.cuda.get_device_name() if device == 'cuda' else cpu_name(),
@@ -195,7 +198,7 @@ def peak_memory(key: str, path: str) -> int:
 
 def print_peak(key: str, path: str) -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    with DefaultScope.overwrite_default_scope('mmpretrain'), torch.no_grad():
+    with torch.no_grad():
         contenders(device)[key]([path])
     if device == 'cuda':
         print(torch.cuda.max_memory_allocated())
@@ -245,4 +248,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        main()

@@ -101,11 +101,16 @@ def test_later_lines_replace_earlier_ones(tmp_path):
         json.dumps({**vars(RECORD), 'wrong': {'one': 3}}),
         json.dumps({**vars(RECORD), 'wrong': [1, 2]}),
         json.dumps({**vars(RECORD), 'test_scales': 256}),
+        json.dumps({**vars(RECORD), 'net': ['D']}),
+        json.dumps({**vars(RECORD), 'images': 0}),
+        json.dumps({**vars(RECORD), 'images': '50'}),
+        json.dumps({**vars(RECORD), 'wrong': {'1': 50_001}}),
+        '\xff not UTF-8',
     ],
 )
 def test_a_broken_line_is_one_error_with_file_and_line(tmp_path, line):
     path = add_records(tmp_path, [RECORD])
-    with open(path, 'a', encoding='utf-8') as file:
+    with open(path, 'a', encoding='latin-1') as file:
         file.write(line + '\n')
     with pytest.raises(ValueError, match=rf'{RECORDS_FILE}, line 2: not a test record') as error:
         read_records(path)

@@ -75,15 +75,19 @@ def dense_posterior(net, pixels):
     return softmax(scores[0].flatten(1).mean(1).double().numpy())
 
 
+def multi_crop_places(height, width, side, grid):
+    """(top, left) of a regular grid from edge to edge."""
+    rows, columns = (np.rint(np.linspace(0, n - side, grid)).astype(int) for n in (height, width))
+    return [(int(top), int(left)) for top in rows for left in columns]
+
+
 def multi_crop_posterior(net, pixels, side=64, grid=5):
     """One crop at a time."""
-    height, width = pixels.shape[1:]
     posteriors = []
-    for top in np.rint(np.linspace(0, height - side, grid)).astype(int):
-        for left in np.rint(np.linspace(0, width - side, grid)).astype(int):
-            crop = pixels[:, top : top + side, left : left + side]
-            with torch.no_grad():
-                posteriors.append(softmax(net(normalised(crop))[0].double().numpy()))
+    for top, left in multi_crop_places(*pixels.shape[1:], side, grid):
+        crop = pixels[:, top : top + side, left : left + side]
+        with torch.no_grad():
+            posteriors.append(softmax(net(normalised(crop))[0].double().numpy()))
     return np.mean(posteriors, axis=0)
 
 

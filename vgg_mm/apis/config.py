@@ -5,6 +5,7 @@ import difflib
 import inspect
 import os
 import os.path as osp
+import sys
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
@@ -154,6 +155,15 @@ def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
 def _has_class_folder(folder: str) -> bool:
     with os.scandir(folder) as entries:
         return any(entry.is_dir() for entry in entries)
+
+
+def warn_of_slow_bfloat16() -> None:
+    """Say so where ``--amp`` costs time: processors without AVX-512 emulate bfloat16."""
+    if not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() == 'AVX2':
+        print(
+            'warning: this processor has no bfloat16 instructions: --amp is slower than float32',
+            file=sys.stderr,
+        )
 
 
 def add_hook(cfg: Config, **hook: Any) -> None:

@@ -15,7 +15,7 @@ HEADERS = ('net', 'S', 'Q', 'protocol', 'top-1 error', 'top-5 error', 'minutes')
 
 
 class Stage(NamedTuple):
-    """One net of the demo; ``tta_cfg`` is how it is tested besides the centre crop."""
+    """One net of the demo; ``tta_cfg`` is how it is tested (``configs/_base_/tta``)."""
 
     net: str
     config: str
@@ -52,7 +52,6 @@ class Demo:
             minutes = self._train(stage)
             print(f'\nTesting net {stage.net}.', flush=True)
             self._test(stage)
-            self._test(stage, '--tta', '--tta-cfg', stage.tta_cfg)
             records = read_records(os.path.join(self._work_dir(stage), RECORDS_FILE))
             rows += [_row(record, minutes) for record in records]
         table = format_table(HEADERS, rows)
@@ -96,11 +95,12 @@ class Demo:
             json.dump(minutes, file)
         return minutes
 
-    def _test(self, stage: Stage, *options: str) -> None:
+    def _test(self, stage: Stage) -> None:
         """Test; the results are added to the work directory."""
         self._tool(
-            'test.py', self._config(stage), self._checkpoint(stage.net), '--work-dir',
-            self._work_dir(stage), *options, '--cfg-options', f'DATA_ROOT={self.data_root}',
+            'test.py', self._config(stage), self._checkpoint(stage.net), '--tta', '--tta-cfg',
+            stage.tta_cfg, '--work-dir', self._work_dir(stage), '--cfg-options',
+            f'DATA_ROOT={self.data_root}',
         )  # fmt: skip
 
     def _tool(self, name: str, *args: str) -> float:

@@ -18,6 +18,7 @@ from .config import (
     check_data_folders,
     load_config,
     set_dataloader_defaults,
+    warn_of_slow_bfloat16,
 )
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import use_test_time_augmentation
@@ -81,6 +82,7 @@ def test_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
     if args.amp:
+        warn_of_slow_bfloat16()
         cfg.test_cfg.fp16 = True  # mmengine's name for autocast
         if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
             # VGG's inputs reach +-128, its activations thousands: near float16's limit.

@@ -13,6 +13,7 @@ from .config import (
     check_data_folders,
     load_config,
     set_dataloader_defaults,
+    warn_of_slow_bfloat16,
 )
 
 
@@ -30,6 +31,7 @@ def training_config(args: argparse.Namespace) -> Config:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
+        warn_of_slow_bfloat16()
         use_mixed_precision(cfg)
     if args.resume == 'auto':
         cfg.resume, cfg.load_from = True, None

@@ -24,7 +24,7 @@ class TopKError(Accuracy):
         topk: The k; arguments as in MMPretrain's ``Accuracy``.
     """
 
-    default_prefix = None  # the keys below carry their own
+    default_prefix = ''  # the keys below carry their own
 
     def __init__(self, topk=(1, 5), **kwargs):
         # thrs=None: a posterior that underflows to 0 still has its rank.

@@ -11,7 +11,7 @@ class FoldedLinear(nn.Linear):
     (N, in_channels, H, W) -> (N, out_channels, H - k + 1, W - k + 1), the convolution with the
     kernel :attr:`kernel`. It is computed as one matrix product over all windows: VGG's maps are
     small and fc6's weight is large, and a convolution would first bring the weight into another
-    layout, which takes longer than the product (benchmarks/folded_linear_speed.py).
+    layout, which takes longer than the product (benchmarks/conv_head_speed.py).
 
     The weight is stored once, in FC form (out_channels, in_channels * k * k), which
     ``channels_last`` conversion of a model leaves alone. State dicts in conv form

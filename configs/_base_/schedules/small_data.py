@@ -5,8 +5,8 @@ optim_wrapper = dict(
     # Not the paper's: without it a narrow net now and then falls back to ln(classes) for good.
     clip_grad=dict(max_norm=5),
 )
-param_scheduler = dict(type='MultiStepLR', milestones=[18, 23], gamma=0.1)
-train_cfg = dict(by_epoch=True, max_epochs=25, val_interval=5)
+param_scheduler = dict(type='MultiStepLR', milestones=[16, 20], gamma=0.1)
+train_cfg = dict(by_epoch=True, max_epochs=22, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=32)

@@ -1,6 +1,6 @@
 """The paper's test protocols as a test-time-augmentation model (Section 3.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Optional, Union
 
 import torch
@@ -114,7 +114,7 @@ class PaperTTA(BaseTTAModel):
         images: list[Views] = list(zip(*data['inputs']))
         self._check_sizes(images)
         samples = data.get('data_samples') or [DataSample() for _ in images]
-        results = self.merge_preds(self._within_memory(self._posteriors, images))
+        results = self.merge_preds(self._within_memory(images))
         for i, sample in enumerate(samples):
             posteriors = {name: result[i] for name, result in results.items()}
             posterior = posteriors[self.protocols[0]]
@@ -144,11 +144,11 @@ class PaperTTA(BaseTTAModel):
                         f'{self.crop_size}x{self.crop_size}; Q must be at least {self.crop_size}'
                     )
 
-    def _within_memory(self, evaluate: Callable, images: list[Views]):
-        """Call ``evaluate`` with a smaller and smaller ``max_pixels`` until there is memory."""
+    def _within_memory(self, images: list[Views]) -> dict[str, torch.Tensor]:
+        """:meth:`_posteriors`, with a smaller and smaller ``max_pixels`` until there is memory."""
         while True:
             try:
-                return evaluate(images)
+                return self._posteriors(images)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
