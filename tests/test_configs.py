@@ -9,6 +9,9 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 import vgg_mm
 from tests.conftest import ROOT
 from tests.models.test_vgg import PARAMETERS
+from vgg_mm.apis.test_results import describe
+from vgg_mm.apis.tta import use_test_time_augmentation
+from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5
 from vgg_mm.models.tta import PaperTTA
 
 CONFIGS = sorted((ROOT / 'configs/vgg').glob('*.py'))
@@ -74,6 +77,31 @@ def test_pipelines_and_protocol_build(path, photo, tmp_path):
     sides = [min(image.shape[1:]) for image in results['inputs']]
     assert sides == list(TRANSFORMS.build(cfg.tta_pipeline[1]).scales)
     assert isinstance(model, PaperTTA)
+
+
+@pytest.mark.parametrize(
+    'row, tta_cfg',
+    [(row, 'dense_one_scale') for row in TABLE_3]
+    + [(row, 'dense') for row in TABLE_4]
+    + [(row, row.protocol.replace('+', '_')) for row in TABLE_5],
+    ids=str,
+)
+def test_every_row_of_the_papers_tables_has_a_config(row, tta_cfg):
+    """Tables 3 to 5: net and S by a config's name, Q and protocol by --tta-cfg."""
+    net = next(name for name, arch in ARCH.items() if arch == row.net)
+    scale = next(name for name, scale in SCALES.items() if scale == row.scale)
+    cfg = Config.fromfile(ROOT / f'configs/vgg/{net}_{scale}_imagenet.py')
+    use_test_time_augmentation(cfg, tta_cfg)
+    found = describe(cfg)
+    assert (found['net'], found['scale'], found['width']) == (row.net, row.scale, 64)
+    assert (found['test_scales'], found['protocols']) == (row.test_scales, [row.protocol])
+
+
+def test_the_default_is_the_last_column_of_table_5():
+    cfg = Config.fromfile(ROOT / 'configs/vgg/vgg16_jitter_imagenet.py')
+    use_test_time_augmentation(cfg)
+    assert describe(cfg)['protocols'] == [TABLE_5[2].protocol]
+    assert describe(cfg)['test_scales'] == TABLE_5[2].test_scales
 
 
 def test_only_the_papers_preprocessing():

@@ -30,6 +30,11 @@ def one_line_errors() -> Iterator[None]:
     """Print an expected error as one line on standard error and leave with status 1."""
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except EXPECTED as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

@@ -53,10 +53,9 @@ class TopKError(Accuracy):
             protocol = [
                 dict(r, pred_score=r['pred_scores'].get(name, r['pred_score'])) for r in readable
             ]
-            accuracies = super().compute_metrics(protocol)
+            share = len(readable) / len(results)
+            accuracies = {k: v * share for k, v in super().compute_metrics(protocol).items()}
             prefix = f'{name}/' if name else ''
-            for key, value in accuracies.items():
-                value *= len(readable) / len(results)
-                metrics[f'{prefix}error/{key}'] = max(0.0, 100 - value)
-                metrics[f'{prefix}accuracy/{key}'] = value
+            metrics.update({f'{prefix}error/{k}': max(0.0, 100 - v) for k, v in accuracies.items()})
+            metrics.update({f'{prefix}accuracy/{k}': v for k, v in accuracies.items()})
         return metrics
