@@ -21,6 +21,7 @@ EPOCHS = 12
 STARTS = {
     'random N(0, std 1e-2)': ('normal_std', False),
     'from A, rest N(0, std 1e-2)': ('normal_std', True),
+    'from A, rest Glorot': ('glorot', True),
 }
 
 
