@@ -45,11 +45,12 @@ def test_full_width_training_resuming_and_testing(real_data, tmp_path):
     state = load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')
     assert state['meta']['iter'] == 20
     assert state['state_dict']['head.fc6.weight'].shape == (4096, 25088)
+    # One test scale: 150 crops of full width take minutes.
     for tta, photos in (([], 4), (['--tta'], 1)):
         done = run_tool(
             'test.py', VGG16, 'run/epoch_2.pth', *tta, '--cfg-options', *common,
             'test_dataloader.num_workers=1', f'test_dataloader.dataset.indices={photos}',
-            cwd=tmp_path,
+            'tta_pipeline.1.scales=256', cwd=tmp_path,
         )  # fmt: skip
         assert re.search(r'error/top1: \d+\.\d+  error/top5', done.stdout)
 
