@@ -7,6 +7,7 @@ from typing import Any, Optional
 from mmengine.config import Config, ConfigDict
 
 from vgg_mm.datasets import TestScales
+from vgg_mm.datasets.transforms.rescale import scale_bounds
 from vgg_mm.datasets.transforms.test_scales import WORDS
 
 from .config import configs_folder
@@ -65,9 +66,7 @@ def training_scale(cfg: Config) -> Optional[tuple[int, int]]:
     """(S_min, S_max) of the training pipeline; None if it has no ``vgg_mm.ScaleJitter``."""
     pipeline = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline', [])
     jitter = find_step(pipeline, 'vgg_mm.ScaleJitter')
-    if jitter is None:
-        return None
-    return (jitter.scale,) * 2 if isinstance(jitter.scale, int) else tuple(jitter.scale)
+    return None if jitter is None else scale_bounds(jitter.scale)
 
 
 def test_scales(pipeline: list[dict]) -> tuple[int, ...]:

@@ -1,5 +1,13 @@
 """The geometry that training and testing share: the smaller side becomes S (or Q)."""
 
+from collections.abc import Sequence
+from typing import Union
+
+
+def scale_bounds(scale: Union[int, Sequence[int]]) -> tuple[int, ...]:
+    """S, or (S_min, S_max), as (S_min, S_max)."""
+    return (scale, scale) if isinstance(scale, int) else tuple(scale)
+
 
 def rescaled_size(height: int, width: int, smaller_side: int) -> tuple[int, int]:
     """(height, width) after isotropic rescaling to ``smaller_side``.

@@ -10,7 +10,7 @@ from mmcv.transforms.utils import cache_randomness
 
 from vgg_mm.registry import TRANSFORMS
 
-from .rescale import rescaled_size
+from .rescale import rescaled_size, scale_bounds
 
 
 @TRANSFORMS.register_module()
@@ -34,7 +34,7 @@ class ScaleJitter(BaseTransform):
     """
 
     def __init__(self, scale: Union[int, Sequence[int]], crop_size: int = 224):
-        bounds = (scale, scale) if isinstance(scale, int) else tuple(scale)
+        bounds = scale_bounds(scale)
         if len(bounds) != 2 or not all(isinstance(s, int) for s in bounds) or bounds[0] > bounds[1]:
             raise ValueError(
                 f'ScaleJitter: scale must be an integer S or a pair (S_min, S_max), got {scale}'

@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 
 from vgg_mm.registry import TRANSFORMS
 
-from .rescale import paper_test_scales, rescaled_size
+from .rescale import paper_test_scales, rescaled_size, scale_bounds
 
 #: Words for the paper's choice of Q, by the training scale S.
 WORDS = ONE, SEVERAL = 'one', 'several'
@@ -64,5 +64,4 @@ def _papers_choice(word: str, trained_at: Union[int, Sequence[int], None]) -> tu
             f'TestScales: scales={word!r} needs trained_at=S or (S_min, S_max), which decides the '
             "paper's Q; or give integers, e.g. scales=(256, 384, 512)"
         )
-    bounds = (trained_at, trained_at) if isinstance(trained_at, int) else tuple(trained_at)
-    return paper_test_scales(bounds, several=word == SEVERAL)
+    return paper_test_scales(scale_bounds(trained_at), several=word == SEVERAL)
