@@ -1,6 +1,6 @@
 """The paper's test protocols against MMPretrain's test-time augmentation, on the same photos.
 
-python benchmarks/test_protocols.py FOLDER [--photos 40] [--batch 5] [--amp]
+python benchmarks/test_protocols.py FOLDER [--photos 40] [--batch 4] [--batches N] [--amp]
 
 Full-width VGG-16 with the same random weights on photos below FOLDER, at Q = 256, 384, 512, from
 JPEG file to posterior:
@@ -13,8 +13,8 @@ JPEG file to posterior:
 
 (a) runs on the default memory format, as MMPretrain's tools do; (b) to (d) as this package's tools
 do. Batch by batch the four take turns, so that a change of the machine's speed meets all of them.
-Posteriors of (a) and (b) are compared before anything is printed. Writes
-benchmarks/results/test_protocols[_amp].json.
+Posteriors of (a) and (b) are compared. Batch by batch the figures are added to
+benchmarks/results/test_protocols[_amp].json; a later call goes on after the last batch.
 """
 
 import argparse
@@ -145,42 +145,49 @@ def contenders(device: str) -> dict[str, Contender]:
     return made
 
 
-def measure(batches: list[list[str]], amp: bool) -> dict:
-    """Seconds a photo of every contender on every batch; the first batch only warms up."""
+def measure(made: dict[str, Contender], paths: list[str], amp: bool) -> dict:
+    """Seconds and bytes a photo of every contender on one batch."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    made = contenders(device)
-    times: dict[str, list[float]] = {key: [] for key in made}
-    payload: dict[str, list[float]] = {key: [] for key in made}
-    worst = 0.0
-    with torch.no_grad():
-        for number, paths in enumerate(batches):
-            found = {}
-            for key, contender in made.items():
-                if not number and key in 'ad':
-                    continue  # to warm up, the quicker two are enough
-                # The peer stays in float32: what people do today.
-                with torch.autocast(device, torch.bfloat16, enabled=amp and key != 'a'):
-                    start = time.perf_counter()
-                    found[key] = contender(paths)  # on the CPU at the end: nothing is pending
-                    spent = time.perf_counter() - start
-                if number:
-                    times[key].append(spent / len(paths))
-                    payload[key].append(contender.loader_bytes / len(paths))
-            if number:
-                worst = max(worst, (found['a'][''] - found['b']['']).abs().max().item())
-                assert worst < (0.1 if amp else 1e-4), f'{paths}: posteriors differ by {worst}'
-                print({key: round(v[-1], 2) for key, v in times.items()}, flush=True)
+    seconds, found = {}, {}
+    for key, contender in made.items():
+        # The peer stays in float32: what people do today.
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=amp and key != 'a'):
+            start = time.perf_counter()
+            found[key] = contender(paths)  # on the CPU at the end: nothing is pending
+            seconds[key] = (time.perf_counter() - start) / len(paths)
     return dict(
-        device=torch.cuda.get_device_name() if device == 'cuda' else cpu_name(),
-        torch=torch.__version__,
-        threads=torch.get_num_threads(),
-        amp=amp,
-        batch=len(batches[-1]),
-        seconds=times,
-        loader_bytes=payload,
-        largest_difference_a_b=worst,
+        photos=[os.path.basename(path) for path in paths],
+        seconds=seconds,
+        loader_bytes={key: one.loader_bytes / len(paths) for key, one in made.items()},
+        difference_a_b=(found['a'][''] - found['b']['']).abs().max().item(),
         largest_posterior=found['b'][''].max().item(),
     )
+
+
+def settings(amp: bool) -> dict:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
+    return dict(device=device, torch=torch.__version__, threads=torch.get_num_threads(), amp=amp)
+
+
+def measure_all(batches: list[list[str]], amp: bool, most: int, file: Path) -> dict:
+    """Add up to ``most`` batches to what ``file`` holds, one after the other."""
+    result = dict(settings(amp), batches=[])
+    if file.exists():
+        result = json.loads(file.read_text())
+        here = settings(amp)
+        if here != {key: result[key] for key in here}:
+            sys.exit(f'{file} was measured under other settings than {here}; move it away')
+    made = contenders('cuda' if torch.cuda.is_available() else 'cpu')
+    measured = len(result['batches'])
+    for key in 'bc':  # to warm up, the quicker two are enough
+        made[key](batches[0][:1])
+    for paths in batches[measured : measured + most]:
+        batch = measure(made, paths, amp)
+        assert batch['difference_a_b'] < (0.1 if amp else 1e-4), f'posteriors differ: {batch}'
+        print({key: round(spent, 2) for key, spent in batch['seconds'].items()}, flush=True)
+        result['batches'].append(batch)
+        file.write_text(json.dumps(result, indent=1))
+    return result
 
 
 def cpu_name() -> str:
@@ -207,44 +214,54 @@ def print_peak(key: str, path: str) -> None:
 
 
 def summary(result: dict) -> str:
-    mean = {key: statistics.mean(v) for key, v in result['seconds'].items()}
-    lines = []
+    batches = result['batches']
+    seconds = {key: [batch['seconds'][key] for batch in batches] for key in NAMES}
+    photos = sum(len(batch['photos']) for batch in batches)
+    lines = [f'{photos} photos in {len(batches)} batches; medians (lowest to highest)']
     for key, name in NAMES.items():
-        ratios = [a / own for a, own in zip(result['seconds']['a'], result['seconds'][key])]
+        ratios = [a / own for a, own in zip(seconds['a'], seconds[key])]
+        loaded = statistics.mean(batch['loader_bytes'][key] for batch in batches)
         lines.append(
-            f'({key}) {name}: {mean[key]:.2f} s a photo, {statistics.median(ratios):.2f} times '
-            f'the speed of (a) ({min(ratios):.2f} to {max(ratios):.2f}), '
-            f'{statistics.mean(result["loader_bytes"][key]) / 1e6:.1f} MB leave the loader, '
+            f'({key}) {name}: {statistics.median(seconds[key]):.2f} s a photo, '
+            f'{spread(ratios)} times the speed of (a), {loaded / 1e6:.1f} MB leave the loader, '
             f'peak memory {result["peak_memory"][key] / 2**30:.2f} GiB'
         )
-    parts = [d / (b + c) for b, c, d in zip(*(result['seconds'][key] for key in 'bcd'))]
-    lines.append(
-        f'(d) / ((b) + (c)): {statistics.median(parts):.3f} ({min(parts):.3f} to {max(parts):.3f})'
-    )
+    parts = [d / (b + c) for b, c, d in zip(*(seconds[key] for key in 'bcd'))]
+    lines.append(f'(d) / ((b) + (c)): {spread(parts)}')
+    lines.append(f'(a) / (b): posteriors differ by {worst_difference(batches):.1e} at most')
     return '\n'.join(lines)
+
+
+def spread(values: list[float]) -> str:
+    return f'{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})'
+
+
+def worst_difference(batches: list[dict]) -> float:
+    return max(batch['difference_a_b'] for batch in batches)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', help='photos are searched below it')
     parser.add_argument('--photos', type=int, default=40, help='evenly over the folder')
-    parser.add_argument('--batch', type=int, default=5, help='photos a batch')
+    parser.add_argument('--batch', type=int, default=4, help='photos a batch')
+    parser.add_argument('--batches', type=int, default=10**6, help='at most so many this time')
     parser.add_argument('--amp', action='store_true', help='(b) to (d) in bfloat16')
     parser.add_argument('--peak', choices=NAMES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
-        return print_peak(args.peak, args.folder)
+        print_peak(args.peak, args.folder)
+        return
     found = find_images(args.folder)
     paths = [found[i * len(found) // args.photos] for i in range(args.photos)]
     batches = [paths[i : i + args.batch] for i in range(0, len(paths), args.batch)]
-    result = measure([paths[:1], *batches], args.amp)
-    result['peak_memory'] = {key: peak_memory(key, paths[0]) for key in NAMES}
-    result['photos'] = [os.path.basename(path) for path in paths]
     RESULTS.mkdir(exist_ok=True)
-    name = 'test_protocols_amp.json' if args.amp else 'test_protocols.json'
-    (RESULTS / name).write_text(json.dumps(result, indent=1))
+    file = RESULTS / ('test_protocols_amp.json' if args.amp else 'test_protocols.json')
+    result = measure_all(batches, args.amp, args.batches, file)
+    if 'peak_memory' not in result:
+        result['peak_memory'] = {key: peak_memory(key, paths[0]) for key in NAMES}
+        file.write_text(json.dumps(result, indent=1))
     print(summary(result))
-    return None
 
 
 if __name__ == '__main__':

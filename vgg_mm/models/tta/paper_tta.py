@@ -20,6 +20,10 @@ DENSE, MULTI_CROP = 'dense', 'multi_crop'
 #: 5x5 crops a scale (Section 3.2).
 PAPER_GRID = 5
 
+#: Most pixels that the backbone takes at once on a CPU. Larger batches are slower there, since the
+#: maps of the first blocks no longer fit the last-level cache; the head does like large batches.
+CPU_PIXELS = 4 * 224**2
+
 #: protocol -> the evaluations whose posteriors it averages
 PROTOCOLS = {
     DENSE: (DENSE,),
@@ -228,7 +232,11 @@ class PaperTTA(BaseTTAModel):
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
         """Class scores averaged over positions, (N, num_classes), float32 also under autocast."""
-        return self.module(images, mode='tensor').float()
+        size = len(images)
+        if images.device.type == 'cpu':
+            size = max(1, CPU_PIXELS // (images.shape[-2] * images.shape[-1]))
+        parts = [self.module.extract_feat(part) for part in images.split(size)]
+        return self.module.head(tuple(map(torch.cat, zip(*parts)))).float()
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
