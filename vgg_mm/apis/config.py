@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 import vgg_mm
 
 from .distributed import prepare_processes
+from .resumable import undo_seeded_dataset
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -55,6 +56,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if not osp.isfile(args.config):
         raise FileNotFoundError(f'config not found: {args.config}')
     cfg = Config.fromfile(args.config)
+    undo_seeded_dataset(cfg)
     cfg.launcher = args.launcher
     options = parse_cfg_options(args.cfg_options)
     check_keys(cfg, options)
@@ -167,8 +169,9 @@ def warn_of_slow_bfloat16() -> None:
 
 
 def add_hook(cfg: Config, **hook: Any) -> None:
-    """Append to ``custom_hooks``."""
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    """Append to ``custom_hooks``, in place of one of the same type."""
+    others = [one for one in cfg.get('custom_hooks') or [] if one['type'] != hook['type']]
+    cfg.custom_hooks = [*others, hook]
 
 
 def build_runner(cfg: Config) -> Runner:

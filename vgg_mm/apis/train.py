@@ -5,7 +5,7 @@ import argparse
 import torch
 from mmengine.config import Config
 
-from vgg_mm.checkpoints import load_checkpoints_safely
+from vgg_mm.checkpoints import last_whole_checkpoint, load_checkpoints_safely
 
 from .config import (
     add_hook,
@@ -15,6 +15,7 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
+from .resumable import make_resumable
 
 
 def train(args: argparse.Namespace) -> None:
@@ -22,6 +23,7 @@ def train(args: argparse.Namespace) -> None:
     load_checkpoints_safely()
     cfg = training_config(args)
     check_data_folders(cfg, ['train_dataloader', 'val_dataloader'])
+    make_resumable(cfg)
     build_runner(cfg).train()
 
 
@@ -34,7 +36,9 @@ def training_config(args: argparse.Namespace) -> Config:
         warn_of_slow_bfloat16()
         use_mixed_precision(cfg)
     if args.resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
+        last = last_whole_checkpoint(cfg.work_dir)
+        # At the first start there is none: load_from is what the run begins with.
+        cfg.resume, cfg.load_from = last is not None, last or cfg.get('load_from')
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume
     if args.auto_scale_lr:
@@ -43,8 +47,11 @@ def training_config(args: argparse.Namespace) -> Config:
                 f'--auto-scale-lr: {args.config} has no auto_scale_lr=dict(base_batch_size=...)'
             )
         cfg.auto_scale_lr.enable = True
+        # mmengine's rule looks at one iteration; a step of accumulated gradients takes several.
+        cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
     set_dataloader_defaults(cfg, args, persistent_workers=True)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.resume))
+    add_hook(cfg, type='vgg_mm.ExactResumeHook')
     return cfg
 
 

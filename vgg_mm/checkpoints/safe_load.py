@@ -1,44 +1,50 @@
 """Checkpoint loading that runs no code from the file."""
 
 import os
-from collections.abc import Callable
+import re
+import sys
+import warnings
 from pickle import UnpicklingError
 from typing import Any, Union
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
-from mmengine.runner import CheckpointLoader
+from mmengine.dist import is_main_process
 from torch.serialization import safe_globals
 
-#: The bound methods that mmengine pickles with each of its log buffers.
-STATISTICS_METHODS = ('min', 'max', 'current', 'mean')
+from .stand_ins import allowed_globals
+
+#: What mmengine's checkpoints hold under these names, where they have them.
+_CONTENTS = {
+    'state_dict': dict,
+    'meta': dict,
+    'message_hub': dict,
+    'optimizer': dict,
+    'param_schedulers': (list, dict),
+    'ema_state_dict': dict,
+}
+
+#: torch's words for files that it reads in no other way.
+_OTHER_KIND = re.compile(r'``weights_only=True`` with (TorchScript archives|files .* \.tar format)')
+
+LONGEST_REASON = 200
+
+TRUST_OPTION = '--trust-checkpoint'
+
+_trusted = False
 
 
-def _history_buffer_method(owner: Any, name: str) -> Callable:
-    """Stand-in for ``getattr`` while unpickling: finds HistoryBuffer's statistics and no more."""
-    if owner is HistoryBuffer and name in STATISTICS_METHODS:
-        return getattr(HistoryBuffer, name)
-    raise UnpicklingError(f'it asks for attribute {name!r} of {owner!r}')
-
-
-def _allowed_globals() -> list:
-    """What a checkpoint of mmengine holds beyond tensors and plain containers."""
-    core = np._core if hasattr(np, '_core') else np.core
-    dtypes = {type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.int32, np.uint32)}
-    return [
-        HistoryBuffer,
-        (_history_buffer_method, 'builtins.getattr'),
-        core.multiarray._reconstruct,
-        core.multiarray.scalar,
-        np.ndarray,
-        np.dtype,
-        *dtypes,
-    ]
+def trust_checkpoints(trust: bool) -> None:
+    """Let :func:`load_checkpoint` run the code in files that need it, or not, in this process."""
+    global _trusted
+    _trusted = trust
 
 
 def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') -> dict:
-    """Read a checkpoint file with ``weights_only=True`` and mmengine's few classes allowed by name.
+    """Read a checkpoint file without running code from it.
+
+    That is ``torch.load(..., weights_only=True)`` with stand-ins for the few classes of numpy and
+    mmengine that mmengine's checkpoints hold. ``meta.config``, the program text that old versions
+    of mmcv wrote and that mmengine runs when it resumes, is left out.
 
     Args:
         path: A file on this machine.
@@ -53,38 +59,73 @@ def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint not found: {path}')
     try:
-        with safe_globals(_allowed_globals()):
+        with safe_globals(allowed_globals()), warnings.catch_warnings():
+            # torch's long hints about files that are refused
+            warnings.filterwarnings('ignore', message='Detected pickle protocol|.*TorchScript')
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except UnpicklingError as error:
-        raise ValueError(f'checkpoint {path} was not loaded: {_first_reason(error)}') from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f'checkpoint {path} is truncated or not a PyTorch file: {_first_reason(error)}'
-        ) from error
+    except Exception as error:
+        # A wrong file makes the unpickler raise errors of any kind.
+        if not _needs_code(error, path):
+            raise ValueError(
+                f'checkpoint {path} is truncated or not a PyTorch file: {_reason(error)}'
+            ) from error
+        if not _trusted:
+            raise ValueError(
+                f'checkpoint {path} was not loaded: {_reason(error)}; '
+                f'{TRUST_OPTION} loads it, and runs its code'
+            ) from error
+        checkpoint = _run_and_load(path, map_location)
+    _check_contents(checkpoint, path)
+    (checkpoint.get('meta') or {}).pop('config', None)
+    return checkpoint
+
+
+def _run_and_load(path: str, map_location: Any) -> Any:
+    if is_main_process():
+        print(f'warning: {TRUST_OPTION}: running the code in checkpoint {path}', file=sys.stderr)
+    try:
+        return torch.load(path, map_location=map_location, weights_only=False)
+    except Exception as error:
+        # What a stranger's code raises is not known.
+        raise ValueError(f'checkpoint {path} was not loaded: {_reason(error)}') from error
+
+
+def _needs_code(error: Exception, path: str) -> bool:
+    """Whether a file was refused, in distinction to one that cannot be read at all."""
+    if _OTHER_KIND.search(str(error)):
+        return True
+    with open(path, 'rb') as file:
+        start = file.read(2)
+    # A zip file, or a binary pickle.
+    return isinstance(error, UnpicklingError) and (start == b'PK' or start[:1] == b'\x80')
+
+
+def _reason(error: Exception) -> str:
+    """The part of torch's long message that says what was found."""
+    text = ''.join(c if c.isprintable() else ' ' for c in str(error))
+    asked_for = re.search(r'GLOBAL (\S+)', text)
+    other_kind = _OTHER_KIND.search(text)
+    if asked_for:
+        reason = f'it asks for {asked_for[1]}'
+    elif other_kind:
+        reason = f'{other_kind[1]} cannot be read without running code'
+    elif 'Unsupported operand' in text:
+        reason = 'it is no pickle as torch.save writes it'
+    else:
+        text = text.rpartition('WeightsUnpickler error: ')[2].partition('Check the documentation')
+        reason = text[0].split('. ')[0].strip() or type(error).__name__
+    return reason[:LONGEST_REASON]
+
+
+def _check_contents(checkpoint: Any, path: str) -> None:
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'checkpoint {path} holds a {type(checkpoint).__name__}, not a dict of weights'
         )
-    return checkpoint
-
-
-def _first_reason(error: Exception) -> str:
-    """The part of torch's long message that says what was found."""
-    text = str(error).replace('\n', ' ')
-    marker = 'WeightsUnpickler error: '
-    text = text[text.index(marker) + len(marker) :] if marker in text else text
-    return text.split('. ')[0].strip() or type(error).__name__
-
-
-def load_checkpoints_safely() -> None:
-    """Make mmengine load local checkpoint files through :func:`load_checkpoint` in this process.
-
-    mmengine's own loader falls back to running the file's code when the safe way fails (or, on
-    OpenMMLab's 0.10.7 with torch >= 2.6, cannot read its own checkpoints). The command-line tools
-    call this at their start.
-    """
-
-    def load_from_local(filename, map_location):
-        return load_checkpoint(filename, map_location)
-
-    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+    for key, expected in _CONTENTS.items():
+        value = checkpoint.get(key)
+        if value is not None and not isinstance(value, expected):
+            raise ValueError(f'checkpoint {path}: its {key} is a {type(value).__name__}')
+    for name in checkpoint.get('state_dict') or checkpoint:
+        if not isinstance(name, str):
+            raise ValueError(f'checkpoint {path}: a weight is named {name!r}')

@@ -1,4 +1,13 @@
-from .samplers import ShapeSampler
+from .samplers import ResumableSampler, ShapeSampler
+from .seeded_dataset import SeededDataset
 from .transforms import LoadImage, PCAShift, ScaleJitter, TestScales
 
-__all__ = ['LoadImage', 'PCAShift', 'ScaleJitter', 'ShapeSampler', 'TestScales']
+__all__ = [
+    'LoadImage',
+    'PCAShift',
+    'ResumableSampler',
+    'ScaleJitter',
+    'SeededDataset',
+    'ShapeSampler',
+    'TestScales',
+]

@@ -1,4 +1,25 @@
-from .hooks import CheckpointCheckHook, ClassCheckHook, StagedInitHook
+from .hooks import (
+    CheckpointCheckHook,
+    CheckpointHook,
+    ClassCheckHook,
+    ExactResumeHook,
+    GradientCompressionHook,
+    LossGuardHook,
+    StagedInitHook,
+    StopAfterDropsHook,
+)
+from .loops import ResumableTrainLoop
 from .optimizers import Bf16OptimWrapper
 
-__all__ = ['Bf16OptimWrapper', 'CheckpointCheckHook', 'ClassCheckHook', 'StagedInitHook']
+__all__ = [
+    'Bf16OptimWrapper',
+    'CheckpointCheckHook',
+    'CheckpointHook',
+    'ClassCheckHook',
+    'ExactResumeHook',
+    'GradientCompressionHook',
+    'LossGuardHook',
+    'ResumableTrainLoop',
+    'StagedInitHook',
+    'StopAfterDropsHook',
+]

@@ -1,5 +1,5 @@
 # Section 3.1: SGD, batch 256, at most 74 epochs; the learning rate is divided by 10 when the
-# validation accuracy stops improving, three times in all (1e-2 to 1e-5).
+# validation accuracy stops improving, three times in all (1e-2 to 1e-5); then training stops.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4),
@@ -16,5 +16,8 @@ train_cfg = dict(by_epoch=True, max_epochs=74, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 
-# The rate above is for 4 GPUs x 64 images; --auto-scale-lr adapts it to another batch.
+custom_hooks = [dict(type='vgg_mm.StopAfterDropsHook', drops=3)]
+
+# The rate above is for 4 GPUs x 64 images; --auto-scale-lr adapts it to another batch. On one GPU
+# --cfg-options optim_wrapper.accumulative_counts=4 makes 256 of 4 x 64.
 auto_scale_lr = dict(base_batch_size=256)

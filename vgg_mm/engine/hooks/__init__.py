@@ -1,5 +1,19 @@
 from .checkpoint_check_hook import CheckpointCheckHook
+from .checkpoint_hook import CheckpointHook
 from .class_check_hook import ClassCheckHook
+from .exact_resume_hook import ExactResumeHook
+from .gradient_compression_hook import GradientCompressionHook
+from .loss_guard_hook import LossGuardHook
 from .staged_init_hook import StagedInitHook
+from .stop_after_drops_hook import StopAfterDropsHook
 
-__all__ = ['CheckpointCheckHook', 'ClassCheckHook', 'StagedInitHook']
+__all__ = [
+    'CheckpointCheckHook',
+    'CheckpointHook',
+    'ClassCheckHook',
+    'ExactResumeHook',
+    'GradientCompressionHook',
+    'LossGuardHook',
+    'StagedInitHook',
+    'StopAfterDropsHook',
+]

@@ -1,12 +1,12 @@
 """Refuses a checkpoint that does not belong to the model."""
 
-import torch.nn as nn
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
 from vgg_mm.checkpoints import fits, weights_of
 from vgg_mm.registry import HOOKS
+
+from ..unwrap import unwrap
 
 #: How many of the weights that do not fit an error names.
 NAMED = 3
@@ -33,7 +33,7 @@ class CheckpointCheckHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         weights = weights_of(checkpoint)
-        target = _unwrap(runner.model).state_dict()
+        target = unwrap(runner.model).state_dict()
         shared = weights.keys() & target.keys()
         mismatched = {n for n in shared if not fits(weights[n].shape, target[n].shape)}
         if not self.strict:
@@ -66,13 +66,6 @@ class CheckpointCheckHook(Hook):
             )
             state.pop(name)
         return dropped
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    """The net inside distributed and test-time-augmentation wrappers, whose names files hold."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 def _without_counters(names: set[str]) -> list[str]:

@@ -7,12 +7,13 @@ from typing import NamedTuple, Optional, Union
 import torch
 import torch.nn as nn
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from vgg_mm.checkpoints import fits, load_checkpoint, weights_of
 from vgg_mm.models.architectures import STAGED_LAYERS
 from vgg_mm.registry import HOOKS
+
+from ..unwrap import unwrap
 
 
 class _Copy(NamedTuple):
@@ -59,7 +60,7 @@ class StagedInitHook(Hook):
         if self.checkpoint is None or self._done or runner.iter > 0:
             return
         self._done = True
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         source = weights_of(load_checkpoint(self.checkpoint))
         copies = []
         for layer in self.layers:

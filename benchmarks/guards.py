@@ -1,0 +1,106 @@
+"""What guards and exact resuming cost in training: switched on and off every ten iterations.
+
+python benchmarks/guards.py [--config configs/vgg/vgg16_jitter_digits.py] [--iterations 400]
+
+One run of the config; in every other block of ten iterations LossGuardHook, ExactResumeHook and the
+seeds of SeededDataset do nothing. Images are loaded by the training process itself, where their
+seeding costs most. Writes benchmarks/results/guards.json.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vgg_mm.apis.config import build_runner
+from vgg_mm.apis.resumable import make_resumable
+from vgg_mm.apis.train import training_config
+from vgg_mm.datasets import seeded_dataset
+from vgg_mm.engine import ExactResumeHook, LossGuardHook
+
+ROOT = Path(__file__).parent.parent
+BLOCK, WARM_UP = 10, 20
+
+
+class Switch(Hook):
+    """Times iterations, data loading included, and turns the guards on and off."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self):
+        self.on = True
+        self.seconds: dict[bool, list[float]] = {True: [], False: []}
+
+    def wrap(self, owner, name: str) -> None:
+        function = getattr(owner, name)
+
+        def maybe(*args, **kwargs):
+            return function(*args, **kwargs) if self.on else None
+
+        setattr(owner, name, maybe)
+
+    def before_train(self, runner: Runner) -> None:
+        self._start = time.perf_counter()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        # The batch of this iteration was loaded and the one before trained with the same setting,
+        # but for the first iteration of a block, which is not counted.
+        now = time.perf_counter()
+        if runner.iter > WARM_UP and runner.iter % BLOCK:
+            self.seconds[self.on].append(now - self._start)
+        self._start = now
+        if runner.iter % BLOCK == BLOCK - 1:
+            self.on = not self.on
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--config', default=str(ROOT / 'configs/vgg/vgg16_jitter_digits.py'))
+    parser.add_argument('--iterations', type=int, default=400)
+    parser.add_argument('--data-root', default='data/digits')
+    args = parser.parse_args()
+    prepare = [sys.executable, str(ROOT / 'tools/prepare_data.py'), 'digits']
+    subprocess.run([*prepare, '--out', args.data_root], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        options = argparse.Namespace(
+            config=args.config, work_dir=folder, launcher='none', resume=None, amp=False,
+            auto_scale_lr=False, no_validate=True, no_pin_memory=True, no_persistent_workers=True,
+            cfg_options=[
+                f'DATA_ROOT={args.data_root}', 'train_dataloader.num_workers=0', 'log_level=ERROR',
+                f'train_cfg.max_epochs={-(-args.iterations // 45)}',
+                'default_hooks.checkpoint.interval=1000', 'default_hooks.checkpoint.save_best=None',
+            ],
+        )  # fmt: skip
+        cfg = training_config(options)
+        make_resumable(cfg)
+        runner = build_runner(cfg)
+        switch = Switch()
+        switch.wrap(LossGuardHook, 'after_train_iter')
+        switch.wrap(ExactResumeHook, 'before_train_iter')
+        switch.wrap(seeded_dataset, 'seed_draws')
+        runner.register_hook(switch)
+        runner.train()
+    medians = {on: statistics.median(times) for on, times in switch.seconds.items()}
+    result = dict(
+        config=Path(args.config).name,
+        iterations={'on': len(switch.seconds[True]), 'off': len(switch.seconds[False])},
+        median_ms={'on': 1e3 * medians[True], 'off': 1e3 * medians[False]},
+        quartiles_ms={
+            'on': [1e3 * q for q in statistics.quantiles(switch.seconds[True])],
+            'off': [1e3 * q for q in statistics.quantiles(switch.seconds[False])],
+        },
+    )
+    print(json.dumps(result, indent=1))
+    print(f'on takes {100 * (medians[True] / medians[False] - 1):+.2f} % against off')
+    (ROOT / 'benchmarks/results/guards.json').write_text(json.dumps(result, indent=1))
+
+
+if __name__ == '__main__':
+    main()

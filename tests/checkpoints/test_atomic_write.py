@@ -1,0 +1,149 @@
+"""Files are whole or not there."""
+
+import errno
+import fcntl
+import os
+import resource
+import shutil
+import signal
+from types import SimpleNamespace
+
+import mmengine
+import pytest
+import torch
+from mmengine.fileio import FileClient, LocalBackend, get_file_backend
+from mmengine.fileio.backends import register_backend
+from mmengine.runner import save_checkpoint
+
+from vgg_mm.checkpoints import (
+    AtomicLocalBackend,
+    check_room,
+    is_whole,
+    write_atomically,
+    write_checkpoints_atomically,
+)
+from vgg_mm.checkpoints.atomic_write import PART_SUFFIX, YOUNG
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    yield
+    register_backend('local', LocalBackend, force=True, prefixes='')
+
+
+def left_in(folder):
+    return sorted(os.listdir(folder))
+
+
+@pytest.fixture
+def file_limit():
+    """Sets how large files may become: a write that goes beyond fails half way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_mmengine_writes_through_it(tmp_path):
+    mmengine.dump({'a': 0}, tmp_path / 'before.json')  # makes mmengine keep a plain backend
+    write_checkpoints_atomically()
+    path = tmp_path / 'new' / 'epoch_1.pth'
+    for backend_args in (None, dict(backend='local')):
+        assert type(get_file_backend(path, backend_args=backend_args)) is AtomicLocalBackend
+        cached = get_file_backend(path, backend_args=backend_args, enable_singleton=True)
+        assert type(cached) is AtomicLocalBackend
+    assert type(FileClient.infer_client(uri=str(path)).client) is AtomicLocalBackend
+    save_checkpoint(dict(w=torch.ones(3)), str(path))
+    assert is_whole(path)
+    mmengine.dump({'a': 1}, tmp_path / 'new' / 'a.json')
+    assert mmengine.load(tmp_path / 'new' / 'a.json') == {'a': 1}
+    assert left_in(tmp_path / 'new') == ['a.json', 'epoch_1.pth']
+
+
+def test_another_backend_stays(tmp_path):
+    class Other(LocalBackend):
+        pass
+
+    register_backend('local', Other, force=True, prefixes='')
+    write_checkpoints_atomically()
+    assert type(get_file_backend(tmp_path)) is Other
+
+
+def test_replaces_and_keeps_links(tmp_path):
+    (tmp_path / 'disk').mkdir()
+    link = tmp_path / 'link'
+    link.symlink_to(tmp_path / 'disk' / 'file')
+    for content in (b'one', b'another'):
+        AtomicLocalBackend().put(content, link)
+        assert (tmp_path / 'disk' / 'file').read_bytes() == content
+    assert link.is_symlink() and left_in(tmp_path / 'disk') == ['file']
+    AtomicLocalBackend().put_text('grün', link, encoding='latin-1')
+    assert link.read_bytes() == b'gr\xfcn'
+
+
+def test_devices_are_not_replaced():
+    write_atomically(os.devnull, b'away')
+    assert not os.path.isfile(os.devnull)
+
+
+def test_a_write_that_fails_half_way(tmp_path, file_limit):
+    path = tmp_path / 'file'
+    write_atomically(path, b'old')
+    file_limit(5000)
+    with pytest.raises(OSError, match='no room for file in .*: 100,000 bytes needed, ') as error:
+        write_atomically(path, bytes(100_000))
+    assert error.value.errno == errno.EFBIG and str(tmp_path) in str(error.value)
+    assert path.read_bytes() == b'old' and left_in(tmp_path) == ['file']
+
+
+def test_a_disk_that_gets_full(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='no room for file in .*: 3 bytes needed, [0-9,]+ free$'):
+        write_atomically(tmp_path / 'file', b'new')
+    assert left_in(tmp_path) == []
+
+
+def test_a_full_disk_is_not_written_to(tmp_path, monkeypatch):
+    free = SimpleNamespace(total=1000, free=99)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: free)
+    with pytest.raises(OSError, match='no room for file in .*: 100 bytes needed, 99 free$'):
+        write_atomically(tmp_path / 'file', bytes(100))
+    write_atomically(tmp_path / 'file', bytes(99))
+    free.total = free.free = 0  # a file system that does not know
+    check_room(tmp_path, 10**15, 'a checkpoint')
+
+
+def test_other_failures(tmp_path):
+    (tmp_path / 'file').write_bytes(b'')
+    with pytest.raises(OSError, match='Not a directory|File exists'):
+        write_atomically(tmp_path / 'file' / 'below', b'')
+    with pytest.raises(OSError, match='was not written: File name too long'):
+        write_atomically(tmp_path / ('x' * 300), b'')
+    assert left_in(tmp_path) == ['file']
+
+
+def test_what_killed_runs_left_is_removed(tmp_path):
+    def part(name, age):
+        path = tmp_path / f'.epoch_1.pth.{name}{PART_SUFFIX}'
+        path.write_bytes(b'half')
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+        return path
+
+    stale, young, used = part('stale', YOUNG + 9), part('young', 0), part('used', YOUNG + 9)
+    child, parent = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # another process that is still writing
+        fcntl.flock(os.open(used, os.O_RDWR), fcntl.LOCK_EX)
+        os.write(parent, b'1')
+        signal.pause()
+    try:
+        os.read(child, 1)
+        write_atomically(tmp_path / 'epoch_2.pth', b'new')
+        assert not stale.exists() and young.exists() and used.exists()
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    write_atomically(tmp_path / 'epoch_2.pth', b'new')
+    assert left_in(tmp_path) == [young.name, 'epoch_2.pth']

@@ -1,0 +1,201 @@
+"""No file runs code when it is loaded, whichever way it is loaded."""
+
+import logging
+import pickle
+from contextlib import suppress
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModule
+from mmengine.runner import CheckpointLoader
+
+from tests.checkpoints.hostile import ARMED, CALLS, HARMLESS, HOSTILE, code
+from tests.conftest import A_DIGITS, run_tool, short_run
+from tests.engine.test_checkpoint_hook import train
+from vgg_mm.checkpoints import load_checkpoint, load_checkpoints_safely
+from vgg_mm.engine import StagedInitHook
+from vgg_mm.evaluation import load_posteriors
+
+
+def staged_init(path):
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), iter=0, logger=logging.getLogger('x'))
+    StagedInitHook(path).before_train(runner)
+
+
+class Pretrained(BaseModule):
+    def __init__(self, path):
+        super().__init__(init_cfg=dict(type='Pretrained', checkpoint=path))
+        self.w = torch.nn.Parameter(torch.ones(2))
+
+
+LOADERS = {
+    'load_checkpoint': load_checkpoint,
+    'load_from, resume, test': CheckpointLoader.load_checkpoint,
+    'init_cfg': lambda path: Pretrained(path).init_weights(),
+    'StagedInitHook': staged_init,
+    'ensemble': load_posteriors,
+}
+
+#: These want more of a file than that it can be read.
+DEMANDING = ('StagedInitHook', 'ensemble')
+
+
+@pytest.fixture(autouse=True)
+def safe():
+    yield load_checkpoints_safely()
+    load_checkpoints_safely()
+
+
+@pytest.mark.parametrize('name', HOSTILE)
+def test_nothing_runs(tmp_path, name, recwarn):
+    marker, path = tmp_path / 'marker', str(tmp_path / 'file.pth')
+    HOSTILE[name](path, marker)
+    methods = HistoryBuffer._statistics_methods.copy(), HistoryBuffer.mean
+    recwarn.clear()
+    for kind, load in LOADERS.items():
+        if name in HARMLESS and kind not in DEMANDING:
+            load(path)
+        else:
+            with pytest.raises(ValueError) as error:
+                load(path)
+            assert '\n' not in str(error.value) and len(str(error.value)) < 500
+    assert not marker.exists() and not recwarn.list
+    assert (HistoryBuffer._statistics_methods, HistoryBuffer.mean) == methods
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name', sorted(ARMED))
+def test_the_files_are_hostile(tmp_path, name, monkeypatch, capsys):
+    """Where a file's code is allowed to run, these run theirs."""
+    monkeypatch.chdir(tmp_path)
+    marker, path = tmp_path / 'marker', str(tmp_path / 'file.pth')
+    HOSTILE[name](path, marker)
+    load_checkpoints_safely(trust=True)
+    with suppress(ValueError):  # most are no checkpoints
+        load_checkpoint(path)
+    assert marker.exists()
+    warning = f'warning: --trust-checkpoint: running the code in checkpoint {path}\n'
+    assert capsys.readouterr().err.startswith(warning)
+
+
+def test_the_switch_is_named_and_does_no_more_than_needed(tmp_path, capsys):
+    path = tmp_path / 'file.pth'
+    HOSTILE['in meta'](path, tmp_path / 'marker')
+    with pytest.raises(ValueError) as error:
+        load_checkpoint(path)
+    assert str(error.value) == (
+        f'checkpoint {path} was not loaded: it asks for posix.system; '
+        '--trust-checkpoint loads it, and runs its code'
+    )
+    load_checkpoints_safely(trust=True)
+    assert list(load_checkpoint(path)['state_dict']) == ['w']
+    capsys.readouterr()
+    torch.save(dict(w=torch.ones(1)), path)
+    load_checkpoint(path)
+    assert capsys.readouterr().err == ''  # this one needs no trust
+
+
+def test_a_message_cannot_write_on_the_terminal(tmp_path):
+    path = tmp_path / 'file.pth'
+    path.write_bytes(b'\x80\x02cos\n\x1b[2J\x1b]0;title\x07\n.')
+    with pytest.raises(ValueError, match='it asks for os') as error:
+        load_checkpoint(path)
+    assert str(error.value).isprintable()
+
+
+def test_buffers_are_rebuilt_from_their_numbers(tmp_path):
+    path = tmp_path / 'file.pth'
+    before = HistoryBuffer._statistics_methods.copy()
+    HistoryBuffer._statistics_methods['mean'] = HistoryBuffer.max
+    try:
+        torch.save(dict(buffer=HistoryBuffer([1.0, 5.0], [1, 3])), path)
+    finally:
+        HistoryBuffer._statistics_methods.update(before)
+    buffer = load_checkpoint(path)['buffer']
+    assert type(buffer) is HistoryBuffer and type(buffer.data[0]) is np.ndarray
+    assert buffer.statistics('mean') == 1.5
+    assert HistoryBuffer._statistics_methods == before
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        np.float64(0.1),
+        np.int64(-3),
+        np.bool_(True),
+        np.str_('grün'),
+        np.arange(6, dtype='>i4').reshape(2, 3),
+        np.asfortranarray(np.eye(3, dtype=np.float16)),
+        np.array(['a', 'longer']),
+        np.array(1 + 2j),
+        np.zeros((0, 3), np.uint8),
+    ],
+    ids=lambda value: str(value.dtype),
+)
+def test_plain_numbers_and_strings_load(tmp_path, value):
+    torch.save(dict(x=value, again=value), tmp_path / 'one.pth')
+    loaded = load_checkpoint(tmp_path / 'one.pth')
+    torch.save(loaded, tmp_path / 'two.pth')
+    # What was loaded once and written again is plain numpy's.
+    reference = torch.load(tmp_path / 'two.pth', weights_only=False)
+    assert type(reference['x']) is type(value)
+    dtype = pickle.loads(pickle.dumps(value, 2)).dtype  # numpy makes bytes' order its own
+    for x in (loaded['x'], loaded['again'], reference['x']):
+        assert x.dtype == dtype and x.shape == value.shape and np.all(x == value)
+
+
+def test_files_of_numpy_1_load(tmp_path):
+    path = tmp_path / 'file.pth'
+    torch.save(dict(x=np.float64(0.5)), path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b'numpy._core', b'numpy.core'))
+    assert load_checkpoint(path)['x'] == 0.5
+
+
+def resume_with_config(folder, marker):
+    """Train an epoch, put a program in the checkpoint's meta.config, and go on from it."""
+    folder.mkdir()
+    train(folder, epochs=1)
+    path = str(folder / 'epoch_1.pth')
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['meta']['config'] = code(marker)
+    torch.save(checkpoint, path)
+    return lambda: train(folder, epochs=2, resume=path)
+
+
+def test_resuming_runs_no_config(tmp_path):
+    marker = tmp_path / 'marker'
+    resume_with_config(tmp_path / 'run', marker)()
+    assert (tmp_path / 'run/epoch_2.pth').exists() and not marker.exists()
+
+
+def test_that_mmengine_would_run_it(tmp_path):
+    def unsafe(path, map_location):
+        return torch.load(path, map_location=map_location, weights_only=False)
+
+    marker = tmp_path / 'marker'
+    resume = resume_with_config(tmp_path / 'run', marker)
+    CheckpointLoader.register_scheme(prefixes='', loader=unsafe, force=True)
+    resume()
+    assert marker.exists()
+
+
+def test_train_with_load_from(few_digits, tmp_path):
+    HOSTILE['legacy format'](tmp_path / 'file.pth', tmp_path / 'marker')
+    options = short_run(few_digits, 'run', 1, 'load_from=file.pth')
+    done = run_tool('train.py', A_DIGITS, *options, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and not (tmp_path / 'marker').exists()
+    assert 'error: checkpoint file.pth was not loaded: it asks for posix.system' in done.stderr
+
+
+def test_ensemble(tmp_path):
+    for name in ('one', 'two'):
+        array = np.array([CALLS['os.system'](tmp_path / 'marker')], dtype=object)
+        np.savez(tmp_path / f'{name}.npz', labels=array)
+    done = run_tool('ensemble.py', 'one.npz', 'two.npz', cwd=tmp_path, check=False)
+    assert done.returncode == 1 and not (tmp_path / 'marker').exists()
+    assert done.stderr.startswith('error: one.npz holds no posteriors') and (
+        done.stderr.count('\n') == 1
+    )

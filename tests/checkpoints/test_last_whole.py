@@ -1,0 +1,130 @@
+"""Which checkpoint a run goes on from."""
+
+import os
+import zipfile
+
+import pytest
+import torch
+
+from vgg_mm.checkpoints import is_whole, last_whole_checkpoint
+
+
+def save(path, seed=0):
+    path.parent.mkdir(exist_ok=True)
+    torch.save(dict(w=torch.full((500,), float(seed))), path)
+    return path
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip_a_weight(path):
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((500,), 0.0).numpy().tobytes()) + 999] ^= 1
+    path.write_bytes(content)
+
+
+def name(folder, text):
+    (folder / 'last_checkpoint').write_text(str(text))
+
+
+def test_is_whole(tmp_path):
+    path = save(tmp_path / 'a.pth')
+    assert is_whole(path)
+    flip_a_weight(path)
+    assert not is_whole(path)
+    save(path)
+    truncate(path)
+    assert not is_whole(path)
+    with zipfile.ZipFile(path, 'w') as file:
+        file.writestr('readme', 'no checkpoint')
+    assert not is_whole(path)
+    path.write_bytes(b'')
+    assert not is_whole(path)
+    assert not is_whole(tmp_path) and not is_whole(tmp_path / 'nothing')
+
+
+@pytest.mark.parametrize('at', range(0, 22, 2))
+def test_no_damage_to_the_directory_goes_unseen_or_raises(tmp_path, at):
+    path = save(tmp_path / 'a.pth')
+    content = bytearray(path.read_bytes())
+    start = content.index(b'PK\x01\x02')  # zip's central directory; the first 20 bytes of an entry
+    content[start + at : start + at + 2] = b'\xff\xff'
+    path.write_bytes(content)
+    assert isinstance(is_whole(path), bool)
+
+
+def test_nothing_there(tmp_path):
+    assert last_whole_checkpoint(tmp_path) is None
+    assert last_whole_checkpoint(tmp_path / 'nothing') is None
+    name(tmp_path, '')
+    save(tmp_path / 'best_accuracy_epoch_3.pth')
+    assert last_whole_checkpoint(tmp_path) is None
+
+
+def test_the_named_one(tmp_path, capsys):
+    paths = [save(tmp_path / f'epoch_{i}.pth') for i in (1, 2, 3)]
+    name(tmp_path, paths[1])
+    assert last_whole_checkpoint(tmp_path) == str(paths[1])
+    assert capsys.readouterr() == ('', '')
+
+
+def test_the_newest_by_number(tmp_path):
+    for i in (9, 10, 2):
+        save(tmp_path / f'iter_{i}.pth')
+    assert last_whole_checkpoint(tmp_path) == str(tmp_path / 'iter_10.pth')
+    newer = save(tmp_path / 'epoch_1.pth')
+    os.utime(newer, (newer.stat().st_mtime + 9,) * 2)
+    assert last_whole_checkpoint(tmp_path) == str(newer)
+
+
+@pytest.mark.parametrize('text', ['', '/a/folder/epoch_', 'run/epoch_7.pth', '\0\0\0', 'ä'])
+def test_a_useless_last_checkpoint(tmp_path, text):
+    path = save(tmp_path / 'epoch_1.pth')
+    (tmp_path / 'last_checkpoint').write_bytes(text.encode('latin-1'))
+    assert last_whole_checkpoint(tmp_path) == str(path)
+
+
+def test_a_moved_folder(tmp_path):
+    path = save(tmp_path / 'old' / 'latest.pth')
+    name(tmp_path / 'old', path)
+    (tmp_path / 'old').rename(tmp_path / 'new')
+    assert last_whole_checkpoint(tmp_path / 'new') == str(tmp_path / 'new' / 'latest.pth')
+
+
+def test_checkpoints_in_another_folder(tmp_path):
+    first, last = save(tmp_path / 'out' / 'epoch_1.pth'), save(tmp_path / 'out' / 'epoch_2.pth')
+    work_dir = tmp_path / 'run'
+    work_dir.mkdir()
+    name(work_dir, last)
+    assert last_whole_checkpoint(work_dir) == str(last)
+    truncate(last)
+    assert last_whole_checkpoint(work_dir) == str(first)
+
+
+def test_damaged_ones_are_passed_over(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [save(tmp_path / 'run' / f'epoch_{i}.pth') for i in range(1, 5)]
+    name(tmp_path / 'run', 'run/epoch_4.pth')
+    truncate(paths[3])
+    flip_a_weight(paths[2])
+    assert last_whole_checkpoint('run') == 'run/epoch_2.pth'
+    assert capsys.readouterr().err.splitlines() == [
+        'checkpoint run/epoch_4.pth is truncated: going on from run/epoch_2.pth',
+        'checkpoint run/epoch_3.pth is damaged: going on from run/epoch_2.pth',
+    ]
+
+
+def test_none_is_whole(tmp_path):
+    for i in (1, 2):
+        truncate(save(tmp_path / f'epoch_{i}.pth'))
+    with pytest.raises(ValueError, match='no whole checkpoint .*epoch_2.pth is truncated') as error:
+        last_whole_checkpoint(tmp_path)
+    assert '\n' not in str(error.value) and 'epoch_1.pth is truncated' in str(error.value)
+
+
+def test_the_named_one_is_missing_and_there_is_no_other(tmp_path):
+    name(tmp_path, tmp_path / 'gone.pth')
+    with pytest.raises(ValueError, match='gone.pth is missing'):
+        last_whole_checkpoint(tmp_path)

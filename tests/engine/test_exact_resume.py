@@ -1,0 +1,163 @@
+"""Interrupted runs against uninterrupted ones, by the command-line tools."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from tests.conftest import A_DIGITS, run_tool, short_run
+from vgg_mm.checkpoints import load_checkpoint
+from vgg_mm.seeding import seed_draws
+
+TINY = (
+    'model.backbone.base_channels=4',
+    'model.head.in_channels=32',
+    'model.head.fc_channels=32',
+    'randomness.seed=3',
+    'train_dataloader.num_workers=1',
+    'train_dataloader.persistent_workers=True',
+)
+
+#: A checkpoint every third iteration, in the middle of epochs of five.
+BY_ITERATION = (
+    'default_hooks.checkpoint.by_epoch=False',
+    'default_hooks.checkpoint.interval=3',
+    'default_hooks.checkpoint.max_keep_ckpts=100',
+    'default_hooks.checkpoint.save_best=None',
+)
+
+
+def weights(path):
+    return load_checkpoint(path)['state_dict']
+
+
+def assert_equal(one, other):
+    one, other = weights(one), weights(other)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def train(data, work_dir, epochs, *options, resume=None):
+    arguments = short_run(data, work_dir, epochs, *TINY, *options)
+    resuming = ['--resume', resume] if resume else []
+    return run_tool('train.py', A_DIGITS, *resuming, *arguments, cwd=work_dir.parent)
+
+
+@pytest.fixture(scope='module')
+def by_iteration(few_digits, tmp_path_factory):
+    """An uninterrupted run of 3 epochs, 15 iterations."""
+    work_dir = tmp_path_factory.mktemp('whole') / 'run'
+    train(few_digits, work_dir, 3, *BY_ITERATION)
+    return work_dir
+
+
+@pytest.mark.parametrize('iteration', [3, 9, 12])
+def test_resuming_within_an_epoch(few_digits, by_iteration, tmp_path, iteration):
+    checkpoint = by_iteration / f'iter_{iteration}.pth'
+    log = train(few_digits, tmp_path / 'run', 3, *BY_ITERATION, resume=checkpoint)
+    assert_equal(tmp_path / 'run/iter_15.pth', by_iteration / 'iter_15.pth')
+    epoch, within = divmod(iteration, 5)
+    assert f'Epoch(train) [{epoch + 1}][{within + 1}/5]' in log.stdout + log.stderr
+
+
+def test_other_workers_give_the_same_weights(few_digits, by_iteration, tmp_path):
+    train(few_digits, tmp_path / 'run', 3, *BY_ITERATION, 'train_dataloader.num_workers=0')
+    assert_equal(tmp_path / 'run/iter_15.pth', by_iteration / 'iter_15.pth')
+
+
+def test_epochs_differ_in_their_draws(by_iteration):
+    """The seeds of draws must not repeat from epoch to epoch."""
+    seen = set()
+    for numbers in [(0, 3, 0, 1), (0, 3, 1, 1), (0, 3, 0, 2), (1, 3, 0, 1), (0, 4, 0, 1)]:
+        seed_draws(*numbers)
+        seen.add((torch.rand(1).item(), random.random()))
+    assert len({a for a, _ in seen}) == len({b for _, b in seen}) == 5
+
+
+def test_resuming_with_pending_gradients(few_digits, tmp_path):
+    """Checkpoints of iterations 3 and 9 fall between the steps of accumulated gradients."""
+    options = (*BY_ITERATION, 'optim_wrapper.accumulative_counts=2')
+    train(few_digits, tmp_path / 'whole', 3, *options)
+    checkpoint = tmp_path / 'whole/iter_9.pth'
+    assert 'accumulated_gradients' in load_checkpoint(checkpoint)
+    train(few_digits, tmp_path / 'run', 3, *options, resume=checkpoint)
+    assert_equal(tmp_path / 'run/iter_15.pth', tmp_path / 'whole/iter_15.pth')
+
+
+def test_resuming_by_iterations(few_digits, tmp_path):
+    """mmengine's iteration-based loop."""
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {A_DIGITS!r}\n'
+        'train_cfg = dict(_delete_=True, by_epoch=False, max_iters=12, val_interval=100)\n'
+        'param_scheduler = dict(by_epoch=False)\n'
+    )
+    options = [
+        *TINY,
+        *BY_ITERATION,
+        'train_dataloader.batch_size=24',
+        'default_hooks.logger.interval=1',
+    ]
+    common = ['--cfg-options', f'DATA_ROOT={few_digits}', *options]
+    whole, run = tmp_path / 'whole', tmp_path / 'run'
+    run_tool('train.py', config, '--work-dir', whole, *common, cwd=tmp_path)
+    checkpoint = whole / 'iter_9.pth'
+    run_tool('train.py', config, '--resume', checkpoint, '--work-dir', run, *common, cwd=tmp_path)
+    assert_equal(run / 'iter_12.pth', whole / 'iter_12.pth')
+
+
+def test_no_validation_is_missed(few_digits, tmp_path):
+    """epoch_2.pth is written before the validation that drops the rate.
+
+    Only without ``save_best``; with it mmengine writes the file once more after the validation.
+    """
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {A_DIGITS!r}\n'
+        "param_scheduler = dict(_delete_=True, type='ReduceOnPlateauLR', rule='greater',\n"
+        "    monitor='accuracy/top1', patience=0, threshold=100)\n"
+        'train_cfg = dict(val_interval=1)\n'
+    )
+    whole, run = tmp_path / 'whole', tmp_path / 'run'
+    options = (
+        *TINY,
+        *(f'default_hooks.checkpoint.{o}' for o in ('save_best=None', 'max_keep_ckpts=9')),
+    )
+    run_tool('train.py', config, *short_run(few_digits, whole, 4, *options), cwd=tmp_path)
+    rates = learning_rates(whole)
+    assert len(set(rates)) > 1  # the plateau schedule dropped it
+    resumed = run_tool(
+        'train.py', config, '--resume', whole / 'epoch_2.pth',
+        *short_run(few_digits, run, 4, *options), cwd=tmp_path,
+    )  # fmt: skip
+    assert 'first comes the validation of epoch 2' in resumed.stdout + resumed.stderr
+    assert_equal(run / 'epoch_4.pth', whole / 'epoch_4.pth')
+    assert learning_rates(run) == rates[10:]
+
+
+def learning_rates(work_dir):
+    (file,) = work_dir.glob('*/vis_data/scalars.json')
+    rows = map(json.loads, file.read_text().splitlines())
+    return [row['lr'] for row in rows if 'loss' in row]
+
+
+def test_other_batches(few_digits, by_iteration, tmp_path):
+    """Refused within an epoch; from its end the run goes on."""
+    refused = run_tool(
+        'train.py', A_DIGITS, '--resume', by_iteration / 'iter_9.pth',
+        *short_run(few_digits, tmp_path / 'run', 3, *TINY, 'train_dataloader.batch_size=12'),
+        cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert (
+        'error: the checkpoint was written at iteration 4 of 5 in an epoch with 24 images an '
+        'iteration, now there are 12: resume with as many (processes x batch size), or from a '
+        'checkpoint of the end of an epoch'
+    ) in refused.stderr.splitlines()
+    log = train(
+        few_digits, tmp_path / 'other', 4, 'train_dataloader.batch_size=12',
+        resume=by_iteration / 'iter_15.pth',
+    )  # fmt: skip
+    assert 'Epoch(train) [4][ 1/10]' in log.stdout + log.stderr
+    assert load_checkpoint(tmp_path / 'other/epoch_4.pth')['meta']['iter'] == 40

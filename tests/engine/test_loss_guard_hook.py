@@ -1,0 +1,186 @@
+"""Runs that go wrong: what the guard says, and that a good run is left alone."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn as nn
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+import vgg_mm  # noqa: F401  (registers its parts)
+from tests.conftest import A_DIGITS, run_tool, short_run
+from vgg_mm.engine import LossGuardHook
+from vgg_mm.engine.layer_statistics import layer_statistics, suspects
+
+NARROW = (
+    'model.backbone.base_channels=4',
+    'model.head.in_channels=32',
+    'model.head.fc_channels=32',
+)
+
+
+def classifier(arch='A', norm=None, **options):
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(
+            dict(
+                type='ImageClassifier',
+                data_preprocessor=dict(mean=[120.0] * 3, std=[1.0] * 3),
+                backbone=dict(
+                    type='vgg_mm.VGG', arch=arch, base_channels=8, norm_cfg=norm, **options
+                ),
+                head=dict(
+                    type='vgg_mm.ConvHead', num_classes=10, in_channels=64, fc_channels=32,
+                    kernel_size=2, **options,
+                ),
+            )
+        )  # fmt: skip
+        model.init_weights()
+    return model.train()
+
+
+def batch():
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 64, 64), dtype=np.uint8)
+    samples = [DataSample().set_gt_label(i) for i in range(4)]
+    return dict(inputs=torch.from_numpy(images), data_samples=samples)
+
+
+def test_statistics_of_a_net_by_hand():
+    """Against plain torch: outputs before each ReLU, and the gradients of weights."""
+    model = classifier()
+    model.head.dropout.p = 0.0
+    input_rms, statistics = layer_statistics(model, batch())
+    x = batch()['inputs'].float() - 120.0
+    assert input_rms == pytest.approx(x.square().mean().sqrt().item(), rel=1e-5)
+    outputs = []
+    for block in model.backbone._blocks:
+        for name, _ in block:
+            if name.startswith('conv'):
+                conv = getattr(model.backbone, name)
+                x = nn.functional.conv2d(x, conv.weight, conv.bias, padding=1)
+                outputs.append((name, conv, x.square().mean().sqrt().item()))
+                x = x.relu()
+            else:
+                x = nn.functional.max_pool2d(x, 2)
+    x = x.flatten(1)
+    for name in ('fc6', 'fc7', 'fc8'):
+        layer = getattr(model.head, name)
+        x = nn.functional.linear(x, layer.weight, layer.bias)
+        outputs.append((name, layer, x.square().mean().sqrt().item()))
+        x = x.relu() if name != 'fc8' else x
+    nn.functional.cross_entropy(x, torch.arange(4)).backward()
+    assert [s.layer for s in statistics] == [name for name, _, _ in outputs]
+    for found, (_, layer, activation) in zip(statistics, outputs):
+        assert found.activation == pytest.approx(activation, rel=1e-4)
+        gradient = layer.weight.grad.square().mean().sqrt().item()
+        assert found.gradient == pytest.approx(gradient, rel=1e-4)
+        assert found.weight == pytest.approx(layer.weight.square().mean().sqrt().item(), rel=1e-5)
+
+
+def test_statistics_leave_the_model_alone():
+    model = classifier(norm=dict(type='BN'))
+    kept = torch.full_like(model.head.fc8.bias, 7.0)
+    model.head.fc8.bias.grad = kept
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    layer_statistics(model, batch())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.head.fc8.bias.grad is kept and (kept == 7).all()
+    assert model.head.fc7.bias.grad is None
+
+
+@pytest.mark.parametrize(
+    'arch, init, expected',
+    [
+        ('E', 'normal_std', 'activations vanish from conv'),
+        ('A', 'glorot', None),
+        ('E', 'glorot', None),
+    ],
+)
+def test_what_is_suspect(arch, init, expected):
+    found = suspects(*layer_statistics(classifier(arch, init_cfg=init), batch()))
+    if expected is None:
+        assert not found
+    else:
+        assert found[0].startswith(expected)
+
+
+def test_not_finite_names_the_first_layer():
+    model = classifier()
+    model.backbone.conv3_1.weight.data[0, 0, 0, 0] = math.nan
+    assert suspects(*layer_statistics(model, batch())) == ['not finite from conv3_1 on']
+
+
+class Log(list):
+    warning = list.append
+
+
+def runner_with(model):
+    return SimpleNamespace(model=model, iter=0, max_iters=10000, logger=Log())
+
+
+def watch(hook, runner, losses):
+    hook.before_train(runner)
+    for iteration, loss in enumerate(losses):
+        runner.iter = iteration
+        hook.after_train_iter(runner, 0, batch(), dict(loss=torch.tensor(loss)))
+
+
+def test_a_loss_at_chance_is_reported_once():
+    runner = runner_with(classifier('E', init_cfg='normal_std'))
+    watch(LossGuardHook(patience=20, window=10), runner, [2.3 + 0.01 * (i % 2) for i in range(60)])
+    (line,) = runner.logger
+    assert line.startswith(
+        'after 20 iterations the loss is still ln(num_classes) = 2.303, that of guessing; '
+        'activations vanish from conv'
+    )
+    assert 'default_hooks.staged_init.checkpoint' in line
+
+
+@pytest.mark.parametrize('final', [2.2, 2.4])
+def test_a_loss_that_moved_is_not_reported(final):
+    runner = runner_with(classifier())
+    watch(LossGuardHook(patience=20, window=10), runner, np.linspace(2.303, final, 40))
+    assert not runner.logger
+
+
+def test_stopping_at_chance():
+    runner = runner_with(classifier())
+    with pytest.raises(RuntimeError, match='to go on all the same.*at_chance=warn'):
+        watch(LossGuardHook(patience=20, window=10, at_chance='stop'), runner, [2.303] * 20)
+
+
+def test_a_loss_that_is_not_finite():
+    runner = runner_with(classifier())
+    with pytest.raises(RuntimeError, match=r'the loss is nan at iteration 3 \(before: 2, 40\)'):
+        watch(LossGuardHook(), runner, [2.0, 40.0, math.nan])
+    watch(LossGuardHook(not_finite='warn'), runner, [math.inf, math.nan])
+    assert len(runner.logger) == 1
+    watch(
+        LossGuardHook(not_finite='off', at_chance='off', patience=1, window=1), runner, [math.inf]
+    )
+    assert len(runner.logger) == 1
+
+
+@pytest.mark.parametrize('wrong', [dict(not_finite='ignore'), dict(window=0), dict(patience=10)])
+def test_bad_arguments(wrong):
+    with pytest.raises(ValueError, match='^LossGuardHook: '):
+        LossGuardHook(**wrong)
+
+
+def test_a_run_that_explodes(few_digits, tmp_path):
+    """By the tool: one line, and the last checkpoint is whole and finite."""
+    options = short_run(
+        few_digits, tmp_path, 3, *NARROW, 'optim_wrapper.optimizer.lr=1e20',
+        'optim_wrapper.clip_grad=None', 'train_dataloader.num_workers=0',
+    )  # fmt: skip
+    done = run_tool('train.py', A_DIGITS, *options, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error:')]
+    assert 'the loss is nan at iteration' in line and 'not finite from conv1_1 on' in line
+    assert not list(tmp_path.glob('*.pth'))

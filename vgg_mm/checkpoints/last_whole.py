@@ -1,0 +1,98 @@
+"""Which checkpoint of a work directory a run can go on from."""
+
+import os
+import re
+import sys
+import zipfile
+from typing import Optional, Union
+
+#: The file in which mmengine keeps the path of the checkpoint written last.
+LAST_CHECKPOINT = 'last_checkpoint'
+
+#: Checkpoints with everything that resuming needs, as mmengine names them.
+_NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
+
+
+def is_whole(path: Union[str, os.PathLike]) -> bool:
+    """Whether a file is a checkpoint in PyTorch's zip format of which every byte is right.
+
+    The whole file is read and compared with its checksums.
+    """
+    return _damage(path) is None
+
+
+def _damage(path: Union[str, os.PathLike]) -> Optional[str]:
+    if not os.path.isfile(path):
+        return 'missing'
+    try:
+        with zipfile.ZipFile(path) as file:
+            if file.testzip() is not None:
+                return 'damaged'
+            names = file.namelist()
+    except zipfile.BadZipFile:
+        return 'truncated'
+    except Exception:
+        # Wrong bytes in a zip file's directory lead to errors of many kinds.
+        return 'damaged'
+    # torch's zip files hold one folder.
+    return None if any(n.split('/')[1:] == ['data.pkl'] for n in names) else 'no checkpoint'
+
+
+def last_whole_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
+    """The checkpoint to resume from.
+
+    The one that ``last_checkpoint`` names, if it is whole, else the newest whole one among
+    ``epoch_*.pth`` and ``iter_*.pth``, with a line on standard error for each that was passed over.
+    If the folder was moved since ``last_checkpoint`` was written, the file of the same name in it
+    is meant.
+
+    Returns:
+        Its path; None if there is no checkpoint yet.
+
+    Raises:
+        ValueError: in one line, if there are checkpoints, but none is whole.
+    """
+    named = named_checkpoint(work_dir)
+    # With CheckpointHook's out_dir, checkpoints are in another folder.
+    folders = [os.fspath(work_dir), *([os.path.dirname(named)] if named else [])]
+    candidates = [*([named] if named else []), *_newest_first(folders)]
+    passed_over: dict[str, str] = {}
+    for path in candidates:
+        if any(os.path.realpath(path) == os.path.realpath(other) for other in passed_over):
+            continue  # the named one is mostly a numbered one
+        damage = _damage(path)
+        if damage is None:
+            for other, what in passed_over.items():
+                print(f'checkpoint {other} is {what}: going on from {path}', file=sys.stderr)
+            return path
+        passed_over[path] = damage
+    if passed_over:
+        found = ', '.join(f'{path} is {damage}' for path, damage in passed_over.items())
+        raise ValueError(f'no whole checkpoint to resume from in {work_dir}: {found}')
+    return None
+
+
+def named_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
+    """The path in ``last_checkpoint``, in ``work_dir`` if it is only there; None without one."""
+    try:
+        with open(os.path.join(work_dir, LAST_CHECKPOINT), encoding='utf-8') as file:
+            path = file.read().strip('\0 \n')
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    here = os.path.join(work_dir, os.path.basename(path))
+    return here if path and not os.path.isfile(path) and os.path.isfile(here) else path or None
+
+
+def _newest_first(folders: list[str]) -> list[str]:
+    """The numbered checkpoints: by number, those of the kind that was written last first."""
+    by_kind: dict[str, list[tuple[int, str]]] = {}
+    for folder in filter(os.path.isdir, folders):
+        for name in os.listdir(folder):
+            match = _NUMBERED.fullmatch(name)
+            if match:
+                path = os.path.join(folder, name)
+                by_kind.setdefault(match[1], []).append((int(match[2]), path))
+    kinds = sorted(
+        by_kind.values(), key=lambda found: max(os.path.getmtime(p) for _, p in found), reverse=True
+    )
+    return [path for found in kinds for _, path in sorted(found, reverse=True)]

@@ -1,0 +1,176 @@
+"""mmengine's CheckpointHook, with a whole checkpoint on the disk at any moment."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Union
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.fileio import BaseStorageBackend
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+
+from vgg_mm.checkpoints import (
+    LAST_CHECKPOINT,
+    check_room,
+    is_whole,
+    named_checkpoint,
+    write_atomically,
+    write_checkpoints_atomically,
+)
+from vgg_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """Save checkpoints so that a run that is killed, or whose disk is full, can go on.
+
+    It takes mmengine's arguments and does the same, but
+
+    - a checkpoint gets its name when it is wholly on the disk, ``last_checkpoint`` names it after
+      that, and only then are outdated ones removed, also the old best (``save_best``);
+    - before a checkpoint is written, the free space is compared with its size;
+    - only this hook's own files in its own folder are removed, whatever paths are in the checkpoint
+      that a run goes on from.
+
+    Raises:
+        OSError: in one line, if there is no room for a checkpoint, with the folder, the bytes
+            needed and free, and the checkpoint to go on from.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        write_checkpoints_atomically()
+        _check_kept(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))
+        super().before_train(runner)
+        if getattr(self, 'best_ckpt_path', None):
+            self.best_ckpt_path = self._own(self.best_ckpt_path)
+        for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            self.best_ckpt_path_dict[key] = path and self._own(path)
+        # Not after an epoch of work.
+        with _naming_what_stays(runner):
+            self._check_room(runner)
+
+    def _own(self, path: str) -> str:
+        """A best checkpoint's path in this run's folder, which may have been moved."""
+        name = os.path.basename(str(path))
+        if not name.startswith('best_'):
+            raise ValueError(f'the checkpoint to go on from names {path!r} as the best one')
+        return self.file_backend.join_path(self.out_dir, name)
+
+    def _save_checkpoint(self, runner: Runner) -> None:
+        with _naming_what_stays(runner):
+            super()._save_checkpoint(runner)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        kept = []
+        if self.max_keep_ckpts > 0:
+            kept = [*(old for old in self.keep_ckpt_ids if old != step), step]
+            # With outdated ones: if the run is killed before it removes them, the next one does.
+            runner.message_hub.update_info('keep_ckpt_ids', kept)
+        name = self.filename_tmpl.format(step)
+        path = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', path)
+        self._check_room(runner)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            last = os.path.join(runner.work_dir, LAST_CHECKPOINT)
+            write_atomically(last, str(path).encode())
+        self.last_ckpt = path
+        if kept:
+            self.keep_ckpt_ids.clear()
+            self.keep_ckpt_ids.extend(kept)  # it takes max_keep_ckpts of them, the newest
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        outdated = [self.filename_tmpl.format(old) for old in kept[: -self.max_keep_ckpts]]
+        self._remove(self.file_backend.join_path(self.out_dir, old) for old in outdated)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        backend = self.file_backend
+        self.file_backend = later = _RemoveLater(backend)
+        try:
+            with _naming_what_stays(runner):
+                super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        current = [getattr(self, 'best_ckpt_path', None)]
+        current += getattr(self, 'best_ckpt_path_dict', {}).values()
+        self._remove(path for path in later.outdated if path not in current)
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        if not is_main_process():
+            return
+        for path in paths:
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+            elif self.file_backend.isdir(path):  # of DeepSpeed
+                self.file_backend.rmtree(path)
+
+    def _check_room(self, runner: Runner) -> None:
+        """Compare the free space with the size of a checkpoint, as far as it is known."""
+        if not is_main_process() or '://' in str(self.out_dir):
+            return
+        os.makedirs(self.out_dir, exist_ok=True)
+        tensors = [*runner.model.parameters(), *runner.model.buffers()]
+        if self.save_optimizer:
+            tensors += _optimizer_tensors(runner.optim_wrapper)
+        needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        check_room(self.out_dir, needed, 'a checkpoint')
+
+
+class _RemoveLater:
+    """A file backend that only notes what is to be removed."""
+
+    def __init__(self, backend: BaseStorageBackend):
+        self._backend = backend
+        self.outdated: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def remove(self, path: str) -> None:
+        self.outdated.append(path)
+
+    rmtree = remove
+
+
+def _check_kept(numbers: Any) -> None:
+    """mmengine removes checkpoints of these numbers."""
+    if not isinstance(numbers, list) or not all(isinstance(n, int) for n in numbers):
+        raise ValueError(
+            f'the checkpoint to go on from names {numbers!r} as the numbers of those to keep'
+        )
+
+
+def _optimizer_tensors(wrapper: Union[OptimWrapper, OptimWrapperDict]) -> list[torch.Tensor]:
+    """Momentum and the like; none before the first step."""
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    return [
+        value
+        for one in wrappers
+        for state in one.optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor)
+    ]
+
+
+@contextmanager
+def _naming_what_stays(runner: Runner) -> Iterator[None]:
+    """Add to an OSError which checkpoint the run can go on from."""
+    try:
+        yield
+    except OSError as error:
+        last = named_checkpoint(runner.work_dir)
+        stays = last is not None and is_whole(last)
+        rest = f'{last} stays' if stays else 'there is no checkpoint to go on from'
+        raise OSError(f'{error}; {rest}') from error

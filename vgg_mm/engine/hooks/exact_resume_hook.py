@@ -1,0 +1,151 @@
+"""A resumed run ends in the same weights as one that was never interrupted."""
+
+from typing import Any, NamedTuple, Optional
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vgg_mm.registry import HOOKS
+from vgg_mm.seeding import FOR_ITERATION, seed_draws
+
+from ..unwrap import unwrap
+
+#: Where a checkpoint's ``meta`` holds a :class:`ResumeState`, and a checkpoint its gradients.
+STATE_KEY, GRADIENTS_KEY = 'vgg_mm_resume', 'accumulated_gradients'
+
+
+class ResumeState(NamedTuple):
+    """What mmengine's checkpoints lack."""
+
+    seed: int  # of the order of images and of all draws
+    iterations_per_epoch: int
+    images_per_iteration: int  # of all processes together
+    validated_epoch: int  # the last epoch whose validation the checkpoint includes
+
+
+@HOOKS.register_module()
+class ExactResumeHook(Hook):
+    """Make resuming exact, bit for bit on a CPU, from checkpoints by epoch or by iteration.
+
+    mmengine resumes weights, optimizer, schedulers and log buffers. This hook adds
+
+    - the position within an epoch, with :class:`ResumableSampler` and :class:`ResumableTrainLoop`;
+    - draws: dropout's depend on (seed, process, iteration) only, those of transforms on (seed,
+      epoch, image) by :class:`SeededDataset`;
+    - the validation after an epoch, if the run was interrupted between an epoch's checkpoint and
+      its validation: it comes first, so that a plateau schedule misses none;
+    - gradients that were accumulated, but not yet applied, when the checkpoint was written (in
+      training with one process; several hold different ones).
+
+    With another number of images an iteration a run goes on from the end of an epoch only.
+
+    Raises:
+        ValueError: in one line, if the checkpoint was written in the middle of an epoch with
+            another number of images an iteration.
+    """
+
+    # Last: the validation that is made up for needs all other hooks ready.
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self._resumed: Optional[ResumeState] = None
+        self._gradients: Optional[dict[str, torch.Tensor]] = None
+        self._validated_epoch = 0
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        stored = (checkpoint.get('meta') or {}).get(STATE_KEY)
+        self._resumed = ResumeState(**stored) if stored else None
+        self._gradients = checkpoint.get(GRADIENTS_KEY)
+
+    def before_train(self, runner: Runner) -> None:
+        self._seed = getattr(runner.train_dataloader.sampler, 'seed', runner.seed)
+        if runner.iter > 0 and self._resumed:
+            self._go_on(runner, self._resumed)
+        self._resumed = self._gradients = None
+
+    def _go_on(self, runner: Runner, stored: ResumeState) -> None:
+        self._seed = stored.seed
+        self._validated_epoch = stored.validated_epoch
+        loop, loader = runner.train_loop, runner.train_dataloader
+        loader.sampler.seed = stored.seed
+        done = runner.iter - runner.epoch * stored.iterations_per_epoch
+        here = self._state(runner)
+        if stored.images_per_iteration != here.images_per_iteration:
+            done = _go_on_with_other_batches(runner, stored, here, done)
+        if self._gradients:
+            _restore_gradients(runner, self._gradients)
+        if _by_iterations(loop):
+            # The one that was made with the loop has another seed.
+            loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
+            return
+        loader.sampler.start = done * loader.batch_size
+        if done == 0 and stored.validated_epoch < runner.epoch and _validates(runner):
+            runner.logger.info(f'first comes the validation of epoch {runner.epoch}')
+            runner.val_loop.run()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        seed_draws(FOR_ITERATION, self._seed, runner.rank, runner.iter)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        # Not after it: the best checkpoint is written there, and includes the validation.
+        self._validated_epoch = runner.epoch
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint['meta'][STATE_KEY] = self._state(runner)._asdict()
+        gradients = {
+            name: parameter.grad.cpu()
+            for name, parameter in unwrap(runner.model).named_parameters()
+            if parameter.grad is not None
+        }
+        if gradients and runner.world_size == 1:
+            checkpoint[GRADIENTS_KEY] = gradients
+
+    def _state(self, runner: Runner) -> ResumeState:
+        loader = runner.train_dataloader
+        return ResumeState(
+            seed=self._seed,
+            iterations_per_epoch=len(loader),
+            images_per_iteration=runner.world_size * loader.batch_size,
+            validated_epoch=self._validated_epoch,
+        )
+
+
+def _by_iterations(loop: Any) -> bool:
+    return hasattr(loop, 'dataloader_iterator')
+
+
+def _validates(runner: Runner) -> bool:
+    """Whether a validation belongs to the end of the present epoch."""
+    loop = runner.train_loop
+    due = runner.epoch % loop.val_interval == 0 or runner.epoch == loop.max_epochs
+    return runner.val_loop is not None and due and runner.epoch >= loop.val_begin
+
+
+def _go_on_with_other_batches(
+    runner: Runner, stored: ResumeState, here: ResumeState, done: int
+) -> int:
+    """Count on from an epoch's end in the new iterations; returns how many of this epoch's."""
+    if done not in (0, stored.iterations_per_epoch) or _by_iterations(runner.train_loop):
+        raise ValueError(
+            f'the checkpoint was written at iteration {done} of {stored.iterations_per_epoch} in '
+            f'an epoch with {stored.images_per_iteration} images an iteration, now there are '
+            f'{here.images_per_iteration}: resume with as many (processes x batch size), or from '
+            'a checkpoint of the end of an epoch'
+        )
+    runner.logger.info(
+        f'{stored.images_per_iteration} images an iteration before the interruption, now '
+        f'{here.images_per_iteration}'
+    )
+    # A checkpoint of an epoch's last iteration belongs to that epoch still.
+    done = here.iterations_per_epoch if done else 0
+    loop = runner.train_loop
+    loop._iter = runner.epoch * here.iterations_per_epoch + done
+    runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
+    return done
+
+
+def _restore_gradients(runner: Runner, gradients: dict[str, torch.Tensor]) -> None:
+    for name, parameter in unwrap(runner.model).named_parameters():
+        if name in gradients:
+            parameter.grad = gradients[name].to(parameter, copy=True)

@@ -1,0 +1,143 @@
+"""Notices when a training run has gone wrong, and says where and what to do."""
+
+import math
+from collections import deque
+from typing import Any, Optional
+
+import torch.nn as nn
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.models import CrossEntropyLoss, LabelSmoothLoss
+
+from vgg_mm.registry import HOOKS
+
+from ..layer_statistics import layer_statistics, suspects
+from ..unwrap import unwrap
+
+ACTIONS = ('stop', 'warn', 'off')
+
+#: Losses of a net that has learnt nothing lie within this part of ln(num_classes).
+AT_CHANCE = 0.01
+
+#: Iterations after which a net that learns has left ln(num_classes), on any data set.
+LONGEST_PATIENCE = 2000
+
+
+@HOOKS.register_module()
+class LossGuardHook(Hook):
+    """Watch the training loss.
+
+    - A loss that is not finite stops the run; the last checkpoint is from before.
+    - A loss that stays at ln(num_classes), that of guessing, is where a deep VGG from random
+      weights gets stuck (Section 3.1): after ``patience`` iterations the mean of the last
+      ``window`` losses is compared with it, once.
+
+    Either names the layers in which activations or gradients vanish or explode.
+
+    Args:
+        not_finite: 'stop', 'warn' or 'off'.
+        at_chance: 'stop', 'warn' or 'off'.
+        patience: Iterations that the loss has to leave ln(num_classes); by default a quarter of
+            the run, at most 2000.
+        window: Number of losses in the mean, at most ``patience``.
+
+    Raises:
+        ValueError: on an argument that does not fit.
+        RuntimeError: in one line, to stop the run.
+    """
+
+    def __init__(
+        self,
+        not_finite: str = 'stop',
+        at_chance: str = 'warn',
+        patience: Optional[int] = None,
+        window: int = 50,
+    ):
+        for name, action in (('not_finite', not_finite), ('at_chance', at_chance)):
+            if action not in ACTIONS:
+                raise ValueError(
+                    f'LossGuardHook: {name} must be one of {", ".join(ACTIONS)}, got {action!r}'
+                )
+        if window < 1 or (patience is not None and window > patience):
+            raise ValueError(
+                f'LossGuardHook: window must be 1 to patience={patience}, got {window}'
+            )
+        self.not_finite = not_finite
+        self.at_chance = at_chance
+        self.patience = patience
+        self._losses: deque[float] = deque(maxlen=window)
+        self._broken = self._checked = False
+
+    def before_train(self, runner: Runner) -> None:
+        if self.patience is None:
+            self.patience = min(LONGEST_PATIENCE, runner.max_iters // 4)
+        self._chance = _loss_of_guessing(unwrap(runner.model))
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
+        loss = outputs['loss'].item()
+        if not math.isfinite(loss) and self.not_finite != 'off':
+            self._report_not_finite(runner, loss, data_batch)
+            return
+        self._losses.append(loss)
+        enough = runner.iter + 1 >= self.patience and len(self._losses) == self._losses.maxlen
+        if enough and not self._checked:
+            self._checked = True
+            if self.at_chance != 'off' and self._is_at_chance():
+                self._report_at_chance(runner, data_batch)
+
+    def _is_at_chance(self) -> bool:
+        mean = sum(self._losses) / len(self._losses)
+        return self._chance is not None and abs(mean - self._chance) < AT_CHANCE * self._chance
+
+    def _report_not_finite(self, runner: Runner, loss: float, batch: Any) -> None:
+        if self._broken:
+            return
+        self._broken = True
+        before = ', '.join(f'{value:.4g}' for value in list(self._losses)[-3:])
+        self._act(
+            'not_finite',
+            runner,
+            f'the loss is {loss} at iteration {runner.iter + 1}'
+            + (f' (before: {before})' if before else '')
+            + f'; {_where(runner, batch)}; lower the learning rate, limit gradients with '
+            'optim_wrapper.clip_grad.max_norm=5, or start from init_cfg glorot or a shallower net '
+            '(default_hooks.staged_init.checkpoint)',
+        )
+
+    def _report_at_chance(self, runner: Runner, batch: Any) -> None:
+        self._act(
+            'at_chance',
+            runner,
+            f'after {runner.iter + 1} iterations the loss is still ln(num_classes) = '
+            f'{self._chance:.3f}, that of guessing; {_where(runner, batch)}; start from a '
+            'shallower net (default_hooks.staged_init.checkpoint), with init_cfg glorot or '
+            'kaiming, or with another learning rate',
+        )
+
+    def _act(self, option: str, runner: Runner, message: str) -> None:
+        if getattr(self, option) == 'stop':
+            raise RuntimeError(
+                f'{message}; to go on all the same: '
+                f'--cfg-options default_hooks.loss_guard.{option}=warn'
+            )
+        runner.logger.warning(message)
+
+
+def _where(runner: Runner, batch: Any) -> str:
+    found = suspects(*layer_statistics(unwrap(runner.model), batch))
+    return ', '.join(found) or 'activations and gradients have ordinary sizes in all layers'
+
+
+def _loss_of_guessing(model: nn.Module) -> Optional[float]:
+    """ln(num_classes) for a classifier with a cross-entropy loss, else None."""
+    head = getattr(model, 'head', None)
+    loss = getattr(head, 'loss_module', None)
+    if not isinstance(loss, (CrossEntropyLoss, LabelSmoothLoss)):
+        return None
+    return math.log(head.num_classes) * getattr(loss, 'loss_weight', 1.0)

@@ -1,0 +1,119 @@
+"""How large the signal is in each layer, forwards and backwards."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn as nn
+
+#: Activations below and above these multiples of the net's input are lost and out of bounds.
+VANISHED, EXPLODED = 1e-5, 1e5
+
+#: Gradients, as multiples of the weights that they change: at a learning rate of 1e-2 a weight
+#: would need 1e8 iterations to change, or be overthrown by one.
+NO_CHANGE, OVERTHROWN = 1e-6, 1e2
+
+
+class LayerStatistics(NamedTuple):
+    """Root mean squares over a batch."""
+
+    layer: str
+    activation: float  # of the layer's output, before its ReLU
+    gradient: float  # of the loss by the layer's weights
+    weight: float
+
+
+@torch.random.fork_rng()
+def layer_statistics(model: nn.Module, batch: dict) -> tuple[float, list[LayerStatistics]]:
+    """One forward and backward pass of a training batch, which leaves the model as it was.
+
+    Args:
+        model: A classifier of mmengine's kind, without distributed wrapper.
+        batch: As a training data loader gives it.
+
+    Returns:
+        The root mean square of the net's input, after pre-processing, and the statistics of every
+        convolution and fully-connected layer in forward order.
+    """
+    data = model.data_preprocessor(batch, training=True)
+    with _unchanged(model), _activations(model) as outputs:
+        loss, _ = model.parse_losses(model(**data, mode='loss'))
+        loss.backward()
+        statistics = [
+            LayerStatistics(name, activation, _rms(module.weight.grad), _rms(module.weight))
+            for name, module, activation in outputs
+        ]
+    return _rms(data['inputs']), statistics
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Gives back gradients and buffers (running means) as they were."""
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    for parameter, _ in gradients:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        for buffer, kept in buffers:
+            buffer.copy_(kept)
+
+
+@contextmanager
+def _activations(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, float]]]:
+    """Collects (layer, module, root mean square of its output) of every layer with weights."""
+    found: list[tuple[str, nn.Module, float]] = []
+
+    def hook_for(name: str):
+        def hook(module: nn.Module, args: Any, out: torch.Tensor) -> None:
+            found.append((name.split('.')[-1], module, _rms(out)))
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(hook_for(name))
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _rms(tensor: torch.Tensor) -> float:
+    return 0.0 if tensor is None else tensor.detach().float().square().mean().sqrt().item()
+
+
+def suspects(input_rms: float, statistics: list[LayerStatistics]) -> list[str]:
+    """One phrase for each way in which the signal is lost, with the first layer where it is."""
+    found = []
+    broken = [s for s in statistics if not _are_finite(s.weight, s.activation)]
+    if broken:
+        return [f'not finite from {broken[0].layer} on']
+    broken = [s for s in statistics if not _are_finite(s.gradient)]
+    if broken:
+        return [f'gradients not finite up to {broken[-1].layer}']
+    thin = [s for s in statistics if s.activation < VANISHED * input_rms]
+    huge = [s for s in statistics if s.activation > EXPLODED * input_rms]
+    weak = [s for s in statistics if s.gradient < NO_CHANGE * s.weight]
+    strong = [s for s in statistics if s.gradient > OVERTHROWN * s.weight]
+    if thin:
+        found.append(f'activations vanish from {thin[0].layer} on ({thin[0].activation:.1e})')
+    if huge:
+        found.append(f'activations explode from {huge[0].layer} on ({huge[0].activation:.1e})')
+    if weak:
+        found.append(f'gradients vanish up to {weak[-1].layer} ({weak[-1].gradient:.1e})')
+    if strong:
+        found.append(f'gradients explode up to {strong[-1].layer} ({strong[-1].gradient:.1e})')
+    return found
+
+
+def _are_finite(*values: float) -> bool:
+    return all(map(math.isfinite, values))
