@@ -71,6 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = argparse.Namespace(
             config=args.config, work_dir=folder, launcher='none', resume=None, amp=False,
+            trust_checkpoint=False, broken_images='stop',
             auto_scale_lr=False, no_validate=True, no_pin_memory=True, no_persistent_workers=True,
             cfg_options=[
                 f'DATA_ROOT={args.data_root}', 'train_dataloader.num_workers=0', 'log_level=ERROR',

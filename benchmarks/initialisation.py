@@ -5,8 +5,9 @@ python benchmarks/initialisation.py [--iterations 300] [--base-channels 64]
 Section 3.1 prints "zero mean and 10^-2 variance"; many read standard deviation 10^-2. For A and E
 at full depth, and at the paper's width unless said otherwise, on digits as crops of 64: the size of
 activations and gradients in every layer of the untrained net, and the training loss of the recipe's
-SGD (learning rate 1e-2, batch 8) from there; Glorot's initialisation beside them. Writes
-benchmarks/results/initialisation.json and docs/images/initialisation.png.
+SGD from there (batch 8 and, by the linear rule, a learning rate of 1e-2 * 8 / 256); Glorot's
+initialisation beside them. Writes benchmarks/results/initialisation.json and
+docs/images/initialisation.png.
 """
 
 import argparse
@@ -54,6 +55,7 @@ def run(cfg: Config, iterations: int) -> dict:
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     optim_wrapper = cfg.optim_wrapper.copy()
     optim_wrapper.clip_grad = None  # the paper has none
+    optim_wrapper.optimizer.lr = 1e-2 * BATCH / 256
     optim_wrapper = build_optim_wrapper(model, optim_wrapper)
     batches = _endless(loader)
     input_rms, statistics = layer_statistics(model, next(batches))

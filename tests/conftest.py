@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests import preloaded
+
 ROOT = Path(__file__).parent.parent
 A_DIGITS = str(ROOT / 'configs/vgg/vgg11_jitter_digits.py')
 D_DIGITS = str(ROOT / 'configs/vgg/vgg16_jitter_digits.py')
@@ -18,11 +20,18 @@ torch.set_num_threads(2)
 
 
 def run_tool(name, *args, cwd, launcher=(), env=None, check=True):
-    """Run tools/NAME in a folder of its own and return the finished process."""
-    command = [sys.executable, *launcher, str(ROOT / 'tools' / name), *map(str, args)]
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **(env or {})}
-    )
+    """Run tools/NAME in a folder of its own and return the finished process.
+
+    With a launcher or an environment it is started afresh, as from a shell.
+    """
+    command = [str(ROOT / 'tools' / name), *map(str, args)]
+    if launcher or env:
+        done = subprocess.run(
+            [sys.executable, *launcher, *command],
+            cwd=cwd, capture_output=True, text=True, env={**os.environ, **(env or {})},
+        )  # fmt: skip
+    else:
+        done = preloaded.run(command, cwd)
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done

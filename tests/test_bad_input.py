@@ -62,6 +62,29 @@ def remove_files(data, split='train'):
         path.unlink()
 
 
+def break_all(data):
+    for path in data.glob('train/*/*'):
+        path.write_bytes(b'some text')
+
+
+def half_checkpoint(checkpoint, folder):
+    """The first half of a checkpoint as the only one in the work directory."""
+    target = folder / 'run' / 'epoch_1.pth'
+    target.parent.mkdir()
+    content = checkpoint.read_bytes()
+    target.write_bytes(content[: len(content) // 2])
+    return target
+
+
+def mid_epoch(checkpoint):
+    """The same checkpoint as if it had been written three iterations into the next epoch."""
+    content = torch.load(checkpoint, weights_only=False)
+    content['meta']['iter'] += 3
+    target = checkpoint.with_name('mid_epoch.pth')
+    torch.save(content, target)
+    return target
+
+
 NARROWER = ('model.backbone.base_channels=8', 'model.head.in_channels=64')
 
 CASES = {
@@ -209,6 +232,44 @@ CASES = {
     'unknown test protocol': (
         lambda d, c: test(A_DIGITS, c, d, 'tta_model.protocol=densely', arguments=['--tta']),
         "PaperTTA: unknown protocol 'densely'; choose among dense, multi_crop",
+    ),
+    'only truncated checkpoints to resume from': (
+        lambda d, c: (half_checkpoint(c, d.parent), train(A_DIGITS, d, arguments=['--resume']))[1],
+        'no whole checkpoint to resume from in run: run/epoch_1.pth is truncated',
+    ),
+    'resume a truncated checkpoint': (
+        lambda d, c: train(A_DIGITS, d, arguments=['--resume', half_checkpoint(c, d.parent)]),
+        'checkpoint .*epoch_1.pth is truncated or not a PyTorch file',
+    ),
+    'resume with another batch within an epoch': (
+        lambda d, c: train(
+            A_DIGITS, d, 'train_dataloader.batch_size=12', arguments=['--resume', mid_epoch(c)]
+        ),
+        'written at iteration 3 of 5 in an epoch with 24 images an iteration, now there are 12',
+    ),
+    'skipping without LoadImage': (
+        lambda d, c: train(
+            A_DIGITS,
+            d,
+            'train_dataloader.dataset.pipeline.0.type=LoadImageFromFile',
+            arguments=['--broken-images', 'skip'],
+        ),
+        '--broken-images skip needs vgg_mm.LoadImage in the training pipeline',
+    ),
+    'nothing but broken images': (
+        lambda d, c: (
+            break_all(d),
+            train(A_DIGITS, d, arguments=['--broken-images', 'skip']),
+        )[1],
+        'Cannot find valid image after 1000|not an image',
+    ),
+    'guard with an unknown action': (
+        lambda d, c: train(A_DIGITS, d, 'default_hooks.loss_guard.at_chance=halt'),
+        "LossGuardHook: at_chance must be one of stop, warn, off, got 'halt'",
+    ),
+    'unknown linear rule': (
+        lambda d, c: train(A_DIGITS, d, 'auto_scale_lr=None', arguments=['--auto-scale-lr']),
+        '--auto-scale-lr: .* has no auto_scale_lr=dict.base_batch_size',
     ),
 }
 

@@ -27,6 +27,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='settings that replace those of the config: a.b=1 c="[1,2]" DATA_ROOT=FOLDER',
     )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='run the code in checkpoints that cannot be read without; from sources you trust',
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument('--no-pin-memory', action='store_true')
     parser.add_argument(

@@ -16,6 +16,12 @@ def parse_args() -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='go on from a checkpoint; without a value, from the last one in the work directory',
     )
+    parser.add_argument(
+        '--broken-images',
+        choices=['stop', 'skip'],
+        default='stop',
+        help='stop at an image that cannot be read, or count it and train on another one',
+    )
     parser.add_argument('--no-validate', action='store_true', help='train without validation')
     parser.add_argument(
         '--auto-scale-lr',

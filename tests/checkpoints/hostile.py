@@ -455,7 +455,7 @@ def meta_cfg(path, marker):
 
 @entry('deeply nested', harmless=True)
 def nested(path, marker):
-    depth = 100_000
+    depth = 10_000
     zip_of(path, program(b']' * depth + b'a' * (depth - 1)))
 
 

@@ -1,5 +1,7 @@
 """ScaleJitter against rescale-then-crop, and the distribution of its draws."""
 
+import tracemalloc
+
 import cv2
 import mmcv
 import numpy as np
@@ -70,6 +72,37 @@ def test_huge_image_is_read_in_the_crop_alone():
     result = resample_crop(image, (256, 341), (10, 60), 224)
     edge = np.argmax(result[0, :, 0] > 100)
     assert abs(edge + 60 - 341 / 2) <= 1
+
+
+@pytest.mark.parametrize('shape', [(10, 20000, 3), (20000, 10, 3), (1, 1, 3), (1, 20000, 3)])
+def test_strips_are_rescaled_in_the_crop_alone(shape):
+    """Right and of a crop's memory, where the whole would take 512,000 x 256 and more."""
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    jitter = ScaleJitter((256, 512))
+    np.random.seed(0)
+    size, corner = jitter._draw(*shape[:2])
+    np.random.seed(0)
+    tracemalloc.start()
+    found = jitter.transform(dict(img=image))['img']
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+    assert np.abs(found - bilinear(image, size, corner, 224)).max() <= 1
+
+
+def bilinear(image, size, corner, length):
+    """The crop by the definition, pixel by pixel."""
+    places, weights = [], []
+    for source, target, start in zip(image.shape, size, corner):
+        at = (start + np.arange(length) + 0.5) * source / target - 0.5
+        low = np.floor(at).astype(int)
+        places.append([np.clip(low + i, 0, source - 1) for i in (0, 1)])
+        weights.append([1 - (at - low), at - low])
+    return sum(
+        image[places[0][i]][:, places[1][j]] * weights[0][i][:, None, None] * weights[1][j][:, None]
+        for i in (0, 1)
+        for j in (0, 1)
+    )
 
 
 def test_draws_are_uniform():

@@ -1,5 +1,6 @@
 """The whole image at each test scale, and the paper's choice of scales."""
 
+import numpy as np
 import pytest
 
 from vgg_mm.datasets import TestScales
@@ -8,6 +9,16 @@ from vgg_mm.datasets import TestScales
 def test_scales_rescale_the_whole_image(photo):
     images = TestScales((64, 96)).transform(dict(img=photo))['img']
     assert [i.shape for i in images] == [(64, 85, 3), (96, 128, 3)]
+
+
+def test_a_strip_that_becomes_too_large_is_one_clear_line():
+    strip = dict(img=np.zeros((10, 20000, 3), np.uint8), img_path='some/strip.png')
+    with pytest.raises(ValueError, match='20000x10 is 512000x256 at test scale Q=256.*strip.png'):
+        TestScales((32, 256)).transform(strip)
+    with pytest.raises(ValueError, match=r'TestScales\(max_pixels=63\) takes: a given image'):
+        TestScales(8, max_pixels=63).transform(dict(img=strip['img'][:, :10]))
+    images = TestScales((8, 256), max_pixels=2**17).transform(dict(img=strip['img'][:, :10]))['img']
+    assert [image.shape for image in images] == [(8, 8, 3), (256, 256, 3)]
 
 
 @pytest.mark.parametrize(
@@ -34,6 +45,7 @@ def test_the_papers_choice(word, trained_at, expected):
         (((64.5,),), 'scales must be positive integers'),
         (('many', 256), "scales must be integers, 'one' or 'several'"),
         (('one',), 'needs trained_at=S'),
+        ((256, None, 0), 'max_pixels must be a positive integer'),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(arguments, message):

@@ -2,17 +2,15 @@
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import random
 import re
 import signal
 import time
 
-import pytest
-
 from tests.conftest import A_DIGITS, short_run
 from tests.engine.test_exact_resume import TINY, assert_equal
+from tests.preloaded import start
 
 KILLS = 20
 EPOCHS = 24  # of 5 iterations
@@ -41,6 +39,8 @@ def train_here(data, work_dir):
         launcher='none',
         amp=False,
         resume='auto',
+        trust_checkpoint=False,
+        broken_images='stop',
         no_validate=False,
         auto_scale_lr=False,
         no_pin_memory=True,
@@ -58,30 +58,16 @@ def iteration(work_dir):
     return max((int(match[1]) for match in found if match), default=0)
 
 
-@pytest.fixture(scope='module')
-def start():
-    """Starts a training process in a moment; importing torch and mmpretrain takes long."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['vgg_mm.apis.train', 'mmpretrain.models', __name__])
-
-    def start(*args):
-        process = context.Process(target=train_here, args=args)
-        process.start()
-        return process
-
-    return start
-
-
-def test_kills_change_nothing(start, few_digits, tmp_path):
+def test_kills_change_nothing(few_digits, tmp_path):
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
-    left_alone = start(few_digits, whole)
+    left_alone = start(train_here, few_digits, whole)
     left_alone.join()
     assert left_alone.exitcode == 0, (tmp_path / 'whole.log').read_text()[-2000:]
 
     draw = random.Random(0)
     killed.mkdir()
     for number in range(KILLS):
-        run = start(few_digits, killed)
+        run = start(train_here, few_digits, killed)
         target = iteration(killed) + draw.randint(0, 5)
         while run.is_alive() and iteration(killed) < target:
             time.sleep(0.005)
@@ -93,7 +79,7 @@ def test_kills_change_nothing(start, few_digits, tmp_path):
         os.kill(run.pid, signal.SIGKILL)
         run.join()
     assert 0 < iteration(killed) < 5 * EPOCHS
-    last = start(few_digits, killed)
+    last = start(train_here, few_digits, killed)
     last.join()
     assert last.exitcode == 0, (tmp_path / 'killed.log').read_text()[-2000:]
     assert_equal(killed / f'iter_{5 * EPOCHS}.pth', whole / f'iter_{5 * EPOCHS}.pth')

@@ -36,7 +36,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
         The metrics, e.g. ``error/top1`` in percent.
     """
     _check_out(args)
-    load_checkpoints_safely()
+    load_checkpoints_safely(args.trust_checkpoint)
     cfg = test_config(args)
     check_data_folders(cfg, ['test_dataloader'])
     if not os.path.isfile(args.checkpoint):

@@ -1,6 +1,7 @@
 """``tools/train.py``: train a net from a config."""
 
 import argparse
+from collections.abc import Iterator
 
 import torch
 from mmengine.config import Config
@@ -20,7 +21,7 @@ from .resumable import make_resumable
 
 def train(args: argparse.Namespace) -> None:
     """Train as ``args`` (of ``tools/train.py``) say; results go to the work directory."""
-    load_checkpoints_safely()
+    load_checkpoints_safely(args.trust_checkpoint)
     cfg = training_config(args)
     check_data_folders(cfg, ['train_dataloader', 'val_dataloader'])
     make_resumable(cfg)
@@ -42,17 +43,45 @@ def training_config(args: argparse.Namespace) -> Config:
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume
     if args.auto_scale_lr:
-        if 'auto_scale_lr' not in cfg:
+        if cfg.get('auto_scale_lr') is None:
             raise ValueError(
                 f'--auto-scale-lr: {args.config} has no auto_scale_lr=dict(base_batch_size=...)'
             )
         cfg.auto_scale_lr.enable = True
         # mmengine's rule looks at one iteration; a step of accumulated gradients takes several.
         cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
+    if args.broken_images == 'skip':
+        skip_broken_images(cfg)
     set_dataloader_defaults(cfg, args, persistent_workers=True)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.resume))
     add_hook(cfg, type='vgg_mm.ExactResumeHook')
     return cfg
+
+
+def skip_broken_images(cfg: Config) -> None:
+    """Train on other images in place of those that cannot be read, which are counted and listed.
+
+    Raises:
+        ValueError: if no pipeline of the training set reads images with ``vgg_mm.LoadImage``.
+    """
+    loads = [step for step in steps_of(cfg.train_dataloader.dataset) if is_load_image(step)]
+    if not loads:
+        raise ValueError('--broken-images skip needs vgg_mm.LoadImage in the training pipeline')
+    for load in loads:
+        load['on_error'] = 'skip'
+    add_hook(cfg, type='vgg_mm.SkippedImagesHook')
+
+
+def steps_of(dataset: dict) -> Iterator[dict]:
+    """The transforms of a data set's config and of those inside it."""
+    yield from dataset.get('pipeline') or []
+    inside = dataset.get('datasets') or [dataset.get('dataset')]
+    for one in filter(None, inside):
+        yield from steps_of(one)
+
+
+def is_load_image(step: dict) -> bool:
+    return step['type'] == 'vgg_mm.LoadImage'
 
 
 def use_mixed_precision(cfg: Config) -> None:

@@ -5,6 +5,7 @@ from .hooks import (
     ExactResumeHook,
     GradientCompressionHook,
     LossGuardHook,
+    SkippedImagesHook,
     StagedInitHook,
     StopAfterDropsHook,
 )
@@ -20,6 +21,7 @@ __all__ = [
     'GradientCompressionHook',
     'LossGuardHook',
     'ResumableTrainLoop',
+    'SkippedImagesHook',
     'StagedInitHook',
     'StopAfterDropsHook',
 ]

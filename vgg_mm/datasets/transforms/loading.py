@@ -1,78 +1,126 @@
 """Image loading whose errors name the file."""
 
-import mmcv
+import os
+import re
+from typing import Optional
+
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 
 from vgg_mm.registry import TRANSFORMS
 
+from .decoding import decode
+
 #: Key of the reason why an image could not be read, where loading goes on all the same.
 LOAD_ERROR = 'load_error'
 
-JPEG_START, JPEG_SCAN, JPEG_END = b'\xff\xd8', b'\xff\xda', b'\xff\xd9'
+ON_ERROR = RAISE, MARK, SKIP = 'raise', 'mark', 'skip'
+
+#: So many images skipped one after the other, and it is not the images that are broken. Less than
+#: BaseDataset's ``max_refetch``, whose error does not say why.
+MAX_SKIPPED_IN_A_ROW = 100
 
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """mmcv's ``LoadImageFromFile`` with one clear line for each file that cannot be used.
+    """mmcv's ``LoadImageFromFile``: the same pixels, or one clear line with the path.
 
-    Besides naming the path in every error, it refuses truncated JPEG files, which OpenCV decodes
-    without complaint to an image whose lower part is grey.
+    Pixels are those of ``PIL.ImageOps.exif_transpose(image).convert('RGB')`` as BGR, up to 1 for
+    CMYK, with these conventions: transparency is dropped, the colours below it count, whatever they
+    are; of 16 bits the high byte counts (in TIFF, colours are rounded); of animations the first
+    image. The content decides, not the file's extension. Truncated JPEG files are refused, which
+    OpenCV decodes without complaint to images whose lower part is grey.
+
+    Required key: ``img_path``. Optional: ``img_bytes``, the file's content, which is removed;
+    ``img_path`` then names it in errors. Added: ``img``, (H, W, 3) BGR uint8, ``img_shape`` and
+    ``ori_shape``, (H, W).
 
     Args:
-        on_error: 'raise', or 'mark': an image that cannot be read becomes a black one, with the
-            reason under the key ``load_error``, by which the metrics count it as an error.
+        on_error: 'raise'; 'mark': an image that cannot be read becomes a black one, with the
+            reason under the key ``load_error``, by which the metrics count it as an error; or
+            'skip', for training: the data set draws another image in its place, and
+            :class:`vgg_mm.SkippedImagesHook` counts.
+        max_pixels: Images of more pixels are an error before they are decoded. It is meant for
+            files that are small and expand without end; the default is a photo of 16384 x 16384.
+        skipped_file: Where 'skip' appends its lines. The hook gives one; only workers that start
+            before training does, those of iteration-based loops, need it here.
         kwargs: As in ``LoadImageFromFile``.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if it is empty, truncated or not an image.
+        ValueError: if it is empty, truncated, too large or not an image; if 100 images in a row
+            were skipped, or one was where nobody counts.
     """
 
-    def __init__(self, on_error: str = 'raise', **kwargs):
+    def __init__(
+        self,
+        on_error: str = RAISE,
+        max_pixels: int = 2**28,
+        skipped_file: Optional[str] = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        if on_error not in ('raise', 'mark'):
-            raise ValueError(f"LoadImage: on_error must be 'raise' or 'mark', got {on_error!r}")
+        if on_error not in ON_ERROR:
+            raise ValueError(
+                f"LoadImage: on_error must be 'raise', 'mark' or 'skip', got {on_error!r}"
+            )
+        if not isinstance(max_pixels, int) or max_pixels < 1:
+            raise ValueError(f'LoadImage: max_pixels must be a positive integer, got {max_pixels}')
         self.on_error = on_error
+        self.max_pixels = max_pixels
+        self.skipped_file = skipped_file
+        self._skipped_in_a_row = 0
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict) -> Optional[dict]:
         try:
-            img = self._read(results['img_path'])
+            img = self._read(results)
         except (OSError, ValueError) as error:
-            if self.on_error == 'raise':
+            if self.on_error == RAISE:
                 raise
+            if self.on_error == SKIP:
+                return self._skip(results['img_path'], str(error))
             results[LOAD_ERROR] = str(error)
             img = np.zeros((1, 1, 3), np.uint8)
+        self._skipped_in_a_row = 0
         if self.to_float32:
             img = img.astype(np.float32)
         results['img'] = img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
-    def _read(self, path: str) -> np.ndarray:
-        try:
-            return self._decode(fileio.get(path, backend_args=self.backend_args), path)
-        except FileNotFoundError:
-            raise FileNotFoundError(f'image not found: {path}') from None
+    def _read(self, results: dict) -> np.ndarray:
+        path = results['img_path']
+        if 'img_bytes' in results:
+            content = results.pop('img_bytes')
+        else:
+            try:
+                content = fileio.get(path, backend_args=self.backend_args)
+            except FileNotFoundError:
+                raise FileNotFoundError(f'image not found: {path}') from None
+        return decode(content, path, self.color_type, self.imdecode_backend, self.max_pixels)
 
-    def _decode(self, content: bytes, path: str) -> np.ndarray:
-        if not content:
-            raise ValueError(f'empty image file: {path}')
-        if _lacks_jpeg_end(content):
-            raise ValueError(f'truncated JPEG file (no end marker): {path}')
-        try:
-            img = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
-        except Exception as error:
-            raise ValueError(f'cannot decode image {path}: {str(error).strip()}') from error
-        if img is None:
-            raise ValueError(f'not an image, or of a format that cannot be read: {path}')
-        return img
+    def _skip(self, path: str, reason: str) -> None:
+        """Note the image; None makes mmengine's ``BaseDataset`` draw another one in training."""
+        if self.skipped_file is None:
+            raise ValueError(
+                f"{reason}; LoadImage(on_error='skip') goes on in training only, with "
+                "dict(type='vgg_mm.SkippedImagesHook') in custom_hooks (by iterations with "
+                'workers: with LoadImage(skipped_file=FILE), too)'
+            )
+        append_line(self.skipped_file, path, reason)
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise ValueError(
+                f'{MAX_SKIPPED_IN_A_ROW} images in a row cannot be read, at last: {reason}'
+            )
 
 
-def _lacks_jpeg_end(content: bytes) -> bool:
-    """Whether a JPEG file's last scan is not followed by the end marker.
-
-    Scan data never holds either marker (0xFF is stuffed there), so two searches tell.
-    """
-    return content.startswith(JPEG_START) and content.rfind(JPEG_END) < content.rfind(JPEG_SCAN)
+def append_line(file: str, *columns: str) -> None:
+    """Append a line of tab-separated columns; it stays whole when several processes do so."""
+    line = '\t'.join(re.sub(r'[\t\r\n]', ' ', column) for column in columns) + '\n'
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, os.fsencode(line))
+    finally:
+        os.close(descriptor)

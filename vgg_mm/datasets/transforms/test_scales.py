@@ -26,9 +26,12 @@ class TestScales(BaseTransform):
             Table 3) or 'several' (Section 4.2, Tables 4 and 5).
         trained_at: S, or (S_min, S_max), which decides what a word means. The test tool takes it
             from the config's ``vgg_mm.ScaleJitter``.
+        max_pixels: Rescaled images of more pixels are an error: a strip of 20,000 x 10 is one of
+            512,000 x 256 at Q = 256.
 
     Raises:
-        ValueError: if there is no Q or one that is not a positive integer, or a word without S.
+        ValueError: if there is no Q or one that is not a positive integer, or a word without S; if
+            an image becomes too large.
     """
 
     __test__ = False  # not a test case, whatever its name looks like to pytest
@@ -37,16 +40,27 @@ class TestScales(BaseTransform):
         self,
         scales: Union[int, Sequence[int], str],
         trained_at: Union[int, Sequence[int], None] = None,
+        max_pixels: int = 2**26,
     ):
         if isinstance(scales, str):
             scales = _papers_choice(scales, trained_at)
         self.scales = (scales,) if isinstance(scales, int) else tuple(scales)
         if not self.scales or not all(isinstance(q, int) and q > 0 for q in self.scales):
             raise ValueError(f'TestScales: scales must be positive integers, got {scales}')
+        if not isinstance(max_pixels, int) or max_pixels < 1:
+            raise ValueError(f'TestScales: max_pixels must be a positive integer, got {max_pixels}')
+        self.max_pixels = max_pixels
 
     def transform(self, results: dict) -> dict:
         img = results['img']
         sizes = [rescaled_size(*img.shape[:2], q) for q in self.scales]
+        for q, (height, width) in zip(self.scales, sizes):
+            if height * width > self.max_pixels:
+                raise ValueError(
+                    f'an image of {img.shape[1]}x{img.shape[0]} is {width}x{height} at test scale '
+                    f'Q={q}, more than TestScales(max_pixels={self.max_pixels}) takes: '
+                    f'{results.get("img_path", "a given image")}'
+                )
         results['img'] = [mmcv.imresize(img, size[::-1]) for size in sizes]
         return results
 

@@ -1,0 +1,216 @@
+"""Every kind of image file against PIL's pixels, and what is refused."""
+
+import io
+import struct
+import zlib
+
+import cv2
+import mmcv
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from vgg_mm.datasets import LoadImage
+
+
+def load(content, **options):
+    return LoadImage(**options).transform(dict(img_path='some/file', img_bytes=content))['img']
+
+
+def saved(picture, kind, **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def by_pil(content):
+    picture = Image.open(io.BytesIO(content))
+    return np.asarray(ImageOps.exif_transpose(picture).convert('RGB'))[..., ::-1]
+
+
+@pytest.fixture
+def picture(photo):
+    return Image.fromarray(photo[..., ::-1].copy()).resize((40, 30))
+
+
+@pytest.fixture
+def transparent(picture):
+    """Opaque, half and fully transparent columns, with colours below."""
+    alpha = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
+    return Image.fromarray(np.dstack([np.asarray(picture), alpha]))
+
+
+def kinds(picture, transparent):
+    """(name, content)."""
+    grey, palette = picture.convert('L'), picture.quantize(16)
+    other = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    bits = picture.convert('1')
+    yield from (
+        ('grey jpeg', saved(grey, 'jpeg')),
+        ('mpo', saved(picture.copy(), 'mpo', save_all=True, append_images=[other.copy()])),
+        ('grey png', saved(grey, 'png')),
+        ('1-bit png', saved(bits, 'png')),
+        ('palette png', saved(palette, 'png')),
+        ('4-bit palette png', saved(palette, 'png', bits=4)),
+        ('palette png, one transparent', saved(palette, 'png', transparency=3)),
+        ('palette png, alphas', saved(palette, 'png', transparency=bytes(range(0, 160, 10)))),
+        ('grey png, one transparent', saved(grey, 'png', transparency=128)),
+        ('RGBA png', saved(transparent, 'png')),
+        ('LA png', saved(transparent.convert('LA'), 'png')),
+        ('RGBA webp', saved(transparent, 'webp', lossless=True)),
+        ('RGBA tiff', saved(transparent, 'tiff')),
+        ('LA tiff', saved(transparent.convert('LA'), 'tiff')),
+        ('transparent gif', saved(palette, 'gif', transparency=3)),
+        ('animated gif', saved(palette, 'gif', save_all=True, append_images=[other])),
+        ('animated webp', saved(picture, 'webp', save_all=True, append_images=[other])),
+        ('animated png', saved(picture, 'png', save_all=True, append_images=[other])),
+        (
+            'animated png with a still',
+            saved(
+                picture, 'png', save_all=True, append_images=[other, picture], default_image=True
+            ),
+        ),
+        ('tiff', saved(picture, 'tiff')),
+        ('lzw tiff', saved(picture, 'tiff', compression='tiff_lzw')),
+        ('jpeg tiff', saved(picture.copy(), 'tiff', compression='jpeg')),
+        ('palette tiff', saved(palette, 'tiff')),
+        ('cmyk tiff', saved(picture.convert('CMYK'), 'tiff')),
+        ('fax tiff', saved(bits, 'tiff', compression='group4')),
+        ('pages of tiff', saved(picture, 'tiff', save_all=True, append_images=[other])),
+        ('bmp', saved(picture, 'bmp')),
+        ('palette bmp', saved(palette, 'bmp')),
+        ('ppm', saved(picture, 'ppm')),
+        ('jpeg 2000', saved(picture, 'jpeg2000')),
+        ('1x1 jpeg', saved(picture.resize((1, 1)), 'jpeg')),
+        ('1x1 png', saved(picture.resize((1, 1)), 'png')),
+        ('strip', saved(picture.resize((20000, 10)), 'jpeg')),
+    )
+
+
+@pytest.mark.filterwarnings('ignore:Palette images with Transparency:UserWarning')
+def test_pixels_are_pils(picture, transparent):
+    for name, content in kinds(picture, transparent):
+        assert np.array_equal(load(content), by_pil(content)), name
+
+
+def cmyk_jpegs(picture):
+    adobe = saved(picture.convert('CMYK'), 'jpeg')
+    place = adobe.index(b'Adobe')
+    yield adobe
+    yield adobe[: place + 11] + b'\x02' + adobe[place + 12 :]  # the same numbers as YCCK
+    yield adobe[: place - 4] + adobe[place + 12 :]  # without the segment that tells
+
+
+def test_cmyk_jpeg(picture):
+    for content in cmyk_jpegs(picture):
+        difference = np.abs(load(content).astype(int) - by_pil(content))
+        assert difference.max() <= 1
+
+
+@pytest.mark.parametrize('kind', ['jpeg', 'png', 'webp', 'tiff', 'avif'])
+def test_all_orientations(picture, kind):
+    if kind == 'avif' and 'AVIF' not in Image.registered_extensions().values():
+        pytest.skip('this Pillow does not read AVIF')
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image = load(content := saved(picture, kind, exif=exif))
+        assert image.shape == ((40, 30, 3) if orientation > 4 else (30, 40, 3))
+        assert np.array_equal(image, by_pil(content)), orientation
+
+
+def test_of_16_bits_the_high_byte_counts():
+    deep = np.random.default_rng(0).integers(0, 2**16, (30, 40, 3), dtype=np.uint16)
+    for image in (deep, deep[..., 0]):
+        high = (image >> 8).astype(int)
+        expected = high if image.ndim == 3 else np.repeat(high[..., None], 3, axis=2)
+        assert np.array_equal(load(cv2.imencode('.png', image)[1].tobytes()), expected)
+        in_tiff = load(cv2.imencode('.tif', image)[1].tobytes())
+        assert np.abs(in_tiff - expected).max() <= 1
+
+
+def test_the_content_decides_not_the_name(picture, tmp_path):
+    path = tmp_path / 'photo.jpg'
+    path.write_bytes(saved(picture, 'png'))
+    image = LoadImage().transform(dict(img_path=str(path)))['img']
+    assert np.array_equal(image, np.asarray(picture)[..., ::-1])
+
+
+def test_bytes_in_place_of_a_file(picture):
+    content = saved(picture, 'png')
+    results = LoadImage().transform(dict(img_path='train.tar::a/b.png', img_bytes=content))
+    assert 'img_bytes' not in results and results['img_shape'] == (30, 40)
+    with pytest.raises(ValueError, match='empty image file: train.tar::a/b.png'):
+        LoadImage().transform(dict(img_path='train.tar::a/b.png', img_bytes=b''))
+
+
+def test_whatever_follows_a_whole_jpeg(picture):
+    """As in phones' files of a photo with a film, where the bytes of any marker may occur."""
+    content = saved(picture, 'jpeg')
+    film = b'....ftypmp42' + b'\xff\xd9 \xff\xda \xff\xd8' + bytes(100)
+    assert np.array_equal(load(content + film), load(content))
+
+
+@pytest.mark.parametrize('kind', ['png', 'webp', 'gif', 'bmp', 'ppm', 'tiff', 'jpeg2000', 'avif'])
+def test_half_a_file_is_one_line(picture, kind):
+    if kind == 'avif' and 'AVIF' not in Image.registered_extensions().values():
+        pytest.skip('this Pillow does not write AVIF')
+    content = saved(picture, kind)
+    with pytest.raises(ValueError, match='(cannot decode|not an) image.*some/file') as error:
+        load(content[: len(content) // 2])
+    assert '\n' not in str(error.value)
+
+
+def test_every_cut_of_a_jpeg_is_refused(picture):
+    exif = Image.Exif()
+    exif[0x010E] = 'a description'
+    for progressive in (False, True):
+        content = saved(picture, 'jpeg', progressive=progressive, exif=exif)
+        for length in range(len(content) - 1):
+            with pytest.raises(ValueError, match='some/file'):
+                load(content[:length])
+
+
+def png_that_declares(width, height):
+    def chunk(kind, data):
+        return (
+            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        )
+
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(99)))
+
+
+def jpeg_that_declares(width, height, picture):
+    content = saved(picture, 'jpeg')
+    place = content.index(b'\xff\xc0') + 5
+    return content[:place] + struct.pack('>HH', height, width) + content[place + 4 :]
+
+
+def test_too_many_pixels_are_refused_before_decoding(picture, monkeypatch):
+    monkeypatch.setattr(mmcv, 'imfrombytes', lambda *_, **__: pytest.fail('decoded'))
+    limit = Image.MAX_IMAGE_PIXELS
+    for content in (png_that_declares(60000, 50000), jpeg_that_declares(60000, 50000, picture)):
+        with pytest.raises(ValueError, match='^image of 60000x50000 pixels, more than .*some/file'):
+            load(content)
+    with pytest.raises(ValueError, match=r'40x30 pixels, more than LoadImage.max_pixels=1199.'):
+        load(saved(picture, 'gif'), max_pixels=1199)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_what_opencv_refuses_is_one_line():
+    with pytest.raises(ValueError, match='60000x50000 pixels are more than OpenCV takes; .*CV_IO_'):
+        load(png_that_declares(60000, 50000), max_pixels=2**40)
+    with pytest.raises(ValueError, match='some/file: PNG file of 2000000x2 pixels, truncated'):
+        load(png_that_declares(2000000, 2))
+
+
+def test_a_hundred_megapixels_pass():
+    content = cv2.imencode('.jpg', np.zeros((10000, 10000), np.uint8))[1].tobytes()
+    assert load(content).shape == (10000, 10000, 3)
+
+
+@pytest.mark.parametrize('number', [0, -1, 2.5, '9'])
+def test_wrong_limit(number):
+    with pytest.raises(ValueError, match='max_pixels must be a positive integer'):
+        LoadImage(max_pixels=number)

@@ -1,0 +1,240 @@
+"""What the folders and images of a data set say about it."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from .layout import Layout
+from .scan import Scan
+
+UNREADABLE = 'unreadable'
+ACROSS_SPLITS = 'duplicate across splits'
+ACROSS_CLASSES = 'duplicate across classes'
+WITHIN_CLASS = 'duplicate within class'
+MISSING_CLASS = 'missing class'
+EMPTY_CLASS = 'empty class'
+OUTSIDE = 'outside class folders'
+WRONG_EXTENSION = 'wrong extension'
+DECODER_WARNING = 'decoder warning'
+
+#: Problems that training should not start with.
+SERIOUS = (UNREADABLE, ACROSS_SPLITS, MISSING_CLASS)
+
+#: Bounds of the histogram of width over height.
+RATIOS = (1 / 2, 3 / 4, 4 / 3, 2)
+
+
+class Problem(NamedTuple):
+    path: str
+    kind: str
+    reason: str
+
+
+class Duplicates(NamedTuple):
+    """Groups of images of equal content, as places in the layout's ``paths``.
+
+    A group is in every list that it belongs in: with images of several splits, of several classes
+    (by name), and with several images of one class in one split.
+    """
+
+    across_splits: list[np.ndarray]
+    across_classes: list[np.ndarray]
+    within_class: list[np.ndarray]
+
+
+class Findings(NamedTuple):
+    """A data set and all that was found in it."""
+
+    layout: Layout
+    scan: Scan
+    duplicates: Duplicates
+    crop_size: int
+
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """Class folders that a split lacks and another one has."""
+        splits = self.layout.splits
+        names = sorted(set().union(*splits.values()))
+        missing = {split: sorted(set(names) - set(found)) for split, found in splits.items()}
+        return {split: names for split, names in missing.items() if names}
+
+    @property
+    def sides(self) -> np.ndarray:
+        """Height and width in pixels of the readable images, (N, 2), as training sees them."""
+        records = self.scan.records[self.scan.readable]
+        return np.stack([records['height'], records['width']], axis=1)
+
+    @property
+    def short_sides(self) -> np.ndarray:
+        """The smaller side in pixels of each readable image, (N,)."""
+        return self.sides.min(axis=1)
+
+    @property
+    def ratios(self) -> np.ndarray:
+        """Width over height of each readable image, (N,)."""
+        return self.sides[:, 1] / self.sides[:, 0]
+
+    @property
+    def bounds(self) -> list[int]:
+        """Bounds of the short side's histogram: the crop's side, halved and doubled."""
+        crop = self.crop_size
+        return sorted({max(1, crop // 4), max(1, crop // 2), crop, 2 * crop, 4 * crop, 8 * crop})
+
+    @property
+    def small(self) -> int:
+        """Number of images whose short side is below the crop's."""
+        return int((self.short_sides < self.crop_size).sum())
+
+    @property
+    def modes(self) -> dict[str, np.ndarray]:
+        """Readable images by colour mode, the most frequent one first."""
+        readable, modes = self.scan.readable, self.scan.records['mode'][self.scan.readable]
+        images = {name: readable[modes == i] for i, name in enumerate(self.scan.modes)}
+        return dict(sorted(images.items(), key=lambda item: -len(item[1])))
+
+    @property
+    def rotated(self) -> np.ndarray:
+        """Images that lie on their side, upside down or mirrored without their EXIF tag."""
+        return np.flatnonzero(self.scan.records['rotated'])
+
+    @property
+    def complete(self) -> bool:
+        """Whether all images were looked at."""
+        return self.scan.seen == len(self.layout.paths)
+
+
+def histogram(values: np.ndarray, bounds: Sequence[float]) -> np.ndarray:
+    """Number of values below the first bound, from each to the next, and from the last on."""
+    return np.bincount(np.searchsorted(bounds, values, 'right'), minlength=len(bounds) + 1)
+
+
+def class_counts(layout: Layout) -> dict[str, dict[str, int]]:
+    """Number of images of each class of each split."""
+    counts = {}
+    for number, (split, names) in enumerate(layout.splits.items()):
+        labels = layout.label[layout.split == number]
+        found = np.bincount(labels, minlength=len(names)).tolist()
+        counts[split] = dict(zip(names, found))
+    return counts
+
+
+def find_duplicates(layout: Layout, scan: Scan) -> Duplicates:
+    """Groups of readable images whose files have the same bytes."""
+    numbers: dict[str, int] = {}
+    # The number of each split's classes: equal names are the same class.
+    of_split = [
+        np.array([numbers.setdefault(name, len(numbers)) for name in names])
+        for names in layout.splits.values()
+    ]
+    result = Duplicates([], [], [])
+    for group in _equal(scan.readable, scan.records['digest']):
+        places = [
+            (split, of_split[split][label])
+            for split, label in zip(layout.split[group], layout.label[group])
+        ]
+        if len({split for split, _ in places}) > 1:
+            result.across_splits.append(group)
+        if len({number for _, number in places}) > 1:
+            result.across_classes.append(group)
+        if len(set(places)) < len(places):
+            result.within_class.append(group)
+    return result
+
+
+def _equal(images: np.ndarray, digests: np.ndarray) -> list[np.ndarray]:
+    """Groups of at least two images with the same digest, in the order of their first images."""
+    images = images[np.lexsort(digests[images].T)]
+    differs = (digests[images[1:]] != digests[images[:-1]]).any(axis=1)
+    bounds = np.flatnonzero(np.concatenate([[True], differs, [True]]))
+    groups = [
+        np.sort(images[first:end]) for first, end in zip(bounds[:-1], bounds[1:]) if end - first > 1
+    ]
+    return sorted(groups, key=lambda group: group[0])
+
+
+def shared_images(findings: Findings) -> Iterator[tuple[str, str, int]]:
+    """(small split, large split, images of the small one that are also in the large one)."""
+    layout = findings.layout
+    sizes = np.bincount(layout.split, minlength=len(layout.splits))
+    order = sorted(range(len(sizes)), key=lambda split: -sizes[split])
+    names = list(layout.splits)
+    for large, small in combinations(order, 2):
+        splits = [layout.split[group] for group in findings.duplicates.across_splits]
+        count = sum(int((found == small).sum()) for found in splits if large in found)
+        if count:
+            yield names[small], names[large], count
+
+
+def label_shift(splits: dict[str, Sequence[str]]) -> Iterator[str]:
+    """For each split but the first: one class that has another number there."""
+    (first, expected), *others = splits.items()
+    for split, found in others:
+        numbers = {name: number for number, name in enumerate(found)}
+        for number, name in enumerate(expected):
+            if numbers.get(name, number) != number:
+                yield f'{name!r} is label {number} in {first} and {numbers[name]} in {split}'
+                break
+
+
+def problems(findings: Findings) -> Iterator[Problem]:
+    """All problems, kind by kind, the serious ones first."""
+    layout, scan = findings.layout, findings.scan
+    for index, reason in sorted(scan.unreadable.items()):
+        yield Problem(layout.path(index), UNREADABLE, reason)
+    yield from _copies(findings)
+    for split, names in findings.missing.items():
+        for name in names:
+            owners = [other for other, found in layout.splits.items() if name in found]
+            path = os.path.join(layout.folder, split, name)
+            yield Problem(path, MISSING_CLASS, f'there is such a class in {", ".join(owners)}')
+    for split, classes in class_counts(layout).items():
+        for name, count in classes.items():
+            if not count:
+                path = os.path.join(layout.folder, split, name)
+                yield Problem(path, EMPTY_CLASS, 'it has a label, but no images')
+    for folder, count in layout.outside.items():
+        path = os.path.normpath(os.path.join(layout.folder, folder))
+        yield Problem(
+            path, OUTSIDE, f'images directly in it, which training does not see: {count:,}'
+        )
+    for index, format in sorted(scan.wrong_format.items()):
+        yield Problem(layout.path(index), WRONG_EXTENSION, f'the content is {format}')
+    for index, text in sorted(scan.warnings.items()):
+        yield Problem(layout.path(index), DECODER_WARNING, text)
+
+
+def _copies(findings: Findings) -> Iterator[Problem]:
+    """Every image that repeats one of a larger split, another class, or its own class."""
+    layout = findings.layout
+    sizes = np.bincount(layout.split)
+    names = list(layout.splits.values())
+
+    def place(index: int) -> tuple[int, str]:
+        return layout.split[index], names[layout.split[index]][layout.label[index]]
+
+    def problem(index: int, kind: str, original: int) -> Problem:
+        return Problem(layout.path(index), kind, f'same content as {layout.path(original)}')
+
+    for group in findings.duplicates.across_splits:
+        original = max(group, key=lambda index: sizes[layout.split[index]])
+        for index in group:
+            if layout.split[index] != layout.split[original]:
+                yield problem(index, ACROSS_SPLITS, original)
+    for group in findings.duplicates.across_classes:
+        for index in group:
+            if place(index)[1] != place(group[0])[1]:
+                yield problem(index, ACROSS_CLASSES, group[0])
+    for group in findings.duplicates.within_class:
+        originals: dict[tuple[int, str], int] = {}
+        for index in group:
+            if originals.setdefault(place(index), index) != index:
+                yield problem(index, WITHIN_CLASS, originals[place(index)])
+
+
+def count_problems(findings: Findings) -> Counter:
+    """Number of problems of each kind, in the order of ``problems``."""
+    return Counter(problem.kind for problem in problems(findings))

@@ -1,0 +1,133 @@
+"""Splits, classes and files of a data set, as training finds them."""
+
+import os
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from vgg_mm.apis.rgb_statistics import EXTENSIONS
+
+#: Name of the only split where class folders lie directly in the data set's folder.
+NO_SPLITS = ''
+
+#: A folder's path below the data set's folder, in parts.
+Parts = tuple[str, ...]
+
+
+class Layout(NamedTuple):
+    """A data set's folders and files.
+
+    ``splits`` has the class folders of each split, sorted: a class's place is its label, as in
+    MMPretrain's ``CustomDataset``, which numbers empty and hidden folders, too. Image i is
+    ``paths[i]``, relative to ``folder``, of split number ``split[i]`` and of class ``label[i]``
+    within it. What training does not see: ``outside`` counts the images that are in no class
+    folder, by folder, and ``skipped`` the other files, by extension.
+    """
+
+    folder: str
+    splits: dict[str, list[str]]
+    paths: list[str]
+    split: np.ndarray
+    label: np.ndarray
+    outside: Counter
+    skipped: Counter
+
+    def path(self, index: int) -> str:
+        return os.path.join(self.folder, self.paths[index])
+
+
+def find_layout(folder: str) -> Layout:
+    """List a data set: FOLDER/CLASS/* or FOLDER/SPLIT/CLASS/*, at any depth below a class folder.
+
+    The folders in FOLDER are splits if at least half of them have more images in sub-folders than
+    directly in them.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if there are no images in class folders, or a link leads back up.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f'no folder {folder!r}')
+    images, skipped = _list_files(folder)
+    depth = int(_has_splits(images))
+    splits = _splits(images, depth)
+    numbers = {
+        (*parts, name): (number, label)
+        for number, (parts, classes) in enumerate(splits.items())
+        for label, name in enumerate(classes)
+    }
+    paths, outside, runs = [], Counter(), []
+    for parts, names in images.items():
+        if parts[: depth + 1] in numbers:
+            paths += [os.path.join(*parts, name) for name in names]
+            runs.append((*numbers[parts[: depth + 1]], len(names)))
+        elif names:
+            outside[os.path.join('.', *parts)] = len(names)
+    if not paths:
+        raise ValueError(
+            f'no images in class folders below {folder!r}: expected FOLDER/CLASS/* or '
+            f'FOLDER/train/CLASS/* and FOLDER/val/CLASS/*; extensions are {", ".join(EXTENSIONS)}'
+        )
+    split, label, length = np.array(runs, np.int32).T
+    return Layout(
+        folder,
+        {'/'.join(parts) or NO_SPLITS: classes for parts, classes in splits.items()},
+        paths,
+        split.repeat(length),
+        label.repeat(length),
+        outside,
+        skipped,
+    )
+
+
+def _list_files(folder: str) -> tuple[dict[Parts, list[str]], Counter]:
+    """Names of the images in each folder, empty ones included, and what else there is."""
+    images: dict[Parts, list[str]] = {}
+    skipped: Counter = Counter()
+    for where, below, names in os.walk(folder, onerror=_raise, followlinks=True):
+        for name in below:
+            _check_link(os.path.join(where, name))
+        relative = os.path.relpath(where, folder)
+        found = images[() if relative == os.curdir else tuple(relative.split(os.sep))] = []
+        for name in sorted(names):
+            # Training passes over hidden files, not over hidden folders.
+            if name.startswith('.'):
+                skipped['hidden'] += 1
+            elif name.lower().endswith(EXTENSIONS):
+                found.append(name)
+            else:
+                skipped[os.path.splitext(name)[1].lower() or name] += 1
+    return dict(sorted(images.items())), skipped
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _check_link(path: str) -> None:
+    if os.path.islink(path):
+        target, here = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+        if os.path.commonpath([target, here]) == target:
+            raise ValueError(f'the link {path} leads to a folder above it, which has no end')
+
+
+def _has_splits(images: dict[Parts, list[str]]) -> bool:
+    direct, deeper = Counter(), Counter()
+    for parts, names in images.items():
+        if parts:
+            (direct if len(parts) == 1 else deeper)[parts[0]] += len(names)
+    filled = [name for name in direct if direct[name] + deeper[name]]
+    return 2 * sum(deeper[name] > direct[name] for name in filled) >= len(filled) > 0
+
+
+def _splits(images: dict[Parts, list[str]], depth: int) -> dict[Parts, list[str]]:
+    """Class folders of each folder at this depth that has images in any, in sorted order."""
+    splits: dict[Parts, list[str]] = {}
+    filled = set()
+    for parts, names in images.items():
+        if len(parts) == depth + 1:
+            splits.setdefault(parts[:depth], []).append(parts[depth])
+        if len(parts) > depth and names:
+            filled.add(parts[:depth])
+    return {parts: classes for parts, classes in splits.items() if parts in filled}

@@ -1,0 +1,196 @@
+"""The findings as one figure."""
+
+import os
+import textwrap
+import warnings
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from .findings import SERIOUS, Findings, class_counts, count_problems
+
+INK, DIM, SERIOUS_COLOR, MINOR_COLOR = '#222222', '#8a8a8a', '#d33f49', '#e0a13a'
+
+#: Of the splits, the largest one first.
+COLORS = ('#3b82f6', '#17a673', '#8b5cf6', '#d6458b', '#17a2a2', '#a8774f')
+
+STYLE = {
+    'font.family': 'sans-serif',
+    'font.size': 9.5,
+    'text.color': INK,
+    'text.parse_math': False,  # A class may be called a$b$c.
+    'axes.edgecolor': DIM,
+    'axes.labelcolor': INK,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.titlelocation': 'left',
+    'axes.titlesize': 10.5,
+    'axes.titleweight': 'bold',
+    'axes.titlepad': 9,
+    'legend.frameon': False,
+    'savefig.dpi': 130,
+}
+
+THOUSANDS = FuncFormatter(lambda value, _: f'{value:,.0f}')
+
+#: More classes than this are a curve without names.
+NAMED_CLASSES = 30
+
+#: Ticks of width over height.
+RATIO_TICKS = {1 / 2: '1:2', 3 / 4: '3:4', 1: '1:1', 4 / 3: '4:3', 2: '2:1'}
+RATIO_LIMIT = 4
+
+
+def picture(findings: Findings, verdict: str, path: str) -> None:
+    """Draw classes, sizes, aspect ratios, and modes with problems, as a PNG file."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # Class names in scripts that the font lacks.
+        warnings.filterwarnings('ignore', message='Glyph')
+        figure = Figure(figsize=(12, 8.4), layout='constrained')
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, hspace=0.05, wspace=0.04)
+        name = os.path.basename(os.path.realpath(findings.layout.folder))
+        title = f'{_printable(name)}, {len(findings.layout.paths):,} images: {verdict}'
+        figure.suptitle(textwrap.fill(title, 120), x=0.012, ha='left', fontsize=13)
+        (classes, sizes), (kinds, ratios) = figure.subplots(2, 2)
+        _classes(classes, findings)
+        _sizes(sizes, findings)
+        _ratios(ratios, findings)
+        _kinds(kinds, findings)
+        figure.savefig(path)
+
+
+def _printable(name: str) -> str:
+    """A folder's name, short and without the bytes that are no text."""
+    name = name.encode(errors='backslashreplace').decode()
+    return name if len(name) <= 24 else f'{name[:23]}…'
+
+
+def _classes(panel: Axes, findings: Findings) -> None:
+    """Images per class, most first, the splits on top of each other."""
+    counts = class_counts(findings.layout)
+    names = sorted(set().union(*counts.values()))
+    table = np.array([[found.get(name, 0) for name in names] for found in counts.values()])
+    order = np.argsort(-table.sum(axis=0), kind='stable')
+    table, places = table[:, order], np.arange(len(names))
+    colors, labels = _colors(len(table)), [split or 'images' for split in counts]
+    if len(names) > NAMED_CLASSES:
+        panel.stackplot(places + 1, table, step='mid', colors=colors, labels=labels)
+        panel.yaxis.set_major_formatter(THOUSANDS)
+        panel.set(xlabel='classes, largest first', ylabel='images', xlim=(0.5, len(names) + 0.5))
+    else:
+        starts = np.cumsum(table, axis=0) - table
+        for row, start, color, label in zip(table, starts, colors, labels):
+            panel.barh(places, row, 0.8, start, color=color, label=label)
+        size = 9.5 if len(names) <= 16 else 7
+        panel.set_yticks(places, [_printable(names[i]) for i in order], fontsize=size)
+        panel.set(ylim=(len(names) - 0.4, -0.6), xlabel='images')
+        panel.tick_params(axis='y', length=0)
+        panel.xaxis.set_major_locator(MaxNLocator('auto', integer=True))
+        panel.xaxis.set_major_formatter(THOUSANDS)
+    panel.set_title(f'Images per class ({len(names):,} classes)')
+    if len(table) > 1:
+        panel.legend(loc='lower right', bbox_to_anchor=(1.01, 0.985), ncols=3)
+
+
+def _colors(count: int) -> list[str]:
+    return [COLORS[i % len(COLORS)] for i in range(count)]
+
+
+def _sizes(panel: Axes, findings: Findings) -> None:
+    """Histogram of the short side, with the crop's."""
+    panel.set_title('Short side, pixels')
+    sides, crop = findings.short_sides, findings.crop_size
+    if not len(sides):
+        _nothing(panel)
+        return
+    # Room on both sides of the images and of the crop.
+    low, high = min(sides.min(), crop) / 1.25, max(sides.max(), crop) * 1.25
+    _histogram(panel, findings, sides, np.geomspace(low, high, 50))
+    panel.axvspan(low, crop, color=SERIOUS_COLOR, alpha=0.07, lw=0, zorder=0)
+    panel.axvline(crop, color=SERIOUS_COLOR, lw=1.2)
+    share = 100 * findings.small / len(sides)
+    left = crop < np.sqrt(low * high)
+    panel.annotate(
+        f'crop {crop}: {findings.small:,} smaller ({share:.1f} %)',
+        (crop, 1), xycoords=('data', 'axes fraction'), xytext=(5 if left else -5, -2),
+        textcoords='offset points', va='top', ha='left' if left else 'right', color=SERIOUS_COLOR,
+    )  # fmt: skip
+    panel.set(xscale='log', xlim=(low, high), ylabel='images')
+    factors = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    ticks = [factor * 10**power for power in range(6) for factor in factors]
+    panel.set_xticks([tick for tick in ticks if low <= tick <= high])
+    panel.xaxis.set_major_formatter(THOUSANDS)
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _ratios(panel: Axes, findings: Findings) -> None:
+    panel.set_title('Width to height')
+    ratios = findings.ratios
+    if not len(ratios):
+        _nothing(panel)
+        return
+    # One that is far out is counted in the last bin.
+    ratios = np.clip(ratios, 1 / RATIO_LIMIT, RATIO_LIMIT)
+    edge = 1.04 * RATIO_LIMIT
+    _histogram(panel, findings, ratios, np.geomspace(1 / edge, edge, 52))
+    panel.set(xscale='log', xlim=(1 / edge, edge), ylabel='images')
+    ticks = {
+        1 / RATIO_LIMIT: f'≤ 1:{RATIO_LIMIT}',
+        **RATIO_TICKS,
+        RATIO_LIMIT: f'≥ {RATIO_LIMIT}:1',
+    }
+    panel.set_xticks([*ticks], [*ticks.values()])
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _histogram(panel: Axes, findings: Findings, values: np.ndarray, bounds: np.ndarray) -> None:
+    """The splits on top of each other."""
+    split = findings.layout.split[findings.scan.readable]
+    numbers = range(len(findings.layout.splits))
+    panel.hist(
+        [values[split == number] for number in numbers],
+        bounds, stacked=True, color=_colors(len(numbers)),
+    )  # fmt: skip
+    panel.margins(y=0.12)
+    panel.yaxis.set_major_locator(MaxNLocator('auto', integer=True))
+    panel.yaxis.set_major_formatter(THOUSANDS)
+
+
+def _nothing(panel: Axes) -> None:
+    panel.set_axis_off()
+    panel.text(0.5, 0.5, 'no readable images', ha='center', color=DIM, transform=panel.transAxes)
+
+
+def _kinds(panel: Axes, findings: Findings) -> None:
+    """How many images are of each colour mode, and have each problem."""
+    problems = count_problems(findings)
+    rows = [(mode, len(images), COLORS[0]) for mode, images in findings.modes.items()]
+    rows += [('turned by EXIF', len(findings.rotated), DIM)] * bool(len(findings.rotated))
+    rows += [
+        (kind, count, SERIOUS_COLOR if kind in SERIOUS else MINOR_COLOR)
+        for kind, count in problems.items()
+    ]
+    if not rows:
+        _nothing(panel)
+        return
+    names, counts, colors = zip(*rows)
+    places = [i + 0.5 * (name in problems) for i, name in enumerate(names)]
+    panel.barh(places, counts, 0.72, color=colors)
+    for place, count in zip(places, counts):
+        panel.annotate(
+            f'{count:,}', (count, place), xytext=(4, 0), textcoords='offset points', va='center'
+        )
+    if not problems:
+        panel.annotate(
+            'no problems', (0, places[-1] + 1), xycoords=('axes fraction', 'data'),
+            xytext=(4, 0), textcoords='offset points', va='center', color=DIM,
+        )  # fmt: skip
+    panel.set_yticks(places, names)
+    panel.set_title('Colour modes, problems (red: not ready), logarithmic')
+    panel.set(xscale='log', xlim=(0.7, 4 * max(counts)), ylim=(max(places[-1], 6) + 0.6, -0.6))
+    panel.tick_params(axis='y', length=0)
+    panel.xaxis.set_visible(False)
+    panel.spines['bottom'].set_visible(False)
