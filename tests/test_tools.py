@@ -249,9 +249,7 @@ def test_tensorboard_by_one_option(few_digits, tmp_path):
     assert list(tmp_path.rglob('events.out.tfevents.*'))
 
 
-@pytest.mark.parametrize(
-    'tool', ['train.py', 'test.py', 'ensemble.py', 'paper_table.py', 'prepare_data.py', 'demo.py']
-)
+@pytest.mark.parametrize('tool', sorted(p.name for p in (ROOT / 'tools').glob('[a-z]*.py')))
 def test_help(tool, tmp_path):
     assert 'usage:' in run_tool(tool, '--help', cwd=tmp_path).stdout
 

@@ -48,14 +48,22 @@ def set_local_rank(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
 
-def run(find: Callable[[], Callable], *args, **kwargs) -> None:
-    """Call what ``find`` imports, with user errors as one line."""
+#: What Ctrl-C prints where a second call takes up the work of the first.
+GOES_ON = 'stopped; the same command goes on where this one stopped'
+
+
+def run(find: Callable[[], Callable], *args, when_stopped: str = 'stopped', **kwargs) -> None:
+    """Call what ``find`` imports, with user errors as one line, and Ctrl-C too."""
     # mmcv says so at every start without its compiled operators, which VGG does not use.
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
     try:
         from vgg_mm.apis.errors import one_line_errors
     except ImportError as error:
         sys.exit(f'error: {error}')
-    with one_line_errors():
-        function = find()
-        function(*args, **kwargs)
+    try:
+        with one_line_errors():
+            function = find()
+            function(*args, **kwargs)
+    except KeyboardInterrupt:
+        print(f'\n{when_stopped}', file=sys.stderr)
+        sys.exit(130)

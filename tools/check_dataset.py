@@ -29,11 +29,7 @@ def main() -> None:
 
         return lambda **options: sys.exit(check_dataset(**options))
 
-    try:
-        _command_line.run(find, **vars(args))
-    except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        sys.exit(130)
+    _command_line.run(find, **vars(args))
 
 
 if __name__ == '__main__':

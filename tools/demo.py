@@ -10,11 +10,13 @@ def main() -> None:
     args = parser.parse_args()
 
     def find():
-        from vgg_mm.apis.demo import Demo
+        from vgg_mm.apis.demo import demo
 
-        return Demo(_command_line.ROOT, args.work_dir, args.data_root).run
+        return demo
 
-    _command_line.run(find)
+    _command_line.run(
+        find, root=_command_line.ROOT, when_stopped=_command_line.GOES_ON, **vars(args)
+    )
 
 
 if __name__ == '__main__':

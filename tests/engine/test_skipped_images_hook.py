@@ -123,7 +123,7 @@ def wrapped(plain):
         RepeatDataset(plain, 2),
         ConcatDataset([plain, plain]),
         ClassBalancedDataset(plain, 0.1),
-        SeededDataset(ConcatDataset([RepeatDataset(plain, 1)])),
+        SeededDataset(RepeatDataset(plain, 1)),
         torch.utils.data.Subset(plain, [0, 1]),
     ]
 

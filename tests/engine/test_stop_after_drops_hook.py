@@ -13,7 +13,7 @@ from vgg_mm.engine import StopAfterDropsHook
 
 def plateau(optimizer, **options):
     return ReduceOnPlateauLR(
-        optimizer, monitor='accuracy/top1', rule='greater', factor=0.1, min_value=1e-5, **options
+        optimizer, monitor='accuracy/top1', rule='greater', factor=0.1, **options
     )
 
 

@@ -1,5 +1,6 @@
 from .samplers import ResumableSampler, ShapeSampler
 from .seeded_dataset import SeededDataset
+from .tar_shards import TarShards
 from .transforms import LoadImage, PCAShift, ScaleJitter, TestScales
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     'ScaleJitter',
     'SeededDataset',
     'ShapeSampler',
+    'TarShards',
     'TestScales',
 ]

@@ -10,7 +10,6 @@ param_scheduler = dict(
     rule='greater',
     factor=0.1,
     patience=5,
-    min_value=1e-5,
 )
 train_cfg = dict(by_epoch=True, max_epochs=74, val_interval=1)
 val_cfg = dict()

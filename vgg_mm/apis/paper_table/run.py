@@ -2,8 +2,6 @@
 
 import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
@@ -11,6 +9,7 @@ from mmengine.config import Config
 
 from vgg_mm.apis.config import replace_data_root
 from vgg_mm.apis.errors import EXPECTED, one_line
+from vgg_mm.apis.subprocess_tools import message_of, run_tool, tool_command
 from vgg_mm.apis.test_results import TEST_SUFFIX, describe
 from vgg_mm.datasets.transforms.rescale import paper_test_scales
 from vgg_mm.evaluation import is_imagenet
@@ -81,8 +80,9 @@ def run_missing(
     for number, test in enumerate(tests, start=1):
         arguments = test.arguments(data_root)
         print(f'test {number} of {len(tests)}: tools/test.py {shlex.join(arguments)}', flush=True)
-        error = _run([sys.executable, os.path.join(root, 'tools', 'test.py'), *arguments])
-        if error:
+        try:
+            run_tool(tool_command(root, 'test.py', *arguments), _show_progress)
+        except RuntimeError as error:
             failed += 1
             print(f'failed: {test.trained.work_dir}, {test.tta_cfg}: {error}', flush=True)
     if not tests:
@@ -179,17 +179,6 @@ def _missing(net: TrainedNet, done: set[tuple]) -> list[str]:
     return names
 
 
-def _run(command: Sequence[str]) -> str:
-    """Run it, showing its progress; returns what went wrong in a line, or nothing."""
-    error = ''
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        for line in process.stdout:
-            if 'Epoch(test)' in line:
-                print(f'  {line.split(" - ")[-1].rstrip()}', flush=True)
-            if line.strip() and (line.startswith('error: ') or not error.startswith('error: ')):
-                error = line.strip()
-    if process.returncode == 0:
-        return ''
-    return error.removeprefix('error: ') or f'exit status {process.returncode}'
+def _show_progress(line: str) -> None:
+    if 'Epoch(test)' in line:
+        print(f'  {message_of(line)}', flush=True)

@@ -1,0 +1,71 @@
+"""Train a sequence of stages: python tools/train_chain.py configs/chains/vgg16_paper.py"""
+
+import argparse
+
+import _command_line
+
+
+def parse_args() -> argparse.Namespace:
+    parser = _command_line.parser(
+        'Train the stages of a chain one after the other, each from the one before it, then test '
+        'them. The same command goes on where an earlier one stopped.'
+    )
+    parser.add_argument('chain', help='config of the chain (configs/chains)')
+    parser.add_argument(
+        '--work-dir',
+        default='work_dirs',
+        help='folder for the stages, each in WORK_DIR/NAME; stages that are finished there are '
+        'used, so that chains can share them',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings of all stages: DATA_ROOT=FOLDER a.b=1 c="[1,2]"',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rates with the batch size (linear rule)',
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch'], default='none', help='job launcher'
+    )
+    parser.add_argument(
+        '--gpus', type=int, metavar='N', help='with --launcher pytorch: processes (default: GPUs)'
+    )
+    parser.add_argument('--from', dest='first', metavar='STAGE', help='first stage to run')
+    parser.add_argument('--until', metavar='STAGE', help='last stage to run')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print what would be done, with the hours, estimated from a few steps of each net',
+    )
+    parser.add_argument(
+        '--no-measure', action='store_false', dest='measure', help='with --dry-run: without hours'
+    )
+    parser.add_argument(
+        '--accept-changes',
+        action='store_true',
+        help='go on with what is in WORK_DIR though settings are others now',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+
+    def find():
+        from vgg_mm.apis.chain import train_chain
+
+        return train_chain
+
+    _command_line.run(
+        find, root=_command_line.ROOT, when_stopped=_command_line.GOES_ON, **vars(args)
+    )
+
+
+if __name__ == '__main__':
+    main()

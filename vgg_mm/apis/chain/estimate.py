@@ -1,0 +1,96 @@
+"""How long a training takes, from a few steps on random images."""
+
+import time
+from typing import NamedTuple, Optional
+
+import torch
+import torch.nn as nn
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+from ..train import use_mixed_precision
+
+#: Timed steps of each of two batches, after one to warm up; the fastest counts.
+STEPS = 2
+
+#: Pixels of the larger batch: 8 crops of 224 on a processor, 32 on a GPU.
+PIXELS = {'cpu': 8 * 224**2, 'cuda': 32 * 224**2}
+
+
+class StepTime(NamedTuple):
+    """Seconds of a training step: ``per_image``, and ``per_step`` for weights and gradients."""
+
+    per_image: float
+    per_step: float
+
+    def hours(self, images: float, steps: float) -> float:
+        """Of a training with so many images in so many steps by one process."""
+        return (self.per_image * images + self.per_step * steps) / 3600
+
+
+def device_name() -> str:
+    """What steps are measured on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f'the processor, {torch.get_num_threads()} threads'
+
+
+def crop_size(cfg: Config) -> Optional[int]:
+    """Side of the training crops; None if no step of the pipeline says it as a number."""
+    for step in reversed(cfg.train_dataloader.dataset.get('pipeline') or []):
+        size = step.get('crop_size', step.get('scale'))
+        if isinstance(size, int):
+            return size
+    return None
+
+
+def measure_step(cfg: Config, amp: bool = False) -> Optional[StepTime]:
+    """Time training steps of the config's model on random uint8 images of its crop size.
+
+    Data loading, validation and the exchange of gradients between processes are not in it.
+
+    Returns:
+        None if the size of the crops is not known.
+    """
+    size = crop_size(cfg)
+    if size is None:
+        return None
+    cfg = Config(cfg.to_dict())
+    if amp:
+        use_mixed_precision(cfg)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        model = MODELS.build(cfg.model).to(device).train()
+        optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    if device == 'cpu':
+        model.to(memory_format=torch.channels_last)  # as in training
+    large = max(2, min(cfg.train_dataloader.batch_size, PIXELS[device] // size**2))
+    small = max(1, large // 4)
+    times = [_fastest_step(model, optimizer, images, size) for images in (small, large)]
+    return split_time(*times, small, large)
+
+
+def split_time(small_time: float, large_time: float, small: int, large: int) -> StepTime:
+    """Seconds of a step with few and with many images -> those of an image and of the rest."""
+    per_image = max(0.0, large_time - small_time) / (large - small)
+    per_step = max(0.0, large_time - per_image * large)
+    return StepTime(per_image, per_step)
+
+
+def _fastest_step(model: nn.Module, optimizer: OptimWrapper, count: int, size: int) -> float:
+    """Seconds of a training step with ``count`` images."""
+    batch = dict(
+        inputs=[torch.randint(256, (3, size, size), dtype=torch.uint8) for _ in range(count)],
+        data_samples=[DataSample().set_gt_label(0) for _ in range(count)],
+    )
+    times = []
+    for _ in range(1 + STEPS):
+        started = time.perf_counter()
+        model.train_step(batch, optimizer)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return min(times[1:])

@@ -1,0 +1,186 @@
+"""A stage with its settings and its folder: what is to be done, and with which commands."""
+
+import os.path as osp
+from typing import Optional
+
+from mmengine.config import Config
+
+from ..config import check_data_folders
+from ..errors import EXPECTED, one_line
+from ..subprocess_tools import tool_command
+from .record import RECORD_FILE, Record, checkpoints, progress
+from .settings import (
+    RunOptions,
+    changes,
+    config_options,
+    stage_config,
+    test_fingerprint,
+    training_settings,
+)
+from .stages import BEST, LAST, Stage, option_texts
+
+#: States of a stage.
+DONE, PART_WAY, TO_DO = 'done', 'part-way', 'to do'
+
+#: File in a stage's folder with the class posteriors of its last test, for tools/ensemble.py.
+POSTERIORS = 'posteriors.npz'
+
+
+class Job:
+    """A stage in a run of its chain.
+
+    Args:
+        stage: The stage.
+        run: What the command line says.
+        source: That of the stage which it starts from.
+
+    Raises:
+        ValueError: in one line that names the stage, if its settings are wrong.
+    """
+
+    def __init__(self, stage: Stage, run: RunOptions, source: Optional['Job'] = None):
+        self.stage = stage
+        self.run = run
+        self.source = source
+        self.name = stage.name
+        self.work_dir = osp.join(run.work_dir, stage.name)
+        self.cfg: Config = stage_config(stage, run)
+        if run.auto_scale_lr and 'auto_scale_lr' not in self.cfg:
+            raise ValueError(
+                f'--auto-scale-lr: {stage.config} has no auto_scale_lr=dict(base_batch_size=...)'
+            )
+        self._check_use()
+        use = source.stage.use if source else LAST
+        self.settings = training_settings(self.cfg, stage, run, use)
+        self.tests = {name: test_fingerprint(self.cfg, stage, name, run.amp) for name in stage.test}
+
+    def _check_use(self) -> None:
+        hook = (self.cfg.get('default_hooks') or {}).get('checkpoint') or {}
+        if self.stage.use == BEST and not isinstance(hook.get('save_best'), str):
+            raise ValueError(
+                f"stage {self.name}: use='best' needs default_hooks.checkpoint.save_best='METRIC', "
+                f'got {hook.get("save_best")!r}'
+            )
+
+    def check_data(self) -> None:
+        """Say in one line that names the stage which data are missing."""
+        loaders = ['train_dataloader', 'val_dataloader']
+        try:
+            check_data_folders(self.cfg, [*loaders, *(['test_dataloader'] if self.tests else [])])
+        except EXPECTED as error:
+            raise type(error)(f'stage {self.name}: {one_line(error)}') from error
+
+    def record(self) -> Optional[Record]:
+        return Record.read(self.work_dir)
+
+    def state(self) -> str:
+        """DONE, PART_WAY or TO_DO."""
+        record = self.record()
+        if record is not None and record.finished:
+            return DONE
+        return PART_WAY if checkpoints(self.work_dir) else TO_DO
+
+    def problem(self) -> str:
+        """What speaks against using what is there, in a line; empty if nothing does."""
+        if self.state() == TO_DO:
+            return ''
+        record = self.record()
+        if record is None:
+            return (
+                f'{self.work_dir} holds checkpoints of a training that no chain started '
+                f'(no {RECORD_FILE}): use another --work-dir, or delete it'
+            )
+        if changed := changes(record.settings, self.settings):
+            return (
+                f'stage {self.name} was trained with {changed}: use another --work-dir, or delete '
+                f'{self.work_dir}'
+            )
+        return self._source_problem(record)
+
+    def _source_problem(self, record: Record) -> str:
+        if self.source is None or record.source_finished is None:
+            return ''
+        source = self.source.record()
+        finished = source.finished if source else None
+        if finished == record.source_finished:
+            return ''
+        what = f'was trained anew since ({finished[:16]})' if finished else 'is not there any more'
+        return (
+            f'stage {self.name} started from the {record.source} of {record.source_finished[:16]}, '
+            f'which {what}: delete {self.work_dir} to train it from the new one'
+        )
+
+    def checkpoint(self) -> str:
+        """The checkpoint that the finished stage hands on.
+
+        Raises:
+            FileNotFoundError: if it is not finished, or the file is gone.
+        """
+        record = self.record()
+        if record is None or not record.finished:
+            raise FileNotFoundError(
+                f'stage {self.name} is not finished in {self.run.work_dir}: train it first'
+            )
+        name = record.checkpoints.get(self.stage.use)
+        if name is None:
+            raise FileNotFoundError(
+                f'stage {self.name} has use={self.stage.use!r}, but left no such checkpoint in '
+                f'{self.work_dir}'
+            )
+        path = osp.join(self.work_dir, name)
+        if not osp.isfile(path):
+            raise FileNotFoundError(
+                f'stage {self.name} is finished, but its checkpoint is missing: {path}; put it '
+                f'back, or delete {self.work_dir} to train it again'
+            )
+        return path
+
+    def missing_tests(self) -> list[str]:
+        """Names of the tests that are not done with the present checkpoint and settings."""
+        record = self.record()
+        if record is None or not record.finished:
+            return list(self.tests)
+        return [n for n in self.tests if record.tests.get(n) != self._test_key(record, n)]
+
+    def note_test(self, name: str) -> None:
+        """Remember that a test was done."""
+        record = self.record()
+        record.tests[name] = self._test_key(record, name)
+        record.write(self.work_dir)
+
+    def _test_key(self, record: Record, name: str) -> str:
+        return f'{record.checkpoints.get(self.stage.use)} {self.tests[name]}'
+
+    def train_command(self) -> list[str]:
+        """The call of ``tools/train.py``, for the first start and for going on."""
+        start = []
+        # Of no effect where --resume finds a checkpoint; the source's may be gone by then.
+        if self.source is not None and self.state() == TO_DO:
+            key = 'load_from' if self.stage.all_layers else 'default_hooks.staged_init.checkpoint'
+            start = option_texts({key: self.source.checkpoint()})
+        return self._tool(
+            *('train.py', self.stage.config, '--work-dir', self.work_dir, '--resume'),
+            *(['--amp'] if self.run.amp else []),
+            *(['--auto-scale-lr'] if self.run.auto_scale_lr else []),
+            *config_options(self.stage, self.run, start),
+        )
+
+    def test_command(self, name: str) -> list[str]:
+        """The call of ``tools/test.py`` for one protocol."""
+        last = name == self.stage.test[-1]
+        return self._tool(
+            *('test.py', self.stage.config, self.checkpoint(), '--tta', '--tta-cfg', name),
+            *('--work-dir', self.work_dir, *(['--amp'] if self.run.amp else [])),
+            *(['--out', osp.join(self.work_dir, POSTERIORS)] if last else []),
+            *config_options(self.stage, self.run),
+        )
+
+    def _tool(self, name: str, *args: str) -> list[str]:
+        return tool_command(self.run.root, name, *args, processes=self.run.processes)
+
+    def progress(self) -> str:
+        """The state in words."""
+        state = self.state()
+        if state != PART_WAY:
+            return state
+        return 'at {} {}'.format(*progress(self.work_dir))

@@ -1,0 +1,174 @@
+"""The plan of a chain as a table (``--dry-run``)."""
+
+import json
+import math
+import os.path as osp
+from collections.abc import Sequence
+from typing import Optional
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import DATASETS
+
+from ..errors import EXPECTED
+from ..tables import format_table
+from .estimate import StepTime, crop_size, device_name, measure_step
+from .job import DONE, PART_WAY, Job
+from .record import progress
+from .settings import RunOptions, total_batch
+from .stages import default_name
+
+#: ILSVRC-2012's training images, and classes.
+IMAGENET_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000
+
+HEADERS = ['stage', 'config', 'starts from', 'images', 'epochs', 'batch', 'iterations', 'state']
+
+
+class Cost:
+    """How much of a stage there is to do.
+
+    Args:
+        job: The stage.
+    """
+
+    def __init__(self, job: Job):
+        self.job = job
+        cfg = job.cfg
+        loader = cfg.train_dataloader
+        self.images = count_images(cfg)
+        self.assumed = self.images is None and has_imagenets_classes(cfg)
+        if self.assumed:
+            self.images = IMAGENET_IMAGES
+        self.processes = job.run.processes or 1
+        self.batch = loader.batch_size
+        self.accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
+        self.epochs: Optional[int] = cfg.train_cfg.get('max_epochs')
+        self.an_epoch: Optional[int] = None
+        if self.images is not None:
+            rounded = math.floor if loader.get('drop_last') else math.ceil
+            self.an_epoch = rounded(self.images / (self.batch * self.processes))
+        self.iterations: Optional[int] = cfg.train_cfg.get('max_iters')
+        if self.iterations is None and self.an_epoch and self.epochs:
+            self.iterations = self.an_epoch * self.epochs
+
+    @property
+    def left(self) -> float:
+        """Share of the training that is still to be done."""
+        state = self.job.state()
+        if state != PART_WAY:
+            return float(state != DONE)
+        kind, done = progress(self.job.work_dir)
+        total = self.epochs if kind == 'epoch' else self.iterations
+        return max(0.0, 1 - done / total) if total else 1.0
+
+    def hours(self, step: Optional[StepTime]) -> Optional[float]:
+        """Of what is left; None if it is not known."""
+        if not self.left:
+            return 0.0
+        if step is None or self.iterations is None:
+            return None
+        iterations = self.iterations * self.left
+        return step.hours(iterations * self.batch, iterations)
+
+    def row(self) -> list[str]:
+        """A line of the table, without hours."""
+        stage = self.job.stage
+        factors = [n for n in (self.processes, self.accumulated) if n != 1]
+        return [
+            stage.name,
+            stage.config,
+            stage.start,
+            _number(self.images) + ('*' if self.assumed else ''),
+            _number(self.epochs),
+            ' x '.join(map(str, [self.batch, *factors])),
+            _number(self.iterations),
+            self.job.progress(),
+        ]
+
+
+def count_images(cfg: Config) -> Optional[int]:
+    """Training images; None if they are not there."""
+    dataset = cfg.train_dataloader.dataset
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        try:
+            return len(DATASETS.build(dataset))
+        except EXPECTED:
+            # Whatever is wrong with the data is said when the chain is started.
+            return None
+
+
+def has_imagenets_classes(cfg: Config) -> bool:
+    return (cfg.model.get('head') or {}).get('num_classes') == IMAGENET_CLASSES
+
+
+def plan_table(jobs: Sequence[Job], measure: bool = True) -> str:
+    """The stages, what is there of them and what is to do.
+
+    Args:
+        jobs: The stages.
+        measure: Estimate the hours from a step of each net on this machine.
+    """
+    costs = [Cost(job) for job in jobs]
+    headers, rows, notes = list(HEADERS), [cost.row() for cost in costs], []
+    folders = {osp.dirname(job.stage.config) for job in jobs}
+    if len(folders) == 1 and all(job.name == default_name(job.stage.config) for job in jobs):
+        # The usual case: the names say it all, and the lines are short enough for a terminal.
+        headers.remove('config')
+        rows = [[row[0], *row[2:]] for row in rows]
+        notes.append(f'configs: {osp.join(*folders, "STAGE.py")}')
+    if any(cost.assumed for cost in costs):
+        notes.append("* assumed: ImageNet's, as the data folder is not there")
+    if measure:
+        hours = _hours(costs)
+        headers.append('hours')
+        rows = [[*row, _number(value)] for row, value in zip(rows, hours)]
+        notes.append(_note_on_hours(jobs[0].run, hours))
+    return '\n'.join([format_table(headers, rows), '', *notes, *batch_notes(jobs)]).rstrip()
+
+
+def _hours(costs: Sequence[Cost]) -> list[Optional[float]]:
+    """Hours of every stage; stages of the same net, crop and optimizer are measured once."""
+    measured: dict[str, Optional[StepTime]] = {}
+    hours = []
+    for cost in costs:
+        cfg = cost.job.cfg
+        if cost.left and cost.iterations:
+            parts = [cfg.model, cfg.optim_wrapper.get('type'), cfg.train_dataloader.batch_size]
+            net = json.dumps([*parts, crop_size(cfg)], default=str)
+            if net not in measured:
+                measured[net] = measure_step(cfg, cost.job.run.amp)
+            hours.append(cost.hours(measured[net]))
+        else:
+            hours.append(cost.hours(None))
+    return hours
+
+
+def _note_on_hours(run: RunOptions, hours: Sequence[Optional[float]]) -> str:
+    total = float(sum(value for value in hours if value is not None))
+    exchange = ', nor of exchanging gradients' if run.processes else ''
+    return (
+        f'hours: {_number(total)} in all ({total / 24:.1f} days), scaled from a few training steps '
+        f'of each net on random images on {device_name()}; nothing of reading images or validating '
+        f'is in them{exchange}; a stage ends sooner when validation stops improving'
+    )
+
+
+def batch_notes(jobs: Sequence[Job]) -> list[str]:
+    """A line for each rate whose batch is not the one that it is meant for."""
+    notes = {}
+    for job in jobs:
+        meant = (job.cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+        batch = total_batch(job.cfg, job.run)
+        if meant and meant != batch and not job.run.auto_scale_lr and job.state() != DONE:
+            notes[meant, batch] = (
+                f'note: the learning rates are meant for {meant} images a step, here are {batch}: '
+                '--gpus, --cfg-options train_dataloader.batch_size=N or '
+                'optim_wrapper.accumulative_counts=N, or --auto-scale-lr'
+            )
+    return list(notes.values())
+
+
+def _number(value: Optional[float]) -> str:
+    if value is None:
+        return '?'
+    return f'{value:.3g}' if value < 100 and isinstance(value, float) else f'{value:,.0f}'

@@ -1,0 +1,223 @@
+"""``tools/train_chain.py``: the paper's sequence of trainings as one command (Section 3.1)."""
+
+import os.path as osp
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Optional, TextIO
+
+import torch
+
+from ..errors import one_line
+from ..subprocess_tools import interruptible, message_of, run_tool
+from .curves import CURVES_FILE, draw_curves
+from .job import DONE, PART_WAY, TO_DO, Job
+from .plan import batch_notes, plan_table
+from .record import Record, final_checkpoints, locked, note_process
+from .report import duration, results_table
+from .settings import RunOptions
+from .stages import load_chain, option_texts
+
+#: What is shown of the output of a training and, as its results come in a table, of a test.
+TRAINING = re.compile(
+    r'Epoch\(val\)(?!.* eta:)|staged initialisation from|Load checkpoint from|resumed epoch|'
+    r'going on from|stopping|WARNING - (?!.*deprecated)'
+)
+TESTING = re.compile(r'Epoch\(test\).* eta:')
+
+#: All of the tools' output, in each stage's folder.
+LOG_FILE = 'chain_stage.log'
+
+
+def train_chain(
+    chain: str,
+    root: str,
+    work_dir: str = 'work_dirs',
+    cfg_options: Sequence[str] = (),
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    launcher: str = 'none',
+    gpus: Optional[int] = None,
+    first: Optional[str] = None,
+    until: Optional[str] = None,
+    dry_run: bool = False,
+    measure: bool = True,
+    accept_changes: bool = False,
+) -> str:
+    """Train the stages of a chain in order, then test them; go on where an earlier run stopped.
+
+    Each stage is a run of ``tools/train.py`` in the folder WORK_DIR/NAME. Stages that are finished
+    there are used as they are, whichever chain trained them.
+
+    Args:
+        chain: The chain's config (see :func:`load_chain`).
+        root: Folder that holds ``tools``.
+        work_dir: Folder of the stages' folders.
+        cfg_options: ``KEY=VALUE`` settings for every stage; they win over the stages' own.
+        amp, auto_scale_lr: As of ``tools/train.py``.
+        launcher: 'pytorch' to start several processes, or 'none'.
+        gpus: How many processes; None: as many as there are GPUs.
+        first, until: Names of the first and last stage to run; None: of the chain.
+        dry_run: Return the plan and run nothing.
+        measure: Estimate the plan's hours.
+        accept_changes: Use what is there even where settings changed since.
+
+    Returns:
+        The table of errors, or of the plan.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, before anything runs, if something is wrong.
+        RuntimeError: in one line that names the stage, if a tool fails.
+    """
+    option_texts({'work_dir': work_dir})  # the tools are given paths in it
+    processes = _processes(launcher, gpus)
+    run = RunOptions(root, work_dir, tuple(cfg_options), amp, auto_scale_lr, processes)
+    jobs: dict[str, Job] = {}
+    for stage in load_chain(chain):
+        jobs[stage.name] = Job(stage, run, jobs.get(stage.source))
+    chosen = _choose(list(jobs.values()), first, until)
+    if dry_run:
+        table = plan_table(chosen, measure)
+        print(table)
+        _check(chosen, accept_changes)
+        return table
+    _check(chosen, accept_changes)
+    for job in chosen:
+        if job.state() != DONE or job.missing_tests():
+            job.check_data()
+    for note in batch_notes(chosen):
+        print(note)
+    with interruptible():
+        for number, job in enumerate(chosen, start=1):
+            _train(job, f'\nStage {number} of {len(chosen)}: {job.name}', accept_changes)
+        for job in chosen:
+            _test(job)
+    table = results_table(chosen)
+    print(f'\n{table}\n\nCheckpoints, logs and curves: {work_dir}')
+    return table
+
+
+def _processes(launcher: str, gpus: Optional[int]) -> Optional[int]:
+    if launcher == 'none':
+        if gpus is not None:
+            raise ValueError(f'--gpus {gpus} needs --launcher pytorch')
+        return None
+    processes = torch.cuda.device_count() if gpus is None else gpus
+    if processes < 1:
+        raise ValueError('--launcher pytorch: no GPU here; give the number of processes by --gpus')
+    return processes
+
+
+def _choose(jobs: list[Job], first: Optional[str], until: Optional[str]) -> list[Job]:
+    names = [job.name for job in jobs]
+    for option, name in (('--from', first), ('--until', until)):
+        if name is not None and name not in names:
+            raise ValueError(f'{option} {name}: no such stage; there are {", ".join(names)}')
+    start = 0 if first is None else names.index(first)
+    end = len(names) if until is None else names.index(until) + 1
+    if start >= end:
+        raise ValueError(f'--from {first} comes after --until {until}')
+    return jobs[start:end]
+
+
+def _check(jobs: Sequence[Job], accept_changes: bool) -> None:
+    """Refuse what is there and does not fit; name it where it is accepted."""
+    for job in jobs:
+        if problem := job.problem():
+            if not accept_changes:
+                raise ValueError(f'{problem}; --accept-changes uses it as it is')
+            print(f'accepted: {problem}')
+        starts = job.source is not None and job.state() == TO_DO
+        if starts and (job.source not in jobs or job.source.state() == DONE):
+            job.source.checkpoint()
+        if job.state() == DONE and job.missing_tests():
+            job.checkpoint()
+
+
+def _train(job: Job, title: str, accept_changes: bool) -> None:
+    """Train a stage, or go on, or find it done."""
+    with locked(job.work_dir, job.name) as lock:
+        if not accept_changes:
+            # Another chain may have trained it since the plan was made.
+            _check([job], accept_changes)
+        if job.state() == DONE:
+            print(f'{title}: done before, in {duration(job.record().minutes)}', flush=True)
+            if not osp.isfile(osp.join(job.work_dir, CURVES_FILE)):
+                _draw(job)
+        else:
+            start = job.progress() if job.state() == PART_WAY else f'from {job.stage.start}'
+            print(f'{title}, {start}', flush=True)
+            record = _train_now(job, lock)
+            last = osp.join(job.work_dir, record.checkpoints['last'])
+            print(f'  finished after {duration(record.minutes)}: {last}', flush=True)
+            _draw(job)
+
+
+def _train_now(job: Job, lock: TextIO) -> Record:
+    record = job.record() or Record(config=job.stage.config, settings={})
+    record.config, record.settings = job.stage.config, job.settings
+    if job.source is not None and (record.source is None or job.state() == TO_DO):
+        source = job.source.record()
+        record.source = job.source.name
+        record.source_finished = source.finished if source else None
+    record.write(job.work_dir)
+    before, started = record.minutes, time.monotonic()
+
+    def note_time() -> None:
+        record.minutes = before + (time.monotonic() - started) / 60
+        record.write(job.work_dir)
+
+    try:
+        # Noted at every line shown: a power failure loses the time of an epoch at most.
+        _run(job, job.train_command(), TRAINING, lock, on_shown=note_time)
+    finally:
+        note_time()
+    record.checkpoints = final_checkpoints(job.work_dir, job.name)
+    record.finished = datetime.now().isoformat()
+    record.write(job.work_dir)
+    return record
+
+
+def _run(job: Job, command: list[str], shown: re.Pattern, lock: TextIO, on_shown=None) -> None:
+    """Run a tool for a stage, showing the lines that matter."""
+
+    def show(line: str) -> None:
+        if shown.search(line):
+            print(f'  {message_of(line).rstrip(":")}', flush=True)
+            if on_shown is not None:
+                on_shown()
+
+    path = osp.join(job.work_dir, LOG_FILE)
+    with open(path, 'a', encoding='utf-8') as log:
+        log.write(f'$ {shlex.join(command)}\n')
+        try:
+            run_tool(
+                command,
+                show,
+                log,
+                on_start=lambda number: note_process(lock, number),
+                pass_fds=[lock.fileno()],
+            )
+        except RuntimeError as error:
+            raise RuntimeError(
+                f'stage {job.name} failed: {one_line(error)}; all of its output is in {path}; the '
+                'same command goes on with it'
+            ) from error
+
+
+def _draw(job: Job) -> None:
+    try:
+        draw_curves(job.work_dir, job.name)
+    except ValueError as error:
+        print(f'  no curves: {error}', file=sys.stderr)
+
+
+def _test(job: Job) -> None:
+    with locked(job.work_dir, job.name) as lock:
+        for name in job.missing_tests():
+            print(f'\nTesting {job.name}: {name}', flush=True)
+            _run(job, job.test_command(name), TESTING, lock)
+            job.note_test(name)
