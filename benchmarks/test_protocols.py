@@ -21,7 +21,7 @@ import argparse
 import json
 import os
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -210,7 +210,9 @@ def print_peak(key: str, path: str) -> None:
     if device == 'cuda':
         print(torch.cuda.max_memory_allocated())
     else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        # Not getrusage: its maximum begins with that of the process that started this one.
+        status = Path('/proc/self/status').read_text()
+        print(int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) * 1024)
 
 
 def summary(result: dict) -> str:

@@ -1,0 +1,14 @@
+"""Runs tools/train.py once for every line of a file, in the same process(es): saves their start."""
+
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+TRAIN = Path(__file__).parent.parent / 'tools' / 'train.py'
+
+if __name__ == '__main__':
+    sys.path.insert(0, str(TRAIN.parent))
+    for line in Path(sys.argv[1]).read_text().splitlines():
+        sys.argv = [str(TRAIN), *shlex.split(line)]
+        runpy.run_path(str(TRAIN), run_name='__main__')
