@@ -56,31 +56,19 @@ def folder(tmp_path_factory):
     return folder
 
 
-def command(work_dir, data, batch_size, *options, config='config.py', launcher='none'):
-    """Arguments of tools/train.py."""
-    return shlex.join(
-        [
-            config, '--work-dir', work_dir, '--launcher', launcher,
-            *([] if config == 'sharded.py' else ['--no-validate']),
-            '--cfg-options', f'DATA_ROOT={data}', f'train_dataloader.batch_size={batch_size}',
-            *options,
-        ]
-    )  # fmt: skip
-
-
-def train(folder, name, commands, launcher=()):
-    (folder / name).write_text('\n'.join(commands))
-    script = '../tests/several_trainings.py'
-    env = {'OMP_NUM_THREADS': '1'}  # the launcher's default
-    return run_tool(script, name, cwd=folder, launcher=launcher, env=env).stdout
+def arguments(work_dir, data, batch_size, *options, config='config.py', launcher='none'):
+    """Of tools/train.py."""
+    return [
+        config, '--work-dir', work_dir, '--launcher', launcher,
+        *([] if config == 'sharded.py' else ['--no-validate']),
+        '--cfg-options', f'DATA_ROOT={data}', f'train_dataloader.batch_size={batch_size}', *options,
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope='module')
 def one_process(folder, few_digits):
-    """20 iterations of 24 images, and four times as many of 6; returns the folder of the first."""
-    accumulate = 'optim_wrapper.accumulative_counts=4'
-    commands = [command('one', few_digits, 24), command('four', few_digits, 6, accumulate)]
-    train(folder, 'one_process.txt', commands)
+    """20 iterations of 24 images."""
+    run_tool('train.py', *arguments('one', few_digits, 24), cwd=folder)
     first, last = (load_checkpoint(folder / p) for p in ('first_weights.pth', 'one/epoch_4.pth'))
     moved = last['state_dict']['head.fc7.weight'] - first['state_dict']['head.fc7.weight']
     assert moved.abs().max() > 1e-3
@@ -89,20 +77,22 @@ def one_process(folder, few_digits):
 
 @pytest.fixture(scope='module')
 def two_processes(folder, few_digits, tmp_path_factory):
-    """The runs of two processes; returns what they print."""
+    """All runs of two processes; returns what they print."""
     odd = shutil.copytree(few_digits, tmp_path_factory.mktemp('odd') / 'data')
     sorted(odd.glob('train/*/*'))[-1].unlink()
     launched = dict(launcher='pytorch')
     sharded = dict(config='sharded.py', **launched)
     resume = ['train_cfg.max_epochs=2', 'resume=True', 'load_from=None']
     compress = 'default_hooks.gradient_compression.dtype=bfloat16'
-    commands = [
-        command('two', few_digits, 12, **launched),
-        command('odd', odd, 16, compress, **launched),
-        command('sharded', few_digits, 12, 'train_cfg.max_epochs=1', **sharded),
-        command('sharded', few_digits, 12, *resume, **sharded),
+    runs = [
+        arguments('two', few_digits, 12, **launched),
+        arguments('odd', odd, 16, compress, **launched),
+        arguments('sharded', few_digits, 12, 'train_cfg.max_epochs=1', **sharded),
+        arguments('sharded', few_digits, 12, *resume, **sharded),
     ]
-    return train(folder, 'two_processes.txt', commands, TWO_PROCESSES)
+    (folder / 'runs.txt').write_text('\n'.join(map(shlex.join, runs)))
+    script = '../tests/several_trainings.py'
+    return run_tool(script, 'runs.txt', cwd=folder, launcher=TWO_PROCESSES).stdout
 
 
 def losses(work_dir, processes=1):
@@ -125,8 +115,10 @@ def test_two_processes_give_the_same(folder, one_process, two_processes):
     assert_same_weights(folder / 'two/epoch_4.pth', one_process / 'epoch_4.pth')
 
 
-def test_accumulated_gradients_give_the_same(folder, one_process):
+def test_accumulated_gradients_give_the_same(folder, few_digits, one_process):
     """Four times 6 images a step."""
+    accumulate = 'optim_wrapper.accumulative_counts=4'
+    run_tool('train.py', *arguments('four', few_digits, 6, accumulate), cwd=folder)
     four = losses(folder / 'four')[0].reshape(20, 4)
     np.testing.assert_allclose(four.mean(1), losses(one_process)[0], rtol=0, atol=1e-8)
     assert_same_weights(folder / 'four/epoch_4.pth', one_process / 'epoch_4.pth')
