@@ -11,6 +11,8 @@ from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
+from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
@@ -25,5 +27,7 @@ DATASETS = _child('dataset', MMENGINE_DATASETS, 'vgg_mm.datasets')
 DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'vgg_mm.datasets')
 HOOKS = _child('hook', MMENGINE_HOOKS, 'vgg_mm.engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'vgg_mm.engine')
+RUNNERS = _child('runner', MMENGINE_RUNNERS, 'vgg_mm.engine')
+STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'vgg_mm.engine')
 LOOPS = _child('loop', MMENGINE_LOOPS, 'vgg_mm.engine')
 METRICS = _child('metric', MMENGINE_METRICS, 'vgg_mm.evaluation')

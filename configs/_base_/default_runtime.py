@@ -20,6 +20,9 @@ default_hooks = dict(
     # Off until it is given a shallower net's checkpoint:
     # --cfg-options default_hooks.staged_init.checkpoint=work_dirs/vgg11_s256_imagenet/epoch_74.pth
     staged_init=dict(type='vgg_mm.StagedInitHook', checkpoint=None),
+    # Off; 'bfloat16' halves what processes send each other:
+    # --cfg-options default_hooks.gradient_compression.dtype=bfloat16
+    gradient_compression=dict(type='vgg_mm.GradientCompressionHook', dtype=None),
     # Stops at a loss that is not finite; warns of one that stays at ln(num_classes).
     loss_guard=dict(type='vgg_mm.LossGuardHook'),
 )

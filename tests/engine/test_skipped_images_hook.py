@@ -90,7 +90,7 @@ def test_training_goes_on_and_counts(folder):
     runner(folder, epochs=3).train()
     assert len({line.split('\t')[0] for line in skipped(folder)}) == 3
     assert skipped(folder)[: len(paths)] == [f'{p}\tempty image file: {p}' for p in paths]
-    assert said(folder) == [('3', 'so far'), ('3', 'in all')]
+    assert said(folder)[-2:] == [('3', 'so far'), ('3', 'in all')]
 
 
 def test_nothing_skipped(folder):

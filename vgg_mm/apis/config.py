@@ -11,6 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+import torch.nn as nn
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -178,7 +179,8 @@ def build_runner(cfg: Config) -> Runner:
     """The runner that the config asks for (``runner_type``), or mmengine's."""
     prepare_processes(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    if not torch.cuda.is_available() and not runner.distributed:
+    plain = isinstance(runner.model, nn.Module) and not runner.distributed
+    if plain and not torch.cuda.is_available():
         # On the CPU convolutions are faster so: 1.2 times in float32, 2.4 times in bfloat16.
         runner.model.to(memory_format=torch.channels_last)
     return runner

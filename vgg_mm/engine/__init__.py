@@ -11,6 +11,7 @@ from .hooks import (
 )
 from .loops import ResumableTrainLoop
 from .optimizers import Bf16OptimWrapper
+from .sharded import FSDPStrategy, ShardedRunner
 
 __all__ = [
     'Bf16OptimWrapper',
@@ -18,9 +19,11 @@ __all__ = [
     'CheckpointHook',
     'ClassCheckHook',
     'ExactResumeHook',
+    'FSDPStrategy',
     'GradientCompressionHook',
     'LossGuardHook',
     'ResumableTrainLoop',
+    'ShardedRunner',
     'SkippedImagesHook',
     'StagedInitHook',
     'StopAfterDropsHook',

@@ -1,7 +1,13 @@
 """The net itself."""
 
+import torch
 import torch.nn as nn
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch.distributed.fsdp import (
+    FullStateDictConfig,
+    FullyShardedDataParallel,
+    StateDictType,
+)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -9,3 +15,18 @@ def unwrap(model: nn.Module) -> nn.Module:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
+
+
+def whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """State dict of the net; gathered in every process if it is sharded (FSDP)."""
+    if not isinstance(model, FullyShardedDataParallel):
+        return unwrap(model).state_dict()
+    config = FullStateDictConfig(rank0_only=False)
+    with FullyShardedDataParallel.state_dict_type(model, StateDictType.FULL_STATE_DICT, config):
+        return model.state_dict()
+
+
+def load_if_sharded(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Let changes to :func:`whole_weights` reach the shards; else they are the model's already."""
+    if isinstance(model, FullyShardedDataParallel):
+        model.load_state_dict(weights)

@@ -1,5 +1,5 @@
 # Weights, gradients and momentum sharded over the processes (torch's FSDP): less memory, more
-# traffic than one copy of the net in each process (docs/scaling.md). For a config of configs/vgg:
+# traffic than one copy of the net in each process. For a config of configs/vgg:
 # _base_ = ['./vgg16_jitter_imagenet.py', '../_base_/distributed/fsdp.py']
 runner_type = 'vgg_mm.ShardedRunner'
 

@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 from vgg_mm.checkpoints import fits, weights_of
 from vgg_mm.registry import HOOKS
 
-from ..unwrap import unwrap
+from ..unwrap import whole_weights
 
 #: How many of the weights that do not fit an error names.
 NAMED = 3
@@ -33,7 +33,7 @@ class CheckpointCheckHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         weights = weights_of(checkpoint)
-        target = unwrap(runner.model).state_dict()
+        target = whole_weights(runner.model)
         shared = weights.keys() & target.keys()
         mismatched = {n for n in shared if not fits(weights[n].shape, target[n].shape)}
         if not self.strict:

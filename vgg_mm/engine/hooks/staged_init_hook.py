@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional, Union
 
 import torch
-import torch.nn as nn
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -13,11 +12,11 @@ from vgg_mm.checkpoints import fits, load_checkpoint, weights_of
 from vgg_mm.models.architectures import STAGED_LAYERS
 from vgg_mm.registry import HOOKS
 
-from ..unwrap import unwrap
+from ..unwrap import load_if_sharded, whole_weights
 
 
 class _Copy(NamedTuple):
-    target: nn.Parameter
+    target: torch.Tensor
     source: torch.Tensor
     line: str  # what the report says
 
@@ -60,25 +59,26 @@ class StagedInitHook(Hook):
         if self.checkpoint is None or self._done or runner.iter > 0:
             return
         self._done = True
-        model = unwrap(runner.model)
+        weights = whole_weights(runner.model)
         source = weights_of(load_checkpoint(self.checkpoint))
         copies = []
         for layer in self.layers:
-            copies += self._plan(layer, model, source, runner)
+            copies += self._plan(layer, weights, source, runner)
         with torch.no_grad():
             for copy in copies:
                 copy.target.copy_(copy.source.reshape(copy.target.shape))
+        load_if_sharded(runner.model, weights)
         report = '\n'.join(f'  {copy.line}' for copy in copies)
         runner.logger.info(f'staged initialisation from {self.checkpoint}:\n{report}')
 
-    def _plan(self, layer: str, model: nn.Module, source: dict, runner: Runner) -> list[_Copy]:
+    def _plan(self, layer: str, weights: dict, source: dict, runner: Runner) -> list[_Copy]:
         """What to copy for one layer, checked."""
-        targets = _tensors_of(layer, dict(model.named_parameters()))
+        targets = _tensors_of(layer, weights)
         sources = _tensors_of(layer, source)
         if not targets:
             raise ValueError(
                 f'StagedInitHook: the model has no layer {layer}; it has '
-                f'{", ".join(_layer_names(model))}'
+                f'{", ".join(_layer_names(weights))}'
             )
         if not sources:
             raise ValueError(f'StagedInitHook: {self.checkpoint} has no layer {layer}')
@@ -91,8 +91,7 @@ class StagedInitHook(Hook):
         copies = [self._checked(layer, targets[k], sources.get(k)) for k in targets]
         norm = _norm_of(layer)
         if norm is not None:
-            stored = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-            norm_targets, norm_sources = _tensors_of(norm, stored), _tensors_of(norm, source)
+            norm_targets, norm_sources = _tensors_of(norm, weights), _tensors_of(norm, source)
             if norm_targets and norm_sources:
                 copies += [
                     self._checked(norm, t, norm_sources.get(k)) for k, t in norm_targets.items()
@@ -127,6 +126,6 @@ def _norm_of(layer: str) -> Optional[str]:
     return layer.replace('conv', 'bn') if layer.startswith('conv') else None
 
 
-def _layer_names(model: nn.Module) -> list[str]:
-    names = {name.split('.')[-2] for name, _ in model.named_parameters() if '.' in name}
+def _layer_names(weights: dict) -> list[str]:
+    names = {name.split('.')[-2] for name in weights if '.' in name}
     return sorted(names)

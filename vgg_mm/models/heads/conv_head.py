@@ -70,7 +70,8 @@ class ConvHead(ClsHead):
         self.fc6 = FoldedLinear(in_channels, widths[0], kernel_size)
         self.fc7 = FoldedLinear(widths[0], widths[1], 1)
         self.fc8 = FoldedLinear(widths[1], num_classes, 1)
-        self.relu = nn.ReLU(inplace=True)
+        # Not in place: sharded layers (FSDP) hang their hooks on outputs as they come.
+        self.relu = nn.ReLU()
         self.dropout = nn.Dropout(dropout)
 
     def _fc7_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
