@@ -1,8 +1,10 @@
 """Shared fixtures: tools run as a user runs them, the digits, the real images."""
 
 import os
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -35,6 +37,20 @@ def run_tool(name, *args, cwd, launcher=(), env=None, check=True):
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+@contextmanager
+def file_limit(size):
+    """Files become no larger than this many bytes: a write beyond it fails half way.
+
+    Only around what is tested: the limit holds for pytest's own output, too.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(scope='session')

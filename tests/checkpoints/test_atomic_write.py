@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import resource
 import shutil
 import signal
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from mmengine.fileio import FileClient, LocalBackend, get_file_backend
 from mmengine.fileio.backends import register_backend
 from mmengine.runner import save_checkpoint
 
+from tests.conftest import file_limit
 from vgg_mm.checkpoints import (
     AtomicLocalBackend,
     check_room,
@@ -33,14 +33,6 @@ def restored():
 
 def left_in(folder):
     return sorted(os.listdir(folder))
-
-
-@pytest.fixture
-def file_limit():
-    """Sets how large files may become: a write that goes beyond fails half way."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_mmengine_writes_through_it(tmp_path):
@@ -85,11 +77,11 @@ def test_devices_are_not_replaced():
     assert not os.path.isfile(os.devnull)
 
 
-def test_a_write_that_fails_half_way(tmp_path, file_limit):
+def test_a_write_that_fails_half_way(tmp_path):
     path = tmp_path / 'file'
     write_atomically(path, b'old')
-    file_limit(5000)
-    with pytest.raises(OSError, match='no room for file in .*: 100,000 bytes needed, ') as error:
+    message = 'no room for file in .*: 100,000 bytes needed, '
+    with file_limit(5000), pytest.raises(OSError, match=message) as error:
         write_atomically(path, bytes(100_000))
     assert error.value.errno == errno.EFBIG and str(tmp_path) in str(error.value)
     assert path.read_bytes() == b'old' and left_in(tmp_path) == ['file']

@@ -4,7 +4,6 @@ import errno
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import time
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from tests.conftest import file_limit
 from vgg_mm.checkpoints import (
     is_whole,
     last_whole_checkpoint,
@@ -250,14 +250,9 @@ def test_the_disk_gets_full_between_checkpoints(tmp_path, monkeypatch):
 
 def test_the_disk_gets_full_during_the_write(tmp_path):
     train(tmp_path, epochs=1, max_keep_ckpts=1)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # A write beyond this size fails half way, as on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4 * WEIGHTS, hard))
-    try:
-        with pytest.raises(OSError, match='epoch_2.pth in .* needed, .* free; .*_1.pth stays$'):
-            train(tmp_path, max_keep_ckpts=1, resume=str(tmp_path / 'epoch_1.pth'))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = 'epoch_2.pth in .* needed, .* free; .*_1.pth stays$'
+    with file_limit(4 * WEIGHTS), pytest.raises(OSError, match=message):
+        train(tmp_path, max_keep_ckpts=1, resume=str(tmp_path / 'epoch_1.pth'))
     assert checkpoints(tmp_path) == ['epoch_1.pth'] and is_whole(tmp_path / 'epoch_1.pth')
 
 
