@@ -1,4 +1,4 @@
-"""Draw WORK_DIR/curves.png: python tools/plot_curves.py WORK_DIR [WORK_DIR ...]"""
+"""Draw WORK_DIR/curves.png: python tools/plot_run.py WORK_DIR [WORK_DIR ...]"""
 
 import _command_line
 
