@@ -106,7 +106,8 @@ def _error_panel(panel: Axes, curves: Curves) -> None:
             x[best], values[best], 'o', color=color, markersize=9, fillstyle='none', clip_on=False
         )
     if curves.errors:
-        panel.set_ylim(0, min(100, 1.05 * max(e[:, 1].max() for e in curves.errors.values())))
+        highest = max(e[:, 1].max() for e in curves.errors.values())
+        panel.set_ylim(0, min(100, max(1, 1.05 * highest)))
         _legend(panel)
     else:
         panel.text(0.5, 0.5, 'no validation', transform=panel.transAxes, ha='center')

@@ -25,12 +25,13 @@ class Stage(NamedTuple):
     Args:
         name: Of the stage and of its folder; by default the config's.
         config: Path of its config.
-        source: Name of the stage it starts from; None: from random initialisation.
+        source: Name of the stage it starts from; None: from ``weights``.
         all_layers: Whether it takes all layers of ``source``, or the paper's first four
             convolutional and the fully-connected ones (Section 3.1).
         options: Settings that replace those of the config.
         use: Which checkpoint it hands on, 'last' (the paper's) or 'best' on validation.
         test: Protocols of its tests (``tools/test.py --tta-cfg``).
+        weights: What its config has as ``load_from``; None: random initialisation.
     """
 
     name: str
@@ -40,12 +41,13 @@ class Stage(NamedTuple):
     options: dict[str, Any] = {}
     use: str = LAST
     test: tuple[str, ...] = ()
+    weights: Optional[str] = None
 
     @property
     def start(self) -> str:
         """What it starts from, in words."""
         if self.source is None:
-            return 'random initialisation'
+            return self.weights or 'random initialisation'
         return self.source if self.all_layers else f'{self.source}, staged'
 
 
@@ -116,6 +118,7 @@ def _stage(path: str, entry: Any) -> Stage:
         options=_options(path, name, entry.get('options') or {}),
         use=use,
         test=(test,) if isinstance(test, str) else tuple(test),
+        weights=Config.fromfile(config).get('load_from'),
     )
 
 

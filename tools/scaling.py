@@ -1,0 +1,95 @@
+"""Compute bytes and milliseconds of a step on 1 to 1,024 GPUs: python tools/scaling.py"""
+
+import argparse
+import os
+
+import _command_line
+
+CONFIG = os.path.join(_command_line.ROOT, 'configs/vgg/vgg16_jitter_imagenet.py')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = _command_line.parser(
+        'Bytes sent, milliseconds and images a second of a training step on each number of GPUs, '
+        "computed from one GPU's step and the rates of the links (docs/scaling.md)."
+    )
+    parser.add_argument('config', nargs='?', default=CONFIG, help='default: net D on ImageNet')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    add_step_options(parser)
+    add_network_options(parser)
+    data = parser.add_argument_group('data')
+    data.add_argument(
+        '--image-kb', type=float, default=115.0, metavar='KB', help='mean size (default: ImageNet)'
+    )
+    data.add_argument(
+        '--core-rate', type=float, metavar='N', help='images/s that a core decodes and jitters'
+    )
+    data.add_argument(
+        '--data',
+        metavar='FOLDER',
+        help='class folders: measure that rate with them, and with tar shards and LMDB of them',
+    )
+    data.add_argument('--data-seconds', type=float, default=5.0, metavar='S', help='for each')
+    data.add_argument('--data-images', type=int, default=512, metavar='N', help='at most so many')
+    parser.add_argument('--markdown', action='store_true', help='print Markdown tables')
+    parser.add_argument('--json', metavar='FILE', help='write all numbers there')
+    # What load_config reads.
+    parser.set_defaults(launcher='none', work_dir=None)
+    return parser.parse_args()
+
+
+def add_step_options(parser: argparse.ArgumentParser) -> None:
+    step = parser.add_argument_group('step of one GPU (measured here unless both times are given)')
+    step.add_argument('--per-image-ms', type=float, metavar='MS', help='grows with the images')
+    step.add_argument('--per-step-ms', type=float, metavar='MS', help='the same for any batch')
+    step.add_argument('--amp', action='store_true', help='measure with mixed precision')
+    batch = step.add_mutually_exclusive_group()
+    batch.add_argument(
+        '--batch', type=int, default=256, metavar='N', help='images a step (default: 256)'
+    )
+    batch.add_argument('--per-gpu-batch', type=int, metavar='N', help='images per GPU and step')
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    network = parser.add_argument_group('GPUs and links')
+    network.add_argument(
+        '--gpus', type=int, nargs='+', default=[2**i for i in range(11)], metavar='N',
+        help='default: 1 2 4 ... 1024',
+    )  # fmt: skip
+    network.add_argument('--gpus-per-node', type=int, default=8, metavar='N', help='default: 8')
+    network.add_argument(
+        '--intra-GBps', type=float, default=300.0, metavar='GB/S',
+        help='of one GPU within its node, each direction (default: 300)',
+    )  # fmt: skip
+    network.add_argument(
+        '--inter-GBps', type=float, default=25.0, metavar='GB/S',
+        help='of all network cards of a node together, each direction (default: 25)',
+    )  # fmt: skip
+    network.add_argument(
+        '--latency-us', type=float, nargs=2, default=[5.0, 15.0], metavar=('INTRA', 'INTER'),
+        help='of a hop within a node and between nodes (default: 5 15)',
+    )  # fmt: skip
+    network.add_argument(
+        '--grad-bytes', type=int, choices=[4, 2],
+        help='of a gradient when sent (default: what the config says, else 4)',
+    )  # fmt: skip
+    network.add_argument('--sharded', action='store_true', help='FSDP in place of DDP')
+    network.add_argument(
+        '--no-overlap', action='store_false', dest='overlap',
+        help='send after the backward pass, not during it',
+    )  # fmt: skip
+
+
+def main() -> None:
+    args = parse_args()
+
+    def find():
+        from vgg_mm.apis.scaling import scaling
+
+        return scaling
+
+    _command_line.run(find, args)
+
+
+if __name__ == '__main__':
+    main()

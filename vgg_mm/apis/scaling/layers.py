@@ -1,0 +1,87 @@
+"""Parameters and multiply-adds of each layer of a config's model, whatever its widths."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn as nn
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+
+from ..chain.estimate import crop_size
+
+
+class LayerCost(NamedTuple):
+    """A module with weights of its own.
+
+    ``tensors`` are the sizes of its trainable tensors in the order of registration;
+    ``multiply_adds`` are those of the forward pass of one image.
+    """
+
+    name: str
+    tensors: tuple[int, ...]
+    multiply_adds: int
+
+    @property
+    def parameters(self) -> int:
+        return sum(self.tensors)
+
+
+def layer_costs(cfg: Config) -> list[LayerCost]:
+    """The layers of the config's model in the order of its forward pass, at its crop size.
+
+    A weight is used once at every position of its layer's output: for convolutions, matrix products
+    and norms alike the multiply-adds are positions times weights. Biases are not counted.
+
+    Raises:
+        ValueError: in one line, if the pipeline does not say the size of its crops, or no trainable
+            parameter takes part in the forward pass.
+    """
+    size = crop_size(cfg)
+    if size is None:
+        raise ValueError(f'{cfg.filename}: no step of the training pipeline has a crop_size')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        model = MODELS.build(cfg.model)
+    model.train()  # freezes what the config wants frozen
+    multiply_adds: dict[str, int] = {}
+    tensors: dict[str, tuple[int, ...]] = {}
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        if own:
+            tensors[name] = tuple(p.numel() for p in own if p.requires_grad)
+            module.register_forward_hook(_counter(name, multiply_adds))
+    # Shapes alone: nothing is computed.
+    model.eval().to('meta')
+    with torch.no_grad():
+        model(torch.zeros(1, 3, size, size, device='meta'), mode='tensor')
+    layers = [LayerCost(name, tensors[name], count) for name, count in multiply_adds.items()]
+    if not backward_multiply_adds(layers):
+        raise ValueError(f'{cfg.filename}: the model has no parameters to train')
+    return layers
+
+
+def _counter(name: str, multiply_adds: dict[str, int]) -> Callable:
+    def count(module: nn.Module, inputs: tuple, output) -> None:
+        weight = getattr(module, 'weight', None)
+        added = 0
+        if isinstance(weight, torch.Tensor) and isinstance(output, torch.Tensor):
+            added = output.numel() // len(weight) * weight.numel()
+        multiply_adds[name] = multiply_adds.get(name, 0) + added
+
+    return count
+
+
+def backward_multiply_adds(layers: Sequence[LayerCost]) -> list[int]:
+    """Of each layer for one image: its inputs' gradient and its weights' cost a forward pass each.
+
+    The first trainable layer's inputs need no gradient, and nothing is done for layers before it.
+    Empty if there is no trainable layer.
+    """
+    first = next((i for i, layer in enumerate(layers) if layer.parameters), None)
+    if first is None:
+        return []
+    return [
+        layer.multiply_adds * ((i > first) + bool(layer.parameters)) if i >= first else 0
+        for i, layer in enumerate(layers)
+    ]

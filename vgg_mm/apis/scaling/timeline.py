@@ -1,0 +1,163 @@
+"""What of the communication is hidden behind the computation, by simulation of one step."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from .layers import LayerCost, backward_multiply_adds
+
+#: DistributedDataParallel's buckets in bytes: the first is small, so that sending starts early.
+FIRST_BUCKET, BUCKET = 2**20, 25 * 2**20
+
+#: Layers of so many parameters are FSDP units of their own (configs/_base_/distributed/fsdp.py).
+UNIT_PARAMETERS = 10_000_000
+
+
+class Communication(NamedTuple):
+    """Milliseconds in which links are busy, and those by which the step is longer for it."""
+
+    busy: float
+    exposed: float
+
+    @property
+    def hidden(self) -> float:
+        """Milliseconds behind which something is computed."""
+        return self.busy - self.exposed
+
+
+class Bucket(NamedTuple):
+    """Gradients that are sent together; ``ready`` is in milliseconds of the backward pass."""
+
+    parameters: int
+    ready: float
+
+
+def split_passes(milliseconds: float, layers: Sequence[LayerCost]) -> tuple[float, float]:
+    """Milliseconds of the forward and of the backward pass, by multiply-adds."""
+    forward = sum(layer.multiply_adds for layer in layers)
+    backward = sum(backward_multiply_adds(layers))
+    time = milliseconds * forward / (forward + backward)
+    return time, milliseconds - time
+
+
+def ddp_buckets(layers: Sequence[LayerCost], backward: float) -> list[Bucket]:
+    """DistributedDataParallel's buckets in the order in which they fill, last layer first.
+
+    A bucket is closed by the tensor that reaches its size (Li et al. 2020, Section 4.2): fc6's
+    weight is never divided. Sizes count float32, also where gradients are sent in 16 bits.
+    """
+    costs = backward_multiply_adds(layers)
+    buckets, filled, limit, done = [], 0, FIRST_BUCKET, 0
+    for layer, cost in list(zip(layers, costs))[::-1]:
+        done += cost
+        ready = backward * done / sum(costs)
+        for size in reversed(layer.tensors):
+            filled += size
+            if 4 * filled >= limit:
+                buckets.append(Bucket(filled, ready))
+                filled, limit = 0, BUCKET
+    if filled:
+        buckets.append(Bucket(filled, backward))
+    return buckets
+
+
+def ddp_communication(
+    buckets: Sequence[Bucket], backward: float, all_reduce_ms: Callable[[int], float]
+) -> Communication:
+    """Buckets are sent one after the other, each when it is full and the one before is done.
+
+    Args:
+        buckets: Of :func:`ddp_buckets`.
+        backward: Milliseconds of the backward pass.
+        all_reduce_ms: Milliseconds for so many parameters.
+    """
+    busy = done = 0.0
+    for bucket in buckets:
+        time = all_reduce_ms(bucket.parameters)
+        busy, done = busy + time, max(done, bucket.ready) + time
+    return Communication(busy, min(busy, max(0.0, done - backward)))
+
+
+class Unit(NamedTuple):
+    """Layers whose weights FSDP gathers together, with the milliseconds that they compute.
+
+    Units of the ``root`` share one gathering, from their forward to their backward pass.
+    """
+
+    parameters: int
+    forward: float
+    backward: float
+    root: bool
+
+
+def fsdp_units(layers: Sequence[LayerCost], forward: float, backward: float) -> list[Unit]:
+    """What size-based wrapping gives for a VGG: large layers are units of their own.
+
+    The smaller ones between two of them are a unit together if they have as many parameters, else
+    the root's, as the smaller ones at the end are.
+    """
+    groups: list[list[int]] = []
+    joins = False
+    for i, layer in enumerate(layers):
+        small = layer.parameters < UNIT_PARAMETERS
+        if small and joins:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+        joins = small
+    costs = [layer.multiply_adds for layer in layers]
+    back = backward_multiply_adds(layers)
+    units = []
+    for group in groups:
+        parameters = sum(layers[i].parameters for i in group)
+        units.append(
+            Unit(
+                parameters,
+                forward * sum(costs[i] for i in group) / sum(costs),
+                backward * sum(back[i] for i in group) / sum(back),
+                root=parameters < UNIT_PARAMETERS or (joins and group is groups[-1]),
+            )
+        )
+    return units
+
+
+def fsdp_communication(
+    units: Sequence[Unit],
+    gather_ms: Callable[[int], float],
+    scatter_ms: Callable[[int], float],
+) -> Communication:
+    """Units are gathered before their forward and backward pass, gradients scattered after it.
+
+    One thing at a time is sent. A unit is asked for when the one before begins to compute; a
+    gradient, when it is there, waits for the unit that was asked for before it. The root is
+    gathered first, once, and scattered after the backward pass of its first layers.
+
+    Args:
+        units: Of :func:`fsdp_units`, in forward order.
+        gather_ms: Milliseconds to gather so many parameters.
+        scatter_ms: Milliseconds to sum and share out the gradients of so many parameters.
+    """
+    root = sum(unit.parameters for unit in units if unit.root)
+    link = gather_ms(root) if root else 0.0
+    busy, begun, done, pending = link, 0.0, 0.0, 0.0
+    for unit, compute, scattered in _passes(units, root):
+        gather = 0.0 if unit.root else gather_ms(unit.parameters)
+        if gather:
+            link = max(link, begun) + gather
+        begun = max(done, link)
+        if pending:
+            link = max(link, done) + pending
+        pending = scatter_ms(scattered) if scattered else 0.0
+        done, busy = begun + compute, busy + gather + pending
+    end = max(link, done) + pending
+    exposed = end - sum(unit.forward + unit.backward for unit in units)
+    return Communication(busy, min(busy, max(0.0, exposed)))
+
+
+def _passes(units: Sequence[Unit], root: int) -> Iterator[tuple[Unit, float, int]]:
+    """(unit, milliseconds, parameters whose gradients are ready then), forward and backward."""
+    for unit in units:
+        yield unit, unit.forward, 0
+    first = next((i for i, unit in enumerate(units) if unit.root), None)
+    for i, unit in reversed(list(enumerate(units))):
+        ready = (root if i == first else 0) if unit.root else unit.parameters
+        yield unit, unit.backward, ready
