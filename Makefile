@@ -29,7 +29,8 @@ $(VENV_OPENMMLAB)/.installed: setup.py requirements/*.txt constraints/*.txt | py
 	$(PYTHON) -m venv $(VENV_OPENMMLAB)
 	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q -c constraints/openmmlab.txt \
 	  -r requirements/runtime.txt -r requirements/openmmlab.txt \
-	  -r requirements/digits.txt -r requirements/tests.txt
+	  -r requirements/digits.txt -r requirements/weights.txt -r requirements/export.txt \
+	  -r requirements/tests.txt
 	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@
 

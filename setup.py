@@ -59,7 +59,13 @@ if __name__ == '__main__':
         install_requires=requirements('runtime.txt') + requirements('mminstall.txt'),
         extras_require={
             'digits': requirements('digits.txt'),
-            'tests': requirements('digits.txt') + requirements('tests.txt'),
+            'weights': requirements('weights.txt'),
+            'export': requirements('export.txt') + requirements('weights.txt'),
+            'tests': [
+                line
+                for name in ('digits', 'weights', 'export', 'tests')
+                for line in requirements(f'{name}.txt')
+            ],
         },
         zip_safe=False,
     )

@@ -1,7 +1,7 @@
 """vgg_mm: VGG for MMPretrain as its authors ran it (arXiv 1409.1556).
 
 Importing the package registers everything under the scope ``vgg_mm``; configs do it with
-``custom_imports = dict(imports=['vgg_mm'])``.
+``custom_imports = dict(imports=['vgg_mm'])``. MMPretrain's lists of models then know its models.
 """
 
 from .stack import check_stack
@@ -9,6 +9,8 @@ from .version import __version__
 
 check_stack()
 
-from . import datasets, engine, evaluation, models  # noqa: E402  (only on a checked stack)
+from . import datasets, engine, evaluation, models, zoo  # noqa: E402  (only on a checked stack)
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']
+zoo.register()
+
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'zoo']

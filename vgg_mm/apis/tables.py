@@ -1,5 +1,6 @@
 """Tables for the terminal and for Markdown."""
 
+import sys
 from collections.abc import Sequence
 
 from vgg_mm.evaluation import TestRecord
@@ -37,3 +38,9 @@ def error_cell(record: TestRecord, k: int) -> str:
         return ''
     low, high = record.interval(k)
     return f'{record.error(k):.1f} [{low:.1f}, {high:.1f}]'
+
+
+def say(text: str) -> None:
+    """Print, also where file or class names hold letters that the terminal's encoding lacks."""
+    encoding = sys.stdout.encoding or 'utf-8'
+    print(text.encode(encoding, 'backslashreplace').decode(encoding), flush=True)

@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmpretrain.registry import TRANSFORMS
 
-from vgg_mm.checkpoints import load_checkpoints_safely
+from vgg_mm.checkpoints import is_local, load_checkpoints_safely
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
 from .config import (
@@ -17,6 +17,7 @@ from .config import (
     build_runner,
     check_data_folders,
     load_config,
+    parse_cfg_options,
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
@@ -39,7 +40,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     load_checkpoints_safely(args.trust_checkpoint)
     cfg = test_config(args)
     check_data_folders(cfg, ['test_dataloader'])
-    if not os.path.isfile(args.checkpoint):
+    if is_local(args.checkpoint) and not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint not found: {args.checkpoint}')
     runner = build_runner(cfg)
     metrics = runner.test()
@@ -97,6 +98,9 @@ def test_config(args: argparse.Namespace) -> Config:
         _add_dump(cfg, args)
     set_dataloader_defaults(cfg, args)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=True)
+    options = parse_cfg_options(args.cfg_options)
+    asked_for = any('data_preprocessor' in key.split('.') for key in options)
+    add_hook(cfg, type='vgg_mm.PreprocessingHook', use_checkpoints=not asked_for)
     # mmengine writes the config into the work directory: not over the training's.
     name = os.path.splitext(os.path.basename(args.config))[0].removesuffix('.test')
     return Config(cfg.to_dict(), cfg_text=cfg.text, filename=f'{name}{TEST_SUFFIX}')

@@ -54,6 +54,7 @@ def training_config(args: argparse.Namespace) -> Config:
         skip_broken_images(cfg)
     set_dataloader_defaults(cfg, args, persistent_workers=True)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.resume))
+    add_hook(cfg, type='vgg_mm.PreprocessingHook')
     add_hook(cfg, type='vgg_mm.ExactResumeHook')
     return cfg
 

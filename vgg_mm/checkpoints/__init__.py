@@ -5,20 +5,29 @@ from .atomic_write import (
     write_checkpoints_atomically,
 )
 from .last_whole import LAST_CHECKPOINT, is_whole, last_whole_checkpoint, named_checkpoint
+from .layouts import has_own_names, unknown_layout
+from .preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing
 from .safe_load import load_checkpoint
-from .schemes import load_checkpoints_safely
+from .schemes import is_local, load_by_name, load_checkpoints_safely
 from .weights import fits, weights_of
 
 __all__ = [
     'LAST_CHECKPOINT',
     'AtomicLocalBackend',
+    'Preprocessing',
     'check_room',
     'fits',
+    'has_own_names',
+    'is_local',
     'is_whole',
     'last_whole_checkpoint',
+    'load_by_name',
     'load_checkpoint',
     'load_checkpoints_safely',
     'named_checkpoint',
+    'preprocessing_of',
+    'recorded_preprocessing',
+    'unknown_layout',
     'weights_of',
     'write_atomically',
     'write_checkpoints_atomically',

@@ -75,7 +75,9 @@ def write_atomically(path: Union[str, os.PathLike], content: bytes) -> None:
     os.makedirs(folder, exist_ok=True)
     _remove_stale_parts(folder)
     check_room(folder, len(content), name)
-    part = os.path.join(folder, f'.{name[:80]}.{uuid.uuid4().hex}{PART_SUFFIX}')
+    # File systems take 255 bytes, of which a letter may need four.
+    start = os.fsdecode(os.fsencode(name)[:80])
+    part = os.path.join(folder, f'.{start}.{uuid.uuid4().hex}{PART_SUFFIX}')
     try:
         with open(part, 'wb') as file:
             _lock(file)

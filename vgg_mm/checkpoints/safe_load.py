@@ -11,6 +11,8 @@ import torch
 from mmengine.dist import is_main_process
 from torch.serialization import safe_globals
 
+from . import formats
+from .layouts import to_own_layout
 from .stand_ins import allowed_globals
 
 #: What mmengine's checkpoints hold under these names, where they have them.
@@ -43,26 +45,44 @@ def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
     """Read a checkpoint file without running code from it.
 
     That is ``torch.load(..., weights_only=True)`` with stand-ins for the few classes of numpy and
-    mmengine that mmengine's checkpoints hold. ``meta.config``, the program text that old versions
-    of mmcv wrote and that mmengine runs when it resumes, is left out.
+    mmengine that mmengine's checkpoints hold; safetensors, Keras's and Caffe's files are read, too,
+    each with its library. A VGG's weights in another library's layout are given in this package's,
+    with their pre-processing (:func:`~vgg_mm.checkpoints.layouts.to_own_layout`). ``meta.config``,
+    the program text that old versions of mmcv wrote and that mmengine runs when it resumes, is left
+    out.
 
     Args:
         path: A file on this machine.
-        map_location: As in :func:`torch.load`.
+        map_location: As in :func:`torch.load`, for PyTorch's files.
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ImportError: in one line, if the library for the kind of file is missing.
         ValueError: in one line, if it is no checkpoint, is truncated, or holds anything that is
             not allowed.
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint not found: {path}')
+    kind = formats.format_of(path)
+    checkpoint = formats.read(path, kind) if kind else _load_with_torch(path, map_location)
+    _check_contents(checkpoint, path)
+    (checkpoint.get('meta') or {}).pop('config', None)
+    try:
+        checkpoint = to_own_layout(checkpoint)
+    except ValueError as error:
+        raise ValueError(f'checkpoint {path}: {error}') from error
+    if kind is not None:  # no PyTorch model has these names
+        checkpoint.pop('source_state_dict', None)
+    return checkpoint
+
+
+def _load_with_torch(path: str, map_location: Any) -> Any:
     try:
         with safe_globals(allowed_globals()), warnings.catch_warnings():
             # torch's long hints about files that are refused
             warnings.filterwarnings('ignore', message='Detected pickle protocol|.*TorchScript')
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
         # A wrong file makes the unpickler raise errors of any kind.
         if not _needs_code(error, path):
@@ -74,10 +94,7 @@ def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
                 f'checkpoint {path} was not loaded: {_reason(error)}; '
                 f'{TRUST_OPTION} loads it, and runs its code'
             ) from error
-        checkpoint = _run_and_load(path, map_location)
-    _check_contents(checkpoint, path)
-    (checkpoint.get('meta') or {}).pop('config', None)
-    return checkpoint
+        return _run_and_load(path, map_location)
 
 
 def _run_and_load(path: str, map_location: Any) -> Any:

@@ -3,16 +3,19 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from difflib import get_close_matches
 from http.client import HTTPException
-from typing import Any
+from typing import Any, Union
 from urllib.parse import urlparse
 
 import torch
 from mmengine.dist import barrier, is_main_process
+from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
+from .pretrained import CheckedPretrained
 from .safe_load import load_checkpoint, trust_checkpoints
 
 #: The first digits of the content's SHA-256 in a file's name; a date is none.
@@ -43,10 +46,34 @@ def load_checkpoints_safely(trust: bool = False) -> None:
         trust: Run the code in files that cannot be read without, with a warning.
     """
     trust_checkpoints(trust)
-    loaders = {'': load_from_local, 'http://': load_from_http, 'https://': load_from_http}
-    loaders |= dict.fromkeys(_ZOOS, load_from_zoo) | dict.fromkeys(_REFUSED, load_from_storage)
-    for prefix, loader in loaders.items():
+    for prefix, loader in _loaders().items():
         CheckpointLoader.register_scheme(prefixes=prefix, loader=loader, force=True)
+    WEIGHT_INITIALIZERS.register_module('Pretrained', force=True, module=CheckedPretrained)
+
+
+def load_by_name(name: Union[str, os.PathLike], map_location: Any = None) -> dict:
+    """Load a file, a URL or a model of a zoo (``torchvision://vgg16``), whatever mmengine's
+    loaders are in this process.
+
+    Raises:
+        OSError, ValueError: in one line, as :func:`load_checkpoint` and the loaders here.
+    """
+    name = os.fspath(name)
+    # The longest prefix first; the empty one fits everything.
+    prefix = next(p for p in sorted(_loaders(), key=len, reverse=True) if re.match(p, name))
+    return _loaders()[prefix](name, map_location)
+
+
+def is_local(name: str) -> bool:
+    """Whether a checkpoint's name is that of a file on this machine."""
+    return not any(prefix and re.match(prefix, name) for prefix in _loaders())
+
+
+def _loaders() -> dict[str, Callable[[str, Any], dict]]:
+    loaders = {'': load_from_local, 'http://': load_from_http, 'https://': load_from_http}
+    return (
+        loaders | dict.fromkeys(_ZOOS, load_from_zoo) | dict.fromkeys(_REFUSED, load_from_storage)
+    )
 
 
 def load_from_local(path: str, map_location: Any = None) -> dict:
@@ -112,7 +139,8 @@ def load_from_zoo(name: str, map_location: Any = None) -> dict:
         url = os.path.join(mmengine_checkpoint._get_mmengine_home(), url)
         return load_from_local(url, map_location)
     checkpoint = load_from_http(url, map_location)
-    if prefix == 'mmcls://':  # these name backbones
+    # These name backbones; the classifier of a VGG in MMPretrain's layout is part of it.
+    if prefix == 'mmcls://' and 'layout' not in (checkpoint.get('meta') or {}):
         return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint)
     return checkpoint
 

@@ -1,5 +1,6 @@
 """How long a training takes, from a few steps on random images."""
 
+import logging
 import time
 from typing import NamedTuple, Optional
 
@@ -64,7 +65,11 @@ def measure_step(cfg: Config, amp: bool = False) -> Optional[StepTime]:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(cfg.model).to(device).train()
-        optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+        logging.disable(logging.WARNING)  # mmengine lists every weight with a rate of its own
+        try:
+            optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+        finally:
+            logging.disable(logging.NOTSET)
     if device == 'cpu':
         model.to(memory_format=torch.channels_last)  # as in training
     large = max(2, min(cfg.train_dataloader.batch_size, PIXELS[device] // size**2))

@@ -3,10 +3,10 @@
 import json
 import os
 import re
-import sys
 import time
 from typing import Optional
 
+from ..tables import say
 from .findings import SERIOUS, Findings, count_problems, find_duplicates, problems
 from .layout import find_layout
 from .picture import picture
@@ -50,12 +50,12 @@ def check_dataset(
     _make_folder(out, folder)
     workers = workers or available_cores()
     processes = 'one process' if workers == 1 else f'{workers} processes'
-    _print(f'{folder}: reading {len(layout.paths):,} images with {processes}')
+    say(f'{folder}: reading {len(layout.paths):,} images with {processes}')
     start = time.monotonic()
     images = scan(layout, workers)
     seconds = time.monotonic() - start
     findings = Findings(layout, images, find_duplicates(layout, images), crop_size)
-    _print(f'{images.seen:,} images in {seconds:,.1f} s\n\n{render(findings)}\n')
+    say(f'{images.seen:,} images in {seconds:,.1f} s\n\n{render(findings)}\n')
     conclusion = verdict(findings)
     serious = any(count_problems(findings)[kind] for kind in SERIOUS)
     status = int(serious) if findings.complete else STOPPED
@@ -63,7 +63,7 @@ def check_dataset(
     with open(os.path.join(out, REPORT), 'w', encoding='utf-8') as file:
         json.dump(dict(summary(findings), verdict=conclusion, exit_status=status), file, indent=1)
     picture(findings, conclusion, os.path.join(out, PICTURE))
-    _print(f'{REPORT}, {PROBLEMS} and {PICTURE} are in {out}\n{conclusion}')
+    say(f'{REPORT}, {PROBLEMS} and {PICTURE} are in {out}\n{conclusion}')
     return status
 
 
@@ -74,12 +74,6 @@ def _make_folder(out: str, data: str) -> None:
             f'{out} lies in the data set, which the report would change: --out FOLDER elsewhere'
         )
     os.makedirs(out, exist_ok=True)
-
-
-def _print(text: str) -> None:
-    """Also where file names hold bytes that the terminal's encoding lacks."""
-    encoding = sys.stdout.encoding or 'utf-8'
-    print(text.encode(encoding, 'backslashreplace').decode(encoding), flush=True)
 
 
 def _write_problems(path: str, findings: Findings) -> None:

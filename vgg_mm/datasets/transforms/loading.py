@@ -73,6 +73,8 @@ class LoadImage(LoadImageFromFile):
         self._skipped_in_a_row = 0
 
     def transform(self, results: dict) -> Optional[dict]:
+        if 'img' in results and 'img_path' not in results:
+            return results  # MMPretrain's inferencers have read the image themselves
         try:
             img = self._read(results)
         except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ from .class_check_hook import ClassCheckHook
 from .exact_resume_hook import ExactResumeHook
 from .gradient_compression_hook import GradientCompressionHook
 from .loss_guard_hook import LossGuardHook
+from .preprocessing_hook import PreprocessingHook
 from .skipped_images_hook import SkippedImagesHook
 from .staged_init_hook import StagedInitHook
 from .stop_after_drops_hook import StopAfterDropsHook
@@ -15,6 +16,7 @@ __all__ = [
     'ExactResumeHook',
     'GradientCompressionHook',
     'LossGuardHook',
+    'PreprocessingHook',
     'SkippedImagesHook',
     'StagedInitHook',
     'StopAfterDropsHook',

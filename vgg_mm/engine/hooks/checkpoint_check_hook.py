@@ -3,13 +3,11 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vgg_mm.checkpoints import fits, weights_of
+from vgg_mm.checkpoints import has_own_names, unknown_layout, weights_of
+from vgg_mm.checkpoints.weights import first_of, misfits, other_classes, use_source_names
 from vgg_mm.registry import HOOKS
 
 from ..unwrap import whole_weights
-
-#: How many of the weights that do not fit an error names.
-NAMED = 3
 
 
 @HOOKS.register_module()
@@ -32,40 +30,33 @@ class CheckpointCheckHook(Hook):
         self.strict = strict
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        weights = weights_of(checkpoint)
         target = whole_weights(runner.model)
-        shared = weights.keys() & target.keys()
-        mismatched = {n for n in shared if not fits(weights[n].shape, target[n].shape)}
+        use_source_names(checkpoint, target)
+        weights = weights_of(checkpoint)
+        wrong = misfits(weights, target)
         if not self.strict:
-            mismatched -= self._drop_other_classes(runner, checkpoint, mismatched, weights, target)
-        problems = [
-            f'{n} is {tuple(weights[n].shape)}, the model wants {tuple(target[n].shape)}'
-            for n in sorted(mismatched)
-        ]
-        if self.strict:
+            for name, notice in other_classes(weights, target).items():
+                runner.logger.info(notice)
+                _drop(name, checkpoint)
+                wrong.pop(name)
+        problems = list(wrong.values())
+        if not weights.keys() & target.keys():
+            if has_own_names(target) and not has_own_names(weights):
+                raise unknown_layout(weights, 'no weight has a name of the model')
+            problems = [f'no weight has a name of the model (first: {next(iter(weights))})']
+        elif self.strict:
             missing = _without_counters(target.keys() - weights.keys())
             unexpected = _without_counters(weights.keys() - target.keys())
             problems += [f'{n} is missing' for n in missing]
             problems += [f'{n} is not in the model' for n in unexpected]
-        elif not shared:
-            problems = [f'no weight has a name of the model (first: {next(iter(weights))})']
         if problems:
-            more = len(problems) - NAMED
-            raise ValueError(
-                f'the checkpoint is of another net: {"; ".join(problems[:NAMED])}'
-                + (f'; and {more} more' if more > 0 else '')
-            )
+            raise ValueError(f'the checkpoint is of another net: {first_of(problems)}')
 
-    def _drop_other_classes(self, runner, checkpoint, mismatched, weights, target) -> set[str]:
-        dropped = {n for n in mismatched if n.split('.')[-2:-1] == ['fc8']}
-        state = checkpoint.get('state_dict', checkpoint)
-        for name in sorted(dropped):
-            runner.logger.info(
-                f'{name} is left as initialised: the checkpoint has {len(weights[name])} '
-                f'classes, the model {len(target[name])}'
-            )
-            state.pop(name)
-        return dropped
+
+def _drop(name: str, checkpoint: dict) -> None:
+    state = checkpoint.get('state_dict', checkpoint)
+    state.pop(name, None)
+    state.pop(f'module.{name}', None)
 
 
 def _without_counters(names: set[str]) -> list[str]:

@@ -8,10 +8,18 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vgg_mm.checkpoints import fits, load_checkpoint, weights_of
+from vgg_mm.checkpoints import (
+    fits,
+    has_own_names,
+    load_by_name,
+    recorded_preprocessing,
+    unknown_layout,
+    weights_of,
+)
 from vgg_mm.models.architectures import STAGED_LAYERS
 from vgg_mm.registry import HOOKS
 
+from ..preprocessing import warn_of_other_preprocessing
 from ..unwrap import load_if_sharded, whole_weights
 
 
@@ -32,12 +40,14 @@ class StagedInitHook(Hook):
     one. fc8 is left out, with a notice, if the number of classes differs.
 
     Args:
-        checkpoint: The shallower net's checkpoint file; None switches the hook off.
+        checkpoint: The shallower net's checkpoint: a file, a URL or ``torchvision://vgg11``, in any
+            library's layout; None switches the hook off.
         layers: Names of the layers to copy.
 
     Raises:
         FileNotFoundError: if the checkpoint is missing.
-        ValueError: in one line, if a layer is missing on either side or has another shape.
+        ValueError: in one line, if a layer is missing on either side or has another shape, or the
+            checkpoint is of no known layout.
     """
 
     priority = 'HIGH'
@@ -60,7 +70,11 @@ class StagedInitHook(Hook):
             return
         self._done = True
         weights = whole_weights(runner.model)
-        source = weights_of(load_checkpoint(self.checkpoint))
+        loaded = load_by_name(self.checkpoint)
+        source = weights_of(loaded)
+        if not has_own_names(f'.{name}' for name in source):
+            raise unknown_layout(source, f'StagedInitHook: {self.checkpoint}')
+        warn_of_other_preprocessing(runner, recorded_preprocessing(loaded), self.checkpoint)
         copies = []
         for layer in self.layers:
             copies += self._plan(layer, weights, source, runner)

@@ -1,0 +1,76 @@
+"""Which photos a fine-tuning trains on, and which it validates on."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import composite
+
+from vgg_mm.apis.check_dataset.layout import find_layout
+from vgg_mm.apis.finetune.split import split_photos
+
+
+def photos(folder, counts):
+    """Empty files FOLDER/CLASS/N.jpg: the split looks at names alone."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            (folder / name / f'{number}.jpg').touch()
+    return find_layout(str(folder))
+
+
+@composite
+def class_counts(draw):
+    names = st.text('abc éß日', min_size=1, max_size=4).map(str.strip).filter(bool)
+    return draw(st.dictionaries(names, st.integers(1, 40), min_size=2, max_size=5))
+
+
+@settings(max_examples=25, deadline=None)
+@given(counts=class_counts(), seed=st.integers(0, 5))
+def test_a_fifth_of_each_class(tmp_path_factory, counts, seed):
+    layout = photos(tmp_path_factory.mktemp('photos'), counts)
+    split = split_photos(layout, seed)
+    assert split == split_photos(layout, seed)
+    assert split.classes == sorted(counts)
+    train, val = (Counter(label for _, label in part) for part in (split.train, split.val))
+    for label, name in enumerate(split.classes):
+        assert all(path.startswith(f'{name}/') for path, own in split.train if own == label)
+        if max(counts.values()) > 1:
+            kept = max(round(counts[name] / 5), int(counts[name] > 1))
+            assert (train[label], val[label]) == (counts[name] - kept, kept)
+    if max(counts.values()) > 1:
+        assert not set(split.train) & set(split.val)
+    else:
+        assert split.train == split.val
+
+
+def test_other_seeds_draw_other_photos(tmp_path):
+    layout = photos(tmp_path, dict(a=40, b=40))
+    assert split_photos(layout, 0).val != split_photos(layout, 1).val
+
+
+@pytest.mark.parametrize('names', [('train', 'val'), ('Train', 'Test'), ('training', 'valid')])
+def test_splits_of_the_folder(tmp_path, names):
+    counts = {f'{names[0]}/a': 3, f'{names[0]}/b': 2, f'{names[0]}/empty': 0, f'{names[1]}/b': 4}
+    split = split_photos(photos(tmp_path, counts))
+    assert split.classes == ['a', 'b']
+    assert [label for _, label in split.train] == [0, 0, 0, 1, 1]
+    assert [label for _, label in split.val] == [1] * 4
+    assert all(path.startswith(f'{names[1]}/b/') for path, _ in split.val)
+
+
+@pytest.mark.parametrize(
+    'counts, message',
+    [
+        ({'a': 9}, r'photos to train on of one class \(a\)'),
+        ({'a': 9, 'b': 0}, r'photos to train on of one class \(a\)'),
+        ({'train/a': 2, 'train/b': 2, 'val/c': 1}, "class 'c' of .* none to train on"),
+        ({'one/a': 2, 'two/a': 2}, 'has the splits one, two: expected FOLDER/train/CLASS'),
+        ({'train/a': 2, 'train/b': 2}, 'has the splits train: expected FOLDER/train/CLASS'),
+    ],
+)
+def test_folders_that_do_not_do(tmp_path, counts, message):
+    with pytest.raises(ValueError, match=message) as error:
+        split_photos(photos(tmp_path, counts))
+    assert '\n' not in str(error.value)

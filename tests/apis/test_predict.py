@@ -1,0 +1,387 @@
+"""Prediction against tools/test.py, MMPretrain and mmengine; what users can do wrong."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config
+from PIL import Image
+
+from tests.conftest import A_DIGITS, ROOT, run_tool
+from vgg_mm.apis import VGGInferencer, predict
+from vgg_mm.apis.predict import load_predictor, predict_files
+from vgg_mm.apis.predict.checkpoint_config import checkpoint_config, parse_config_text
+from vgg_mm.apis.predict.inputs import find_images, picture_paths
+from vgg_mm.apis.predict.load import build_model
+from vgg_mm.apis.predict.predictor import Predictor
+from vgg_mm.evaluation.posteriors import load_posteriors
+
+PROTOCOLS = {
+    'dense': 'dense',
+    'multi_crop': 'multi_crop',
+    'dense_multi_crop': 'dense+multi_crop',
+}
+
+CLASSES = tuple('0123456789')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """A narrow net A for digits with random weights, saved as mmengine's runner saves it."""
+    torch.manual_seed(0)
+    cfg = Config.fromfile(A_DIGITS)
+    cfg.model.backbone.base_channels = 4
+    cfg.model.head.update(in_channels=32, fc_channels=16)
+    model = build_model(cfg)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=(2 / max(1, parameter[0].numel())) ** 0.5)
+    # Scores of a few units: posteriors differ between images, rounding errors do not.
+    model.head.fc8.weight.data *= 0.05
+    path = tmp_path_factory.mktemp('net') / 'epoch_1.pth'
+    save(path, model.state_dict(), cfg.pretty_text)
+    return path
+
+
+def save(path, weights, text, **meta):
+    meta = dict(meta, dataset_meta=dict(classes=CLASSES))
+    if text is not None:
+        meta['cfg'] = text
+    torch.save(dict(state_dict=weights, meta=meta), path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Images of several shapes in class folders, for tools/test.py as well."""
+    rng = np.random.default_rng(1)
+    root = tmp_path_factory.mktemp('photos')
+    shapes = [(90, 130), (64, 64), (200, 80), (40, 33), (70, 300)]
+    for label in range(10):
+        (root / 'val' / str(label)).mkdir(parents=True)
+        for shape in shapes[label % 5 : label % 5 + 1]:
+            small = rng.integers(0, 256, (5, 4, 3), np.uint8)
+            image = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(root / 'val' / str(label) / f'{label}.png'), image)
+    return root
+
+
+def with_defaults(function, *args, **kwargs):
+    return function(*args, **{'top': 5, 'heatmap': None, 'shown_class': None, **kwargs})
+
+
+@pytest.mark.parametrize('name', PROTOCOLS)
+def test_posteriors_are_those_of_the_test_tool(checkpoint, folder, tmp_path, name):
+    run_tool(
+        'test.py', A_DIGITS, checkpoint, '--tta-cfg', name, '--out', 'p.npz', '--work-dir', 'w',
+        '--cfg-options', f'DATA_ROOT={folder}', 'model.backbone.base_channels=4',
+        'model.head.in_channels=32', 'model.head.fc_channels=16',
+        'test_dataloader.num_workers=0',
+        cwd=tmp_path,
+    )  # fmt: skip
+    expected = load_posteriors(tmp_path / 'p.npz')
+    protocol = PROTOCOLS[name]
+    found = {
+        os.path.relpath(p.image, folder / 'val'): p.posterior
+        for p in predict(folder / 'val', checkpoint, protocol=protocol)
+    }
+    assert sorted(found) == sorted(expected.names)
+    for image, posterior in zip(expected.names, expected.scores[protocol]):
+        np.testing.assert_allclose(found[image], posterior, atol=1e-5)
+    assert np.ptp([p.max() for p in found.values()]) > 0.01  # images differ
+
+
+def test_one_image_as_path_array_and_pil(checkpoint, folder):
+    path = folder / 'val' / '3' / '3.png'
+    bgr = cv2.imread(str(path))
+    given = [path, bgr, Image.open(path)]
+    by_path, by_array, by_pil = predict(given, str(checkpoint))
+    (by_rgb,) = predict(bgr[..., ::-1], checkpoint, channel_order='rgb')
+    (wrong_order,) = predict(bgr, checkpoint, channel_order='rgb')
+    for other in (by_array, by_pil, by_rgb):
+        np.testing.assert_array_equal(other.posterior, by_path.posterior)
+    assert abs(wrong_order.posterior - by_path.posterior).max() > 1e-4
+    assert (by_path.image, by_array.image) == (str(path), 'image 1')
+    assert by_path.scores == sorted(by_path.posterior.tolist(), reverse=True)[:5]
+    assert by_path.classes == [CLASSES[label] for label in by_path.labels]
+    assert by_path._repr_png_() is None
+    bad = predict([bgr.astype(float), bgr[..., 0]], checkpoint)
+    height, width = bgr.shape[:2]
+    assert [p.error.partition(', got ')[::2] for p in bad] == [
+        ('image 0: an image as an array is uint8 (H, W, 3)', f'float64 ({height}, {width}, 3)'),
+        ('image 1: an image as an array is uint8 (H, W, 3)', f'uint8 ({height}, {width})'),
+    ]
+
+
+def test_inferencer_is_mmpretrains_with_the_protocols(checkpoint, folder, tmp_path):
+    source = tmp_path / 'in'
+    (source / 'sub').mkdir(parents=True)
+    for name in ('0', '2'):
+        (source / 'sub' / f'{name}.png').write_bytes(
+            (folder / 'val' / name / f'{name}.png').read_bytes()
+        )
+    (source / 'sub' / '1.png').write_bytes(b'no image')
+    inferencer = VGGInferencer(pretrained=checkpoint, protocol='multi_crop')
+    results = inferencer(str(source), batch_size=2, show_dir=str(tmp_path / 'out'))
+    expected = predict(source, checkpoint, protocol='multi_crop')
+    for result, p in zip([results[0], results[2]], [expected[0], expected[2]]):
+        assert result.keys() == {'pred_scores', 'pred_label', 'pred_score', 'pred_class'}
+        np.testing.assert_allclose(result['pred_scores'], p.posterior, atol=1e-5)
+        assert (result['pred_label'], result['pred_class']) == (p.labels[0], p.classes[0])
+    assert results[1] == dict(error=expected[1].error) and '1.png' in expected[1].error
+    assert sorted(os.listdir(tmp_path / 'out')) == ['0.png.png', '2.png.png']
+    array = cv2.imread(str(source / 'sub' / '0.png'))
+    (sample,) = inferencer(array, return_datasamples=True)
+    np.testing.assert_allclose(sample.pred_score, expected[0].posterior, atol=1e-5)
+
+
+def test_the_tool_on_a_folder_with_broken_images(checkpoint, folder, tmp_path):
+    source = tmp_path / 'photos [1]'
+    (source / 'söb').mkdir(parents=True)
+    image = (folder / 'val' / '0' / '0.png').read_bytes()
+    for name in ('frame_10.png', 'frame_9.png', 'söb/a b*.png', '.hidden.png'):
+        (source / name).write_bytes(image)
+    (source / 'cut.png').write_bytes(image[: len(image) // 2])
+    (source / os.fsdecode(b'\xff\n.jpg')).write_bytes(b'')
+    (source / 'notes.txt').write_text('no image')
+    cv2.imwrite(str(source / 'strip.png'), np.zeros((1, 60_000, 3), np.uint8))
+    arguments = ['predict.py', source, checkpoint, '--heatmap', source / 'maps', '--top', '20']
+    done = run_tool(*arguments, '--out', tmp_path / 'new' / 'r.csv', cwd=tmp_path)
+    again = run_tool(*arguments, '--out', 'r.json', cwd=tmp_path)
+    assert again.stdout.replace('r.json', str(tmp_path / 'new' / 'r.csv')) == done.stdout
+    order = ['cut.png', 'frame_9.png', 'frame_10.png', 'strip.png', 'söb/a b*.png']
+    with open(tmp_path / 'new' / 'r.csv', newline='', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    entries = json.loads((tmp_path / 'r.json').read_text(encoding='utf-8'))['predictions']
+    names = [os.path.relpath(row['image'], source) for row in rows]
+    assert [name for name in names if name.isprintable()] == order
+    broken = {n: row['error'] for n, row in zip(names, rows) if row['error']}
+    assert broken.keys() == {*names} - {*order[1:3], order[4]}
+    assert 'truncated' in broken['cut.png'] and 'Q=' in broken['strip.png']
+    for row, entry in zip(rows, entries):
+        assert row['error'] == entry.get('error', '').encode('utf-8', 'backslashreplace').decode()
+        assert row['picture'] == entry.get('picture', '')
+        if not row['error']:
+            assert len(entry['top']) == 10 and row['class_10'] == entry['top'][9]['class']
+            assert float(row['score_1']) == entry['top'][0]['score']
+            assert cv2.imread(row['picture']).shape[1] > 600
+    assert {os.fsencode(e['image'])[-6:] for e in entries if 'error' in e} >= {b'\xff\n.jpg'}
+    assert 'could not be read: 3' in done.stdout and r'\udcff\n.jpg' in done.stdout
+    assert (source / 'maps' / 'söb' / 'a b*.png.png').is_file()
+
+
+def test_exit_status_is_1_if_no_image_can_be_read(checkpoint, tmp_path):
+    (tmp_path / 'a.png').write_bytes(b'no image')
+    done = run_tool('predict.py', 'a.png', checkpoint, '--out', 'r.json', cwd=tmp_path, check=False)
+    assert done.returncode == 1 and 'could not be read: 1' in done.stdout
+    assert json.loads((tmp_path / 'r.json').read_text())['predictions'][0]['error']
+
+
+def test_stopped_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, monkeypatch, capsys):
+    prepare, seen = Predictor.prepare, []
+
+    def stop_at_the_third(self, *args):
+        seen.append(args)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return prepare(self, *args)
+
+    monkeypatch.setattr(Predictor, 'prepare', stop_at_the_third)
+    out = tmp_path / 'r.json'
+    with pytest.raises(KeyboardInterrupt):
+        with_defaults(predict_files, [str(folder)], str(checkpoint), str(out))
+    written = json.loads(out.read_text())
+    assert len(written['predictions']) == 2 and not written['complete']
+    assert '2 of 10 images' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(protocol='denes'), "unknown protocol 'denes'; choose among dense, multi_crop"),
+        (dict(top=0), 'must be a positive number of classes, got 0'),
+        (dict(scales=[32]), 'Q=32 is smaller than the crop; Q must be at least 64'),
+        (dict(shown_class='x', heatmap='maps'), "the net has no class 'x'; there are 0, 1, 2, "),
+        (dict(config='none.py'), 'config not found: none.py'),
+        (dict(config=str(ROOT / 'configs/vgg/vgg16_jitter_digits.py')), 'is of another net'),
+        (dict(device='nowhere'), "device 'nowhere' cannot be used"),
+        (dict(out='r.txt'), 'the file must end in .csv or .json'),
+        (dict(out='.csv/r.csv'), 'the folder .csv cannot be made: File exists'),
+        (dict(heatmap='.csv'), '--heatmap: the folder .csv cannot be made: File exists'),
+        (dict(out='folder.csv'), 'is a folder'),
+    ],
+)
+def test_wrong_options_are_one_clear_line(
+    checkpoint, folder, tmp_path, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    Path('.csv').touch()
+    Path('folder.csv').mkdir()
+    with pytest.raises((ValueError, OSError)) as error:
+        with_defaults(predict_files, [str(folder)], str(checkpoint), **options)
+    assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def test_which_files_are_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('f10.jpg', 'f9.JPG', 'd/x.png', 'd/e/y.webp', 'd/.z.png', 'd/n.txt', '[a]*.jpg'):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert find_images('[a]*.jpg') == ['[a]*.jpg']
+    assert find_images('f*') == ['f9.JPG', 'f10.jpg']
+    assert find_images('d') == ['d/e/y.webp', 'd/x.png']
+    assert find_images('d/*') == ['d/e/y.webp', 'd/x.png']  # the folder d/e is in it
+    assert find_images('d/*.txt') == ['d/n.txt']
+    assert find_images('**/*.png') == ['d/x.png']
+    assert find_images('.', outside='d/e') == ['./[a]*.jpg', './d/x.png', './f9.JPG', './f10.jpg']
+    assert find_images('d/n.txt') == ['d/n.txt']
+    assert picture_paths(['d/x.png', 'd/e/y.webp'], 'o') == ['o/x.png.png', 'o/e/y.webp.png']
+    Path(picture_paths([255 * 'a'], '.')[0]).touch()
+    for nothing, reason in (('none.jpg', 'no file, no folder'), ('*.gif', 'matches no image')):
+        with pytest.raises(FileNotFoundError, match=f'no image found: .*{reason}'):
+            find_images(nothing)
+    Path('empty').mkdir()
+    with pytest.raises(ValueError, match="no images below 'empty'"):
+        find_images('empty')
+    with pytest.raises(TypeError, match='a path or an array, got a int'):
+        predict([1], 'x.pth')
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs/vgg').glob('*_s256_*.py')) + [A_DIGITS])
+def test_a_configs_text_means_what_mmengine_reads(path):
+    cfg = Config.fromfile(path)
+    expected = Config.fromstring(cfg.pretty_text, '.py').to_dict()
+    assert parse_config_text(cfg.pretty_text) == expected
+    assert checkpoint_config(cfg.pretty_text).model.head.type == 'vgg_mm.ConvHead'
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(blacklist_categories=['Cs', 'Cc']), max_size=8),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text('abc_ 1', min_size=1, max_size=4), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(st.sampled_from(['model', 'a', 'b_1']), VALUES, min_size=1))
+def test_any_values_survive_the_way_through_mmengines_text(content):
+    text = '\n'.join(f'{key} = {value!r}' for key, value in content.items())
+    assert parse_config_text(text) == content
+
+
+@pytest.mark.parametrize(
+    'text, reason',
+    [
+        ("model = __import__('os').system('touch ran')", 'line 1 is more than a plain value'),
+        ("import os\nos.system('touch ran')", 'line 1 is more than a plain value: import os'),
+        ("a = 1\nmodel = dict(type=open('ran', 'w'))", 'line 2 is more than a plain value: open('),
+        ('model = dict(**{})', 'line 1 is more than a plain value'),
+        ('model = dict([1])', 'line 1 is more than a plain value'),
+        ('model.x = 1', 'line 1 is more than a plain value'),
+        ('model = {**{}}', 'line 1 is more than a plain value'),
+        ('model = [x for x in (1,)]', 'line 1 is more than a plain value'),
+        ('model = (', 'line 1 is not Python'),
+        ('model = ' + '-' * 100_000 + '1', 'nested too deeply'),
+        ('a' * 500_001, 'has 500,001 characters'),
+        ('a = 1', 'it has no model'),
+        ("model = dict(type='os.system', command='touch ran')", "it asks for 'os.system'"),
+        (
+            "model = dict(type='ImageClassifier', backbone=dict(type='TIMMBackbone'))",
+            "it asks for 'TIMMBackbone'",
+        ),
+        (
+            "model = dict(type='ImageClassifier', head=[dict(type=['x'])])",
+            "it asks for ['x']",
+        ),
+        ("model = dict(type='ImageClassifier', _scope_='os')", "'_scope_'"),
+        (
+            "model = dict(type='ImageClassifier')\ntta_pipeline = [dict(type='os.system')]",
+            "it asks for 'os.system'",
+        ),
+    ],
+)
+def test_no_code_of_a_checkpoint_runs(checkpoint, tmp_path, monkeypatch, text, reason):
+    monkeypatch.chdir(tmp_path)
+    weights = torch.load(checkpoint, weights_only=False)['state_dict']
+    save('bad.pth', weights, text)
+    with pytest.raises(ValueError) as error:
+        load_predictor('bad.pth')
+    message = str(error.value)
+    assert message.startswith('the config in checkpoint bad.pth is not used: ')
+    assert reason in message and message.endswith('; give it with --config FILE')
+    assert '\n' not in message and len(message) < 300
+    assert not Path('ran').exists()
+
+
+def test_without_a_config_the_one_beside_it_is_proposed(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=False)
+    path = save(tmp_path / 'w.pth', content['state_dict'], None)
+    with pytest.raises(ValueError, match='w.pth holds no config; give it with --config FILE'):
+        load_predictor(path)
+    config = tmp_path / 'net.py'
+    config.write_text(content['meta']['cfg'])
+    with pytest.raises(ValueError, match=f'give it with --config {config}'):
+        load_predictor(path)
+    image = np.full((70, 80, 3), 200, np.uint8)
+    (found,), (expected,) = (predict(image, *files) for files in ((path, config), (checkpoint,)))
+    np.testing.assert_array_equal(found.posterior, expected.posterior)
+
+
+def test_names_of_classes(checkpoint, folder, tmp_path, capsys):
+    content = torch.load(checkpoint, weights_only=False)
+    image = folder / 'val' / '0' / '0.png'
+    given = [f'name {n}' for n in range(10)]
+    (found,) = predict(image, checkpoint, classes=given)
+    assert found.classes == [given[label] for label in found.labels]
+    with pytest.raises(ValueError, match='1 class names for a net of 10 classes'):
+        predict(image, checkpoint, classes=['a'])
+    del content['meta']['dataset_meta']
+    torch.save(content, tmp_path / 'w.pth')
+    assert capsys.readouterr().err == ''
+    (numbers,) = predict(image, tmp_path / 'w.pth')
+    assert numbers.classes == list(map(str, numbers.labels))
+    assert 'neither checkpoint nor config names the classes' in capsys.readouterr().err
+    cfg = load_predictor(checkpoint).cfg
+    cfg.test_dataloader.dataset.metainfo = dict(classes=given)
+    assert predict(image, tmp_path / 'w.pth', cfg)[0].classes == found.classes
+
+
+def test_pre_processing_of_the_weights_counts(checkpoint, folder, tmp_path, capsys):
+    content = torch.load(checkpoint, weights_only=False)
+    wanted = dict(to_rgb=False, mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0])
+    content['meta']['preprocessing'] = wanted
+    torch.save(content, tmp_path / 'w.pth')
+    image = folder / 'val' / '2' / '2.png'
+    (found,) = predict(image, tmp_path / 'w.pth')
+    assert 'images are pre-processed as the checkpoint says' in capsys.readouterr().err
+    cfg = load_predictor(checkpoint).cfg
+    cfg.model.data_preprocessor.update(wanted)
+    (expected,) = predict(image, checkpoint, cfg)
+    (other,) = predict(image, checkpoint)
+    np.testing.assert_allclose(found.posterior, expected.posterior, atol=1e-6)
+    assert abs(found.posterior - other.posterior).max() > 1e-4
+
+
+def test_scales_of_ones_own_and_of_the_training(checkpoint, folder):
+    image = folder / 'val' / '0' / '0.png'
+    cfg = load_predictor(checkpoint).cfg
+    (paper,) = predict(image, checkpoint)
+    assert paper.scales == (64, 80, 96)
+    cfg.pop('tta_pipeline')
+    (from_training,) = predict(image, checkpoint, cfg)
+    np.testing.assert_array_equal(from_training.posterior, paper.posterior)
+    cfg.pop('train_dataloader')
+    with pytest.raises(ValueError, match='give Q with --scales'):
+        predict(image, checkpoint, cfg)
+    (one,) = predict(image, checkpoint, cfg, scales=[96, 64])
+    (alone,), (other,) = (predict(image, checkpoint, cfg, scales=[q]) for q in (96, 64))
+    mean = (alone.posterior + other.posterior) / 2
+    np.testing.assert_allclose(one.posterior, mean, atol=1e-6)

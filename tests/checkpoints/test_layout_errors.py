@@ -1,0 +1,283 @@
+"""Files that are truncated, lie, are of another net or another kind: one line each, and no harm."""
+
+import json
+import os
+import struct
+
+import h5py
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.checkpoints import source_nets as sources
+from vgg_mm.apis.convert_weights import read_weights
+from vgg_mm.checkpoints import formats, load_checkpoint
+
+TINY = sources.Size((2, 4, 8, 16, 16), 4, 1, 3)
+ERRORS = (ValueError, OSError, ImportError)
+
+
+def fails(path, match=''):
+    with pytest.raises(ERRORS, match=match or None) as error:
+        read_weights(str(path))
+    text = str(error.value)
+    assert '\n' not in text and str(path) in text and len(text) < 1200
+    return text
+
+
+def keras_arrays(weights):
+    """What a Keras file holds for Caffe's arrays: {path: array}."""
+    fc = {'fc6': 'fc1', 'fc7': 'fc2', 'fc8': 'predictions'}
+    arrays = {}
+    for layer, (weight, bias) in weights.items():
+        name = fc.get(layer) or f'block{layer[4]}_conv{layer[6]}'
+        order = (1, 0) if weight.ndim == 2 else (2, 3, 1, 0)
+        arrays[f'{name}/{name}/kernel'] = weight.transpose(order)
+        arrays[f'{name}/{name}/bias'] = bias
+    return arrays
+
+
+def write_keras(path, arrays):
+    with h5py.File(path, 'w') as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+@pytest.fixture(scope='module')
+def tiny():
+    return sources.caffe_weights('vgg16', TINY)
+
+
+@pytest.fixture(scope='module')
+def whole(tiny, tmp_path_factory):
+    """One whole file of each kind."""
+    folder = tmp_path_factory.mktemp('whole')
+    net, _ = sources.torchvision_net('vgg16', TINY)
+    files = {kind: folder / f'net.{kind}' for kind in ('caffemodel', 'h5', 'safetensors', 'pth')}
+    files['caffemodel'].write_bytes(sources.caffe_file(tiny))
+    write_keras(files['h5'], keras_arrays(tiny))
+    safetensors.torch.save_file(net.state_dict(), files['safetensors'])
+    torch.save(net.state_dict(), files['pth'])
+    for path in files.values():
+        assert read_weights(str(path)).net.arch == 'D'
+    return files
+
+
+@pytest.mark.parametrize('part', [0, 1, 7, 9, 0.1, 0.5, 0.9, 0.9999])
+@pytest.mark.parametrize('kind', ['caffemodel', 'h5', 'safetensors', 'pth'])
+def test_truncated(whole, kind, part, tmp_path):
+    content = whole[kind].read_bytes()
+    path = tmp_path / f'cut.{kind}'
+    path.write_bytes(content[: part if isinstance(part, int) else int(part * len(content))])
+    fails(path)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    kind=st.sampled_from(['caffemodel', 'safetensors']),
+    where=st.floats(0, 1, exclude_max=True),
+    value=st.binary(min_size=1, max_size=9),
+    early=st.booleans(),
+)
+def test_damaged(whole, kind, where, value, early, tmp_path):
+    """Whatever bytes are wrong, most of all in the first ones, it is one line or still a net."""
+    content = bytearray(whole[kind].read_bytes())
+    at = int(where * (600 if early else len(content)))
+    content[at : at + len(value)] = value
+    path = tmp_path / f'damaged.{kind}'
+    path.write_bytes(content)
+    try:
+        read_weights(str(path))
+    except ERRORS as error:
+        assert '\n' not in str(error) and str(path) in str(error)
+
+
+@pytest.mark.parametrize('ending', ['h5', 'hdf5', 'safetensors', 'caffemodel'])
+@pytest.mark.parametrize('content', [b'', b'no weights at all', b'\x00' * 300])
+def test_wrong_kind(ending, content, tmp_path):
+    path = tmp_path / f'x.{ending}'
+    path.write_bytes(content)
+    fails(path, 'is named like a file of (HDF5|safetensors|Caffe), but does not begin like one')
+
+
+def test_a_whole_keras_model(tmp_path):
+    (tmp_path / 'x.keras').write_bytes(b'PK')
+    fails(tmp_path / 'x.keras', 'give the weights alone: model.save_weights')
+
+
+def test_kinds_are_told_by_content(whole, tmp_path):
+    for kind, path in whole.items():
+        other = tmp_path / f'{kind}.bin'
+        other.write_bytes(path.read_bytes())
+        state, expected = (load_checkpoint(p)['state_dict'] for p in (other, path))
+        assert state.keys() == expected.keys()
+
+
+def test_a_missing_library(whole, monkeypatch):
+    def missing(*args):
+        raise ImportError('No module named h5py')
+
+    monkeypatch.setattr(formats, 'import_module', missing)
+    packages = dict(h5='h5py', caffemodel='protobuf', safetensors='safetensors')
+    for kind, package in packages.items():
+        fails(whole[kind], f'needs a library: pip install {package}$')
+
+
+# Wrong layouts.
+
+
+def test_other_nets(tmp_path):
+    net = torchvision.models.squeezenet1_1(weights=None)
+    torch.save(net.state_dict(), tmp_path / 'net.pth')
+    text = fails(tmp_path / 'net.pth', "no VGG found .* found 'features.0.weight'")
+    for name in ('vgg_mm', 'torchvision', 'timm', 'MMPretrain', 'Caffe', 'Keras'):
+        assert f'{name} (' in text
+    # Others may load them: the same door serves every model.
+    assert load_checkpoint(tmp_path / 'net.pth').keys() == net.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        ({'features.5.weight': None}, 'no VGG found'),
+        ({'features.5.bias': None}, 'is no whole net D .*conv2_1.bias is missing'),
+        ({'classifier.3.weight': None}, 'has fc6.weight, but no fc7.weight'),
+        ({'features.5.weight': (4, 2, 5, 5)}, 'no VGG found'),
+        ({'features.5.weight': (4, 9, 3, 3)}, r'conv2_1.weight is \(4, 9, 3, 3\)'),
+        ({'classifier.0.weight': (5,)}, r'classifier.0.weight is \(5,\)'),
+        ({'classifier.6.weight': (0, 4)}, 'there is nothing in it'),
+        ({'classifier.0.weight': (4, 999)}, r'fc6.weight is \(4, 999\)'),
+        ({'features.28.bias': (3,)}, r'conv5_3.bias is \(3,\)'),
+    ],
+)
+def test_nets_that_are_not_whole(change, message, tmp_path):
+    state = sources.torchvision_net('vgg16', TINY)[0].state_dict()
+    for name, shape in change.items():
+        state.pop(name)
+        if shape:
+            state[name] = torch.zeros(shape)
+    torch.save(state, tmp_path / 'net.pth')
+    fails(tmp_path / 'net.pth', message)
+
+
+def test_kernels_of_theano(tiny, tmp_path):
+    arrays = {
+        name: array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+        for name, array in keras_arrays(tiny).items()
+    }
+    write_keras(tmp_path / 'th.h5', arrays)
+    fails(tmp_path / 'th.h5', 'no VGG found')
+
+
+def test_a_map_that_is_no_square(tiny, tmp_path):
+    arrays = {**keras_arrays(tiny), 'fc1/fc1/kernel': np.zeros((16 * 6, 4), 'f4')}
+    write_keras(tmp_path / 'x.h5', arrays)
+    fails(tmp_path / 'x.h5', 'fc1 takes 96 numbers, no square map of 16 channels')
+
+
+# Caffe's files that lie.
+
+
+def caffe_with(change, tiny):
+    message = sources.caffe_message()
+    message.ParseFromString(sources.caffe_file(tiny, 'today'))
+    change(message.layer[0].blobs[0])
+    return message.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    'dims', [[2, 3, 3, 4], [2**40, 2**40], [-2, 3, 3, 3], [0], [2**62] * 4, [1] * 40 + [54], []]
+)
+def test_a_caffe_shape_that_lies(dims, tiny, tmp_path):
+    def change(blob):
+        del blob.shape.dim[:]
+        blob.shape.dim.extend(dims)
+
+    (tmp_path / 'x.caffemodel').write_bytes(caffe_with(change, tiny))
+    fails(tmp_path / 'x.caffemodel', r'conv1_1.blobs.0 has the shape .* 216 in the file')
+
+
+def test_a_caffe_blob_without_numbers(tiny, tmp_path):
+    (tmp_path / 'x.caffemodel').write_bytes(caffe_with(lambda b: b.ClearField('data'), tiny))
+    fails(tmp_path / 'x.caffemodel', 'conv1_1.blobs.0 has the shape .* 0 in the file')
+
+
+def test_a_caffe_net_without_weights(tmp_path):
+    (tmp_path / 'x.caffemodel').write_bytes(sources.caffe_file({}))
+    fails(tmp_path / 'x.caffemodel', 'without weights')
+
+
+# Safetensors headers that lie.
+
+
+@pytest.mark.parametrize(
+    'header, size',
+    [
+        (b'{', 2**31),
+        (json.dumps({'a': dict(dtype='F32', shape=[2**40], data_offsets=[0, 4])}).encode(), None),
+        (json.dumps({'a': dict(dtype='F32', shape=[1], data_offsets=[0, 2**50])}).encode(), None),
+        (b'{"a": ' * 5000, None),
+    ],
+)
+def test_a_safetensors_header_that_lies(header, size, tmp_path):
+    path = tmp_path / 'x.safetensors'
+    path.write_bytes(struct.pack('<Q', size or len(header)) + header + b'1234')
+    fails(path, 'truncated or no safetensors file')
+
+
+# HDF5 files that lie, or reach for other files.
+
+
+def test_an_array_that_is_not_there(tmp_path):
+    with h5py.File(tmp_path / 'x.h5', 'w') as file:
+        file.create_dataset('huge', shape=(10**6, 10**6), dtype='f4')
+    fails(tmp_path / 'x.h5', r'huge has the shape \(1000000, 1000000\), but only 0 bytes')
+
+
+def test_an_array_that_explodes(tmp_path):
+    with h5py.File(tmp_path / 'x.h5', 'w') as file:
+        file.create_dataset('bomb', data=np.zeros(10**6, 'f4'), compression='gzip', chunks=True)
+    fails(tmp_path / 'x.h5', 'bomb has the shape')
+
+
+def test_a_compressed_array_is_read(tiny, tmp_path):
+    with h5py.File(tmp_path / 'x.h5', 'w') as file:
+        for name, array in keras_arrays(tiny).items():
+            file.create_dataset(name, data=array, compression='gzip', chunks=True)
+    state = load_checkpoint(tmp_path / 'x.h5')['state_dict']
+    np.testing.assert_array_equal(state['head.fc7.weight'], tiny['fc7'][0])
+
+
+def test_links_to_other_files_are_not_followed(tiny, tmp_path):
+    secret = tmp_path / 'secret.h5'
+    with h5py.File(secret, 'w') as file:
+        file['a'] = np.zeros(4, 'f4')
+    (tmp_path / 'raw').write_bytes(b'secret numbers!!')
+    with h5py.File(tmp_path / 'link.h5', 'w') as file:
+        file['block1_conv1'] = h5py.ExternalLink(secret.name, '/a')
+        file['loop'] = h5py.SoftLink('/')
+        file.create_group('a')['itself'] = file['/']
+    fails(tmp_path / 'link.h5', 'without weights')
+    with h5py.File(tmp_path / 'raw.h5', 'w') as file:
+        external = [(str(tmp_path / 'raw'), 0, 16)]
+        file.create_dataset('block1_conv1/kernel', shape=(4,), dtype='f4', external=external)
+    fails(tmp_path / 'raw.h5', 'block1_conv1/kernel is in another file')
+    with h5py.File(tmp_path / 'virtual.h5', 'w') as file:
+        layout = h5py.VirtualLayout(shape=(4,), dtype='f4')
+        layout[:] = h5py.VirtualSource(str(secret), 'a', shape=(4,))
+        file.create_virtual_dataset('v', layout)
+    fails(tmp_path / 'virtual.h5', 'v is in another file')
+
+
+def test_nothing_is_left_open(whole):
+    before = len(os.listdir('/proc/self/fd')) if os.path.isdir('/proc/self/fd') else 0
+    for path in whole.values():
+        load_checkpoint(path)
+    if before:
+        assert len(os.listdir('/proc/self/fd')) == before

@@ -1,0 +1,47 @@
+"""Fine-tune on one's own photos: python tools/finetune.py FOLDER --weights torchvision://vgg16"""
+
+import _command_line
+
+
+def parse_args():
+    parser = _command_line.parser(
+        'Fine-tune trained weights on photos in class folders, FOLDER/CLASS/* or '
+        'FOLDER/{train,val}/CLASS/*. What is not given is decided from photos and weights, printed '
+        'and written as an ordinary config; a second call goes on where the first stopped.'
+    )
+    parser.add_argument('folder', help='folder with the photos')
+    parser.add_argument(
+        '--weights',
+        required=True,
+        help='trained weights: a file, a URL, torchvision://vgg16 (553 MB, downloaded once)',
+    )
+    parser.add_argument('--work-dir', help='results (default: work_dirs/finetune_FOLDER)')
+    parser.add_argument('--epochs', type=int, help='times that each photo is seen')
+    parser.add_argument('--batch-size', type=int, help='photos an iteration (default: 32)')
+    parser.add_argument('--lr', type=float, help='learning rate; the new fc8 has ten times it')
+    parser.add_argument(
+        '--frozen', type=int, metavar='BLOCKS', help='so many first blocks stay as they are (0-5)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the split, if there is none')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    parser.add_argument(
+        '--dry-run', action='store_true', help='decide, write the config, estimate the hours; stop'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+
+    def find():
+        from vgg_mm.apis.finetune import finetune
+
+        return finetune
+
+    _command_line.run(
+        find, root=_command_line.ROOT, when_stopped=_command_line.GOES_ON, **vars(args)
+    )
+
+
+if __name__ == '__main__':
+    main()

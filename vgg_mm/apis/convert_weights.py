@@ -1,0 +1,262 @@
+"""``tools/convert_weights.py``: other libraries' weights as a checkpoint of this package."""
+
+import io
+import math
+import os
+from typing import NamedTuple, Optional, Union
+
+import torch
+
+from vgg_mm.checkpoints import (
+    Preprocessing,
+    has_own_names,
+    load_by_name,
+    recorded_preprocessing,
+    unknown_layout,
+    weights_of,
+    write_atomically,
+)
+from vgg_mm.checkpoints.layouts import recognise
+from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
+from vgg_mm.checkpoints.safe_load import trust_checkpoints
+from vgg_mm.checkpoints.weights import Weights, first_of, misfits
+from vgg_mm.models import VGG, ConvHead
+from vgg_mm.models.architectures import (
+    BASE_CHANNELS,
+    BLOCK_WIDTHS,
+    DEPTH_TO_ARCH,
+    resolve_arch,
+)
+
+from .tables import format_table
+
+#: What ``--preprocessing`` can be.
+PREPROCESSING = {
+    'torchvision': STANDARDISED_RGB,
+    'caffe': CENTRED_BGR,
+    'paper': CENTRED_RGB,
+}
+
+PARTS = ('backbone.', 'head.')
+
+
+class Net(NamedTuple):
+    """What weights say about their net.
+
+    ``num_classes``, ``fc_channels`` and ``kernel_size`` are None for a backbone alone.
+    """
+
+    arch: str
+    base_channels: int
+    norm: bool
+    num_classes: Optional[int] = None
+    fc_channels: Optional[tuple[int, int]] = None
+    kernel_size: Optional[int] = None
+
+    def __str__(self) -> str:
+        depths = {arch: f' (VGG-{depth})' for depth, arch in DEPTH_TO_ARCH.items()}
+        norm = 'batch norm' if self.norm else 'no norm'
+        text = f'{self.arch}{depths.get(self.arch, "")}, {norm}, width {self.base_channels}'
+        if self.num_classes is None:
+            return f'{text}, without fully-connected layers'
+        widths = '/'.join(map(str, self.fc_channels))
+        return f'{text}, fc6/fc7 {widths}, {self.num_classes} classes'
+
+    def backbone_config(self) -> dict:
+        norm = dict(norm_cfg=dict(type='BN')) if self.norm else {}
+        return dict(arch=self.arch, base_channels=self.base_channels, **norm)
+
+    def head_config(self) -> Optional[dict]:
+        """Arguments of :class:`ConvHead`; None without one."""
+        if self.num_classes is None:
+            return None
+        return dict(
+            num_classes=self.num_classes,
+            in_channels=self.base_channels * BLOCK_WIDTHS[-1],
+            fc_channels=self.fc_channels,
+            kernel_size=self.kernel_size,
+        )
+
+
+class Converted(NamedTuple):
+    """Weights in this package's layout, in FC form, and where they come from.
+
+    ``sources`` maps their names to the file's; ``left_out`` are the file's that no layer has.
+    """
+
+    weights: Weights
+    net: Net
+    layout: str
+    preprocessing: Optional[Preprocessing]
+    sources: dict[str, str]
+    left_out: list[str]
+    classes: Optional[tuple[str, ...]]
+
+    def checkpoint(self) -> dict:
+        """As it is written."""
+        meta = dict(layout=self.layout, net=self.net._asdict())
+        if self.preprocessing is not None:
+            meta['preprocessing'] = self.preprocessing.to_meta()
+        if self.classes:
+            meta['dataset_meta'] = dict(classes=self.classes)
+        return dict(state_dict=self.weights, meta=meta)
+
+
+def convert_weights(
+    source: str,
+    out: Union[str, os.PathLike],
+    arch: Optional[str] = None,
+    preprocessing: Optional[str] = None,
+    trust_checkpoint: bool = False,
+) -> None:
+    """Read weights in any known layout, write them as a checkpoint, print what became of them.
+
+    Args:
+        source: A file, a URL, or a model of a zoo (``torchvision://vgg16``).
+        out: File to write, ``.pth``.
+        arch: What the net has to be; needed for A-LRN only, whose weights are A's.
+        preprocessing: One of :data:`PREPROCESSING`, in place of what the layout says.
+        trust_checkpoint: Run the code in files that cannot be read without.
+
+    Raises:
+        ImportError: in one line, if the library for the kind of file is missing.
+        OSError: in one line, if a file cannot be read or written.
+        ValueError: in one line, if the layout is not known or the weights are of no VGG.
+    """
+    if not os.fspath(out).endswith('.pth'):
+        raise ValueError(f'convert_weights: the file to write must end in .pth, got {out}')
+    trust_checkpoints(trust_checkpoint)
+    converted = read_weights(source, arch)
+    if preprocessing is not None:
+        converted = converted._replace(preprocessing=PREPROCESSING[preprocessing])
+    buffer = io.BytesIO()
+    torch.save(converted.checkpoint(), buffer)
+    write_atomically(out, buffer.getvalue())
+    print(report(converted))
+    print(f'written: {out}')
+
+
+def read_weights(source: str, arch: Optional[str] = None) -> Converted:
+    """A net's weights from a file, URL or zoo in any known layout.
+
+    Raises:
+        ImportError, OSError, ValueError: as :func:`convert_weights`.
+    """
+    loaded = load_by_name(source)
+    weights = weights_of(loaded)
+    if not has_own_names(weights):
+        raise unknown_layout(weights, source)
+    own, left_out = _parts(weights)
+    meta, conversion = loaded.get('meta') or {}, loaded.get('conversion')
+    if conversion is None:
+        conversion = dict(sources={name: name for name in own}, left_out=left_out)
+    net = describe(own, source, arch)
+    classes = (meta.get('dataset_meta') or {}).get('classes')
+    return Converted(
+        own,
+        net,
+        meta.get('layout', 'vgg_mm'),
+        recorded_preprocessing(loaded),
+        conversion['sources'],
+        conversion['left_out'],
+        tuple(classes) if classes else None,
+    )
+
+
+def _parts(weights: Weights) -> tuple[Weights, list[str]]:
+    """A classifier's weights, in FC form, and the names of the others."""
+    own = {
+        name: tensor.flatten(1) if name.startswith('head.fc') and tensor.ndim == 4 else tensor
+        for name, tensor in weights.items()
+        if name.startswith(PARTS)
+    }
+    return own, [name for name in weights if name not in own]
+
+
+def describe(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
+    """What net the weights of a classifier or a backbone are, checked against the net itself.
+
+    Args:
+        weights: In this package's layout.
+        source: Their name, for messages.
+        arch: What the net has to be; None: whatever it is.
+
+    Raises:
+        ValueError: in one line, if it is another, or weights are missing or of the wrong shape.
+    """
+    bare = {name.split('.', 1)[1]: tensor for name, tensor in weights.items()}
+    found = recognise(bare)
+    if found is None:
+        raise unknown_layout(bare, source)
+    given = found.arch if arch is None else resolve_arch(int(arch) if arch.isdigit() else arch)
+    if given.removesuffix('-LRN') != found.arch:
+        raise ValueError(f'{source} is net {found.arch}, not {given}')
+    norm = any(name.startswith('bn') for name in bare)
+    net = Net(given, len(bare['conv1_1.weight']), norm)
+    if 'fc6.weight' in bare:
+        net = net._replace(**_head(bare, source, net.base_channels))
+    _check(net, weights, source)
+    return net
+
+
+def _head(bare: Weights, source: str, base_channels: int) -> dict:
+    missing = [name for name in ('fc7.weight', 'fc8.weight') if name not in bare]
+    if missing:
+        raise ValueError(f'{source} has fc6.weight, but no {missing[0]}')
+    fc6, fc7, fc8 = (bare[f'fc{i}.weight'] for i in (6, 7, 8))
+    side = math.isqrt(fc6[0].numel() // (base_channels * BLOCK_WIDTHS[-1]))
+    return dict(num_classes=len(fc8), fc_channels=(len(fc6), len(fc7)), kernel_size=max(side, 1))
+
+
+def _check(net: Net, weights: Weights, source: str) -> None:
+    target = {}
+    with torch.device('meta'):
+        parts = {'backbone': VGG(**net.backbone_config())}
+        if net.head_config():
+            parts['head'] = ConvHead(**net.head_config())
+    for part, module in parts.items():
+        target |= {f'{part}.{name}': tensor for name, tensor in module.state_dict().items()}
+    problems = list(misfits(weights, target).values())
+    # Old files have no counters of batches.
+    missing = [n for n in target if n not in weights and not n.endswith('num_batches_tracked')]
+    problems += [f'{name} is missing' for name in missing]
+    if problems:
+        raise ValueError(f'{source} is no whole net {net}: {first_of(problems)}')
+
+
+def report(converted: Converted) -> str:
+    """Layout, net, pre-processing, and what became of every weight of the file."""
+    unknown = "not recorded: the config's is used; --preprocessing records one"
+    facts = [
+        ('layout', converted.layout),
+        ('net', converted.net),
+        ('pre-processing', converted.preprocessing or unknown),
+        ('model', _model_text(converted.net)),
+    ]
+    rows = [
+        [_shorter(converted.sources[name]), name, 'x'.join(map(str, tensor.shape)) or 'scalar']
+        for name, tensor in converted.weights.items()
+    ]
+    rows += [[_shorter(name), 'left out', ''] for name in converted.left_out]
+    lines = [f'{what + ":":16}{text}' for what, text in facts]
+    return '\n'.join([*lines, '', format_table(['in the file', 'here', 'shape'], rows), ''])
+
+
+def _model_text(net: Net) -> str:
+    """The config's lines that are not the defaults of ``configs/_base_/models/vgg.py``."""
+    backbone = net.backbone_config()
+    if net.base_channels == BASE_CHANNELS:
+        del backbone['base_channels']
+    defaults = dict(in_channels=512, fc_channels=(4096, 4096), kernel_size=7)
+    head = {k: v for k, v in (net.head_config() or {}).items() if defaults.get(k) != v}
+    texts = {part: _as_call(cfg) for part, cfg in (('backbone', backbone), ('head', head)) if cfg}
+    return ', '.join(f'{part}={text}' for part, text in texts.items())
+
+
+def _as_call(cfg: dict) -> str:
+    values = {k: _as_call(v) if isinstance(v, dict) else repr(v) for k, v in cfg.items()}
+    return f'dict({", ".join(f"{k}={v}" for k, v in values.items())})'
+
+
+def _shorter(name: str) -> str:
+    return name if len(name) <= 60 else f'...{name[-57:]}'

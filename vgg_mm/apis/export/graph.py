@@ -1,0 +1,66 @@
+"""A classifier as one graph of standard layers."""
+
+import torch
+import torch.nn as nn
+
+from vgg_mm.models.folded_linear import FoldedLinear
+
+from .source import Classifier
+
+#: What the graph computes, with its shape.
+OUTPUTS = {
+    'scores': '(N, classes), before the soft-max; on larger images averaged over all positions',
+    'posterior': '(N, classes), the soft-max of the averaged scores',
+    'score_map': '(N, classes, h, w), a position every 32 pixels',
+}
+
+#: Name of the graph's input.
+IMAGE = 'image'
+
+
+class ExportGraph(nn.Module):
+    """A classifier with its pre-processing, for images of any size (Section 3.2).
+
+    Input: (N, 3, H, W) float32, values 0 to 255, channels in the classifier's order; without the
+    pre-processing, already normalised. Output: one of :data:`OUTPUTS`.
+
+    fc6, fc7 and fc8 are plain convolutions here, which share the classifier's weights: the sliding
+    windows of ``FoldedLinear`` would become a chain of slices whose number depends on the image's
+    size, which no exported graph can hold. The mean is subtracted at the input, not folded into
+    conv1_1's bias: at the border conv1_1 sees padding, which is zero after the subtraction.
+
+    Args:
+        classifier: Its model is not copied.
+        output: A key of :data:`OUTPUTS`.
+        preprocessing: Whether mean and standard deviation are part of the graph.
+    """
+
+    def __init__(self, classifier: Classifier, output: str, preprocessing: bool):
+        super().__init__()
+        self.output = output
+        self.preprocessing = preprocessing
+        self.register_buffer('mean', torch.tensor(classifier.preprocessing.mean).view(3, 1, 1))
+        self.register_buffer('std', torch.tensor(classifier.preprocessing.std).view(3, 1, 1))
+        self.backbone = classifier.model.backbone
+        head = classifier.model.head
+        self.fc6, self.fc7, self.fc8 = (as_convolution(x) for x in (head.fc6, head.fc7, head.fc8))
+        self.eval().requires_grad_(False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if self.preprocessing:
+            image = (image - self.mean) / self.std
+        x = self.fc6(self.backbone(image)[-1]).relu()
+        x = self.fc7(x).relu()
+        if self.output == 'score_map':
+            return self.fc8(x)
+        # fc8 is linear: the average may come before it.
+        scores = self.fc8(x.mean(dim=(2, 3), keepdim=True)).flatten(1)
+        return scores.softmax(dim=1) if self.output == 'posterior' else scores
+
+
+def as_convolution(layer: FoldedLinear) -> nn.Conv2d:
+    """The convolution that a FoldedLinear is, on the same memory."""
+    conv = nn.Conv2d(layer.in_channels, layer.out_features, layer.kernel_size, device='meta')
+    conv.weight = nn.Parameter(layer.kernel.detach(), requires_grad=False)
+    conv.bias = nn.Parameter(layer.bias.detach(), requires_grad=False)
+    return conv

@@ -1,0 +1,96 @@
+"""The classifier that is to be exported, and what its input means."""
+
+import json
+from typing import NamedTuple, Optional
+
+import torch
+import torch.nn as nn
+
+from vgg_mm.checkpoints import Preprocessing, preprocessing_of
+from vgg_mm.models import VGG, ConvHead
+from vgg_mm.models.architectures import STRIDE
+from vgg_mm.models.tta.paper_tta import MULTI_CROP
+from vgg_mm.version import __version__
+
+from ..predict.load import load_predictor
+
+#: A test scale that is no smaller than any net's crop.
+ANY_SCALE = 2**14
+
+
+class Classifier(NamedTuple):
+    """A trained net in evaluation mode: an ``ImageClassifier`` of a VGG with a ConvHead.
+
+    The net sees (image - mean) / std, channels in the order that ``preprocessing`` says, on values
+    0 to 255.
+    """
+
+    model: nn.Module
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def channel_order(self) -> str:
+        return 'RGB' if self.preprocessing.to_rgb else 'BGR'
+
+    @property
+    def smallest(self) -> int:
+        """Side in pixels of the smallest image that the net takes."""
+        return STRIDE * self.model.head.kernel_size
+
+    def metadata(self) -> dict[str, str]:
+        """What a reader of the exported file has to know, as text (lists as JSON)."""
+        return dict(
+            made_by=f'vgg_mm {__version__}',
+            arch=self.model.backbone.arch,
+            num_classes=str(self.model.head.num_classes),
+            classes=json.dumps(self.classes, ensure_ascii=False),
+            channel_order=self.channel_order,
+            mean=json.dumps(self.preprocessing.mean),
+            std=json.dumps(self.preprocessing.std),
+            smallest_size=str(self.smallest),
+        )
+
+
+def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier:
+    """Build the net of a checkpoint with its weights, without running code from the file.
+
+    What there is to say of the checkpoint (no class names, other pre-processing than the config's)
+    is printed.
+
+    Args:
+        checkpoint: File, URL, or a name such as ``torchvision://vgg16``.
+        config: Its config; by default the one in the checkpoint.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if a file is missing or does not say what is
+            needed, or the net is no VGG with a ConvHead.
+    """
+    # Neither protocol nor test scales matter here; configs need not say any.
+    predictor = load_predictor(checkpoint, config, MULTI_CROP, (ANY_SCALE,), device='cpu')
+    for notice in predictor.notices:
+        print(f'notice: {notice}')
+    model = predictor.tta.module
+    check_kind(model)
+    # Predictors have their weights in channels_last.
+    model.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+    return Classifier(model, tuple(predictor.classes), preprocessing_of(model.data_preprocessor))
+
+
+def check_kind(model: nn.Module) -> None:
+    """Refuse models that are no VGG with a ConvHead.
+
+    Raises:
+        ValueError: in one line.
+    """
+    backbone, head = getattr(model, 'backbone', None), getattr(model, 'head', None)
+    if not isinstance(backbone, VGG) or not isinstance(head, ConvHead) or model.with_neck:
+        raise ValueError(
+            'only a vgg_mm.VGG with a vgg_mm.ConvHead is exported, not '
+            f'{type(backbone).__name__} with {type(head).__name__}'
+        )
+    if preprocessing_of(model.data_preprocessor) is None:
+        raise ValueError(
+            'the pre-processing of this model is not known: its data_preprocessor is a '
+            f'{type(model.data_preprocessor).__name__}, not a ClsDataPreprocessor'
+        )

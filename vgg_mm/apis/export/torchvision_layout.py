@@ -1,0 +1,108 @@
+"""The names and shapes of torchvision's VGG."""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn as nn
+
+from vgg_mm.models.architectures import ARCHITECTURES, BASE_CHANNELS
+
+from ..net_table import FC_CHANNELS, FC_KERNEL
+from .source import Classifier
+
+#: net -> torchvision's function; with batch norm, its name ends in _bn.
+FUNCTIONS = {'A': 'vgg11', 'B': 'vgg13', 'D': 'vgg16', 'E': 'vgg19'}
+
+#: torchvision's numbers of the fully-connected layers; ReLU and dropout have those between.
+_CLASSIFIER = {'fc6': 0, 'fc7': 3, 'fc8': 6}
+
+#: Types of layers that torchvision's nets are made of, and what is the same in evaluation.
+_KINDS = {'Conv2d', 'ReLU', 'MaxPool2d', 'BatchNorm2d', 'SyncBatchNorm'}
+
+
+def torchvision_names(arch: str, batch_norm: bool = False) -> dict[str, str]:
+    """This package's layer name -> torchvision's: 'backbone.conv1_1' -> 'features.0'.
+
+    Raises:
+        ValueError: if torchvision has no such net.
+    """
+    if arch not in FUNCTIONS:
+        raise ValueError(f'torchvision has no net {arch}; it has {", ".join(FUNCTIONS)}')
+    names, index = {}, 0
+    for block, kernels in enumerate(ARCHITECTURES[arch].kernels, start=1):
+        for layer in range(1, len(kernels) + 1):
+            names[f'backbone.conv{block}_{layer}'] = f'features.{index}'
+            if batch_norm:
+                index += 1
+                names[f'backbone.bn{block}_{layer}'] = f'features.{index}'
+            index += 2  # convolution or norm, and its ReLU
+        index += 1  # pooling
+    for name, number in _CLASSIFIER.items():
+        names[f'head.{name}'] = f'classifier.{number}'
+    return names
+
+
+def torchvision_function(classifier: Classifier) -> str:
+    """The function of ``torchvision.models`` that builds this net.
+
+    Raises:
+        ValueError: in one line, if torchvision has no such net.
+    """
+    backbone, head = classifier.model.backbone, classifier.model.head
+    torchvision_names(backbone.arch)
+    found = dict(
+        base_channels=(backbone.base_channels, BASE_CHANNELS),
+        fc_channels=((head.fc6.out_features, head.fc7.out_features), (FC_CHANNELS,) * 2),
+        kernel_size=(head.kernel_size, FC_KERNEL),
+        dilations=(backbone.dilations, (1,) * len(backbone.dilations)),
+        plain_pools=(backbone.plain_pools, True),
+    )
+    for name, (value, expected) in found.items():
+        if value != expected:
+            raise ValueError(
+                f'torchvision has no such net: {name} is {value} here, {expected} there; '
+                "--to safetensors keeps this package's layout"
+            )
+    return FUNCTIONS[backbone.arch] + ('_bn' if _has_batch_norm(backbone) else '')
+
+
+def torchvision_state(classifier: Classifier) -> 'OrderedDict[str, torch.Tensor]':
+    """What ``torchvision.models.vgg16().load_state_dict(...)`` takes.
+
+    :meth:`Classifier.metadata` and torchvision's function go along in the dict's ``_metadata``,
+    where ``load_state_dict`` looks up versions: ``torch.load(file)._metadata['']['vgg_mm']``.
+
+    Raises:
+        ValueError: in one line, if torchvision has no such net.
+    """
+    function = torchvision_function(classifier)
+    names = torchvision_names(classifier.model.backbone.arch, function.endswith('_bn'))
+    state: OrderedDict[str, torch.Tensor] = OrderedDict()
+    for name, value in classifier.model.state_dict().items():
+        layer, _, kind = name.rpartition('.')
+        state[f'{names[layer]}.{kind}'] = value.contiguous()
+    facts = {**classifier.metadata(), 'torchvision': function, 'notice': notice(classifier)}
+    state._metadata = OrderedDict({'': {'version': 1, 'vgg_mm': facts}})
+    return state
+
+
+def notice(classifier: Classifier) -> str:
+    """What is different from torchvision's own weights."""
+    return (
+        f'these weights want values 0 to 255, {classifier.preprocessing}; the transforms of '
+        "torchvision's own weights (values 0 to 1, its mean and std) may not fit them. Images of "
+        'other sizes than 224: torchvision averages the last feature map down to 7x7, this package '
+        'averages class scores'
+    )
+
+
+def _has_batch_norm(backbone: nn.Module) -> bool:
+    """Whether the net has batch norms as torchvision's; ValueError if it has anything else."""
+    kinds = {type(layer).__name__ for layer in backbone.children()}
+    norms = [m for m in backbone.children() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if kinds - _KINDS or any(norm.eps != 1e-5 for norm in norms):
+        raise ValueError(
+            'torchvision has no such net: it is made of Conv2d, ReLU, MaxPool2d and possibly '
+            f'BatchNorm2d(eps=1e-5), this one of {", ".join(sorted(kinds))}'
+        )
+    return bool(norms)

@@ -1,0 +1,3 @@
+from .run import finetune
+
+__all__ = ['finetune']

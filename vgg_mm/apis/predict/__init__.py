@@ -1,0 +1,16 @@
+"""``tools/predict.py``: the classes of images by the paper's protocols, and where they are seen."""
+
+from .inferencer import VGGInferencer
+from .load import load_predictor
+from .prediction import Prediction
+from .run import predict, predict_files
+from .score_map import ScoreMap
+
+__all__ = [
+    'Prediction',
+    'ScoreMap',
+    'VGGInferencer',
+    'load_predictor',
+    'predict',
+    'predict_files',
+]

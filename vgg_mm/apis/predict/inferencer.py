@@ -1,0 +1,140 @@
+"""The paper's protocols behind the interface of MMPretrain's inferencers."""
+
+import os
+from collections.abc import Iterator, Sequence
+from math import ceil
+from typing import Any, Optional, Union
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmpretrain.apis import ImageClassificationInferencer
+from mmpretrain.structures import DataSample
+from mmpretrain.visualization import UniversalVisualizer
+
+from vgg_mm.datasets.transforms.loading import LOAD_ERROR
+
+from .inputs import ImageLike, as_sources, name, picture_paths
+from .load import load_predictor
+from .predictor import Prepared
+
+#: One image, read, or the reason why it could not be.
+Read = Union[Prepared, str]
+
+
+class VGGInferencer(ImageClassificationInferencer):
+    """MMPretrain's inferencer for image classification by the paper's protocols (Section 3.2).
+
+    >>> inferencer = VGGInferencer(pretrained='work_dirs/vgg16_jitter_clothing/epoch_16.pth')
+    >>> inferencer('photo.jpg')
+    [{'pred_scores': array([...]), 'pred_label': 6, 'pred_score': 0.83, 'pred_class': 'shoes'}]
+
+    It takes what MMPretrain's takes: paths, BGR arrays, and lists of them; also folders with
+    sub-folders and patterns. An image that cannot be read does not stop the others: its result is
+    ``{'error': reason}`` (with ``return_datasamples``, a sample with ``load_error`` and no
+    prediction). Drawing (``show_dir`` and so on) is MMPretrain's; for score maps see
+    :func:`vgg_mm.apis.predict`.
+
+    Args:
+        model: Config, or its file; by default the one in the checkpoint.
+        pretrained: Checkpoint file; nothing in it is run.
+        device: By default the GPU if there is one.
+        classes: Class names; by default the checkpoint's, then the config's, then numbers.
+        protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
+        scales: Test scales Q; by default the config's.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_predictor`.
+    """
+
+    def __init__(
+        self,
+        model: Union[str, os.PathLike, Config, None] = None,
+        pretrained: Union[str, os.PathLike, None] = None,
+        device: Union[str, torch.device, None] = None,
+        classes: Optional[Sequence[str]] = None,
+        protocol: str = 'dense',
+        scales: Optional[Sequence[int]] = None,
+    ):
+        # The parent's constructor would look for the model among MMPretrain's.
+        if not isinstance(pretrained, (str, os.PathLike)):
+            raise ValueError(f'VGGInferencer: pretrained must be a file, got {pretrained!r}')
+        self.predictor = load_predictor(pretrained, model, protocol, scales, device, classes)
+        self.config = self.predictor.cfg
+        self.model = self.predictor.tta
+        self.pipeline = self.predictor.pipeline
+        self.classes = self.predictor.classes
+        self.visualizer = None
+
+    def _inputs_to_list(self, inputs: Union[ImageLike, Sequence[ImageLike]]) -> list[ImageLike]:
+        return as_sources(inputs)
+
+    def preprocess(self, inputs: list[ImageLike], batch_size: int = 1) -> Iterator[list[Read]]:
+        """Read the images, ``batch_size`` at a time."""
+        for batch in range(ceil(len(inputs) / batch_size)):
+            first = batch * batch_size
+            images = inputs[first : first + batch_size]
+            yield [self._read(image, name(image, first + i)) for i, image in enumerate(images)]
+
+    def _read(self, image: ImageLike, called: str) -> Read:
+        try:
+            return self.predictor.prepare(image, called)
+        except (OSError, ValueError) as error:
+            return str(error)
+
+    def forward(self, inputs: list[Read]) -> list[DataSample]:
+        """A data sample for each image, in order."""
+        whole = [one for one in inputs if isinstance(one, Prepared)]
+        found = iter(self.predictor.evaluate(whole) if whole else [])
+        return [
+            next(found) if isinstance(one, Prepared) else DataSample(metainfo={LOAD_ERROR: one})
+            for one in inputs
+        ]
+
+    def visualize(
+        self,
+        ori_inputs: list[ImageLike],
+        preds: list[DataSample],
+        show: bool = False,
+        show_dir: Optional[str] = None,
+        **kwargs: Any,
+    ) -> Optional[list[Optional[np.ndarray]]]:
+        """MMPretrain's pictures, of the pixels that the net saw; None for broken images.
+
+        Those of a folder are in ``show_dir`` as the images are in their folder.
+        """
+        if not show and show_dir is None:
+            return None
+        self.visualizer = self.visualizer or UniversalVisualizer()
+        names = [name(image, i) for i, image in enumerate(ori_inputs)]
+        files = [None] * len(names) if show_dir is None else picture_paths(names, show_dir)
+        drawn: list[Optional[np.ndarray]] = []
+        for image, called, sample, file in zip(ori_inputs, names, preds, files):
+            if LOAD_ERROR in sample:
+                drawn.append(None)
+                continue
+            photo = self.predictor.read(image, called)['img'][..., ::-1]
+            self.visualizer.visualize_cls(
+                photo, sample, self.classes, draw_gt=False, show=show, name=called, out_file=file,
+                **kwargs,
+            )  # fmt: skip
+            drawn.append(self.visualizer.get_image())
+        if show:
+            self.visualizer.close()
+        return drawn
+
+    def postprocess(
+        self,
+        preds: list[DataSample],
+        visualization: Optional[list[Optional[np.ndarray]]],
+        return_datasamples: bool = False,
+    ) -> list[Union[dict, DataSample]]:
+        """MMPretrain's result for each image, or the reason why there is none."""
+        if return_datasamples:
+            return preds
+        return [
+            dict(error=sample.get(LOAD_ERROR))
+            if LOAD_ERROR in sample
+            else super(VGGInferencer, self).postprocess([sample], None)[0]
+            for sample in preds
+        ]

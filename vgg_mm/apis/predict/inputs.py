@@ -1,0 +1,146 @@
+"""Which images are meant: files, folders, patterns, arrays."""
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from typing import Union
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vgg_mm.apis.rgb_statistics import EXTENSIONS
+
+#: Read in a folder: what training reads, and the other formats that vgg_mm.LoadImage knows.
+IMAGES = (*EXTENSIONS, '.tiff', '.webp', '.gif', '.avif', '.jp2')
+
+#: Bytes of the longest file name on the usual file systems.
+LONGEST_NAME = 255
+
+#: Images that are fetched when their turn comes.
+ADDRESSES = ('http://', 'https://')
+
+ImageLike = Union[str, os.PathLike, np.ndarray, Image.Image]
+
+CHANNEL_ORDERS = BGR, RGB = 'bgr', 'rgb'
+
+
+def find_images(source: str, outside: str = '') -> list[str]:
+    """The files that one argument means.
+
+    An existing file is itself, whatever its name looks like, and so is a web address. A folder is
+    all images in it and below, hidden files apart, in natural order: frame_9 before frame_10.
+    Anything else is a pattern as in a shell, with ``**`` for folders at any depth, which finds
+    images and folders; other files only if it ends in their extension.
+
+    Args:
+        source: File, folder or pattern.
+        outside: A folder, passed over: pictures that are written there are not input.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder, and no match.
+        ValueError: if a folder holds no image.
+    """
+    if os.path.isfile(source) or source.startswith(ADDRESSES):
+        return [source]
+    passed_over = os.path.realpath(outside) if outside else ''
+    if os.path.isdir(source):
+        found = _in_folder(source, passed_over)
+        if not found:
+            raise ValueError(f'no images below {source!r}; extensions are {", ".join(IMAGES)}')
+        return found
+    matches = glob.glob(source, recursive=True)
+    endings = (*IMAGES, os.path.splitext(source)[1].lower() or IMAGES[0])
+    found = {path for path in matches if os.path.isfile(path) and path.lower().endswith(endings)}
+    found = {path for path in found if not _lies_in(path, passed_over)}
+    for folder in filter(os.path.isdir, matches):
+        found.update(_in_folder(folder, passed_over))
+    if not found:
+        raise FileNotFoundError(
+            f'no image found: {source!r} is no file, no folder, and as a pattern matches no image'
+        )
+    return sorted(found, key=_natural)
+
+
+def _in_folder(folder: str, passed_over: str) -> list[str]:
+    return sorted(
+        (
+            os.path.join(where, name)
+            for where, _, names in os.walk(folder, onerror=_raise)
+            for name in names
+            if name.lower().endswith(IMAGES)
+            and not name.startswith('.')
+            and not _lies_in(where, passed_over)
+        ),
+        key=_natural,
+    )
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return bool(folder) and f'{os.path.realpath(path)}{os.sep}'.startswith(f'{folder}{os.sep}')
+
+
+def _natural(path: str) -> list[tuple[str, int, str]]:
+    """Numbers in a name count as numbers."""
+    parts = re.findall(r'(\D*)(\d*)', path)
+    return [(text, int(digits or 0), digits) for text, digits in parts]
+
+
+def as_sources(images: Union[ImageLike, Sequence[ImageLike]], outside: str = '') -> list[ImageLike]:
+    """Files of every path, folder and pattern, and the images that are given as they are.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`find_images`; if there is nothing at all.
+        TypeError: if something is neither a path nor an image.
+    """
+    single = isinstance(images, (str, os.PathLike, np.ndarray, Image.Image))
+    found: list[ImageLike] = []
+    for image in [images] if single else images:
+        if isinstance(image, (np.ndarray, Image.Image)):
+            found.append(image)
+        elif isinstance(image, (str, os.PathLike)):
+            found += find_images(os.fspath(image), outside)
+        else:
+            raise TypeError(
+                f'predict: an image is a path or an array, got a {type(image).__name__}'
+            )
+    if not found:
+        raise ValueError('predict: no images given')
+    return found
+
+
+def as_bgr(image: Union[np.ndarray, Image.Image], channel_order: str) -> np.ndarray:
+    """uint8 (H, W, 3) BGR, as ``vgg_mm.LoadImage`` gives it.
+
+    Raises:
+        ValueError: if an array is of another type or shape, or empty.
+    """
+    if isinstance(image, Image.Image):
+        return np.array(ImageOps.exif_transpose(image).convert('RGB'))[..., ::-1].copy()
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(
+            f'an image as an array is uint8 (H, W, 3), got {image.dtype} {tuple(image.shape)}'
+        )
+    return np.ascontiguousarray(image[..., ::-1] if channel_order == RGB else image)
+
+
+def name(image: ImageLike, number: int) -> str:
+    """What results and errors call an image: its path, or its number among the given ones."""
+    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f'image {number}'
+
+
+def picture_paths(names: list[str], folder: str) -> list[str]:
+    """Where each image's picture goes: below ``folder`` as the images lie below theirs."""
+    full = [os.path.abspath(path) for path in names]
+    common = os.path.commonpath([os.path.dirname(path) for path in full])
+    below = [os.path.split(os.path.relpath(path, common)) for path in full]
+    return [os.path.join(folder, where, f'{_cut(file)}.png') for where, file in below]
+
+
+def _cut(file: str) -> str:
+    """A file's name, short enough for an extension more."""
+    return os.fsdecode(os.fsencode(file)[: LONGEST_NAME - len('.png')])

@@ -1,0 +1,114 @@
+"""Predictions as a table for the terminal and as files."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vgg_mm.apis.tables import format_table
+from vgg_mm.checkpoints import write_atomically
+
+if TYPE_CHECKING:
+    from .prediction import Prediction
+
+#: What ``--out`` can be, by its ending.
+ENDINGS = ('.csv', '.json')
+
+
+def printable(text: str) -> str:
+    """One line that every terminal and font can show, also of file names that are no text."""
+    text = text.encode('utf-8', 'backslashreplace').decode()
+    return ''.join(
+        c if c.isprintable() else c.encode('unicode_escape').decode('ascii') for c in text
+    )
+
+
+def table(predictions: Sequence['Prediction']) -> str:
+    """A line an image: the best class and those that follow; then the broken images."""
+    whole = [p for p in predictions if not p.error]
+    broken = [p for p in predictions if p.error]
+    rows = []
+    for p in whole:
+        first, *others = [
+            (printable(name), f'{100 * s:.1f}') for name, s in zip(p.classes, p.scores)
+        ]
+        rows.append([printable(p.image), *first, ', '.join(' '.join(pair) for pair in others)])
+    blocks = [format_table(('image', 'class', '%', 'then'), rows)] if rows else []
+    if broken:
+        # Most errors name their file.
+        errors = [p.error if p.image in p.error else f'{p.image}: {p.error}' for p in broken]
+        lines = [f'  {printable(error)}' for error in errors]
+        blocks.append('\n'.join([f'could not be read: {len(broken):,}', *lines]))
+    return '\n\n'.join(blocks)
+
+
+def check_out(path: str) -> None:
+    """Refuse a file that could not be written when everything is done.
+
+    Raises:
+        ValueError: if its ending is none of :data:`ENDINGS`, or it is a folder.
+        OSError: if its folder cannot be made or written to.
+    """
+    if not path.lower().endswith(ENDINGS):
+        raise ValueError(f'--out {path}: the file must end in {" or ".join(ENDINGS)}')
+    if os.path.isdir(path):
+        raise ValueError(f'--out {path} is a folder; give a file in it')
+    make_folder(os.path.dirname(path) or '.', '--out')
+
+
+def make_folder(folder: str, option: str) -> None:
+    """Make a folder for results, or say in one line why not.
+
+    Raises:
+        OSError: with the option that named it.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f'{option}: the folder {folder} cannot be made: {reason}') from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f'{option}: the folder {folder} cannot be written to')
+
+
+def write(path: str, predictions: Sequence['Prediction'], info: dict[str, Any]) -> None:
+    """Write a CSV or JSON file, whole or not at all.
+
+    File names that are no text are written with ``\\udcxx`` for their bytes.
+
+    Args:
+        path: Ends in one of :data:`ENDINGS`.
+        predictions: One row (entry of 'predictions') an image, broken ones with their error.
+        info: What else a JSON file says.
+    """
+    text = _csv(predictions) if path.lower().endswith('.csv') else _json(predictions, info)
+    write_atomically(path, text.encode('utf-8', 'backslashreplace'))
+
+
+def _csv(predictions: Sequence['Prediction']) -> str:
+    top = max((len(p.labels) for p in predictions), default=0)
+    ranks = [f'{name}_{k}' for k in range(1, top + 1) for name in ('label', 'class', 'score')]
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(['image', 'error', 'picture', *ranks])
+    for p in predictions:
+        cells = [cell for triple in zip(p.labels, p.classes, p.scores) for cell in triple]
+        writer.writerow([p.image, p.error, p.picture, *cells, *[''] * (len(ranks) - len(cells))])
+    return file.getvalue()
+
+
+def _json(predictions: Sequence['Prediction'], info: dict[str, Any]) -> str:
+    entries = []
+    for p in predictions:
+        entry: dict[str, Any] = dict(image=p.image)
+        if p.error:
+            entry['error'] = p.error
+        else:
+            names = ('label', 'class', 'score')
+            entry['top'] = [dict(zip(names, t)) for t in zip(p.labels, p.classes, p.scores)]
+        if p.picture:
+            entry['picture'] = p.picture
+        entries.append(entry)
+    return json.dumps(dict(info, predictions=entries), ensure_ascii=False, indent=1) + '\n'

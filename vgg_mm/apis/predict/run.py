@@ -1,0 +1,199 @@
+"""``tools/predict.py`` and its like in Python."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Optional, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.utils import ProgressBar
+
+from vgg_mm.apis.subprocess_tools import interruptible
+from vgg_mm.apis.tables import say
+from vgg_mm.checkpoints import load_checkpoints_safely, write_atomically
+
+from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
+from .load import load_predictor
+from .prediction import Prediction
+from .predictor import Predictor
+from .report import check_out, make_folder, printable, table, write
+from .score_map import check_has_map
+
+
+def predict(
+    images: Union[ImageLike, Sequence[ImageLike]],
+    checkpoint: Union[str, os.PathLike],
+    config: Union[str, os.PathLike, Config, None] = None,
+    protocol: str = 'dense',
+    top: int = 5,
+    heatmap: Union[str, os.PathLike, None] = None,
+    score_maps: bool = False,
+    scales: Optional[Sequence[int]] = None,
+    shown_class: Optional[str] = None,
+    classes: Optional[Sequence[str]] = None,
+    channel_order: str = BGR,
+    device: Union[str, torch.device, None] = None,
+) -> list[Prediction]:
+    """Predict the classes of images by the paper's protocols (Section 3.2).
+
+    >>> for p in predict('photos', 'work_dirs/vgg16_jitter_clothing/epoch_16.pth'):
+    ...     print(p.image, p.error or p.classes[0])
+
+    Broken images do not stop the others: their results have an ``error``. In a notebook a result
+    with its score map shows itself as a picture.
+
+    Args:
+        images: Path of a file or folder, pattern, array, PIL image, or a sequence of these. Arrays
+            are uint8 (H, W, 3) in the order of ``channel_order``.
+        checkpoint: File, URL, or a name such as ``torchvision://vgg16``; nothing in it is run.
+        config: By default the one in the checkpoint.
+        protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
+        top: Classes a result names; all of the net's, if those are fewer.
+        heatmap: Folder for a picture of each image: photo, score map of a class, top k.
+        score_maps: Whether results keep photo and score map.
+        scales: Test scales Q; by default the config's.
+        shown_class: Name of the class whose map pictures show; by default each image's first.
+        classes: Class names; by default the checkpoint's, then the config's, then numbers.
+        channel_order: Of arrays: 'bgr', as OpenCV, mmcv and MMPretrain's inferencers have it, or
+            'rgb'.
+        device: By default the GPU if there is one.
+
+    Returns:
+        A :class:`Prediction` for each image, in order.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if a file is missing or an argument does not
+            fit.
+    """
+    heatmap = None if heatmap is None else os.fspath(heatmap)
+    _check(top, channel_order)
+    sources = as_sources(images, heatmap or '')
+    predictor = load_predictor(checkpoint, config, protocol, scales, device, classes)
+    return list(_results(predictor, sources, top, heatmap, score_maps, shown_class, channel_order))
+
+
+def predict_files(
+    images: list[str],
+    checkpoint: str,
+    out: Optional[str] = None,
+    trust_checkpoint: bool = False,
+    **options: Any,
+) -> int:
+    """What ``tools/predict.py`` does: :func:`predict`, with a table and a file of the results.
+
+    Stopped by Ctrl-C or an error, what was done by then is printed and written all the same.
+
+    Args:
+        images: Files, folders, patterns.
+        checkpoint: File.
+        out: A .csv or .json file.
+        trust_checkpoint: Run the code in a checkpoint that cannot be read without.
+        options: ``config``, ``protocol``, ``top``, ``heatmap``, ``scales``, ``shown_class`` and
+            ``device`` of :func:`predict`.
+
+    Returns:
+        Exit status: 0, or 1 if no image could be read.
+    """
+    top, heatmap = options.pop('top'), options.pop('heatmap')
+    shown_class = options.pop('shown_class')
+    _check(top, BGR)
+    if out is not None:
+        check_out(out)
+    sources = as_sources(images, heatmap or '')
+    load_checkpoints_safely(trust_checkpoint)
+    predictor = load_predictor(checkpoint, **options)
+    done: list[Prediction] = []
+    try:
+        with interruptible():
+            results = _results(predictor, sources, top, heatmap, False, shown_class, BGR)
+            for prediction in _with_progress(results, len(sources)):
+                done.append(prediction)
+    finally:
+        _report(done, len(sources), predictor, checkpoint, out, heatmap)
+    return int(all(prediction.error for prediction in done))
+
+
+def _check(top: int, channel_order: str) -> None:
+    if not isinstance(top, int) or top < 1:
+        raise ValueError(f'top (--top) must be a positive number of classes, got {top!r}')
+    if channel_order not in CHANNEL_ORDERS:
+        raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
+
+
+def _results(
+    predictor: Predictor,
+    sources: list[ImageLike],
+    top: int,
+    heatmap: Optional[str],
+    score_maps: bool,
+    shown_class: Optional[str],
+    channel_order: str,
+) -> Iterator[Prediction]:
+    """A result for each source, as they come, with its picture written."""
+    for notice in predictor.notices:
+        print(f'notice: {notice}', file=sys.stderr)
+    with_map = score_maps or heatmap is not None
+    if with_map:
+        check_has_map(predictor.tta.module)
+    shown = None if shown_class is None else _class_number(shown_class, predictor.classes)
+    if heatmap is not None:
+        make_folder(heatmap, '--heatmap')
+    names = [name(source, i) for i, source in enumerate(sources)]
+    pictures = picture_paths(names, heatmap) if heatmap is not None else []
+    for i, (source, called) in enumerate(zip(sources, names)):
+        try:
+            prepared = predictor.prepare(source, called, channel_order)
+        except (OSError, ValueError) as error:
+            yield Prediction(called, error=str(error))
+            continue
+        prediction = predictor.predict(prepared, top, with_map, shown)
+        if heatmap is not None:
+            write_atomically(pictures[i], prediction.png())
+            prediction.picture = pictures[i]
+        if not score_maps:
+            prediction.photo = prediction.score_map = None
+        yield prediction
+
+
+def _class_number(name: str, classes: list[str]) -> int:
+    if name not in classes:
+        known = ', '.join(classes[:10]) + ', ...' * (len(classes) > 10)
+        raise ValueError(f'--class: the net has no class {name!r}; there are {known}')
+    return classes.index(name)
+
+
+def _with_progress(results: Iterable[Prediction], count: int) -> Iterator[Prediction]:
+    bar = ProgressBar(count, file=sys.stderr) if sys.stderr.isatty() else None
+    for result in results:
+        yield result
+        if bar is not None:
+            bar.update()
+    if bar is not None:
+        print(file=sys.stderr)
+
+
+def _report(
+    done: list[Prediction],
+    count: int,
+    predictor: Predictor,
+    checkpoint: str,
+    out: Optional[str],
+    heatmap: Optional[str],
+) -> None:
+    if not done:
+        return
+    scales = ', '.join(map(str, predictor.scales))
+    part = f'; {len(done):,} of {count:,} images' if len(done) < count else ''
+    say(f'{table(done)}\n\n{predictor.tta.protocols[0]}, Q = {scales}{part}')
+    if heatmap is not None:
+        say(f'pictures are in {printable(heatmap)}')
+    if out is not None:
+        info = dict(
+            checkpoint=checkpoint,
+            protocol=predictor.tta.protocols[0],
+            scales=predictor.scales,
+            complete=len(done) == count,
+        )
+        write(out, done, info)
+        say(f'results are in {printable(out)}')

@@ -1,0 +1,91 @@
+"""What a layout is: the names that a library gives to the layers of VGG."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple, Optional
+
+import torch
+
+from vgg_mm.models.architectures import ARCHITECTURES
+
+from ..preprocessing import Preprocessing
+
+Weights = dict[str, torch.Tensor]
+
+#: layer of the file -> layer of this package ('conv1_1', 'bn1_1', 'fc6')
+Table = dict[str, str]
+
+
+class Layout(NamedTuple):
+    """One library's way to store VGG.
+
+    Args:
+        name: The library.
+        looks_like: Names by which it is known, for messages.
+        preprocessing: What weights published in this layout expect; None: not known.
+        tables: Function of one of :data:`ARCHITECTURES` that gives the possible tables.
+        layer_of: Name of a weight -> its layer and 'weight', 'bias', 'running_mean' ...; None if it
+            belongs to no layer.
+        tensor_of: (layer of this package, 'weight' or the like, tensor of the file, channels of the
+            last map) -> the tensor as this package stores it.
+        applies: Whether weights with these names can be of this layout.
+    """
+
+    name: str
+    looks_like: str
+    preprocessing: Optional[Preprocessing]
+    tables: Callable[[str], list[Table]]
+    layer_of: Callable[[str, torch.Tensor], Optional[tuple[str, str]]]
+    tensor_of: Callable[[str, str, torch.Tensor, int], torch.Tensor]
+    applies: Callable[[Weights], bool] = lambda weights: True
+
+
+def split_name(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
+    """PyTorch's way: 'features.0.weight' -> ('features.0', 'weight')."""
+    # nn.DataParallel puts 'module' wherever it wraps.
+    layer, _, kind = name.rpartition('.')
+    layer = '.'.join(part for part in layer.split('.') if part != 'module')
+    return (layer, kind) if layer else None
+
+
+def flat_fc(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torch.Tensor:
+    """fc6 to fc8 in FC form, (out, in * k * k), from either form; other tensors as they are."""
+    return tensor.flatten(1) if layer.startswith('fc') and kind == 'weight' else tensor
+
+
+@cache
+def conv_names(arch: str) -> tuple[tuple[str, ...], ...]:
+    """'1_1', ... block by block."""
+    return tuple(
+        tuple(f'{block}_{index}' for index in range(1, len(kernels) + 1))
+        for block, kernels in enumerate(ARCHITECTURES[arch].kernels, 1)
+    )
+
+
+def module_indices(arch: str, step: int) -> Iterator[tuple[int, str]]:
+    """Index of each convolution in an ``nn.Sequential`` of layers, and the end of its name.
+
+    Args:
+        arch: One of :data:`ARCHITECTURES`.
+        step: Modules from a convolution to the next of its block; a pooling follows each block.
+    """
+    index = 0
+    for block in conv_names(arch):
+        for name in block:
+            yield index, name
+            index += step
+        index += 1
+
+
+def sequential_tables(arch: str, prefix: str, fc: Table) -> list[Table]:
+    """Tables of nets like torchvision's, ``features`` a list of all layers: without and with norms.
+
+    Args:
+        arch: One of :data:`ARCHITECTURES`.
+        prefix: Of the convolutions: 'features'.
+        fc: The fully-connected layers.
+    """
+    plain = {f'{prefix}.{i}': f'conv{name}' for i, name in module_indices(arch, 2)}
+    with_norms = {f'{prefix}.{i}': f'conv{name}' for i, name in module_indices(arch, 3)}
+    with_norms |= {f'{prefix}.{i + 1}': f'bn{name}' for i, name in module_indices(arch, 3)}
+    return [plain | fc, with_norms | fc]

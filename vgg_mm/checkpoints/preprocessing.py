@@ -1,0 +1,110 @@
+"""What a net expects its images to be: a property of its weights."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
+
+import torch
+import torch.nn as nn
+
+#: Where a converted checkpoint's ``meta`` holds it.
+META_KEY = 'preprocessing'
+
+#: The mean RGB of ImageNet's training images that the authors subtract.
+VGG_MEAN = (123.68, 116.779, 103.939)
+
+#: How far apart values may be that mean the same: some libraries round them.
+_TOLERANCE = 0.02
+
+
+class Preprocessing(NamedTuple):
+    """Channel order, mean and standard deviation of the input, on the scale 0 to 255.
+
+    The names are those of MMPretrain's ``ClsDataPreprocessor``, which is given BGR images.
+    """
+
+    to_rgb: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __str__(self) -> str:
+        order = 'RGB' if self.to_rgb else 'BGR'
+        return f'{order}, mean {_numbers(self.mean)}, std {_numbers(self.std)}'
+
+    def same_as(self, other: 'Preprocessing') -> bool:
+        """Whether both give the same input, apart from how their numbers were rounded."""
+        pairs = zip((*self.mean, *self.std), (*other.mean, *other.std))
+        return self.to_rgb == other.to_rgb and all(
+            math.isclose(one, two, rel_tol=0, abs_tol=_TOLERANCE) for one, two in pairs
+        )
+
+    def to_meta(self) -> dict:
+        """As a checkpoint holds it: plain values, named as in a data_preprocessor's config."""
+        return dict(to_rgb=self.to_rgb, mean=list(self.mean), std=list(self.std))
+
+    def put_into(self, data_preprocessor: nn.Module) -> None:
+        """Let a ``ClsDataPreprocessor`` do this from now on."""
+        data_preprocessor.to_rgb = self.to_rgb
+        for name, values in (('mean', self.mean), ('std', self.std)):
+            old = getattr(data_preprocessor, name, None)
+            device = old.device if isinstance(old, torch.Tensor) else data_preprocessor.device
+            tensor = torch.tensor(values, device=device).view(-1, 1, 1)
+            data_preprocessor.register_buffer(name, tensor, persistent=False)
+        data_preprocessor._enable_normalize = True
+
+
+#: Images in RGB, scaled to 0..1, standardised by ImageNet's mean and deviation.
+STANDARDISED_RGB = Preprocessing(True, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+#: The authors': images in BGR, as OpenCV reads them, minus the mean.
+CENTRED_BGR = Preprocessing(False, VGG_MEAN[::-1], (1.0, 1.0, 1.0))
+
+#: The paper's numbers for weights of RGB images.
+CENTRED_RGB = Preprocessing(True, VGG_MEAN, (1.0, 1.0, 1.0))
+
+
+def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preprocessing]:
+    """What a model's data preprocessor does; None if it is not like ``ClsDataPreprocessor``."""
+    to_rgb = getattr(data_preprocessor, 'to_rgb', None)
+    if not isinstance(to_rgb, bool):
+        return None
+    if not data_preprocessor._enable_normalize:
+        return Preprocessing(to_rgb, (0.0,) * 3, (1.0,) * 3)
+    mean, std = (_tuple(getattr(data_preprocessor, name)) for name in ('mean', 'std'))
+    return Preprocessing(to_rgb, mean, std)
+
+
+def recorded_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
+    """What a checkpoint says its weights expect; None if it does not.
+
+    Raises:
+        ValueError: in one line, if it says something that cannot be.
+    """
+    found = (checkpoint.get('meta') or {}).get(META_KEY)
+    if found is None:
+        return None
+    try:
+        mean, std = (tuple(float(x) for x in found[name]) for name in ('mean', 'std'))
+        to_rgb = found['to_rgb']
+        right = isinstance(to_rgb, bool) and len(mean) == len(std) == 3 and _possible(mean, std)
+    except (KeyError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise ValueError(
+            f'the checkpoint holds the pre-processing {str(found)[:200]!r}; it must be '
+            'dict(to_rgb=True or False, mean=[three numbers], std=[three positive numbers])'
+        )
+    return Preprocessing(to_rgb, mean, std)
+
+
+def _possible(mean: Sequence[float], std: Sequence[float]) -> bool:
+    return all(map(math.isfinite, (*mean, *std))) and min(std) > 0
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return '/'.join(f'{value:g}' for value in values)
+
+
+def _tuple(tensor: torch.Tensor) -> tuple[float, ...]:
+    # float32 holds 123.68 as 123.6800003.
+    return tuple(float(f'{value:.7g}') for value in tensor.flatten().tolist())

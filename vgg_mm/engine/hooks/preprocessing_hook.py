@@ -1,0 +1,45 @@
+"""Sees to it that weights get the images they were trained on."""
+
+from typing import Optional
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vgg_mm.checkpoints import recorded_preprocessing
+from vgg_mm.registry import HOOKS
+
+from ..preprocessing import differing_preprocessing, warn_of_other_preprocessing
+from ..unwrap import unwrap
+
+
+@HOOKS.register_module()
+class PreprocessingHook(Hook):
+    """Compare the pre-processing that a checkpoint records with the config's.
+
+    A difference is a warning that names both. Checkpoints that record none, as those of this
+    package's trainings, change nothing.
+
+    Args:
+        use_checkpoints: Whether the model then takes the checkpoint's (testing), or goes on with
+            the config's (training, and where the user asked for it).
+    """
+
+    def __init__(self, use_checkpoints: bool = False):
+        self.use_checkpoints = use_checkpoints
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        expected = recorded_preprocessing(checkpoint)
+        used = "checkpoint's" if self.use_checkpoints else "config's"
+        warn_of_other_preprocessing(runner, expected, _name(runner), f'; the {used} is used')
+        if self.use_checkpoints and differing_preprocessing(runner, expected) is not None:
+            expected.put_into(unwrap(runner.model).data_preprocessor)
+
+    def before_train(self, runner: Runner) -> None:
+        for name, module in runner.model.named_modules():
+            expected = getattr(module, 'pretrained_preprocessing', None)
+            where = f"{name or 'the model'}'s Pretrained checkpoint"
+            warn_of_other_preprocessing(runner, expected, where, "; the config's is used")
+
+
+def _name(runner: Runner) -> Optional[str]:
+    return getattr(runner, '_load_from', None) or 'the checkpoint'
