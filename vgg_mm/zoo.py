@@ -15,6 +15,9 @@ INDEX = 'model-index.yml'
 #: Where the authors' own weights of nets D and E are.
 AUTHORS_RELEASE = 'http://www.robots.ox.ac.uk/~vgg/software/very_deep/'
 
+#: Where torchvision's are.
+TORCHVISIONS = 'https://download.pytorch.org/models/vgg'
+
 FIRST_WEIGHT = 'backbone.conv1_1.weight'
 
 
@@ -31,14 +34,15 @@ def register() -> None:
     """Add the models to MMPretrain's ``ModelHub``, once a process.
 
     ``list_models``, ``get_model`` and ``inference_model`` know them from then on. Of ways to load
-    weights only that of the authors' addresses is added; others stay as they are
-    (:func:`vgg_mm.checkpoints.load_checkpoints_safely` changes them).
+    weights only those of the authors' and torchvision's addresses are added; others stay as they
+    are (:func:`vgg_mm.checkpoints.load_checkpoints_safely` changes them).
     """
     root = root_folder()
     index = os.path.join(root, INDEX)
     if os.path.isfile(index):  # somebody may have copied the modules alone
         ModelHub.register_model_index(index, config_prefix=root)
     CheckpointLoader.register_scheme(AUTHORS_RELEASE, load_authors_weights, force=True)
+    CheckpointLoader.register_scheme(TORCHVISIONS, load_from_http, force=True)
 
 
 def load_authors_weights(url: str, map_location: Any = None) -> dict:

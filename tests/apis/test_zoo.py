@@ -5,6 +5,7 @@ import mmengine.runner.checkpoint as mmengine_checkpoint
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
@@ -13,7 +14,13 @@ from mmpretrain.registry import MODELS
 from modelindex.load_model_index import load
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.checkpoints.source_nets import caffe_file, caffe_logits, caffe_weights
+from tests.checkpoints.source_nets import (
+    Size,
+    caffe_file,
+    caffe_logits,
+    caffe_weights,
+    torchvision_net,
+)
 from tests.conftest import ROOT
 from vgg_mm import zoo
 from vgg_mm.apis import net_table
@@ -24,7 +31,7 @@ from vgg_mm.models.tta.paper_tta import PROTOCOLS
 #: Nets for data sets that are named; the others are templates.
 CONFIGS = sorted(
     path
-    for data in ('imagenet', 'digits', 'clothing')
+    for data in ('imagenet', 'digits', 'clothing', 'torchvision')
     for path in (ROOT / 'configs/vgg').glob(f'*_{data}.py')
 )
 NARROW = dict(backbone=dict(base_channels=4), head=dict(in_channels=32, fc_channels=16))
@@ -70,7 +77,7 @@ def test_the_papers_errors_are_all_there_and_labelled(index):
     for name, model in index.items():
         (result,) = model.results
         assert result.task == 'Image Classification'  # else inference_model refuses the name
-        if result.metrics:
+        if result.metrics and not name.endswith('_torchvision'):
             assert result.dataset == 'ImageNet-1k (in the paper)'
             arch = Config.fromfile(ROOT / model.config).model.backbone.arch
             scale = names[name.split('_')[1]]
@@ -88,6 +95,37 @@ def test_the_papers_errors_are_all_there_and_labelled(index):
             key = f'Top {k} Error ({texts[row.protocol]}, Q {scales})'
             wanted[row.net, row.scale, key] = value
     assert found == wanted
+
+
+@pytest.mark.parametrize('net', [f'vgg{n}{bn}' for n in (11, 13, 16, 19) for bn in ('', '_bn')])
+def test_torchvisions_figures_and_addresses(net, index):
+    published = torchvision.models.get_model_weights(net).IMAGENET1K_V1
+    model = index[f'{net.replace("_", "")}_torchvision']
+    (result,) = model.results
+    assert result.dataset == "ImageNet-1k (torchvision's figures)"
+    metrics = published.meta['_metrics']['ImageNet-1K']
+    assert list(result.metrics.values()) == [metrics['acc@1'], metrics['acc@5']]
+    assert model.weights == published.url
+    assert model.metadata.data['Parameters'] == published.meta['num_params']
+    assert Config.fromfile(ROOT / model.config).load_from == f'torchvision://{net}'
+
+
+@pytest.mark.parametrize('net', ['vgg11', 'vgg16_bn'])
+def test_get_model_with_torchvisions_weights(net, index, tmp_path, monkeypatch):
+    """``pretrained=True``, a narrow net's file in place of the download: torchvision's scores."""
+    name = f'{net.replace("_", "")}_torchvision'
+    source, logits = torchvision_net(net, Size(classes=10))
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
+    (tmp_path / 'checkpoints').mkdir()
+    address = index[name].weights
+    torch.save(source.state_dict(), tmp_path / 'checkpoints' / address.rpartition('/')[2])
+    head = dict(NARROW['head'], num_classes=10)
+    model = get_model(name, pretrained=True, backbone=NARROW['backbone'], head=head)
+    rgb = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    bgr = torch.from_numpy(rgb[..., ::-1].transpose(2, 0, 1).copy())
+    with torch.inference_mode():
+        found = model(model.data_preprocessor(dict(inputs=bgr[None]))['inputs'])
+    torch.testing.assert_close(found, logits(rgb), atol=1e-4, rtol=0)
 
 
 def test_mmpretrain_lists_the_models():

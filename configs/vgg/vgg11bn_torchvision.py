@@ -1,0 +1,5 @@
+# Net A with batch norms and torchvision's weights, 507 MB.
+_base_ = './vgg11_torchvision.py'
+
+model = dict(backbone=dict(norm_cfg=dict(type='BN')))
+load_from = 'torchvision://vgg11_bn'

@@ -1,0 +1,5 @@
+# Net B with batch norms and torchvision's weights, 508 MB.
+_base_ = './vgg13_torchvision.py'
+
+model = dict(backbone=dict(norm_cfg=dict(type='BN')))
+load_from = 'torchvision://vgg13_bn'

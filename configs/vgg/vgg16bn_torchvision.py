@@ -1,0 +1,5 @@
+# Net D with batch norms and torchvision's weights, 528 MB.
+_base_ = './vgg16_torchvision.py'
+
+model = dict(backbone=dict(norm_cfg=dict(type='BN')))
+load_from = 'torchvision://vgg16_bn'

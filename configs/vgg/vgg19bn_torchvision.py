@@ -1,0 +1,5 @@
+# Net E with batch norms and torchvision's weights, 548 MB.
+_base_ = './vgg19_torchvision.py'
+
+model = dict(backbone=dict(norm_cfg=dict(type='BN')))
+load_from = 'torchvision://vgg19_bn'
