@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, heed_ctrl_c
 from vgg_mm.apis.chain import load_chain, train_chain
 from vgg_mm.apis.chain.curves import draw_curves, merge_runs, read_curves, smooth
 from vgg_mm.apis.chain.estimate import crop_size, split_time
@@ -75,6 +75,7 @@ def interrupted(chain, options, tmp_path_factory):
     process = subprocess.Popen(
         [*tool, '--work-dir', 'root', '--cfg-options', *options],
         cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     lines = []
     for line in process.stdout:

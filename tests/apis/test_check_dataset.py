@@ -17,7 +17,7 @@ import pytest
 from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
-from tests.conftest import ROOT, run_tool
+from tests.conftest import ROOT, heed_ctrl_c, run_tool
 from vgg_mm.apis.check_dataset import check_dataset, image
 from vgg_mm.apis.check_dataset.layout import find_layout
 from vgg_mm.apis.check_dataset.scan import CRASHED, Scan, scan
@@ -326,8 +326,9 @@ def test_ctrl_c_stops_at_once(clean, tmp_path):
     os.mkfifo(pipe)
     command = [sys.executable, ROOT / 'tools' / 'check_dataset.py', 'data', '--workers', '1']
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
     with open(pipe, 'wb'):  # opens when the other side reads
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate()
