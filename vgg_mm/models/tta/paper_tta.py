@@ -195,13 +195,15 @@ class PaperTTA(BaseTTAModel):
 
     def _dense(self, inputs: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> (N, num_classes)."""
+        return self._mean_scores(inputs).softmax(dim=1)
+
+    def _mean_scores(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> class scores averaged over all positions, (N, num_classes)."""
         pixels = inputs.shape[-2] * inputs.shape[-1]
         if pixels > self.max_pixels and can_be_cut(self.module):
-            scores = torch.cat([self._mean_of_strips(image[None]) for image in inputs])
-        else:
-            size = max(1, self.max_pixels // pixels)
-            scores = torch.cat([self._scores(images) for images in inputs.split(size)])
-        return scores.softmax(dim=1)
+            return torch.cat([self._mean_of_strips(image[None]) for image in inputs])
+        size = max(1, self.max_pixels // pixels)
+        return torch.cat([self._scores(images) for images in inputs.split(size)])
 
     def _mean_of_strips(self, image: torch.Tensor) -> torch.Tensor:
         """(1, 3, H, W) -> class scores averaged over all positions, (1, num_classes)."""
