@@ -4,6 +4,7 @@ from .atomic_write import (
     write_atomically,
     write_checkpoints_atomically,
 )
+from .from_classifier import Transfer, initialise_from_classifier, transfer_classifier
 from .last_whole import LAST_CHECKPOINT, is_whole, last_whole_checkpoint, named_checkpoint
 from .layouts import has_own_names, unknown_layout
 from .preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing
@@ -15,9 +16,11 @@ __all__ = [
     'LAST_CHECKPOINT',
     'AtomicLocalBackend',
     'Preprocessing',
+    'Transfer',
     'check_room',
     'fits',
     'has_own_names',
+    'initialise_from_classifier',
     'is_local',
     'is_whole',
     'last_whole_checkpoint',
@@ -27,6 +30,7 @@ __all__ = [
     'named_checkpoint',
     'preprocessing_of',
     'recorded_preprocessing',
+    'transfer_classifier',
     'unknown_layout',
     'weights_of',
     'write_atomically',

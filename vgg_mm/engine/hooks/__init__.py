@@ -1,6 +1,7 @@
 from .checkpoint_check_hook import CheckpointCheckHook
 from .checkpoint_hook import CheckpointHook
 from .class_check_hook import ClassCheckHook
+from .classifier_init_hook import ClassifierInitHook
 from .exact_resume_hook import ExactResumeHook
 from .gradient_compression_hook import GradientCompressionHook
 from .loss_guard_hook import LossGuardHook
@@ -13,6 +14,7 @@ __all__ = [
     'CheckpointCheckHook',
     'CheckpointHook',
     'ClassCheckHook',
+    'ClassifierInitHook',
     'ExactResumeHook',
     'GradientCompressionHook',
     'LossGuardHook',

@@ -1,0 +1,229 @@
+"""A classifier's layers in a detector's or segmentor's form."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import torchvision
+
+from tests.models.test_vgg import classifier
+from vgg_mm.checkpoints import initialise_from_classifier, transfer_classifier
+from vgg_mm.engine import ClassifierInitHook
+from vgg_mm.models.backbones import VGG
+from vgg_mm.models.folded_linear import FoldedLinear
+
+WIDTH, FC, SIDE = 4, 16, 7
+
+
+def source(arch='D', **kwargs):
+    torch.manual_seed(0)
+    head = dict(in_channels=8 * WIDTH, fc_channels=FC, kernel_size=SIDE)
+    return classifier(5, arch=arch, base_channels=WIDTH, head=head, **kwargs)
+
+
+class Net(nn.Module):
+    """A backbone and, elsewhere in the tree, fc6 and fc7 in some form, and a layer of its own."""
+
+    def __init__(self, fc6, fc7, **backbone):
+        super().__init__()
+        self.backbone = VGG(**{'arch': 'D', 'base_channels': WIDTH, **backbone})
+        self.roi_head = nn.Module()
+        self.roi_head.bbox_head = nn.ModuleDict(dict(fc6=fc6, fc7=fc7))
+        self.neck = nn.Conv2d(8 * WIDTH, 8, 1)
+
+
+def kept():
+    return nn.Linear(8 * WIDTH * SIDE**2, FC), nn.Linear(FC, FC)
+
+
+def folded():
+    return nn.Conv2d(8 * WIDTH, FC, SIDE), nn.Conv2d(FC, FC, 1)
+
+
+def sub_sampled():
+    return nn.Conv2d(8 * WIDTH, FC // 4, 3), nn.Conv2d(FC // 4, FC // 4, 1)
+
+
+def test_backbone_is_copied_and_the_rest_stays():
+    classifier, net = source(), Net(*kept())
+    neck = net.neck.weight.clone()
+    initialise_from_classifier(net, classifier.state_dict(), 'd.pth')
+    for name, tensor in classifier.backbone.state_dict().items():
+        assert torch.equal(net.backbone.state_dict()[name], tensor)
+    assert torch.equal(net.neck.weight, neck)
+
+
+@pytest.mark.parametrize('form', [kept, folded])
+def test_kept_and_folded_give_the_classifiers_activations(form):
+    classifier, net = source().eval(), Net(*form())
+    initialise_from_classifier(net, classifier.state_dict(), 'd.pth')
+    feats = torch.randn(2, 8 * WIDTH, SIDE, SIDE)
+    layers = net.roi_head.bbox_head
+    x = feats if form is folded else feats.flatten(1)
+    fc7 = F.relu(layers['fc7'](F.relu(layers['fc6'](x)))).flatten(1)
+    torch.testing.assert_close(fc7, classifier.head.pre_logits((feats,)))
+
+
+def test_folded_linear_takes_either_form():
+    net = Net(FoldedLinear(8 * WIDTH, FC, SIDE), FoldedLinear(FC, FC, 1))
+    weights = source().state_dict()
+    for name in ('head.fc6.weight', 'head.fc7.weight'):
+        expected = weights[name].clone()
+        for form in (expected, expected.reshape(FC, -1, *((SIDE,) * 2 if '6' in name else (1, 1)))):
+            initialise_from_classifier(net, {**weights, name: form}, 'd.pth')
+            layer = net.roi_head.bbox_head[name.split('.')[1]]
+            assert torch.equal(layer.weight, expected)
+
+
+@pytest.mark.parametrize('in_conv_form', [False, True])
+def test_sub_sampling_is_slicing(in_conv_form):
+    weights = source().state_dict()
+    fc6 = weights['head.fc6.weight'].view(FC, 8 * WIDTH, SIDE, SIDE)
+    fc7 = weights['head.fc7.weight']
+    if in_conv_form:
+        weights.update({'head.fc6.weight': fc6, 'head.fc7.weight': fc7[..., None, None]})
+    net = Net(*sub_sampled())
+    lines = initialise_from_classifier(net, weights, 'd.pth')
+    layers = net.roi_head.bbox_head
+    assert torch.equal(layers['fc6'].weight, fc6[::4, :, ::3, ::3])
+    assert torch.equal(layers['fc6'].bias, weights['head.fc6.bias'][::4])
+    assert torch.equal(layers['fc7'].weight[..., 0, 0], fc7[::4, ::4])
+    assert (
+        'roi_head.bbox_head.fc6 <- fc6, folded, sub-sampled '
+        '(every: filter 4, row and column 3) (4, 32, 3, 3)' in lines
+    )
+
+
+def test_every_layers_fate_is_reported():
+    lines = initialise_from_classifier(Net(*kept()), source().state_dict(), 'd.pth')
+    assert 'backbone.conv5_3 <- conv5_3, copied (32, 32, 3, 3)' in lines
+    assert 'roi_head.bbox_head.fc7 <- fc7, kept (16, 16)' in lines
+    assert 'neck: as initialised' in lines
+    assert 'not used: fc8' in lines
+    assert len(lines) == 13 + 2 + 1 + 1
+
+
+def test_a_shallower_models_layers_are_reported_as_unused():
+    net = Net(*kept(), num_stages=4, dilations=(1, 1, 1, 1))
+    lines = initialise_from_classifier(net, source().state_dict(), 'd.pth')
+    assert [line for line in lines if line.startswith('not used')] == [
+        'not used: conv5_1',
+        'not used: conv5_2',
+        'not used: conv5_3',
+        'not used: fc8',
+    ]
+
+
+def test_norms_go_along():
+    norm = dict(type='BN')
+    classifier, net = source(norm_cfg=norm), Net(*kept(), norm_cfg=norm)
+    nn.init.normal_(classifier.backbone.bn3_2.running_mean)
+    initialise_from_classifier(net, classifier.state_dict(), 'd.pth')
+    assert torch.equal(net.backbone.bn3_2.running_mean, classifier.backbone.bn3_2.running_mean)
+
+
+def wrong_inputs():
+    yield (
+        'narrower',
+        source(),
+        Net(*kept(), base_channels=8),
+        ('d.pth does not fit the model: conv1_1.weight is (4, 3, 3, 3), the model wants (8, '),
+    )
+    yield 'shallower', source('A'), Net(*kept()), 'it has no conv1_2.weight'
+    yield (
+        'norms here',
+        source(),
+        Net(*kept(), norm_cfg=dict(type='BN')),
+        ('d.pth has no batch norms, the model has them: give the backbone norm_cfg=None'),
+    )
+    yield (
+        'norms there',
+        source(norm_cfg=dict(type='BN')),
+        Net(*kept()),
+        ("has batch norms, the model has none: give the backbone norm_cfg=dict(type='BN')"),
+    )
+    yield (
+        'other fc6',
+        source(),
+        Net(nn.Linear(99, FC), nn.Linear(FC, FC)),
+        'fc6.weight is (16, 1568)',
+    )
+    odd = nn.Conv2d(8 * WIDTH, FC, 4), nn.Conv2d(FC, FC, 1)  # 4 of 7 rows, 2 apart: possible
+    initialise_from_classifier(Net(*odd), source().state_dict(), 'd.pth')
+    even = nn.Conv2d(8 * WIDTH, FC, 5), nn.Conv2d(FC, FC, 1)
+    yield 'kernel', source(), Net(*even), 'fc6.weight is (16, 1568), the model wants (16, 32, 5, 5)'
+    yield (
+        'filters',
+        source(),
+        Net(*(nn.Conv2d(32, 5, 3), nn.Conv2d(5, 5, 1))),
+        'wants (5, 32, 3, 3)',
+    )
+    yield 'no VGG', nn.Conv2d(1, 1, 1), Net(*kept()), 'no VGG found in any known layout'
+    yield (
+        'no VGG here',
+        source(),
+        nn.Sequential(nn.Conv2d(1, 1, 1)),
+        'the model has no layer of a VGG',
+    )
+
+
+@pytest.mark.parametrize('case', list(wrong_inputs()), ids=lambda case: case[0])
+def test_what_does_not_fit_is_one_line(case):
+    _, classifier, net, message = case
+    before = {n: t.clone() for n, t in net.state_dict().items()}
+    with pytest.raises(ValueError) as error:
+        initialise_from_classifier(net, classifier.state_dict(), 'd.pth')
+    assert message in str(error.value)
+    assert '\n' not in str(error.value)
+    assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
+
+
+def runner(model, iteration=0):
+    return SimpleNamespace(model=model, iter=iteration, logger=logging.getLogger('init'))
+
+
+def test_hook_reads_other_layouts_and_reports(tmp_path, caplog):
+    net = torchvision.models.VGG(
+        torchvision.models.vgg.make_layers([4, 4, 'M', 8, 8, 'M', *[16] * 3, 'M', *[32] * 3, 'M']
+                                           + [32] * 3 + ['M']), num_classes=5
+    )  # fmt: skip
+    net.classifier = nn.Sequential(
+        nn.Linear(32 * 49, FC), nn.ReLU(), nn.Dropout(), nn.Linear(FC, FC), nn.ReLU(),
+        nn.Dropout(), nn.Linear(FC, 5),
+    )  # fmt: skip
+    path = tmp_path / 'vgg16.pth'
+    torch.save(net.state_dict(), path)
+    model = Net(*folded())
+    with caplog.at_level(logging.INFO):
+        ClassifierInitHook(str(path)).before_train(runner(model))
+    assert torch.equal(model.backbone.conv5_3.weight, net.features[28].weight)
+    fc6 = model.roi_head.bbox_head['fc6'].weight
+    assert torch.equal(fc6.flatten(1), net.classifier[0].weight)
+    assert 'backbone.conv5_3 <- conv5_3, copied' in caplog.text
+
+
+def test_hook_acts_once_and_never_on_resume(tmp_path):
+    path = tmp_path / 'd.pth'
+    torch.save(dict(state_dict=source().state_dict()), path)
+    model = Net(*kept())
+    before = model.backbone.conv1_1.weight.clone()
+    ClassifierInitHook(None).before_train(runner(model))
+    ClassifierInitHook(str(path)).before_train(runner(model, iteration=3))
+    assert torch.equal(model.backbone.conv1_1.weight, before)
+    hook = ClassifierInitHook(str(path))
+    hook.before_train(runner(model))
+    assert not torch.equal(model.backbone.conv1_1.weight, before)
+    nn.init.zeros_(model.backbone.conv1_1.weight)
+    hook.before_train(runner(model))
+    assert not model.backbone.conv1_1.weight.any()
+
+
+def test_transfer_leaves_the_model_alone():
+    net = Net(*kept())
+    before = net.backbone.conv1_1.weight.clone()
+    transfer = transfer_classifier(source().state_dict(), net.state_dict(), 'd.pth')
+    assert torch.equal(net.backbone.conv1_1.weight, before)
+    assert len(transfer.weights) == 2 * 15

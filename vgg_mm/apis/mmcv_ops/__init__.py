@@ -1,0 +1,3 @@
+from .build import available, install
+
+__all__ = ['available', 'install']

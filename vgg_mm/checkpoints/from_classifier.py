@@ -1,0 +1,175 @@
+"""A classifier's weights for a net that uses its layers in another form.
+
+Detectors and segmentors carry fc6 and fc7 along in one of three forms: kept (a RoI head's two
+fully-connected layers), folded into convolutions (FCN: 7x7 and 1x1), or folded and sub-sampled
+(SSD, DeepLab-LargeFOV: of a 7x7 kernel every third row and column, of 4096 filters every fourth).
+The shape of the layer to be initialised says which.
+"""
+
+import math
+import re
+from typing import NamedTuple, Optional
+
+import torch
+import torch.nn as nn
+
+from .layouts import has_own_names, unknown_layout
+from .weights import Weights, first_of, fits
+
+#: The layers of a classifier that other nets use, by the authors' names; fc8 is its own.
+_LAYER = re.compile(r'(conv|bn)[1-5]_[1-4]|fc[67]')
+
+
+class Transfer(NamedTuple):
+    """What happens to a classifier's layers in another net.
+
+    Args:
+        weights: Name in the model -> its new value.
+        lines: One line for every layer of the model and every unused one of the classifier.
+    """
+
+    weights: Weights
+    lines: list[str]
+
+
+def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfer:
+    """Find for each VGG layer of a model, wherever it is in its tree, the classifier's.
+
+    A layer is the same if the last part of its module's name is: ``backbone.conv1_1`` and
+    ``roi_head.bbox_head.fc6`` come from ``conv1_1`` and ``fc6``.
+
+    Args:
+        source: The classifier's weights, in this package's names.
+        target: The model's state dict.
+        where: The checkpoint's name, for errors and the report.
+
+    Raises:
+        ValueError: in one line, if there is no VGG in the classifier, no VGG layer in the model,
+            or a layer cannot be had from the other: another width, a kernel that is no multiple,
+            norms on one side only.
+    """
+    if not has_own_names(f'.{name}' for name in source):
+        raise unknown_layout(source, where)
+    sources = {'.'.join(name.split('.')[-2:]): tensor for name, tensor in source.items()}
+    wanted = {name: tensor for name, tensor in target.items() if _is_of_vgg(name)}
+    if not wanted:
+        raise ValueError(
+            f'{where}: the model has no layer of a VGG to initialise (conv1_1 ... fc7); '
+            f'its first is {next(iter(target), None)!r}'
+        )
+    _check_norms(sources, wanted, where)
+    weights, forms, problems = {}, {}, []
+    for name, tensor in wanted.items():
+        short = '.'.join(name.split('.')[-2:])
+        if short not in sources:
+            problems.append(f'it has no {short}')
+            continue
+        may_shrink = short.startswith('fc')
+        value, form = _fitted(sources[short], tensor.shape, may_shrink)
+        if value is None:
+            problems.append(
+                f'{short} is {_shape(sources[short])}, the model wants {_shape(tensor)}'
+            )
+            continue
+        weights[name] = value
+        if short.endswith('.weight'):
+            forms[name.removesuffix('.weight')] = f'{form} {_shape(tensor)}'
+    if problems:
+        raise ValueError(f'{where} does not fit the model: {first_of(problems)}')
+    return Transfer(weights, _report(forms, sources, target, weights))
+
+
+def initialise_from_classifier(model: nn.Module, source: Weights, where: str) -> list[str]:
+    """Copy a classifier's layers into a model; see :func:`transfer_classifier`.
+
+    Returns:
+        The report, one line a layer.
+    """
+    target = model.state_dict()
+    transfer = transfer_classifier(source, target, where)
+    with torch.no_grad():
+        for name, value in transfer.weights.items():
+            target[name].copy_(value)
+    return transfer.lines
+
+
+def _is_of_vgg(name: str) -> bool:
+    parts = name.split('.')
+    return len(parts) > 1 and _LAYER.fullmatch(parts[-2]) is not None
+
+
+def _check_norms(sources: Weights, wanted: Weights, where: str) -> None:
+    in_source = any(name.startswith('bn') for name in sources)
+    in_model = any(name.split('.')[-2].startswith('bn') for name in wanted)
+    if in_source != in_model and any(name.split('.')[-2].startswith('conv') for name in wanted):
+        have, lack = ('has', 'has none') if in_source else ('has no', 'has them')
+        raise ValueError(
+            f'{where} {have} batch norms, the model {lack}: give the backbone '
+            f'norm_cfg={"dict(type=" + repr("BN") + ")" if in_source else None}, '
+            'or a checkpoint of a net of its kind'
+        )
+
+
+def _fitted(
+    source: torch.Tensor, shape: torch.Size, may_shrink: bool
+) -> tuple[Optional[torch.Tensor], str]:
+    """The tensor in the shape, and in which of the forms; None if it has no such form."""
+    if source.shape == shape:
+        return source, 'kept' if may_shrink else 'copied'
+    if may_shrink and len(shape) == source.ndim == 1:
+        step = _step(len(source), shape[0])
+        return (source[::step] if step else None), ''
+    if fits(source.shape, shape):
+        return source.reshape(shape), 'folded' if len(shape) == 4 else 'kept'
+    if may_shrink and len(shape) == 4 and source.ndim in (2, 4):
+        return _sub_sampled(source, shape)
+    return None, ''
+
+
+def _sub_sampled(source: torch.Tensor, shape: torch.Size) -> tuple[Optional[torch.Tensor], str]:
+    """Every so many filters, inputs, rows and columns.
+
+    fc7's inputs are fc6's outputs, which were sub-sampled in the same way. Rows and columns run
+    from edge to edge: of 7, the first, the middle one and the last make 3.
+    """
+    out_channels, in_channels, height, width = shape
+    if source.ndim == 2:
+        # fc6 sees all of its inputs, of any kernel; fc7 sees single positions.
+        side = math.isqrt(source.shape[1] // in_channels)
+        fc6 = height > 1 and side >= height and in_channels * side**2 == source.shape[1]
+        source = source.reshape(len(source), -1, *((side, side) if fc6 else (1, 1)))
+    out_step, in_step = _step(len(source), out_channels), _step(source.shape[1], in_channels)
+    rows, columns = _spread(source.shape[2], height), _spread(source.shape[3], width)
+    if not (out_step and in_step and rows and columns):
+        return None, ''
+    chosen = source[::out_step, ::in_step][:, :, rows][:, :, :, columns]
+    every = [f'filter {out_step}'] if out_step > 1 else []
+    every += [f'input {in_step}'] if in_step > 1 else []
+    every += [f'row and column {rows[1] - rows[0]}'] if height != source.shape[2] else []
+    return chosen, f'folded, sub-sampled (every: {", ".join(every)})'
+
+
+def _step(have: int, want: int) -> Optional[int]:
+    return have // want if have % want == 0 else None
+
+
+def _spread(have: int, want: int) -> Optional[list[int]]:
+    """``want`` positions of ``have``, from edge to edge and equally far apart."""
+    if want == have:
+        return list(range(have))
+    if want < 2 or want > have or (have - 1) % (want - 1):
+        return None
+    return list(range(0, have, (have - 1) // (want - 1)))
+
+
+def _report(forms: dict, sources: Weights, target: Weights, weights: Weights) -> list[str]:
+    lines = [f'{name} <- {name.split(".")[-1]}, {form}' for name, form in forms.items()]
+    rest = {name.rpartition('.')[0] for name in target if name not in weights}
+    lines += [f'{name}: as initialised' for name in sorted(rest)]
+    used = {name.split('.')[-2] for name in weights}
+    unused = {name.split('.')[0] for name in sources} - used
+    return lines + [f'not used: {name}' for name in sorted(unused)]
+
+
+def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
