@@ -91,7 +91,7 @@ def write_atomically(path: Union[str, os.PathLike], content: bytes) -> None:
         if isinstance(error, OSError):
             raise _explained(error, folder, len(content), name) from error
         raise
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def check_room(folder: Union[str, os.PathLike], needed: int, what: str) -> None:
@@ -151,7 +151,7 @@ def _remove_stale_parts(folder: str) -> None:
             continue
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Make a renaming outlast a power failure, on file systems that can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
