@@ -61,9 +61,10 @@ if __name__ == '__main__':
             'digits': requirements('digits.txt'),
             'weights': requirements('weights.txt'),
             'export': requirements('export.txt') + requirements('weights.txt'),
+            'features': requirements('features.txt'),
             'tests': [
                 line
-                for name in ('digits', 'weights', 'export', 'tests')
+                for name in ('digits', 'weights', 'export', 'features', 'tests')
                 for line in requirements(f'{name}.txt')
             ],
         },

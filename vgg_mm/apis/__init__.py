@@ -1,6 +1,14 @@
 """What the command-line tools call, and what notebooks and other programs can."""
 
-# The function, in place of the module of the same name.
+# The functions, in place of the modules of the same names.
+from .features import extract_features, linear_probe, load_features
 from .predict import Prediction, VGGInferencer, predict
 
-__all__ = ['Prediction', 'VGGInferencer', 'predict']
+__all__ = [
+    'Prediction',
+    'VGGInferencer',
+    'extract_features',
+    'linear_probe',
+    'load_features',
+    'predict',
+]

@@ -1,0 +1,239 @@
+"""Files of features: Parquet and NumPy's npz, written part by part, and read."""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+from .parts import Part
+from .photos import NO_LABEL, Photos
+from .settings import parse_info
+
+PARQUET, NPZ = ENDINGS = '.parquet', '.npz'
+
+#: Key of the settings in a Parquet file's metadata.
+META_KEY = b'vgg_mm'
+
+
+class Features(NamedTuple):
+    """The content of a file.
+
+    ``values`` is float32 (N, dimension), NaN where an image could not be read, for the reason in
+    ``errors``, which else is ''. ``labels`` (N,) are places in ``classes``, or -1; ``paths`` are
+    relative to ``info['folder']``. ``info`` has the settings.
+    """
+
+    values: np.ndarray
+    paths: list[str]
+    labels: np.ndarray
+    classes: list[str]
+    errors: list[str]
+    info: dict[str, Any]
+
+
+def check_ending(path: str) -> None:
+    """Refuse files of other kinds, and Parquet without its library.
+
+    Raises:
+        ValueError, ImportError: in one line.
+    """
+    if not path.lower().endswith(ENDINGS):
+        raise ValueError(f'--out {path}: the file must end in {" or ".join(ENDINGS)}')
+    if path.lower().endswith(PARQUET):
+        _parquet()
+
+
+def _parquet() -> ModuleType:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(
+            'files of Parquet need a library: pip install pyarrow; or give --out FILE.npz'
+        ) from error
+    return pyarrow.parquet
+
+
+def write(path: str, ending: str, parts: Iterable[Part], photos: Photos, info: dict) -> None:
+    """Write all features; one part is in memory at a time.
+
+    Args:
+        path: File to write.
+        ending: One of :data:`ENDINGS`.
+        parts: Those of the photos, in order.
+        photos: What the features are of.
+        info: Settings, the folder and whatever else is worth knowing.
+    """
+    text = json.dumps(dict(info, classes=photos.classes), ensure_ascii=False)
+    writer = _write_parquet if ending == PARQUET else _write_npz
+    writer(path, parts, photos, info['dimension'], text)
+    with open(path, 'rb+') as file:
+        os.fsync(file.fileno())
+
+
+def _write_npz(path: str, parts: Iterable[Part], photos: Photos, dimension: int, text: str) -> None:
+    errors: list[str] = []
+    shape = (len(photos.paths), dimension)
+    with zipfile.ZipFile(path, 'w') as archive:
+        with archive.open('features.npy', 'w', force_zip64=True) as file:
+            header = dict(descr='<f4', fortran_order=False, shape=shape)
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in parts:
+                file.write(np.ascontiguousarray(part.features, '<f4').data)
+                errors += part.errors
+        arrays = dict(
+            paths=np.array(photos.names(), np.str_),
+            labels=photos.labels,
+            classes=np.array(photos.classes, np.str_),
+            errors=np.array(errors, np.str_),
+            info=np.array(text),
+        )
+        for name, array in arrays.items():
+            with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _write_parquet(
+    path: str, parts: Iterable[Part], photos: Photos, dimension: int, text: str
+) -> None:
+    parquet = _parquet()
+    import pyarrow as pa
+
+    fields = dict(
+        path=pa.string(),
+        label=pa.int32(),
+        error=pa.string(),
+        features=pa.list_(pa.float32(), dimension),
+    )
+    fields['class'] = pa.string()
+    schema = pa.schema(list(fields.items()), metadata={META_KEY: text.encode()})
+    names, first = photos.names(), 0
+    options = dict(compression='zstd', use_dictionary=['class'])
+    with parquet.ParquetWriter(path, schema, **options) as writer:
+        for part in parts:
+            last = first + len(part.errors)
+            labels = photos.labels[first:last].tolist()
+            broken = np.array([bool(error) for error in part.errors])
+            columns = dict(
+                path=names[first:last],
+                label=[None if label == NO_LABEL else label for label in labels],
+                error=[error or None for error in part.errors],
+                features=pa.FixedSizeListArray.from_arrays(
+                    pa.array(part.features.reshape(-1)), dimension, mask=pa.array(broken)
+                ),
+            )
+            columns['class'] = [
+                None if label == NO_LABEL else photos.classes[label] for label in labels
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+            first = last
+
+
+def read_info(path: Union[str, os.PathLike]) -> dict[str, Any]:
+    """The settings that a file of features says it was made with.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is another kind of file.
+        ImportError: if it needs a library.
+    """
+    return _read(os.fspath(path), _parquet_info, _npz_info)
+
+
+def broken_images_in(path: str) -> dict[str, str]:
+    """The paths of a file's images that could not be read, and why; without its features."""
+    paths, errors = _read(path, _parquet_errors, _npz_errors)
+    return {path: error for path, error in zip(paths, errors) if error}
+
+
+def load_features(path: Union[str, os.PathLike]) -> Features:
+    """Read a file of features that ``tools/extract_features.py`` wrote.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: in one line, if it is another kind of file.
+        ImportError: if it needs a library.
+    """
+    return _read(os.fspath(path), _read_parquet, _read_npz)
+
+
+def _read(path: str, from_parquet: Callable, from_npz: Callable) -> Any:
+    if not os.path.isfile(path):
+        under_way = os.path.isdir(f'{path}.parts')
+        more = ' yet: its extraction is not finished' if under_way else ''
+        raise FileNotFoundError(f'no file {path}{more}')
+    with open(path, 'rb') as file:
+        is_parquet = file.read(4) == b'PAR1'
+    if is_parquet:
+        _parquet()
+    try:
+        return (from_parquet if is_parquet else from_npz)(path)
+    except Exception as error:
+        # pyarrow, zipfile, numpy and json each have their own errors for a file of another kind.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f'{path} holds no features (tools/extract_features.py writes them): {reason}'
+        ) from error
+
+
+def _parquet_info(path: str) -> dict[str, Any]:
+    metadata = _parquet().read_schema(path).metadata or {}
+    text = metadata.get(META_KEY)
+    return parse_info(None if text is None else text.decode())
+
+
+def _npz_info(path: str) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as file:
+        return parse_info(str(file['info']))
+
+
+def _parquet_errors(path: str) -> tuple[list[str], list[str]]:
+    table = _parquet().read_table(path, columns=['path', 'error'])
+    return table.column('path').to_pylist(), table.column('error').to_pylist()
+
+
+def _npz_errors(path: str) -> tuple[list[str], list[str]]:
+    with np.load(path, allow_pickle=False) as file:
+        return file['paths'].tolist(), file['errors'].tolist()
+
+
+def _read_npz(path: str) -> Features:
+    info = _npz_info(path)
+    with np.load(path, allow_pickle=False) as file:
+        return _checked(
+            Features(
+                file['features'],
+                file['paths'].tolist(),
+                file['labels'],
+                file['classes'].tolist(),
+                file['errors'].tolist(),
+                info,
+            )
+        )
+
+
+def _read_parquet(path: str) -> Features:
+    info = _parquet_info(path)
+    table = _parquet().read_table(path)
+    column = table.column('features').combine_chunks()
+    whole = ~column.is_null().to_numpy(zero_copy_only=False)
+    values = np.full((len(column), info['dimension']), np.nan, np.float32)
+    values[whole] = column.drop_null().flatten().to_numpy().reshape(-1, info['dimension'])
+    labels = table.column('label').fill_null(NO_LABEL).to_numpy().astype(np.int64)
+    errors = [error or '' for error in table.column('error').to_pylist()]
+    paths = table.column('path').to_pylist()
+    return _checked(Features(values, paths, labels, info['classes'], errors, info))
+
+
+def _checked(features: Features) -> Features:
+    """The parts of a file that another program wrote may not fit together."""
+    values, paths, labels, classes, errors, info = features
+    shape = (info['count'], info['dimension'])
+    if values.shape != shape or not len(paths) == len(labels) == len(errors) == len(values):
+        raise ValueError(f'expected features {shape}, got {values.shape} of {len(paths)} images')
+    if len(labels) and not NO_LABEL <= labels.min() <= labels.max() < len(classes):
+        raise ValueError(f'labels {labels.min()} to {labels.max()} with {len(classes)} classes')
+    return features

@@ -1,0 +1,186 @@
+"""Finished features on the disk, until those of all images are there."""
+
+import fcntl
+import io
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from vgg_mm.checkpoints import write_atomically
+from vgg_mm.checkpoints.atomic_write import sync_folder
+
+from .settings import Settings, parse_info
+
+SETTINGS_FILE, LOCK_FILE, WHOLE_FILE = 'settings.json', 'lock', 'whole'
+
+#: A file of finished features is written after so many images or seconds, whichever come first.
+PART_IMAGES, PART_SECONDS = 1024, 20
+
+#: Images FIRST to LAST - 1.
+_PART = re.compile(r'(\d+)-(\d+)\.npz')
+
+
+class Part(NamedTuple):
+    """Features (n, dimension) float32 of images one after the other.
+
+    ``errors`` says of each why it could not be read, or ''; those have NaN for features.
+    """
+
+    features: np.ndarray
+    errors: list[str]
+
+
+class Parts:
+    """The folder ``OUT.parts``: what is finished, in files that are whole or not there.
+
+    Args:
+        out: The file that the features will be in at the end.
+    """
+
+    def __init__(self, out: str):
+        self.out = out
+        self.folder = f'{out}.parts'
+        #: Where the whole is put together before it takes its name.
+        self.whole = os.path.join(self.folder, WHOLE_FILE)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and keep other processes away from it.
+
+        Raises:
+            RuntimeError: if one has it.
+            ValueError: if a folder of that name is something else.
+        """
+        if os.path.isdir(self.folder) and not self._is_own():
+            raise ValueError(
+                f'{self.folder} exists and holds no features under way; use another --out'
+            )
+        os.makedirs(self.folder, exist_ok=True)
+        with open(os.path.join(self.folder, LOCK_FILE), 'a', encoding='utf-8') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(
+                    f'another process is extracting into {self.out}: wait for its end, or use '
+                    'another --out'
+                ) from None
+            try:
+                yield
+            finally:
+                if os.path.isdir(self.folder) and SETTINGS_FILE not in os.listdir(self.folder):
+                    shutil.rmtree(self.folder)  # nothing was begun
+
+    def _is_own(self) -> bool:
+        """Whether it has settings, or was left before it had anything."""
+        names = set(os.listdir(self.folder))
+        return SETTINGS_FILE in names or all(n == LOCK_FILE or n.startswith('.') for n in names)
+
+    def begin(self, settings: Settings) -> int:
+        """Take up what is there, or begin; returns the number of images that are finished.
+
+        Raises:
+            ValueError: in one line, if what is there was begun with other settings.
+        """
+        path = os.path.join(self.folder, SETTINGS_FILE)
+        if os.path.isfile(path):
+            with open(path, encoding='utf-8') as file:
+                found = parse_info(file.read())
+            check_same(settings, Settings.from_info(found), self.folder, 'was begun with')
+        else:
+            write_atomically(path, json.dumps(settings.to_info(), indent=1).encode())
+        done = 0
+        for first, last, name in self._files():
+            if first == done:
+                done = last
+            else:  # one before it is gone, and will be made again with what followed
+                os.remove(os.path.join(self.folder, name))
+        return done
+
+    def _files(self) -> list[tuple[int, int, str]]:
+        found = filter(None, map(_PART.fullmatch, os.listdir(self.folder)))
+        return sorted((int(match[1]), int(match[2]), match[0]) for match in found)
+
+    def add(self, first: int, part: Part) -> None:
+        """Keep the features of the images from ``first`` on."""
+        content = io.BytesIO()
+        np.savez(content, features=part.features, errors=np.array(part.errors, np.str_))
+        name = f'{first:09d}-{first + len(part.errors):09d}.npz'
+        write_atomically(os.path.join(self.folder, name), content.getvalue())
+
+    @contextmanager
+    def writer(self, done: int) -> Iterator['PartWriter']:
+        """For what follows the first ``done`` images; at its end nothing is left in memory."""
+        writer = PartWriter(self, done)
+        try:
+            yield writer
+        finally:
+            writer.save()
+
+    def __iter__(self) -> Iterator[Part]:
+        """All of them, one in memory at a time.
+
+        Raises:
+            ValueError: naming the file, if one was damaged.
+        """
+        for first, last, name in self._files():
+            path = os.path.join(self.folder, name)
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    part = Part(file['features'], file['errors'].tolist())
+                whole = len(part.features) == len(part.errors) == last - first
+            except Exception:  # zipfile and numpy have many for a damaged file
+                whole = False
+            if not whole:
+                raise ValueError(f'{path} is damaged: delete it, and the same command goes on')
+            yield part
+
+    def remove(self) -> None:
+        """Remove all, when the whole file is safely on the disk."""
+        sync_folder(os.path.dirname(self.out) or '.')
+        shutil.rmtree(self.folder)
+
+
+class PartWriter:
+    """Collects parts until a file of them is worth it."""
+
+    def __init__(self, parts: Parts, first: int):
+        self._parts = parts
+        self._first = first
+        self._unsaved: list[Part] = []
+        self._since = time.monotonic()
+
+    def add(self, part: Part) -> None:
+        """Take the features of the next images."""
+        self._unsaved.append(part)
+        images = sum(len(one.errors) for one in self._unsaved)
+        if images >= PART_IMAGES or time.monotonic() - self._since >= PART_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Bring what was taken to the disk."""
+        if self._unsaved:
+            errors = [error for part in self._unsaved for error in part.errors]
+            features = np.concatenate([part.features for part in self._unsaved])
+            self._unsaved.clear()
+            self._parts.add(self._first, Part(features, errors))
+            self._first += len(errors)
+        self._since = time.monotonic()
+
+
+def check_same(wanted: Settings, found: Settings, path: str, what: str) -> None:
+    """Refuse to mix features of different settings.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    if differences := wanted.differences(found):
+        raise ValueError(
+            f'{path} {what} other settings ({differences}): use another --out, or delete it'
+        )

@@ -1,0 +1,214 @@
+"""``tools/extract_features.py``: features of all images of a folder (paper, Appendix B)."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple, Optional, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.utils import ProgressBar
+
+from vgg_mm.checkpoints import check_room, load_checkpoints_safely, preprocessing_of
+from vgg_mm.models.tta.paper_tta import DENSE
+
+from ..check_dataset.scan import available_cores
+from ..predict.load import load_predictor
+from ..predict.report import make_folder, printable
+from ..subprocess_tools import interruptible
+from ..tables import say
+from .extractor import Extractor
+from .files import broken_images_in, check_ending, read_info, write
+from .parts import Part, Parts, check_same
+from .photos import Photos, find_photos
+from .settings import AVERAGE, COMBINE, Settings
+
+ON_BROKEN = STOP, COUNT = 'stop', 'count'
+
+#: Broken images that are listed on the terminal.
+LISTED = 20
+
+#: Threads that read images, if there are as many cores.
+MOST_WORKERS = 4
+
+
+class Extraction(NamedTuple):
+    """What was extracted.
+
+    ``found`` is the number of images that were finished before this call; ``broken`` maps the
+    paths of images that could not be read to the reasons.
+    """
+
+    out: str
+    settings: Settings
+    classes: list[str]
+    found: int
+    broken: dict[str, str]
+
+
+def extract_features(
+    folder: Union[str, os.PathLike],
+    checkpoint: Union[str, os.PathLike],
+    out: Union[str, os.PathLike],
+    config: Union[str, os.PathLike, Config, None] = None,
+    layer: str = 'fc7',
+    scales: Optional[Sequence[int]] = None,
+    combine: str = AVERAGE,
+    flip: Optional[bool] = None,
+    broken_images: str = COUNT,
+    workers: Optional[int] = None,
+    device: Union[str, torch.device, None] = None,
+) -> Extraction:
+    """Write a feature vector for every image of a folder (Appendix B).
+
+    At each test scale Q the net is applied densely to the whole image; the layer's activations are
+    averaged over the positions, then over the image and its flip; the vectors of several Q are
+    averaged or stacked; the result is L2-normalised.
+
+    Stopped at any moment, the same call goes on; it is an error if settings, weights or images are
+    others by then. If the file is finished, nothing is done.
+
+    >>> extract_features('photos/train', 'vgg16.pth', 'train.npz', scales=[256, 384, 512])
+    >>> load_features('train.npz').values.shape
+    (1515, 4096)
+
+    Args:
+        folder: FOLDER/*, FOLDER/CLASS/* or FOLDER/{train,val,test}/CLASS/*.
+        checkpoint: File, URL, or a name such as ``torchvision://vgg16``; nothing in it is run.
+        out: A .parquet or .npz file.
+        config: By default the one in the checkpoint.
+        layer: 'fc7', 'fc6', 'pool1' to 'pool5', or a convolution such as 'conv5_3'.
+        scales: Test scales Q; by default the config's.
+        combine: 'average' or 'stack'.
+        flip: Whether the flip takes part; by default as in the config's test protocol.
+        broken_images: 'count': images that cannot be read have NaN (null) for features and a
+            reason; 'stop': the first one is an error.
+        workers: Threads that read images; by default one a core, at most 4.
+        device: By default the GPU if there is one.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: in one line, if an argument does not fit or a
+            file is missing.
+        RuntimeError: if another process extracts into the same file.
+    """
+    out = os.fspath(out)
+    _check(out, combine, broken_images, workers)
+    photos = find_photos(os.fspath(folder))
+    predictor = load_predictor(checkpoint, config, DENSE, scales, device)
+    extractor = Extractor(predictor, layer, combine, flip)
+    settings = _settings(extractor, photos)
+    parts = Parts(out)
+    with parts.locked():
+        if os.path.isfile(out):
+            check_same(settings, Settings.from_info(read_info(out)), out, 'was made with')
+            parts.remove()
+            return Extraction(out, settings, photos.classes, settings.count, broken_images_in(out))
+        for notice in predictor.notices:
+            print(f'notice: {notice}', file=sys.stderr)
+        found = parts.begin(settings)
+        check_room(os.path.dirname(out) or '.', 8 * settings.count * settings.dimension, out)
+        _extract(extractor, photos, parts, found, broken_images == STOP, workers)
+        origin = dict(folder=os.path.abspath(folder), checkpoint=os.fspath(checkpoint))
+        info = dict(settings.to_info(), **origin)
+        write(parts.whole, os.path.splitext(out)[1].lower(), parts, photos, info)
+        os.replace(parts.whole, out)
+        parts.remove()
+    return Extraction(out, settings, photos.classes, found, broken_images_in(out))
+
+
+def _check(out: str, combine: str, broken_images: str, workers: Optional[int]) -> None:
+    if combine not in COMBINE:
+        raise ValueError(f'combine must be {" or ".join(map(repr, COMBINE))}, got {combine!r}')
+    if broken_images not in ON_BROKEN:
+        raise ValueError(
+            f'broken_images must be {" or ".join(map(repr, ON_BROKEN))}, got {broken_images!r}'
+        )
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ValueError(f'workers (--workers) must be a positive number, got {workers!r}')
+    check_ending(out)
+    if os.path.isdir(out):
+        raise ValueError(f'--out {out} is a folder; give a file in it')
+    make_folder(os.path.dirname(out) or '.', '--out')
+
+
+def _settings(extractor: Extractor, photos: Photos) -> Settings:
+    module = extractor.net.module
+    return Settings(
+        layer=extractor.layer,
+        dimension=extractor.dimension,
+        scales=extractor.scales,
+        combine=extractor.combine,
+        flip=extractor.net.flip,
+        net=module.backbone.arch,
+        width=module.backbone.base_channels,
+        preprocessing=str(preprocessing_of(module.data_preprocessor)),
+        weights=extractor.weights_digest(),
+        images=photos.digest,
+        count=len(photos.paths),
+    )
+
+
+def _extract(
+    extractor: Extractor,
+    photos: Photos,
+    parts: Parts,
+    found: int,
+    stop: bool,
+    workers: Optional[int],
+) -> None:
+    """Bring what is missing to the disk, also what is finished when something stops it."""
+    if found:
+        print(f'going on after {found:,} of {len(photos.paths):,} images', file=sys.stderr)
+        if stop:
+            _stop_at_broken(parts)
+    paths = [photos.path(i) for i in range(found, len(photos.paths))]
+    new = extractor.parts(paths, workers or min(MOST_WORKERS, available_cores()))
+    with closing(new), parts.writer(found) as writer:
+        for part in _with_progress(new, len(paths)):
+            if stop:
+                _stop_at_broken([part])
+            writer.add(part)
+
+
+def _stop_at_broken(parts: Iterable[Part]) -> None:
+    for error in (error for part in parts for error in part.errors):
+        if error:
+            raise ValueError(error)
+
+
+def _with_progress(parts: Iterable[Part], count: int) -> Iterator[Part]:
+    bar = ProgressBar(count, file=sys.stderr) if count and sys.stderr.isatty() else None
+    for part in parts:
+        yield part
+        if bar is not None:
+            bar.update(len(part.errors))
+    if bar is not None:
+        print(file=sys.stderr)
+
+
+def extract_files(folder: str, checkpoint: str, trust_checkpoint: bool = False, **options) -> int:
+    """What ``tools/extract_features.py`` does: :func:`extract_features`, with a report.
+
+    Args:
+        folder, checkpoint: As there.
+        trust_checkpoint: Run the code in a checkpoint that cannot be read without.
+        options: The other arguments of :func:`extract_features`.
+
+    Returns:
+        Exit status: 0, or 1 if no image could be read.
+    """
+    load_checkpoints_safely(trust_checkpoint)
+    with interruptible():
+        done = extract_features(folder, checkpoint, **options)
+    count, broken = done.settings.count, done.broken
+    labels = f'{len(done.classes):,} classes' if done.classes else 'no class folders'
+    before = ', as they were' if done.found == count else ''
+    say(f'{printable(done.out)}: {count:,} images, {labels}{before}')
+    say(done.settings.describe())
+    if broken:
+        lines = [f'  {printable(reason)}' for reason in list(broken.values())[:LISTED]]
+        if len(broken) > LISTED:
+            lines.append(f'  ... and {len(broken) - LISTED:,} more, in {printable(done.out)}')
+        say('\n'.join([f'could not be read: {len(broken):,}', *lines]))
+    return int(len(broken) == count)

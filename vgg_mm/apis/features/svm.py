@@ -1,0 +1,107 @@
+"""The linear classifier of Appendix B: one SVM a class, against all others."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+#: C that cross-validation chooses from.
+DEFAULT_C = (0.01, 0.1, 1.0, 10.0, 100.0)
+
+FOLDS = 5
+
+#: Passes over the data until the solver gives up; it takes some hundreds.
+MAX_ITERATIONS = 10_000
+
+
+class Fitted(NamedTuple):
+    """A classifier and how its C was chosen.
+
+    ``recalls`` maps each C to the mean class recall in cross-validation, in [0, 1]; it is empty if
+    there was no choice.
+    """
+
+    svm: Any
+    c: float
+    recalls: dict[float, float]
+
+    def scores(self, values: np.ndarray) -> np.ndarray:
+        """(N, dimension) -> (N, classes): distances from the planes, larger is more likely."""
+        found = self.svm.decision_function(values)
+        return np.stack([-found, found], axis=1) if found.ndim == 1 else found
+
+    @property
+    def converged(self) -> bool:
+        return int(np.max(self.svm.n_iter_)) < MAX_ITERATIONS
+
+
+def import_sklearn() -> None:
+    """Say what to install where scikit-learn is missing.
+
+    Raises:
+        ImportError: in one line.
+    """
+    try:
+        import sklearn  # noqa: F401
+    except ImportError as error:
+        raise ImportError('the SVM needs a library: pip install scikit-learn') from error
+
+
+def fit(
+    values: np.ndarray,
+    labels: np.ndarray,
+    c: Sequence[float] = DEFAULT_C,
+    folds: int = FOLDS,
+    seed: int = 0,
+    threads: int = 1,
+) -> Fitted:
+    """Fit with the C of the best mean class recall in cross-validation, the smallest of equals.
+
+    Args:
+        values: (N, dimension).
+        labels: (N,), of two classes or more.
+        c: What to choose from; with one there is no cross-validation.
+        folds: Of the cross-validation, stratified.
+        seed: Of folds and solver.
+        threads: Fits at a time.
+
+    Raises:
+        ValueError: in one line, if a number is out of range or a class has fewer images than folds.
+    """
+    from joblib import parallel_config
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.svm import LinearSVC
+
+    if not c or min(c) <= 0:
+        raise ValueError(f'--C must be positive numbers, got {list(c)}')
+    svm = LinearSVC(max_iter=MAX_ITERATIONS, random_state=seed, dual='auto')
+    with warnings.catch_warnings():
+        # Fits that did not converge lose in cross-validation; of the last one the user is told.
+        warnings.filterwarnings('ignore', message='Liblinear failed to converge')
+        if len(c) == 1:
+            return Fitted(svm.set_params(C=c[0]).fit(values, labels), float(c[0]), {})
+        _check_folds(labels, folds)
+        search = GridSearchCV(
+            svm,
+            dict(C=sorted(c)),
+            scoring='balanced_accuracy',
+            cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
+        )
+        # liblinear works without Python's lock, and threads share the features.
+        with parallel_config(backend='threading', n_jobs=threads):
+            search.fit(values, labels)
+    recalls = dict(zip(sorted(map(float, c)), search.cv_results_['mean_test_score'].tolist()))
+    return Fitted(search.best_estimator_, float(search.best_params_['C']), recalls)
+
+
+def _check_folds(labels: np.ndarray, folds: int) -> None:
+    if folds < 2:
+        raise ValueError(f'--folds must be at least 2, got {folds}')
+    fewest = int(np.unique(labels, return_counts=True)[1].min())
+    if fewest < folds:
+        way = f'--folds {fewest}, or ' if fewest > 1 else ''
+        raise ValueError(
+            f'a class has {fewest} image{"s" * (fewest > 1)} to learn from, fewer than the '
+            f'{folds} folds of cross-validation: give {way}--C with one value'
+        )
