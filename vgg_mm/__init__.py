@@ -9,8 +9,15 @@ from .version import __version__
 
 check_stack()
 
-from . import datasets, engine, evaluation, models, zoo  # noqa: E402  (only on a checked stack)
+from . import (  # noqa: E402  (only on a checked stack)
+    datasets,
+    engine,
+    evaluation,
+    models,
+    visualization,
+    zoo,
+)
 
 zoo.register()
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'zoo']
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization', 'zoo']

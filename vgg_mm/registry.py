@@ -14,6 +14,7 @@ from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 
@@ -31,3 +32,4 @@ RUNNERS = _child('runner', MMENGINE_RUNNERS, 'vgg_mm.engine')
 STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'vgg_mm.engine')
 LOOPS = _child('loop', MMENGINE_LOOPS, 'vgg_mm.engine')
 METRICS = _child('metric', MMENGINE_METRICS, 'vgg_mm.evaluation')
+VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'vgg_mm.visualization')

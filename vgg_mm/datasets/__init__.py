@@ -1,9 +1,14 @@
+from .coco_boxes import CocoBoxes
+from .imagenet_boxes import ImageNetBoxes
 from .samplers import ResumableSampler, ShapeSampler
 from .seeded_dataset import SeededDataset
 from .tar_shards import TarShards
-from .transforms import LoadImage, PCAShift, ScaleJitter, TestScales
+from .transforms import CentralCrop, LoadImage, PCAShift, ScaleJitter, TestScales
 
 __all__ = [
+    'CentralCrop',
+    'CocoBoxes',
+    'ImageNetBoxes',
     'LoadImage',
     'PCAShift',
     'ResumableSampler',

@@ -1,4 +1,5 @@
 from .dump import DumpPosteriors, DumpPredictions
+from .localization_error import LocalizationError
 from .posteriors import Posteriors, load_posteriors, wrong_images
 from .test_record import (
     RECORDS_FILE,
@@ -14,6 +15,7 @@ from .topk_error import TopKError
 __all__ = [
     'DumpPosteriors',
     'DumpPredictions',
+    'LocalizationError',
     'Posteriors',
     'RECORDS_FILE',
     'TestRecord',

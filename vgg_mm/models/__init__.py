@@ -1,5 +1,5 @@
 from .backbones import VGG
-from .heads import ConvHead
-from .tta import PaperTTA
+from .heads import ConvHead, LocalisationHead
+from .tta import LocalisationTTA, PaperTTA
 
-__all__ = ['VGG', 'ConvHead', 'PaperTTA']
+__all__ = ['VGG', 'ConvHead', 'LocalisationHead', 'LocalisationTTA', 'PaperTTA']

@@ -1,6 +1,7 @@
+from .central_crop import CentralCrop
 from .loading import LoadImage
 from .pca_shift import PCAShift
 from .scale_jitter import ScaleJitter
 from .test_scales import TestScales
 
-__all__ = ['LoadImage', 'PCAShift', 'ScaleJitter', 'TestScales']
+__all__ = ['CentralCrop', 'LoadImage', 'PCAShift', 'ScaleJitter', 'TestScales']

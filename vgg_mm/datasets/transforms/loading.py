@@ -15,6 +15,9 @@ from .decoding import decode
 #: Key of the reason why an image could not be read, where loading goes on all the same.
 LOAD_ERROR = 'load_error'
 
+#: Key of the (height, width) that an annotation with boxes claims of its image.
+ANNOTATED_SHAPE = 'annotated_shape'
+
 ON_ERROR = RAISE, MARK, SKIP = 'raise', 'mark', 'skip'
 
 #: So many images skipped one after the other, and it is not the images that are broken. Less than
@@ -33,8 +36,9 @@ class LoadImage(LoadImageFromFile):
     OpenCV decodes without complaint to images whose lower part is grey.
 
     Required key: ``img_path``. Optional: ``img_bytes``, the file's content, which is removed;
-    ``img_path`` then names it in errors. Added: ``img``, (H, W, 3) BGR uint8, ``img_shape`` and
-    ``ori_shape``, (H, W).
+    ``img_path`` then names it in errors; ``annotated_shape``, the (height, width) that the image
+    has to have, because its boxes are meant for that. Added: ``img``, (H, W, 3) BGR uint8,
+    ``img_shape`` and ``ori_shape``, (H, W).
 
     Args:
         on_error: 'raise'; 'mark': an image that cannot be read becomes a black one, with the
@@ -49,8 +53,8 @@ class LoadImage(LoadImageFromFile):
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if it is empty, truncated, too large or not an image; if 100 images in a row
-            were skipped, or one was where nobody counts.
+        ValueError: if it is empty, truncated, too large, not an image or not of the annotated
+            shape; if 100 images in a row were skipped, or one was where nobody counts.
     """
 
     def __init__(
@@ -100,7 +104,9 @@ class LoadImage(LoadImageFromFile):
                 content = fileio.get(path, backend_args=self.backend_args)
             except FileNotFoundError:
                 raise FileNotFoundError(f'image not found: {path}') from None
-        return decode(content, path, self.color_type, self.imdecode_backend, self.max_pixels)
+        img = decode(content, path, self.color_type, self.imdecode_backend, self.max_pixels)
+        _check_shape(img, results)
+        return img
 
     def _skip(self, path: str, reason: str) -> None:
         """Note the image; None makes mmengine's ``BaseDataset`` draw another one in training."""
@@ -116,6 +122,18 @@ class LoadImage(LoadImageFromFile):
             raise ValueError(
                 f'{MAX_SKIPPED_IN_A_ROW} images in a row cannot be read, at last: {reason}'
             )
+
+
+def _check_shape(img: np.ndarray, results: dict) -> None:
+    """Compare an image with what its annotation says of it, if it does."""
+    annotated = results.get(ANNOTATED_SHAPE)
+    if annotated is not None and tuple(annotated) != img.shape[:2]:
+        (height, width), (said_height, said_width) = img.shape[:2], annotated
+        raise ValueError(
+            f'{results["img_path"]} is {width}x{height}, its annotation says '
+            f'{said_width}x{said_height}: its boxes are meant for another image (or for this one '
+            'before it was turned as its EXIF orientation says)'
+        )
 
 
 def append_line(file: str, *columns: str) -> None:

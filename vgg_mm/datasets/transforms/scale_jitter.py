@@ -10,7 +10,11 @@ from mmcv.transforms.utils import cache_randomness
 
 from vgg_mm.registry import TRANSFORMS
 
+from .boxes import BOXES, move_boxes, visible_shares
 from .rescale import rescaled_size, scale_bounds
+
+#: So often a crop is drawn in search of one that shows a box.
+MOST_DRAWS = 10
 
 
 @TRANSFORMS.register_module()
@@ -22,18 +26,25 @@ class ScaleJitter(BaseTransform):
     region, so that no full-size image is made; the pixels are those of rescaling, then cropping.
 
     Required keys: ``img``, (H, W) or (H, W, C). Modified: ``img``, (crop_size, crop_size[, C]), and
-    ``img_shape``. Added: ``scale``, the rescaled (width, height), and ``scale_factor``, that over
-    the original (width, height).
+    ``img_shape``; where there are, ``gt_bboxes``, (N, 4) x1 y1 x2 y2, which come out in the crop's
+    coordinates, all of them, also where they reach beyond the crop. Added: ``scale``, the rescaled
+    (width, height), and ``scale_factor``, that over the original (width, height).
 
     Args:
         scale: S, or (S_min, S_max), in pixels.
         crop_size: Side of the crop in pixels.
+        min_visible: The crop shows at least this share of one of the boxes (of the area of the box
+            or of the crop, whichever is smaller), 0 to 1. Crops that do not are drawn again, ten
+            times at most; then that of the ten which shows most is taken.
 
     Raises:
-        ValueError: if ``scale`` is not S or S_min <= S_max, or is below ``crop_size``.
+        ValueError: if ``scale`` is not S or S_min <= S_max, or is below ``crop_size``, or
+            ``min_visible`` is not in [0, 1].
     """
 
-    def __init__(self, scale: Union[int, Sequence[int]], crop_size: int = 224):
+    def __init__(
+        self, scale: Union[int, Sequence[int]], crop_size: int = 224, min_visible: float = 0
+    ):
         bounds = scale_bounds(scale)
         if len(bounds) != 2 or not all(isinstance(s, int) for s in bounds) or bounds[0] > bounds[1]:
             raise ValueError(
@@ -46,8 +57,11 @@ class ScaleJitter(BaseTransform):
                 f'ScaleJitter: S must be at least crop_size, got S={bounds[0]} and '
                 f'crop_size={crop_size}; raise scale or lower crop_size'
             )
+        if not isinstance(min_visible, (int, float)) or not 0 <= min_visible <= 1:
+            raise ValueError(f'ScaleJitter: min_visible must be in [0, 1], got {min_visible!r}')
         self.scale = bounds
         self.crop_size = crop_size
+        self.min_visible = min_visible
 
     @cache_randomness
     def _draw(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -57,18 +71,53 @@ class ScaleJitter(BaseTransform):
         top, left = (np.random.randint(0, side - self.crop_size + 1) for side in size)
         return size, (top, left)
 
+    def _draw_showing(
+        self, height: int, width: int, boxes: np.ndarray
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """:meth:`_draw`, again and again until a box is visible."""
+        draws = []
+        for _ in range(MOST_DRAWS):
+            size, corner = self._draw(height, width)
+            moved = move_boxes(boxes, (size[1] / width, size[0] / height), corner)
+            shown = visible_shares(moved, self.crop_size).max()
+            draws.append((shown, size, corner))
+            if shown >= self.min_visible:
+                break
+        return max(draws, key=lambda draw: draw[0])[1:]
+
     def transform(self, results: dict) -> dict:
-        img = results['img']
-        height, width = img.shape[:2]
-        size, corner = self._draw(height, width)
-        results['img'] = resample_crop(img, size, corner, self.crop_size)
-        results['img_shape'] = results['img'].shape[:2]
-        results['scale'] = size[::-1]
-        results['scale_factor'] = (size[1] / width, size[0] / height)
-        return results
+        height, width = results['img'].shape[:2]
+        boxes = results.get(BOXES)
+        if self.min_visible > 0 and boxes is not None and len(boxes):
+            size, corner = self._draw_showing(height, width, boxes)
+        else:
+            size, corner = self._draw(height, width)
+        return crop_rescaled(results, size, corner, self.crop_size)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(scale={self.scale}, crop_size={self.crop_size})'
+        visible = f', min_visible={self.min_visible}' if self.min_visible else ''
+        return f'{type(self).__name__}(scale={self.scale}, crop_size={self.crop_size}{visible})'
+
+
+def crop_rescaled(
+    results: dict, size: tuple[int, int], corner: tuple[int, int], crop_size: int
+) -> dict:
+    """Put the crop at ``corner`` of the rescaled image into ``results``, and boxes along with it.
+
+    Args:
+        results: As in :class:`ScaleJitter`, changed in place and returned.
+        size: Rescaled (height, width).
+        corner: The crop's (top, left) in it.
+        crop_size: Side of the crop.
+    """
+    height, width = results['img'].shape[:2]
+    results['img'] = resample_crop(results['img'], size, corner, crop_size)
+    results['img_shape'] = results['img'].shape[:2]
+    results['scale'] = size[::-1]
+    results['scale_factor'] = (size[1] / width, size[0] / height)
+    if results.get(BOXES) is not None:
+        results[BOXES] = move_boxes(results[BOXES], results['scale_factor'], corner)
+    return results
 
 
 def resample_crop(

@@ -1,21 +1,19 @@
-"""The three fully-connected layers of VGG, applicable to images of any size."""
+"""The three fully-connected layers of VGG as a classifier of images of any size."""
 
 from collections.abc import Sequence
 from typing import Union
 
 import torch
-import torch.nn as nn
 from mmpretrain.models.heads import ClsHead
 
 from vgg_mm.registry import MODELS
 
-from ..architectures import STRIDE
-from ..folded_linear import FoldedLinear
 from ..initialisers import InitCfg, resolve_init_cfg
+from .fc_layers import FCLayers, check_positive
 
 
 @MODELS.register_module()
-class ConvHead(ClsHead):
+class ConvHead(FCLayers, ClsHead):
     """fc6, fc7 and fc8, dense on larger maps (paper, Sections 2.1 and 3.2).
 
     fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts
@@ -50,65 +48,9 @@ class ConvHead(ClsHead):
         init_cfg: InitCfg = 'glorot',
     ):
         super().__init__(loss, topk, cal_acc, resolve_init_cfg('ConvHead', init_cfg))
-        widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
-        if len(widths) != 2:
-            raise ValueError(f'ConvHead: fc_channels must be one or two widths, got {fc_channels}')
-        sizes = dict(
-            num_classes=num_classes,
-            in_channels=in_channels,
-            kernel_size=kernel_size,
-            fc_channels=min(widths),
-        )
-        for name, value in sizes.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'ConvHead: {name} must be a positive integer, got {value!r}')
-        if not 0 <= dropout < 1:
-            raise ValueError(f'ConvHead: dropout must be in [0, 1), got {dropout}')
+        check_positive('ConvHead', 'num_classes', num_classes)
+        self._add_layers(num_classes, in_channels, fc_channels, kernel_size, dropout)
         self.num_classes = num_classes
-        self.in_channels = in_channels
-        self.kernel_size = kernel_size
-        self.fc6 = FoldedLinear(in_channels, widths[0], kernel_size)
-        self.fc7 = FoldedLinear(widths[0], widths[1], 1)
-        self.fc8 = FoldedLinear(widths[1], num_classes, 1)
-        # Not in place: sharded layers (FSDP) hang their hooks on outputs as they come.
-        self.relu = nn.ReLU()
-        self.dropout = nn.Dropout(dropout)
-
-    def _fc7_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        x = feats[-1]
-        self._check_map(x)
-        x = self.dropout(self.relu(self.fc6(x)))
-        return self.dropout(self.relu(self.fc7(x)))
-
-    def _check_map(self, x: torch.Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f'ConvHead: expects a map of {self.in_channels} channels, '
-                f'(N, {self.in_channels}, H, W), got {tuple(x.shape)}'
-            )
-        height, width = x.shape[-2:]
-        if min(height, width) < self.kernel_size:
-            smallest = STRIDE * self.kernel_size
-            raise ValueError(
-                f'ConvHead: the feature map is {height}x{width}, smaller than its kernel of '
-                f'{self.kernel_size}x{self.kernel_size}; the smallest image that works (stride '
-                f'{STRIDE}) is {smallest}x{smallest}'
-            )
-
-    def pre_logits(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """fc7's activations, averaged over positions: (N, fc7 width)."""
-        return self._fc7_map(feats).mean(dim=(2, 3))
-
-    def score_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """Class scores before the soft-max at every position of fc6's window.
-
-        Args:
-            feats: Maps of the backbone; the last, (N, in_channels, h, w), is used.
-
-        Returns:
-            (N, num_classes, h - kernel_size + 1, w - kernel_size + 1).
-        """
-        return self.fc8(self._fc7_map(feats))
 
     def forward(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """The class score map averaged over its positions (Section 3.2): (N, num_classes).

@@ -1,3 +1,4 @@
+from .localisation_tta import LocalisationTTA
 from .paper_tta import PaperTTA
 
-__all__ = ['PaperTTA']
+__all__ = ['LocalisationTTA', 'PaperTTA']

@@ -1,0 +1,18 @@
+# The same net with a box for each class, rated by the classification net with --tta.
+_base_ = './vgg_small_animals.py'
+
+tta_model = dict(
+    type='vgg_mm.LocalisationTTA',
+    classifiers=[dict(config={{_base_.model}}, checkpoint=None)],
+)
+model = dict(
+    head=dict(
+        _delete_=True,
+        type='vgg_mm.LocalisationHead',
+        num_classes=2,
+        per_class=True,
+        in_channels=128,
+        fc_channels=512,
+        kernel_size=3,
+    )
+)

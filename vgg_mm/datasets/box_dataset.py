@@ -1,0 +1,187 @@
+"""Photos of a class each with boxes around the objects, whatever file they are written in."""
+
+import logging
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+from mmengine.logging import print_log
+from mmpretrain.datasets import BaseDataset
+
+from vgg_mm.checkpoints.weights import first_of
+
+from .samplers.shape_sampler import image_size
+from .transforms.boxes import BOXES
+from .transforms.loading import ANNOTATED_SHAPE
+
+ON_ERROR = RAISE, SKIP = 'raise', 'skip'
+
+SEVERAL_CLASSES = ERROR, LARGEST = 'error', 'largest'
+
+#: So many pixels boxes may reach beyond their image: annotators count pixels from 0 or from 1.
+TOLERANCE = 1
+
+Box = tuple[float, float, float, float]
+
+
+class Annotation(NamedTuple):
+    """What an annotation file says of one image."""
+
+    where: str  # for messages: the file, and the entry if it holds several
+    img_path: str
+    shape: Optional[tuple[int, int]]  # (height, width), None if it does not say
+    objects: list[tuple[str, Box]]  # class name, x1 y1 x2 y2 with pixel edges at whole numbers
+
+
+class BoxDataset(BaseDataset):
+    """Images with one class and one or more boxes: the base of both layouts.
+
+    Each image gives ``img_path``, ``gt_label``, ``gt_bboxes``, (N, 4) float32 x1 y1 x2 y2 in pixels
+    of the image, and ``annotated_shape``, the (height, width) that the annotation claims, which
+    :class:`vgg_mm.LoadImage` compares with the image's.
+
+    An annotation is bad if its file cannot be read or its image is missing, if it has no box, or if
+    a box has no area, reaches more than a pixel beyond the image, or has a class beyond the data
+    set's. (Boxes that reach a pixel beyond are cut at the edge.)
+
+    Args:
+        on_error: 'raise' stops at the first bad annotation; 'skip' leaves out bad boxes, and images
+            without a good one, and says how many there are (``skipped`` holds all reasons).
+        several_classes: What an image with boxes of several classes is: an 'error', thus subject
+            to ``on_error``, or one of the class of its 'largest' box, without the others' boxes.
+        kwargs: As in :class:`mmpretrain.datasets.BaseDataset`; ``classes`` among them.
+
+    Raises:
+        FileNotFoundError: if a folder or an annotation file is missing.
+        ValueError: in one line, on a bad annotation, or if no image is left.
+    """
+
+    def __init__(
+        self, ann_file: str = '', on_error: str = RAISE, several_classes: str = ERROR, **kwargs
+    ):
+        name = type(self).__name__
+        if on_error not in ON_ERROR:
+            raise ValueError(f"{name}: on_error must be 'raise' or 'skip', got {on_error!r}")
+        if several_classes not in SEVERAL_CLASSES:
+            raise ValueError(
+                f"{name}: several_classes must be 'error' or 'largest', got {several_classes!r}"
+            )
+        self.on_error = on_error
+        self.several_classes = several_classes
+        self.skipped: list[str] = []
+        super().__init__(ann_file, **kwargs)
+
+    @abstractmethod
+    def sources(self) -> Iterable[Any]:
+        """What :meth:`read` reads, one an image; sets the classes if nobody gave them."""
+
+    @abstractmethod
+    def read(self, source: Any) -> Annotation:
+        """The annotation of one image.
+
+        Raises:
+            ValueError: in one line, if it cannot be read.
+        """
+
+    def load_data_list(self) -> list[dict]:
+        """One dict per image, see the class."""
+        self.skipped = []
+        data, total = [], 0
+        for source in self.sources():
+            total += 1
+            try:
+                data.append(self._image(self.read(source)))
+            except ValueError as error:
+                self._leave_out(str(error))
+        if self.skipped:
+            print_log(
+                f'{type(self).__name__}: {len(data)} of {total} images are used; '
+                f'{len(self.skipped)} bad annotation(s) skipped: {first_of(self.skipped)}',
+                'current',
+                logging.WARNING,
+            )
+        if not data:
+            raise ValueError(
+                f'{type(self).__name__}: none of {total} annotations in {self.place} can be used'
+                + (f': {first_of(self.skipped)}' if self.skipped else '')
+            )
+        return data
+
+    @property
+    def place(self) -> str:
+        """Where the annotations are, for messages."""
+        return self.ann_file
+
+    def _leave_out(self, reason: str) -> None:
+        if self.on_error == RAISE:
+            raise ValueError(f"{reason} (on_error='skip' goes on without)")
+        self.skipped.append(reason)
+
+    def _image(self, annotation: Annotation) -> dict:
+        """The entry of an image, with the boxes that are good."""
+        where, path, shape, objects = annotation
+        folder, name = os.path.split(path)
+        if name not in files_in(folder):
+            raise ValueError(f'{where}: image not found: {path}')
+        good = []
+        for class_name, box in objects:
+            problem = self._problem(class_name, box, shape or image_size(path))
+            if problem:
+                self._leave_out(f'{where}: {problem}')
+            else:
+                good.append((class_name, box))
+        if not good:
+            raise ValueError(f'{where}: no {"good " if objects else ""}box')
+        label, boxes = self._of_one_class(good, where)
+        height, width = shape or image_size(path)
+        boxes = np.clip(np.float32(boxes), 0, np.float32([width, height, width, height]))
+        info = {'img_path': path, 'gt_label': label, BOXES: boxes}
+        return info | ({ANNOTATED_SHAPE: shape} if shape else {})
+
+    def _problem(self, class_name: str, box: Box, shape: tuple[int, int]) -> str:
+        """What is wrong with a box; '' if nothing is."""
+        height, width = shape
+        x1, y1, x2, y2 = box
+        text = ' '.join(f'{value:g}' for value in box)
+        if class_name not in self._numbers():
+            return f'unknown class {class_name!r}; there are {_some(self.CLASSES)}'
+        if not all(map(math.isfinite, box)) or x2 <= x1 or y2 <= y1:
+            return f'a box without area: {text} (x1 y1 x2 y2)'
+        if min(x1, y1) < -TOLERANCE or x2 > width + TOLERANCE or y2 > height + TOLERANCE:
+            return f'a box outside of the image of {width}x{height}: {text} (x1 y1 x2 y2)'
+        return ''
+
+    def _of_one_class(self, objects: list[tuple[str, Box]], where: str) -> tuple[int, list[Box]]:
+        """The number of the image's class, and the boxes that are of it."""
+        names = sorted({name for name, _ in objects})
+        if len(names) > 1 and self.several_classes == ERROR:
+            raise ValueError(
+                f'{where}: boxes of {len(names)} classes, {_some(names)}; '
+                "several_classes='largest' takes that of the largest box"
+            )
+        own, _ = max(objects, key=lambda entry: _area(entry[1]))
+        return self._numbers()[own], [box for name, box in objects if name == own]
+
+    def _numbers(self) -> dict[str, int]:
+        if not hasattr(self, '_class_numbers'):
+            self._class_numbers = self.class_to_idx
+        return self._class_numbers
+
+
+@cache
+def files_in(folder: str) -> frozenset[str]:
+    """Names in a folder, read once; none if there is no folder."""
+    return frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _some(names: Iterable[str], count: int = 5) -> str:
+    names = list(names)
+    return ', '.join(names[:count]) + (', ...' if len(names) > count else '')

@@ -1,0 +1,44 @@
+"""The central crop of the simplified test protocol (Appendix A.2)."""
+
+from mmcv.transforms import BaseTransform
+
+from vgg_mm.registry import TRANSFORMS
+
+from .rescale import rescaled_size
+from .scale_jitter import crop_rescaled
+
+
+@TRANSFORMS.register_module()
+class CentralCrop(BaseTransform):
+    """Rescale the smaller side to Q, then take the central crop; boxes go along.
+
+    What MMPretrain's ``ResizeEdge`` and mmcv's ``CenterCrop`` do in two resamplings and without the
+    boxes. Keys as in :class:`ScaleJitter`.
+
+    Args:
+        scale: Q in pixels.
+        crop_size: Side of the crop in pixels.
+
+    Raises:
+        ValueError: if one is not a positive integer, or ``scale`` is below ``crop_size``.
+    """
+
+    def __init__(self, scale: int, crop_size: int = 224):
+        for name, value in (('scale', scale), ('crop_size', crop_size)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'CentralCrop: {name} must be a positive integer, got {value!r}')
+        if scale < crop_size:
+            raise ValueError(
+                f'CentralCrop: Q must be at least crop_size, got Q={scale} and '
+                f'crop_size={crop_size}; raise scale or lower crop_size'
+            )
+        self.scale = scale
+        self.crop_size = crop_size
+
+    def transform(self, results: dict) -> dict:
+        size = rescaled_size(*results['img'].shape[:2], self.scale)
+        corner = tuple(round((side - self.crop_size) / 2) for side in size)
+        return crop_rescaled(results, size, corner, self.crop_size)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(scale={self.scale}, crop_size={self.crop_size})'

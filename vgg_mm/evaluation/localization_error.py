@@ -1,0 +1,104 @@
+"""The figure of merit of ILSVRC's localisation task (Appendix A.2)."""
+
+from collections.abc import Sequence
+from typing import Any, Union
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from vgg_mm.datasets.transforms.boxes import BOXES
+from vgg_mm.datasets.transforms.loading import LOAD_ERROR
+from vgg_mm.registry import METRICS
+
+from .test_record import wilson_interval
+
+#: Prefix of the metric's keys.
+PREFIX = 'localisation'
+
+CLASS_KNOWN = 'error_class_known'
+
+
+@METRICS.register_module()
+class LocalizationError(BaseMetric):
+    """Share of images whose object is not found, in percent.
+
+    - ``localisation/error_class_known``: the box for the true class has no IoU above ``iou_thr``
+      with any true box (the paper's Table 8, with a central crop).
+    - ``localisation/error_top5``: none of the first five guesses, each a class with a box, has both
+      the true class and such a box (Table 9); where the full test was made.
+
+    Predictions and true boxes are in the same coordinates, the crop's or the photo's: IoU does not
+    depend on which. Images that could not be read count as errors.
+
+    Args:
+        topk: The k.
+        iou_thr: IoU that a right box exceeds, in [0, 1).
+        kwargs: As in mmengine's ``BaseMetric``.
+
+    Raises:
+        ValueError: if an argument does not fit; while testing, if an image has no true boxes.
+    """
+
+    default_prefix = PREFIX
+
+    def __init__(self, topk: Union[int, Sequence[int]] = (1, 5), iou_thr: float = 0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
+        if not self.topk or not all(isinstance(k, int) and k > 0 for k in self.topk):
+            raise ValueError(f'LocalizationError: topk must be positive integers, got {topk!r}')
+        if not isinstance(iou_thr, (int, float)) or not 0 <= iou_thr < 1:
+            raise ValueError(f'LocalizationError: iou_thr must be in [0, 1), got {iou_thr!r}')
+        self.iou_thr = iou_thr
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep, for each image, whether its guesses are right."""
+        for sample in data_samples:
+            if BOXES not in sample or 'pred_bboxes' not in sample:
+                missing = BOXES if BOXES not in sample else 'pred_bboxes'
+                raise ValueError(
+                    f'LocalizationError: a test image has no {missing}: it takes '
+                    "PackInputs(algorithm_keys=('gt_bboxes',)) and a vgg_mm.LocalisationHead"
+                )
+            readable = not sample.get(LOAD_ERROR)
+            label, true = int(sample['gt_label']), _numpy(sample[BOXES])
+            known = _numpy(sample['pred_bboxes'])
+            result = {CLASS_KNOWN: readable and self._finds(known[label % len(known)], true)}
+            guesses = sample.get('pred_instances')
+            if guesses is not None:
+                pairs = zip(_numpy(guesses['labels']), _numpy(guesses['bboxes']))
+                right = [readable and c == label and self._finds(box, true) for c, box in pairs]
+                result.update({f'error_top{k}': any(right[:k]) for k in self.topk})
+            self.results.append(result)
+
+    def _finds(self, box: np.ndarray, true: np.ndarray) -> bool:
+        return bool((iou(box, true) > self.iou_thr).any())
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        metrics, lines = {}, []
+        for name in results[0]:
+            wrong = sum(not result[name] for result in results)
+            metrics[name] = 100 * wrong / len(results)
+            low, high = wilson_interval(wrong, len(results))
+            lines.append(
+                f'  {name}: {metrics[name]:.1f} % [{100 * low:.1f}, {100 * high:.1f}], '
+                f'{wrong} of {len(results)} images'
+            )
+        title = f'localisation error at IoU {self.iou_thr:g}, with its 95 % interval:'
+        print_log('\n'.join([title, *lines]), 'current')
+        return metrics
+
+
+def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box (4,) with boxes (N, 4), x1 y1 x2 y2: (N,)."""
+    common = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    intersection = common.clip(0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    union = areas - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def _numpy(values: Union[torch.Tensor, np.ndarray]) -> np.ndarray:
+    values = values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    return values.astype(np.float64)

@@ -1,0 +1,103 @@
+"""fc6, fc7 and fc8, which the heads of VGG have in common, applicable to images of any size."""
+
+from collections.abc import Sequence
+from typing import Union
+
+import torch
+import torch.nn as nn
+
+from ..architectures import STRIDE
+from ..folded_linear import FoldedLinear
+
+
+class FCLayers:
+    """Three fully-connected layers that slide over larger maps (paper, Sections 2.1 and 3.2).
+
+    fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts
+    as a convolution of that size, fc7 and fc8 as 1x1 convolutions. What fc8's outputs mean, the
+    heads say that are built of it. See :class:`~vgg_mm.models.folded_linear.FoldedLinear`.
+    """
+
+    def _add_layers(
+        self,
+        num_outputs: int,
+        in_channels: int,
+        fc_channels: Union[int, Sequence[int]],
+        kernel_size: int,
+        dropout: float,
+    ) -> None:
+        """Check the sizes and add the layers; arguments as in :class:`ConvHead`.
+
+        Raises:
+            ValueError: on any argument that does not fit, with what would.
+        """
+        name = type(self).__name__
+        widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
+        if len(widths) != 2:
+            raise ValueError(f'{name}: fc_channels must be one or two widths, got {fc_channels}')
+        sizes = dict(in_channels=in_channels, kernel_size=kernel_size, fc_channels=min(widths))
+        for key, value in sizes.items():
+            check_positive(name, key, value)
+        if not 0 <= dropout < 1:
+            raise ValueError(f'{name}: dropout must be in [0, 1), got {dropout}')
+        self.in_channels = in_channels
+        self.kernel_size = kernel_size
+        self.fc6 = FoldedLinear(in_channels, widths[0], kernel_size)
+        self.fc7 = FoldedLinear(widths[0], widths[1], 1)
+        self.fc8 = FoldedLinear(widths[1], num_outputs, 1)
+        # Not in place: sharded layers (FSDP) hang their hooks on outputs as they come.
+        self.relu = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def window(self) -> int:
+        """Side of the image window that one position of the map stands for, in pixels."""
+        return STRIDE * self.kernel_size
+
+    def _fc7_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """fc7's activations at every position: (N, fc7 width, h - k + 1, w - k + 1)."""
+        x = feats[-1]
+        self._check_map(x)
+        x = self.dropout(self.relu(self.fc6(x)))
+        return self.dropout(self.relu(self.fc7(x)))
+
+    def _check_map(self, x: torch.Tensor) -> None:
+        name = type(self).__name__
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f'{name}: expects a map of {self.in_channels} channels, '
+                f'(N, {self.in_channels}, H, W), got {tuple(x.shape)}'
+            )
+        height, width = x.shape[-2:]
+        if min(height, width) < self.kernel_size:
+            raise ValueError(
+                f'{name}: the feature map is {height}x{width}, smaller than its kernel of '
+                f'{self.kernel_size}x{self.kernel_size}; the smallest image that works (stride '
+                f'{STRIDE}) is {self.window}x{self.window}'
+            )
+
+    def pre_logits(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """fc7's activations, averaged over positions: (N, fc7 width)."""
+        return self._fc7_map(feats).mean(dim=(2, 3))
+
+    def score_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """fc8's outputs at every position of fc6's window.
+
+        Args:
+            feats: Maps of the backbone; the last, (N, in_channels, h, w), is used.
+
+        Returns:
+            (N, outputs of fc8, h - kernel_size + 1, w - kernel_size + 1).
+        """
+        return self.fc8(self._fc7_map(feats))
+
+
+def check_positive(owner: str, name: str, value: int) -> int:
+    """The value, if it is a positive integer.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f'{owner}: {name} must be a positive integer, got {value!r}')
+    return value

@@ -1,0 +1,227 @@
+"""The full localisation test: dense boxes, merged and rated by class scores (Appendix A.2)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Union
+
+import torch
+import torch.nn as nn
+from mmengine.model import BaseTTAModel
+from mmengine.structures import InstanceData
+from mmpretrain.structures import DataSample
+
+from vgg_mm.registry import MODELS
+
+from .members import Member, Scales, check_scales, load_member
+from .merging import MATCH_THRESHOLD, merge_boxes
+from .strips import can_be_cut, score_maps_in_strips
+
+Views = tuple[torch.Tensor, ...]
+
+
+class _Predictions(NamedTuple):
+    """What the nets say of one image at one Q."""
+
+    boxes: list[torch.Tensor]  # of each localiser: (num_boxes, positions, 4), in image pixels
+    class_map: torch.Tensor  # (num_classes, positions): posteriors, the mean over classifiers
+    posterior: torch.Tensor  # (num_classes,): dense evaluation at this Q
+
+
+@MODELS.register_module()
+class LocalisationTTA(BaseTTAModel):
+    """Boxes predicted at every position of the map, merged greedily, rated by a classifier.
+
+    At each test scale Q the localisation net predicts a box at every position of fc6's window.
+    Boxes are carried back to the image: window (i, j) begins 32 i pixels below and 32 j right of
+    the corner of the image rescaled to Q. Those of all Q, and of all nets, form one set (paper,
+    A.2: "we first take the union of their sets of bounding box predictions, and then run the
+    merging procedure on the union"), which :func:`~vgg_mm.models.tta.merging.merge_boxes` merges.
+    A prediction counts with the posterior of the class at its position, from the classification
+    net; a merged box with their sum.
+
+    The ``topk`` classes that dense evaluation of the classification net ranks first (over all Q)
+    each get their merged box with the highest sum, cut at the image's edges. Per-class regressors
+    give other boxes for each class, single-class regressors the same.
+
+    Input is what ``vgg_mm.TestScales`` makes of an image, as for :class:`PaperTTA`; data samples
+    need ``ori_shape``.
+
+    Args:
+        module: The localisation net, an ``ImageClassifier`` with a :class:`LocalisationHead`.
+        classifiers: Classification nets, at least one, each ``dict(config=..., checkpoint=...)``,
+            where config is a path or the dict of a model, and, if not all, ``scales``: the Q at
+            which it takes part. Their posteriors are averaged.
+        localisers: More localisation nets, given in the same way.
+        scales: The Q at which ``module`` takes part; all by default.
+        topk: Guesses an image.
+        threshold: Of the merging: boxes that match worse stay apart; 0 merges equal boxes only.
+        max_pixels: Most pixels in one forward pass; larger images go through in strips.
+        data_preprocessor: As in mmengine's ``BaseTTAModel``.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if a net cannot be loaded or an argument does
+            not fit.
+    """
+
+    def __init__(
+        self,
+        module: Union[dict, nn.Module],
+        classifiers: Sequence[dict],
+        localisers: Sequence[dict] = (),
+        scales: Union[int, Sequence[int], None] = None,
+        topk: int = 5,
+        threshold: float = MATCH_THRESHOLD,
+        max_pixels: int = 2**20,
+        data_preprocessor: Union[dict, None] = None,
+    ):
+        super().__init__(module, data_preprocessor)
+        for name, value in (('topk', topk), ('max_pixels', max_pixels)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f'LocalisationTTA: {name} must be a positive integer, got {value!r}'
+                )
+        if not isinstance(threshold, (int, float)) or not threshold >= 0:
+            raise ValueError(
+                f'LocalisationTTA: threshold must be a number from 0, got {threshold!r}'
+            )
+        if not classifiers:
+            raise ValueError('LocalisationTTA: classifiers must hold a classification net')
+        self.topk, self.threshold, self.max_pixels = topk, threshold, max_pixels
+        rated = [load_member(m, f'tta_model.classifiers.{i}') for i, m in enumerate(classifiers)]
+        found = [load_member(m, f'tta_model.localisers.{i}') for i, m in enumerate(localisers)]
+        self.classifiers = nn.ModuleList(member.net for member in rated)
+        self.localisers = nn.ModuleList(member.net for member in found)
+        self._classifier_scales: list[Scales] = [member.scales for member in rated]
+        own = check_scales(scales, 'tta_model')
+        self._localiser_scales: list[Scales] = [own, *(member.scales for member in found)]
+        self._check_heads()
+
+    def _check_heads(self) -> None:
+        nets = [self.module, *self.localisers, *self.classifiers]
+        first = self.module.head
+        for position, net in enumerate(nets):
+            localises = position <= len(self.localisers)
+            if hasattr(net.head, 'decode') != localises or not hasattr(net.head, 'score_map'):
+                needed = 'LocalisationHead' if localises else 'ConvHead'
+                raise ValueError(
+                    f'LocalisationTTA: a {"localiser" if localises else "classifier"} has a '
+                    f'{type(net.head).__name__}, it needs a vgg_mm.{needed}'
+                )
+            for name in ('kernel_size', 'num_classes'):
+                if getattr(net.head, name) != getattr(first, name):
+                    raise ValueError(
+                        f'LocalisationTTA: the nets differ in {name}: {getattr(first, name)} and '
+                        f'{getattr(net.head, name)}'
+                    )
+
+    def _members(self, q: int) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The localisers and the classifiers that look at test scale q."""
+        localisers = zip([self.module, *self.localisers], self._localiser_scales)
+        classifiers = zip(self.classifiers, self._classifier_scales)
+        found = tuple(
+            [net for net, scales in nets if Member(net, scales).looks_at(q)]
+            for nets in (localisers, classifiers)
+        )
+        if found[0] and not found[1]:
+            raise ValueError(
+                f'LocalisationTTA: no classifier looks at Q={q}, at which boxes are predicted; '
+                'add it to tta_model.classifiers.0.scales'
+            )
+        return found
+
+    def test_step(self, data: dict) -> list[DataSample]:
+        """Predict a batch.
+
+        Args:
+            data: As in :meth:`PaperTTA.test_step`.
+
+        Returns:
+            The data samples with ``pred_score``, the posterior (num_classes,); ``pred_label``;
+            ``pred_instances``, the guesses, best first, with ``bboxes`` (k, 4) x1 y1 x2 y2 in
+            pixels of the photo, ``labels`` and ``scores`` (k,); and, where there is a ``gt_label``,
+            ``pred_bboxes`` (1, 4), the box of that class.
+
+        Raises:
+            ValueError: if an image is smaller than a crop, or no net looks at one of the Q.
+        """
+        images: list[Views] = list(zip(*data['inputs']))
+        samples = data.get('data_samples') or [DataSample() for _ in images]
+        by_shape: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
+        for i, views in enumerate(images):
+            for view in views:
+                by_shape.setdefault(view.shape, []).append((i, view))
+        predictions: list[list[_Predictions]] = [[] for _ in images]
+        for group in by_shape.values():
+            places, views = zip(*group)
+            sizes = [samples[i].ori_shape for i in places]
+            for i, prediction in zip(places, self._predict(torch.stack(views), sizes)):
+                predictions[i].append(prediction)
+        results = [self.merge_preds(p, s) for p, s in zip(predictions, samples)]
+        # Hooks that draw predictions expect one image a sample in the batch.
+        data['inputs'] = [views[-1] for views in images]
+        return results
+
+    def _predict(self, views: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> list[_Predictions]:
+        """uint8 (N, 3, H, W) of images of these (height, width)."""
+        height, width = views.shape[-2:]
+        localisers, classifiers = self._members(min(height, width))
+        if not classifiers:
+            return []
+        scores = [self._map(net, views).float() for net in classifiers]
+        class_maps = torch.stack([s.softmax(dim=1) for s in scores]).mean(0).flatten(2)
+        posteriors = torch.stack([s.mean(dim=(2, 3)).softmax(dim=1) for s in scores]).mean(0)
+        boxes = []
+        for net in localisers:
+            parameters = self._map(net, views).unflatten(1, (net.head.num_boxes, -1))
+            boxes.append(net.head.decode(parameters).flatten(2, 3))
+        factors = views.new_tensor([[w / width, h / height] * 2 for h, w in sizes], dtype=float)
+        return [
+            _Predictions(
+                [b[i] * factors[i].to(b.device) for b in boxes], class_maps[i], posteriors[i]
+            )
+            for i in range(len(views))
+        ]
+
+    def _map(self, net: nn.Module, views: torch.Tensor) -> torch.Tensor:
+        """fc8's outputs of a net at every position: (N, outputs, h, w)."""
+        inputs = net.data_preprocessor(dict(inputs=views), training=False)['inputs']
+        height, width = inputs.shape[-2:]
+        if height * width > self.max_pixels and can_be_cut(net):
+            axis = 3 if width >= height else 2
+            strips = [score_maps_in_strips(net, image[None], self.max_pixels) for image in inputs]
+            return torch.cat([torch.cat(list(parts), dim=axis) for parts in strips])
+        parts = inputs.split(max(1, self.max_pixels // (height * width)))
+        return torch.cat([net.head.score_map(net.extract_feat(part)) for part in parts])
+
+    def merge_preds(self, predictions: list[_Predictions], sample: DataSample) -> DataSample:
+        """Merge what is predicted at all Q for one image; see :meth:`test_step`."""
+        if not any(prediction.boxes for prediction in predictions):
+            raise ValueError(
+                'LocalisationTTA: no localisation net looks at any Q of the pipeline; see '
+                'tta_model.scales'
+            )
+        posterior = torch.stack([prediction.posterior for prediction in predictions]).mean(0)
+        labels = posterior.topk(min(self.topk, len(posterior))).indices
+        boxes = torch.stack([self._best_box(predictions, c, sample) for c in labels.tolist()])
+        guesses = InstanceData(bboxes=boxes, labels=labels, scores=posterior[labels])
+        sample.set_pred_score(posterior).set_pred_label(posterior.argmax())
+        sample.set_field(guesses, 'pred_instances')
+        if 'gt_label' in sample:
+            known = self._best_box(predictions, int(sample.gt_label), sample)
+            sample.set_field(known[None], 'pred_bboxes')
+        return sample
+
+    def _best_box(
+        self, predictions: list[_Predictions], label: int, sample: DataSample
+    ) -> torch.Tensor:
+        """(4,): the merged box of a class with the highest sum of class scores."""
+        boxes, scores = [], []
+        for prediction in predictions:
+            for found in prediction.boxes:
+                boxes.append(found[label if len(found) > 1 else 0])
+                scores.append(prediction.class_map[label])
+        merged, sums = merge_boxes(
+            torch.cat(boxes).cpu().numpy(), torch.cat(scores).cpu().numpy(), self.threshold
+        )
+        height, width = sample.ori_shape
+        best = torch.as_tensor(merged[sums.argmax()], dtype=torch.float32)
+        return best.clamp(min=0).minimum(torch.tensor([width, height] * 2))

@@ -1,0 +1,3 @@
+from .box_visualizer import BoxVisualizer
+
+__all__ = ['BoxVisualizer']
