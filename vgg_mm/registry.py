@@ -4,6 +4,9 @@ Being a sibling of mmpretrain, mmdet and mmseg there, ``type='vgg_mm.VGG'`` reso
 of each of them.
 """
 
+from collections.abc import Callable
+from typing import Optional
+
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -18,8 +21,34 @@ from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 
-def _child(name: str, parent: Registry, location: str) -> Registry:
-    return Registry(name, parent=parent, scope='vgg_mm', locations=[location])
+class LazyRegistry(Registry):
+    """mmengine's registry, where a module may also be imported when it is first asked for."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._importers: dict[str, Callable[[], type]] = {}
+
+    def register_when_asked_for(self, name: str, importer: Callable[[], type]) -> None:
+        """Make a name known whose module registers itself when ``importer()`` imports it."""
+        self._importers[name] = importer
+
+    def get(self, key: str) -> Optional[type]:
+        """As mmengine's.
+
+        Raises:
+            ImportError: if the module cannot be imported.
+        """
+        self.import_from_location()
+        scope, name = self.split_scope_key(key)
+        if scope in (None, self.scope) and name not in self.module_dict:
+            importer = self._importers.get(name)
+            if importer is not None:
+                importer()
+        return super().get(key)
+
+
+def _child(name: str, parent: Registry, location: str) -> LazyRegistry:
+    return LazyRegistry(name, parent=parent, scope='vgg_mm', locations=[location])
 
 
 MODELS = _child('model', MMENGINE_MODELS, 'vgg_mm.models')

@@ -13,6 +13,18 @@ TESTED_RANGES = {
     'mmpretrain': ('1.2.0', '1.4'),
 }
 
+#: The same for what VGG is also used in; neither is needed for classification.
+DOWNSTREAM_RANGES = {
+    'mmdet': ('3.5', '3.6'),
+    'mmseg': ('1.4', '1.5'),
+}
+
+#: mmcv's compiled operators, which both need.
+OPERATORS = 'mmcv._ext'
+
+DOWNSTREAM_FIX = "pip install -e .[downstream] (in vgg_mm's folder)"
+OPERATORS_FIX = 'python tools/build_mmcv_ops.py'
+
 FIX = "pip install -e . (in vgg_mm's folder) installs a tested stack"
 
 
@@ -29,10 +41,11 @@ def _version(text: str) -> tuple[int, ...]:
 
 def check_version(name: str, version: str) -> None:
     """Raise ImportError, in one line, when ``name`` is outside its tested range."""
-    low, high = TESTED_RANGES[name]
+    low, high = (TESTED_RANGES | DOWNSTREAM_RANGES)[name]
     if not _version(low) <= _version(version) < _version(high):
+        fix = DOWNSTREAM_FIX if name in DOWNSTREAM_RANGES else FIX
         raise ImportError(
-            f'vgg_mm works with {name} >= {low}, < {high}, but {name} {version} is installed: {FIX}'
+            f'vgg_mm works with {name} >= {low}, < {high}, but {name} {version} is installed: {fix}'
         )
 
 
@@ -68,3 +81,33 @@ def check_stack() -> None:
     _import_tested('mmpretrain')
     with redirect_stdout(io.StringIO()):  # the fork prints that its optional OneDL is not there
         importlib.import_module('mmpretrain.datasets')
+
+
+def import_downstream(name: str, owner: str) -> None:
+    """Import mmdet or mmseg with its models, which needs mmcv's compiled operators.
+
+    Args:
+        name: 'mmdet' or 'mmseg'.
+        owner: What needs it, for the message.
+
+    Raises:
+        ImportError: in one line that says what is missing and the fix.
+    """
+    if find_spec(name) is None:
+        raise ImportError(
+            f'{owner} needs {name}, which is not installed: {DOWNSTREAM_FIX}, then {OPERATORS_FIX}'
+        )
+    if find_spec(OPERATORS) is None:
+        raise ImportError(
+            f"{owner} needs {name}, which needs mmcv's compiled operators, and the installed mmcv "
+            f'has none: {OPERATORS_FIX}'
+        )
+    check_version(name, importlib.import_module(f'{name}.version').__version__)
+    try:
+        importlib.import_module(f'{name}.models')
+    except (ImportError, AssertionError) as error:
+        # Both packages assert the version of mmcv.
+        raise ImportError(
+            f'{owner} needs {name}, whose import fails ({error}): {DOWNSTREAM_FIX}, then '
+            f'{OPERATORS_FIX}'
+        ) from error

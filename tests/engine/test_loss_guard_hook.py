@@ -121,7 +121,7 @@ class Log(list):
 
 
 def runner_with(model):
-    return SimpleNamespace(model=model, iter=0, max_iters=10000, logger=Log())
+    return SimpleNamespace(model=model, iter=0, max_iters=10000, logger=Log(), hooks=[])
 
 
 def watch(hook, runner, losses):

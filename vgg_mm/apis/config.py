@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 import vgg_mm
 
 from .distributed import prepare_processes
+from .downstream import check_files, check_package, datasets_of, is_downstream
 from .resumable import undo_seeded_dataset
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -53,10 +54,12 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         ValueError: if an option names a key that no config can have.
         FileNotFoundError: if the config or a data folder is missing.
+        ImportError: if the config is for a package that is missing.
     """
     if not osp.isfile(args.config):
         raise FileNotFoundError(f'config not found: {args.config}')
     cfg = Config.fromfile(args.config)
+    check_package(cfg, args.config)
     undo_seeded_dataset(cfg)
     cfg.launcher = args.launcher
     options = parse_cfg_options(args.cfg_options)
@@ -110,10 +113,16 @@ def _require(part: str, known: Iterable[str], suggestions: Iterable[str], key: s
 
 
 def replace_data_root(node: Any, old: str, new: str) -> None:
-    """Set ``data_root`` to ``new`` in every data set below ``node`` whose root is ``old``."""
+    """Set ``data_root`` to ``new`` in every data set below ``node`` whose root is ``old``.
+
+    Annotation files that evaluators name below ``old`` move along.
+    """
     if isinstance(node, (Config, dict)):
         if node.get('data_root') == old:
             node['data_root'] = new
+        ann_file = node.get('ann_file')
+        if old and isinstance(ann_file, str) and ann_file.startswith(osp.join(old, '')):
+            node['ann_file'] = osp.join(new, osp.relpath(ann_file, old))
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for child in node:
@@ -121,13 +130,14 @@ def replace_data_root(node: Any, old: str, new: str) -> None:
 
 
 def set_dataloader_defaults(cfg: Config, args: argparse.Namespace, **defaults: Any) -> None:
-    """Give every data loader MMPretrain's defaults, unless the config says otherwise."""
+    """Give every data loader its package's defaults, unless the config says otherwise."""
+    if not is_downstream(cfg):
+        defaults.setdefault('collate_fn', dict(type='default_collate'))
     for name in DATALOADERS:
         if cfg.get(name) is None:
             continue
         loader = ConfigDict(
             pin_memory=torch.cuda.is_available(),
-            collate_fn=dict(type='default_collate'),
             **deepcopy(defaults),
         )
         loader.update(cfg[name])
@@ -143,6 +153,9 @@ def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
     """Say in one line which data folder is missing or empty, before a model is built."""
     for name in names:
         dataset = (cfg.get(name) or {}).get('dataset', {})
+        if is_downstream(cfg):
+            for one in datasets_of(dataset):
+                check_files(one)
         root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or ''
         if dataset.get('type') != 'CustomDataset' or not isinstance(prefix, str):
             continue

@@ -21,8 +21,17 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
+from .downstream import is_downstream
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import use_test_time_augmentation
+
+#: Each package's hook for pictures, with its names for "on" and for their folder; None: it has
+#: none, and they go where the visualizer's results go.
+VISUALIZATION_HOOKS = {
+    'VisualizationHook': ('enable', 'out_dir'),
+    'DetVisualizationHook': ('draw', 'test_out_dir'),
+    'SegVisualizationHook': ('draw', None),
+}
 
 #: What ``--out`` can be, by its ending.
 OUT_ENDINGS = {'pred': ('.npz', '.pkl', '.pickle'), 'metrics': ('.json', '.pkl', '.yaml', '.yml')}
@@ -69,6 +78,11 @@ def _check_out(args: argparse.Namespace) -> None:
 def _add_dump(cfg: Config, args: argparse.Namespace) -> None:
     """Add the metric that writes the predictions."""
     if args.out.endswith('.npz'):
+        if is_downstream(cfg):
+            raise ValueError(
+                f'--out {args.out}: posteriors are of classifiers; for {cfg.default_scope} the '
+                'file must end in .pkl'
+            )
         info = dict(describe(cfg), config=args.config)
         protocol = info.pop('protocols')[0]
         dump = dict(type='vgg_mm.DumpPosteriors', path=args.out, protocol=protocol, info=info)
@@ -107,18 +121,19 @@ def test_config(args: argparse.Namespace) -> Config:
 
 
 def _show_predictions(cfg: Config, args: argparse.Namespace) -> None:
-    if 'visualization' not in cfg.default_hooks:
+    hook = cfg.default_hooks.get('visualization')
+    if hook is None or hook.type not in VISUALIZATION_HOOKS:
         raise ValueError(
-            '--show and --show-dir need '
-            "default_hooks.visualization=dict(type='VisualizationHook') in the config"
+            '--show and --show-dir need default_hooks.visualization=dict(type=...) in the config, '
+            f'one of {", ".join(VISUALIZATION_HOOKS)}'
         )
-    cfg.default_hooks.visualization.update(
-        enable=True,
-        show=args.show,
-        wait_time=args.wait_time,
-        out_dir=args.show_dir,
-        interval=args.interval,
-    )
+    enable, out_dir = VISUALIZATION_HOOKS[hook.type]
+    folder = args.show_dir and os.path.abspath(args.show_dir)
+    hook.update({enable: True}, show=args.show, wait_time=args.wait_time, interval=args.interval)
+    if out_dir is not None:
+        hook[out_dir] = folder
+    elif folder is not None:
+        cfg.visualizer.save_dir = folder
 
 
 def count_broken_images(pipeline: list[ConfigDict]) -> None:

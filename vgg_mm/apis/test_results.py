@@ -49,7 +49,12 @@ def describe(cfg: Config) -> dict[str, Any]:
 
 
 def keep_results(runner: Runner, metrics: dict[str, float], config: str) -> str:
-    """Append a :class:`TestRecord` for each protocol to the work directory; returns their table."""
+    """Append a :class:`TestRecord` for each protocol to the work directory; returns their table.
+
+    Nothing is kept, and '' returned, of tests with another metric than ``vgg_mm.TopKError``.
+    """
+    if not any(ERROR in name for name in metrics):
+        return ''
     info = dict(describe(runner.cfg), config=config)
     protocols = info.pop('protocols')
     dataset = runner.test_dataloader.dataset
@@ -68,8 +73,6 @@ def keep_results(runner: Runner, metrics: dict[str, float], config: str) -> str:
             if key.startswith(prefix)
         }
         records.append(TestRecord(**info, protocol=_label(name, runner.cfg.model), wrong=wrong))
-    if not records[0].wrong:
-        return ''  # another metric than TopKError
     path = add_records(runner.work_dir, records)
     return f'\n{format_table(HEADERS, [_row(record) for record in records])}\n\nKept in {path}'
 

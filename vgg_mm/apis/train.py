@@ -16,6 +16,7 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
+from .downstream import datasets_of
 from .resumable import make_resumable
 
 
@@ -75,10 +76,8 @@ def skip_broken_images(cfg: Config) -> None:
 
 def steps_of(dataset: dict) -> Iterator[dict]:
     """The transforms of a data set's config and of those inside it."""
-    yield from dataset.get('pipeline') or []
-    inside = dataset.get('datasets') or [dataset.get('dataset')]
-    for one in filter(None, inside):
-        yield from steps_of(one)
+    for one in datasets_of(dataset):
+        yield from one.get('pipeline') or []
 
 
 def is_load_image(step: dict) -> bool:

@@ -43,8 +43,8 @@ class Preprocessing(NamedTuple):
         return dict(to_rgb=self.to_rgb, mean=list(self.mean), std=list(self.std))
 
     def put_into(self, data_preprocessor: nn.Module) -> None:
-        """Let a ``ClsDataPreprocessor`` do this from now on."""
-        data_preprocessor.to_rgb = self.to_rgb
+        """Let a data preprocessor that :func:`preprocessing_of` understands do this from now on."""
+        setattr(data_preprocessor, _turns_channels(data_preprocessor), self.to_rgb)
         for name, values in (('mean', self.mean), ('std', self.std)):
             old = getattr(data_preprocessor, name, None)
             device = old.device if isinstance(old, torch.Tensor) else data_preprocessor.device
@@ -64,14 +64,29 @@ CENTRED_RGB = Preprocessing(True, VGG_MEAN, (1.0, 1.0, 1.0))
 
 
 def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preprocessing]:
-    """What a model's data preprocessor does; None if it is not like ``ClsDataPreprocessor``."""
-    to_rgb = getattr(data_preprocessor, 'to_rgb', None)
-    if not isinstance(to_rgb, bool):
+    """What a model's data preprocessor does.
+
+    Args:
+        data_preprocessor: MMPretrain's ``ClsDataPreprocessor``, or of mmengine's kind
+            (``DetDataPreprocessor``, ``SegDataPreprocessor``). Given BGR images.
+
+    Returns:
+        None if it is of another kind.
+    """
+    attribute = _turns_channels(data_preprocessor)
+    if attribute is None:
         return None
+    to_rgb = getattr(data_preprocessor, attribute)
     if not data_preprocessor._enable_normalize:
         return Preprocessing(to_rgb, (0.0,) * 3, (1.0,) * 3)
     mean, std = (_tuple(getattr(data_preprocessor, name)) for name in ('mean', 'std'))
     return Preprocessing(to_rgb, mean, std)
+
+
+def _turns_channels(data_preprocessor: Optional[nn.Module]) -> Optional[str]:
+    """The attribute that says whether BGR becomes RGB: MMPretrain's or mmengine's."""
+    names = ('to_rgb', '_channel_conversion')
+    return next((n for n in names if isinstance(getattr(data_preprocessor, n, None), bool)), None)
 
 
 def recorded_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:

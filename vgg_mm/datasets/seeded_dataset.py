@@ -26,6 +26,10 @@ class SeededDataset(Dataset):
     def metainfo(self) -> dict:
         return self.dataset.metainfo
 
+    def get_data_info(self, place: tuple[int, int, int]) -> dict:
+        """What mmdet's samplers of batches by shape ask for."""
+        return self.dataset.get_data_info(place[-1])
+
     def __len__(self) -> int:
         return len(self.dataset)
 

@@ -20,7 +20,9 @@ class DumpPredictions(DumpResults):
     """mmengine's ``DumpResults`` for test sets that are not read in their own order."""
 
     def compute_metrics(self, results: list) -> dict:
-        return super().compute_metrics(sorted(results, key=lambda sample: sample['sample_idx']))
+        return super().compute_metrics(
+            sorted(results, key=lambda sample: sample.get('sample_idx', 0))
+        )
 
 
 @METRICS.register_module()

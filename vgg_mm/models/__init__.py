@@ -1,5 +1,6 @@
 from .backbones import VGG
+from .downstream import SSDVGG
 from .heads import ConvHead, LocalisationHead
 from .tta import LocalisationTTA, PaperTTA
 
-__all__ = ['VGG', 'ConvHead', 'LocalisationHead', 'LocalisationTTA', 'PaperTTA']
+__all__ = ['SSDVGG', 'VGG', 'ConvHead', 'LocalisationHead', 'LocalisationTTA', 'PaperTTA']

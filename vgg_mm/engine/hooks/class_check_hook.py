@@ -9,6 +9,10 @@ from torch.utils.data import DataLoader
 
 from vgg_mm.registry import HOOKS
 
+#: The modules whose ``num_classes`` is that of the data set: of MMPretrain's models, MMDetection's
+#: and MMSegmentation's.
+HEADS = ('head', 'classifier', 'bbox_head', 'decode_head')
+
 
 @HOOKS.register_module()
 class ClassCheckHook(Hook):
@@ -63,11 +67,13 @@ def _check_head(runner: Runner, classes: Optional[Sequence[str]], which: str) ->
     if classes is None:
         return
     for name, module in runner.model.named_modules():
-        is_head = name.split('.')[-1] in ('head', 'classifier')
+        is_head = name.split('.')[-1] in HEADS
         if is_head and getattr(module, 'num_classes', len(classes)) != len(classes):
+            # A classifier inside the backbone takes its number from the backbone.
+            path = name.removeprefix('module.').removesuffix('.classifier')
             raise ValueError(
                 f'the {which} set has {len(classes)} classes, but the head is for '
-                f'{module.num_classes}: --cfg-options model.head.num_classes={len(classes)}'
+                f'{module.num_classes}: --cfg-options model.{path}.num_classes={len(classes)}'
             )
 
 

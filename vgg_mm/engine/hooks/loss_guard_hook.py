@@ -13,6 +13,7 @@ from vgg_mm.registry import HOOKS
 
 from ..layer_statistics import layer_statistics, suspects
 from ..unwrap import unwrap
+from .classifier_init_hook import ClassifierInitHook
 
 ACTIONS = ('stop', 'warn', 'off')
 
@@ -106,8 +107,8 @@ class LossGuardHook(Hook):
             f'the loss is {loss} at iteration {runner.iter + 1}'
             + (f' (before: {before})' if before else '')
             + f'; {_where(runner, batch)}; lower the learning rate, limit gradients with '
-            'optim_wrapper.clip_grad.max_norm=5, or start from init_cfg glorot or a shallower net '
-            '(default_hooks.staged_init.checkpoint)',
+            'optim_wrapper.clip_grad.max_norm=5, or start from init_cfg glorot or '
+            + _source(runner),
         )
 
     def _report_at_chance(self, runner: Runner, batch: Any) -> None:
@@ -127,6 +128,13 @@ class LossGuardHook(Hook):
                 f'--cfg-options default_hooks.loss_guard.{option}=warn'
             )
         runner.logger.warning(message)
+
+
+def _source(runner: Runner) -> str:
+    """Trained weights that the run could start from."""
+    if any(isinstance(hook, ClassifierInitHook) for hook in runner.hooks):
+        return 'a classifier (default_hooks.classifier_init.checkpoint)'
+    return 'a shallower net (default_hooks.staged_init.checkpoint)'
 
 
 def _where(runner: Runner, batch: Any) -> str:

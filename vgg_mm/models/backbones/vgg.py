@@ -46,7 +46,12 @@ class VGG(BaseBackbone):
             part of the backbone and index 5 of ``out_indices`` is its score. Prefer a ConvHead as
             the model's head.
         num_stages: Number of blocks, 1 to 5.
+        strides: Stride of each block's pooling, 1 or 2 (default). Where it is 1, later blocks need
+            twice the dilation to see what they saw: DeepLab has strides=(2, 2, 2, 1, 1) and
+            dilations=(1, 1, 1, 1, 2).
         dilations: Dilation of the convolutions of each block.
+        pool_size: Side of the poolings' windows: 2 as in the paper, or 3, centred (padding 1), as
+            in DeepLab; stride 1 needs 3.
         out_indices: Which outputs: a block number 0-4 is the block's output after pooling, a layer
             name such as 'conv4_3' that layer's output after its ReLU. Default: the last block, or
             the score if ``num_classes`` is above 0.
@@ -70,7 +75,9 @@ class VGG(BaseBackbone):
         base_channels: int = BASE_CHANNELS,
         num_classes: int = -1,
         num_stages: int = NUM_BLOCKS,
+        strides: Optional[Sequence[int]] = None,
         dilations: Sequence[int] = (1, 1, 1, 1, 1),
+        pool_size: int = 2,
         out_indices: Optional[Sequence[Union[int, str]]] = None,
         frozen_stages: int = -1,
         conv_cfg: Optional[dict] = None,
@@ -87,12 +94,16 @@ class VGG(BaseBackbone):
             raise ValueError(f'VGG: give either arch or depth, got arch={arch}, depth={depth}')
         self.arch = resolve_arch(depth if arch is None else arch)
         self.base_channels = base_channels
+        self.strides = (2,) * num_stages if strides is None else tuple(strides)
         self.dilations = tuple(dilations)
-        self.plain_pools = with_last_pool and not ceil_mode
+        self.pool_size = pool_size
+        halving = set(self.strides) == {2} and pool_size == 2
+        self.plain_pools = with_last_pool and not ceil_mode and halving
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
         _check_sizes(base_channels, num_stages, dilations, frozen_stages)
+        _check_pools(self.strides, num_stages, pool_size)
 
         self._blocks = self._build_blocks(
             num_stages, dilations, conv_cfg, norm_cfg, act_cfg, ceil_mode, with_last_pool
@@ -105,6 +116,8 @@ class VGG(BaseBackbone):
             out_indices = (num_stages if num_classes > 0 else num_stages - 1,)
         self.out_indices = tuple(out_indices)
         self._check_out_indices(num_stages, with_score=num_classes > 0)
+        # Now, not only by train(): DistributedDataParallel waits for gradients of what it is given.
+        self._freeze()
 
     def _build_blocks(
         self, num_stages, dilations, conv_cfg, norm_cfg, act_cfg, ceil_mode, with_last_pool
@@ -129,10 +142,14 @@ class VGG(BaseBackbone):
                 in_channels = out_channels
             if block < num_stages - 1 or with_last_pool:
                 name = f'pool{block + 1}'
-                self.add_module(name, nn.MaxPool2d(kernel_size=2, stride=2, ceil_mode=ceil_mode))
+                self.add_module(name, self._pool(block, ceil_mode))
                 layers.append((name, [name]))
             blocks.append(layers)
         return blocks
+
+    def _pool(self, block: int, ceil_mode: bool) -> nn.MaxPool2d:
+        padding = (self.pool_size - 1) // 2
+        return nn.MaxPool2d(self.pool_size, self.strides[block], padding, ceil_mode=ceil_mode)
 
     def _add_layer(
         self, suffix: str, conv: nn.Module, norm_cfg: Optional[dict], act_cfg: dict
@@ -201,15 +218,18 @@ class VGG(BaseBackbone):
     def train(self, mode: bool = True) -> 'VGG':
         """Set the mode; frozen blocks (and norms under ``norm_eval``) stay in eval mode."""
         super().train(mode)
-        for block in self._blocks[: max(self.frozen_stages, 0)]:
-            for _, steps in block:
-                for step in steps:
-                    getattr(self, step).eval().requires_grad_(False)
+        self._freeze()
         if mode and self.norm_eval:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def _freeze(self) -> None:
+        for block in self._blocks[: max(self.frozen_stages, 0)]:
+            for _, steps in block:
+                for step in steps:
+                    getattr(self, step).eval().requires_grad_(False)
 
 
 def _saving_memory(act_cfg: dict) -> dict:
@@ -228,3 +248,17 @@ def _check_sizes(base_channels, num_stages, dilations, frozen_stages) -> None:
         )
     if not -1 <= frozen_stages <= num_stages:
         raise ValueError(f'VGG: frozen_stages must be -1 to {num_stages}, got {frozen_stages}')
+
+
+def _check_pools(strides, num_stages, pool_size) -> None:
+    if len(strides) != num_stages or not set(strides) <= {1, 2}:
+        raise ValueError(
+            f'VGG: strides must hold {num_stages} numbers (one a block), each 1 or 2, got {strides}'
+        )
+    if pool_size not in (2, 3):
+        raise ValueError(f'VGG: pool_size must be 2 or 3, got {pool_size!r}')
+    if 1 in strides and pool_size == 2:
+        raise ValueError(
+            f'VGG: strides={strides} need pool_size=3: a window of 2x2 with stride 1 moves the map '
+            'by half a position'
+        )

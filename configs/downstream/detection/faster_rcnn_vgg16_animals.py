@@ -1,0 +1,24 @@
+# Faster R-CNN at a quarter of the width: raccoons and kangaroos.
+_base_ = [
+    '../../_base_/downstream/detection/models/faster_rcnn_small.py',
+    '../../_base_/downstream/detection/datasets/small_data.py',
+    '../../_base_/downstream/detection/schedules/small_data.py',
+    '../../_base_/downstream/detection/runtime.py',
+]
+
+DATA_ROOT = 'data/animals'
+metainfo = dict(classes=('raccoon', 'kangaroo'))
+
+model = dict(
+    rpn_head=dict(anchor_generator=dict(scales=[4, 8, 16])),
+    roi_head=dict(bbox_head=dict(num_classes=2)),
+)
+train_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))
+val_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=f'{DATA_ROOT}/val.json')
+test_evaluator = val_evaluator
+
+# None: from random weights. A classifier of this width, e.g. that of vgg16_jitter_clothing.py:
+# --cfg-options default_hooks.classifier_init.checkpoint=FILE
+default_hooks = dict(classifier_init=dict(checkpoint=None))

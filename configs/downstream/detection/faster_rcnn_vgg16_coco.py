@@ -1,0 +1,6 @@
+_base_ = [
+    '../../_base_/downstream/detection/models/faster_rcnn.py',
+    '../../_base_/downstream/detection/datasets/coco.py',
+    '../../_base_/downstream/detection/schedules/faster_rcnn.py',
+    '../../_base_/downstream/detection/runtime.py',
+]

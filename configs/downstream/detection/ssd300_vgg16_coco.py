@@ -1,0 +1,6 @@
+_base_ = [
+    '../../_base_/downstream/detection/models/ssd300.py',
+    '../../_base_/downstream/detection/datasets/coco_ssd300.py',
+    '../../_base_/downstream/detection/schedules/ssd.py',
+    '../../_base_/downstream/detection/runtime.py',
+]

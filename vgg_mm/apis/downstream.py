@@ -1,0 +1,81 @@
+"""What the tools check for MMDetection's and MMSegmentation's configs."""
+
+import json
+import os
+import os.path as osp
+from collections.abc import Iterator
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from vgg_mm.stack import DOWNSTREAM_RANGES, import_downstream
+
+#: Annotation files up to this size are read to compare classes; COCO's own is 450 MB.
+SMALL_FILE = 50_000_000
+
+_GIVE_ROOT = 'give yours with --cfg-options DATA_ROOT=FOLDER'
+
+
+def is_downstream(cfg: Config) -> bool:
+    """Whether a config is MMDetection's or MMSegmentation's, by its ``default_scope``."""
+    return cfg.get('default_scope') in DOWNSTREAM_RANGES
+
+
+def check_package(cfg: Config, path: str) -> None:
+    """Import the package that a config is for, if there is one.
+
+    Raises:
+        ImportError: in one line, if it is missing or does not work.
+    """
+    if is_downstream(cfg):
+        import_downstream(cfg.default_scope, path)
+
+
+def datasets_of(dataset: dict) -> Iterator[dict]:
+    """A data set's config and those inside it (repeated, concatenated)."""
+    yield dataset
+    for one in filter(None, dataset.get('datasets') or [dataset.get('dataset')]):
+        yield from datasets_of(one)
+
+
+def check_files(dataset: dict) -> None:
+    """Compare a data set's config with what is on the disk.
+
+    Raises:
+        FileNotFoundError: in one line, if its annotation file or a folder of images is missing.
+        ValueError: in one line, if the annotation file does not know the classes.
+    """
+    if dataset.get('backend_args'):
+        return  # not files
+    root = dataset.get('data_root') or ''
+    ann_file = dataset.get('ann_file')
+    if isinstance(ann_file, str) and ann_file and not osp.isfile(osp.join(root, ann_file)):
+        raise FileNotFoundError(f'no annotation file {osp.join(root, ann_file)!r}: {_GIVE_ROOT}')
+    prefixes = dataset.get('data_prefix') or {}
+    for folder in prefixes.values() if isinstance(prefixes, dict) else ():
+        if isinstance(folder, str) and not osp.isdir(osp.join(root, folder)):
+            raise FileNotFoundError(f'no data folder {osp.join(root, folder)!r}: {_GIVE_ROOT}')
+    if dataset.get('type') == 'CocoDataset' and ann_file:
+        _check_categories(dataset, osp.join(root, ann_file))
+
+
+def _check_categories(dataset: dict, path: str) -> None:
+    if os.path.getsize(path) > SMALL_FILE:
+        return
+    with open(path, encoding='utf-8') as file:
+        try:
+            found = [category['name'] for category in json.load(file)['categories']]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no annotation file of COCO's form: {error!r}") from None
+    default = DATASETS.get('mmdet.CocoDataset').METAINFO['classes']
+    wanted = (dataset.get('metainfo') or {}).get('classes') or default
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ValueError(
+            f'{path} has the classes {_first(found)}, and not {missing[0]!r}: name them in the '
+            "config's data sets, metainfo=dict(classes=(...)), and give the head their number"
+        )
+
+
+def _first(names: list[str]) -> str:
+    return ', '.join(map(repr, names[:5])) + (', ...' if len(names) > 5 else '')
