@@ -1,0 +1,34 @@
+# MMSegmentation's registries first; this package's are reached by their prefix. Besides
+# custom_imports, MMSegmentation's own tools need nothing to run these configs.
+default_scope = 'mmseg'
+custom_imports = dict(imports=['vgg_mm'], allow_failed_imports=False)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='mIoU'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook'),
+    # conv1_1 ... conv5_3, fc6 and fc7 from a classifier: a file or URL of any library's layout.
+    # --cfg-options default_hooks.classifier_init.checkpoint=FILE
+    classifier_init=dict(type='vgg_mm.ClassifierInitHook', checkpoint='torchvision://vgg16'),
+    # Training and validation set and head have to mean the same classes.
+    class_check=dict(type='vgg_mm.ClassCheckHook'),
+    # Stops at a loss that is not finite.
+    loss_guard=dict(type='vgg_mm.LossGuardHook'),
+)
+
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+
+log_level = 'INFO'
+load_from = None
+resume = False
+randomness = dict(seed=None, deterministic=False)

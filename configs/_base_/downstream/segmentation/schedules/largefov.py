@@ -1,0 +1,13 @@
+# DeepLab's (its Section 4.1): 20 images an iteration, 6000 iterations, ten times the rate for the
+# score layer, a tenth of both after every 2000; here in epochs of 10,582 images. Other batches:
+# --auto-scale-lr.
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4),
+    paramwise_cfg=dict(custom_keys={'conv_seg': dict(lr_mult=10)}),
+)
+param_scheduler = dict(type='MultiStepLR', by_epoch=False, milestones=[2000, 4000], gamma=0.1)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=2)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+auto_scale_lr = dict(enable=False, base_batch_size=20)

@@ -1,0 +1,10 @@
+_base_ = [
+    '../../_base_/downstream/segmentation/models/fcn16s.py',
+    '../../_base_/downstream/segmentation/datasets/voc12aug.py',
+    '../../_base_/downstream/segmentation/schedules/fcn_finer.py',
+    '../../_base_/downstream/segmentation/runtime.py',
+]
+
+# All layers of fcn32s, and new ones for pool4, whose scores start at zero.
+load_from = 'work_dirs/fcn32s_vgg16_voc12aug/epoch_175.pth'
+default_hooks = dict(classifier_init=dict(checkpoint=None))

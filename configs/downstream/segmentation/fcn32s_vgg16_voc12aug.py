@@ -1,0 +1,6 @@
+_base_ = [
+    '../../_base_/downstream/segmentation/models/fcn32s.py',
+    '../../_base_/downstream/segmentation/datasets/voc12aug.py',
+    '../../_base_/downstream/segmentation/schedules/fcn.py',
+    '../../_base_/downstream/segmentation/runtime.py',
+]
