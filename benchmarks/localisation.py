@@ -1,0 +1,159 @@
+"""Appendix A at a small scale: SCR and PCR, the fully-connected layers alone and all layers.
+
+python benchmarks/localisation.py ANIMALS CIFAR10 [--work-dir work_dirs/localisation]
+
+Net A at a quarter of the width, crops of 96, S = 112, through the tools: trained on the classes of
+CIFAR10/{train,test}/CLASS/*, then fine-tuned to tell the classes of ANIMALS/{train,val}.json apart;
+then, for each of three seeds, four localisation nets that start from it. Each is tested by the
+central crop with the true class (Table 8) and by the full protocol (Table 9); the nets of the three
+seeds are fused as well. Finished runs are used again. Writes benchmarks/results/localisation.json.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / 'configs/localisation'
+SEEDS = (0, 1, 2)
+
+#: Layers fine-tuned, kind of regression -> config
+NETS = {
+    'fc6 and fc7, SCR': 'vgg11_scr_fc_animals',
+    'fc6 and fc7, PCR': 'vgg11_pcr_fc_animals',
+    'all, SCR': 'vgg11_scr_animals',
+    'all, PCR': 'vgg11_pcr_animals',
+}
+
+#: name of a test -> options of tools/test.py
+TESTS = {
+    'central crop': (),
+    'full, Q = 112': ('--tta',),
+    'full, Q = 96, 112, 128': ('--tta', 'tta_pipeline.1.scales=(96,112,128)'),
+}
+
+CIFAR10 = (
+    'model.head.kernel_size=3',
+    'train_dataloader.dataset.pipeline.1.scale=112',
+    'train_dataloader.dataset.pipeline.1.crop_size=96',
+    *(
+        f'{loader}_dataloader.dataset.{option}'
+        for loader in ('val', 'test')
+        for option in ('data_prefix=test', 'pipeline.1.scale=112', 'pipeline.2.crop_size=96')
+    ),
+    'tta_pipeline.1.trained_at=112',
+    'param_scheduler.milestones=[4]',
+    'train_cfg.max_epochs=5',
+    'train_cfg.val_interval=5',
+)
+
+
+def run(tool: str, work_dir: Path, *arguments: str) -> None:
+    work_dir.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
+    with open(work_dir / 'log.txt', 'a', encoding='utf-8') as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log)
+
+
+def train(config: Path, work_dir: Path, *options: str) -> Path:
+    """Train, or go on where an earlier run stopped; returns the last checkpoint."""
+    if not (work_dir / 'done').exists():
+        arguments = ['--resume', '--broken-images', 'skip', '--work-dir', work_dir]
+        run('train.py', work_dir, config, *arguments, '--cfg-options', *options)
+        (work_dir / 'done').touch()
+    return Path((work_dir / 'last_checkpoint').read_text())
+
+
+def test(config: Path, checkpoint: Path, folder: Path, name: str, *options: str) -> dict:
+    """The metrics of a test, in percent; ``options`` as in :data:`TESTS`."""
+    file = folder / f'{name}.json'
+    if not file.exists():
+        arguments = ['--work-dir', folder, '--broken-images', 'count']
+        arguments += ['--out', file, '--out-item', 'metrics']
+        arguments += [option for option in options if option.startswith('--')]
+        settings = [option for option in options if not option.startswith('--')]
+        run('test.py', folder, config, checkpoint, *arguments, '--cfg-options', *settings)
+    return json.loads(file.read_text())
+
+
+def fusion_config(path: Path, others: list[Path]) -> Path:
+    """A config whose test takes more localisation nets of its own kind."""
+    members = [dict(checkpoint=str(checkpoint)) for checkpoint in others]
+    path.write_text(
+        f"_base_ = '{CONFIGS / 'vgg11_pcr_animals.py'}'\n"
+        f'members = {members}\n'
+        'localisers = [dict(config=_base_.model, **member) for member in members]\n'
+        'tta_model = dict(localisers=localisers)\n'
+    )
+    return path
+
+
+def measure(animals: str, cifar10: str, work_dir: Path) -> dict:
+    source = train(
+        ROOT / 'configs/vgg/vgg11_jitter_clothing.py',
+        work_dir / 'cifar10',
+        f'DATA_ROOT={cifar10}',
+        *CIFAR10,
+    )
+    data = f'DATA_ROOT={animals}'
+    classes = CONFIGS / 'vgg11_animals.py'
+    classifier = train(classes, work_dir / 'classifier', data, f'load_from={source}')
+    rated = f'tta_model.classifiers.0.checkpoint={classifier}'
+    found = test(classes, classifier, work_dir / 'classifier', 'central crop', data)
+    results = dict(classifier=found, nets={name: [] for name in NETS}, fusion={})
+    for seed in SEEDS:
+        for name, config in NETS.items():
+            folder = work_dir / f'seed{seed}' / config
+            start = f'default_hooks.staged_init.checkpoint={classifier}'
+            net = train(CONFIGS / f'{config}.py', folder, data, start, f'randomness.seed={seed}')
+            tests = {
+                label: test(CONFIGS / f'{config}.py', net, folder, label, data, rated, *options)
+                for label, options in TESTS.items()
+            }
+            results['nets'][name].append(tests)
+            print(f'seed {seed}, {name}: {tests}', flush=True)
+    nets = [work_dir / f'seed{seed}' / NETS['all, PCR'] for seed in SEEDS]
+    checkpoints = [Path((folder / 'last_checkpoint').read_text()) for folder in nets]
+    (work_dir / 'fusion').mkdir(exist_ok=True)
+    config = fusion_config(work_dir / 'fusion/fusion.py', checkpoints[1:])
+    for label, options in list(TESTS.items())[1:]:
+        results['fusion'][label] = test(
+            config, checkpoints[0], work_dir / 'fusion', label, data, rated, *options
+        )
+    return results
+
+
+def table(results: dict) -> str:
+    """Errors in percent: the mean over the seeds, and each."""
+    rows = ['| fine-tuned, regression | test | true class known | top-1 |', '|---|---|---|---|']
+    for name, runs in results['nets'].items():
+        for label in TESTS:
+            cells = []
+            for key in ('localisation/error_class_known', 'localisation/error_top1'):
+                values = [tests[label][key] for tests in runs if key in tests[label]]
+                each = ', '.join(f'{value:.1f}' for value in values)
+                cells.append(f'{sum(values) / len(values):.1f} ({each})' if values else '')
+            rows.append(f'| {name} | {label} | {cells[0]} | {cells[1]} |')
+    for label, metrics in results['fusion'].items():
+        values = ' | '.join(f'{value:.1f}' for value in metrics.values())
+        rows.append(f'| all, PCR, three nets fused | {label} | {values} |')
+    return '\n'.join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('animals')
+    parser.add_argument('cifar10')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/localisation'))
+    args = parser.parse_args()
+    results = measure(args.animals, args.cifar10, args.work_dir.resolve())
+    file = ROOT / 'benchmarks/results/localisation.json'
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(results, indent=1))
+    print(table(results))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,303 @@
+"""Data sets with boxes: both layouts, and everything that can be wrong with an annotation."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from vgg_mm.datasets import CocoBoxes, ImageNetBoxes, LoadImage
+from vgg_mm.datasets.box_dataset import files_in
+
+WIDTH, HEIGHT = 60, 40
+
+
+@pytest.fixture(autouse=True)
+def folders_read_anew():
+    files_in.cache_clear()
+
+
+def write_image(path, size=(HEIGHT, WIDTH)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path.with_suffix('.png')), np.full((*size, 3), 99, np.uint8))
+    path.with_suffix('.png').rename(path)  # the content decides
+
+
+def coco(folder):
+    """Two images of two classes, one with a group besides; returns (folder, content)."""
+    for name in ('a.jpg', 'b.jpg'):
+        write_image(folder / 'photos' / name)
+    images = [
+        dict(id=7, file_name='a.jpg', width=WIDTH, height=HEIGHT),
+        dict(id=8, file_name='b.jpg', width=WIDTH, height=HEIGHT),
+    ]
+    annotations = [
+        dict(id=1, image_id=7, category_id=5, bbox=[10, 5, 20, 30]),
+        dict(id=2, image_id=8, category_id=3, bbox=[0, 0, 60, 40]),
+        dict(id=3, image_id=8, category_id=3, bbox=[1, 2, 3, 4]),
+        dict(id=4, image_id=8, category_id=5, bbox=[1, 2, 3, 4], iscrowd=1),
+    ]
+    categories = [dict(id=5, name='cat'), dict(id=3, name='dog')]
+    return dict(images=images, annotations=annotations, categories=categories)
+
+
+def read_coco(folder, content, **kwargs):
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / 'boxes.json').write_text(text)
+    return CocoBoxes('boxes.json', data_root=str(folder), data_prefix='photos', **kwargs)
+
+
+def xml(name='n02', box=(10, 5, 29, 34), size=(WIDTH, HEIGHT), objects=None):
+    objects = [(name, box)] if objects is None else objects
+    parts = [
+        f'<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax>'
+        f'<ymax>{y2}</ymax></bndbox></object>'
+        for name, (x1, y1, x2, y2) in objects
+    ]
+    return (
+        f'<annotation><filename>%s</filename><size><width>{size[0]}</width><height>{size[1]}'
+        f'</height><depth>3</depth></size>{"".join(parts)}</annotation>'
+    )
+
+
+def imagenet(folder):
+    """Two classes of training images, three with boxes, and one to validate."""
+    data, notes = (folder / 'ILSVRC' / part / 'CLS-LOC' for part in ('Data', 'Annotations'))
+    for name in ('train/n02/n02_1', 'train/n02/n02_2', 'train/n01/n01_1', 'val/val_1'):
+        write_image(data / f'{name}.JPEG')
+        wordnet_id = 'n01' if 'n01' in name or 'val' in name else 'n02'
+        (notes / name).parent.mkdir(parents=True, exist_ok=True)
+        (notes / f'{name}.xml').write_text(xml(wordnet_id))
+    write_image(data / 'train/n01/n01_without_boxes.JPEG')
+    return notes
+
+
+def test_coco_files(tmp_path):
+    data = read_coco(tmp_path, coco(tmp_path))
+    assert data.metainfo['classes'] == ('dog', 'cat')  # by id
+    assert [data[i]['gt_label'] for i in (0, 1)] == [1, 0]
+    assert data[0]['gt_bboxes'].tolist() == [[10, 5, 30, 35]]
+    assert data[1]['gt_bboxes'].tolist() == [[0, 0, 60, 40], [1, 2, 4, 6]]
+    assert data[0]['gt_bboxes'].dtype == np.float32
+    assert data[0]['img_path'].endswith('photos/a.jpg')
+    assert LoadImage()(data[0])['img'].shape == (HEIGHT, WIDTH, 3)
+    other = read_coco(tmp_path, coco(tmp_path), classes=['cat', 'dog'])
+    assert [other[i]['gt_label'] for i in (0, 1)] == [0, 1]
+
+
+def test_imagenets_layout(tmp_path, capsys):
+    imagenet(tmp_path)
+    train = ImageNetBoxes('train', data_root=str(tmp_path))
+    assert train.metainfo['classes'] == ('n01', 'n02')
+    assert [train[i]['gt_label'] for i in range(len(train))] == [0, 1, 1]
+    # First and last pixel, so that the edges are one more.
+    assert train[1]['gt_bboxes'].tolist() == [[10, 5, 30, 35]]
+    assert '1 images have no boxes and are not used' in capsys.readouterr().out
+    val = ImageNetBoxes('val', data_root=str(tmp_path), test_mode=True)
+    assert len(val) == 1 and val[0]['gt_label'] == 0
+    assert val[0]['img_path'].endswith('Data/CLS-LOC/val/val_1.JPEG')
+    assert LoadImage()(val[0])['img'].shape == (HEIGHT, WIDTH, 3)
+
+
+def test_imagenets_classes_from_the_synsets(tmp_path):
+    imagenet(tmp_path)
+    (tmp_path / 'LOC_synset_mapping.txt').write_text('n03 newt\nn01 tench, Tinca\nn02 goldfish\n')
+    val = ImageNetBoxes('val', data_root=str(tmp_path))
+    assert val.metainfo['classes'] == ('n01', 'n02', 'n03') and val[0]['gt_label'] == 0
+    given = ImageNetBoxes('val', data_root=str(tmp_path), classes=['n02', 'n01'])
+    assert given[0]['gt_label'] == 1
+
+
+def test_several_classes(tmp_path):
+    content = coco(tmp_path)
+    content['annotations'][2]['category_id'] = 5
+    with pytest.raises(ValueError, match="b.jpg: boxes of 2 classes, cat, dog; several_classes='l"):
+        read_coco(tmp_path, content)
+    assert len(read_coco(tmp_path, content, on_error='skip')) == 1
+    largest = read_coco(tmp_path, content, several_classes='largest')
+    assert largest[1]['gt_label'] == 0 and largest[1]['gt_bboxes'].tolist() == [[0, 0, 60, 40]]
+
+
+def changed(part, index, **values):
+    def change(content):
+        content[part][index].update(values)
+
+    return change
+
+
+def without(part, index, key):
+    def change(content):
+        del content[part][index][key]
+
+    return change
+
+
+#: What is wrong with image b, in words of the message, with what is left with on_error='skip'.
+BAD_COCO = [
+    (lambda c: c['annotations'].pop(1) and c['annotations'].pop(1), 'b.jpg: no box', [1]),
+    (changed('annotations', 1, bbox=[5, 5, 0, 9]), 'b.jpg: a box without area: 5 5 5 14', [1, 1]),
+    (changed('annotations', 1, bbox=[5, 5, -4, 9]), 'b.jpg: a box without area: 5 5 1 14', [1, 1]),
+    (
+        changed('annotations', 1, bbox=[0, 0, 62, 40]),
+        'b.jpg: a box outside of the image of 60x40: 0 0 62 40',
+        [1, 1],
+    ),
+    (changed('annotations', 1, bbox=[-2, 0, 9, 9]), 'outside of the image of 60x40: -2 0', [1, 1]),
+    (changed('annotations', 1, bbox=[500, 0, 9, 9]), 'outside of the image of 60x40', [1, 1]),
+    (changed('annotations', 1, bbox=[float('nan'), 0, 9, 9]), 'a box without area: nan', [1, 1]),
+    (changed('annotations', 1, bbox=[1, 2, 3]), r'b.jpg: not a box: \[1, 2, 3\]', [1]),
+    (changed('annotations', 1, bbox='all'), "b.jpg: not a box: 'all'", [1]),
+    (changed('annotations', 1, category_id=9), "unknown class 'category 9'; there are dog", [1, 1]),
+    (changed('annotations', 1, image_id=99), 'annotation 2 is of image 99, which is not', [1, 1]),
+    (changed('images', 1, file_name='c.jpg'), 'c.jpg: image not found: .*photos/c.jpg', [1]),
+    (changed('images', 1, width=30), 'a box outside of the image of 30x40: 0 0 60 40', [1, 1]),
+]
+
+
+@pytest.mark.parametrize('change, message, left', BAD_COCO)
+def test_bad_coco_annotations(tmp_path, change, message, left):
+    content = coco(tmp_path)
+    change(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_coco(tmp_path, content)
+    assert '\n' not in str(error.value) and 'boxes.json' in str(error.value)
+    data = read_coco(tmp_path, content, on_error='skip')
+    assert [len(data[i]['gt_bboxes']) for i in range(len(data))] == left
+    assert len(data.skipped) == 1
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ('{"images": [', 'boxes.json is no JSON file'),
+        ('[]', "boxes.json is no COCO file: it has no list of 'images'"),
+        ('{"images": [], "annotations": {}}', "it has no list of 'annotations'"),
+        (without('images', 0, 'file_name'), "an entry of 'images' has no 'file_name'"),
+        (without('annotations', 0, 'bbox'), "an entry of 'annotations' has no 'bbox'"),
+        (lambda c: c.update(images=[], annotations=[]), 'none of 0 annotations in .*boxes.json'),
+    ],
+)
+@pytest.mark.parametrize('on_error', ['raise', 'skip'])
+def test_bad_coco_files(tmp_path, content, message, on_error):
+    if callable(content):
+        change, content = content, coco(tmp_path)
+        change(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_coco(tmp_path, content, on_error=on_error)
+    assert '\n' not in str(error.value)
+
+
+def overwrite(name, text):
+    return lambda notes: (notes / f'{name}.xml').write_text(text)
+
+
+def move_image(notes):
+    image = notes.parents[1] / 'Data/CLS-LOC/train/n02/n02_2.JPEG'
+    image.rename(image.with_name('n02_3.JPEG'))
+
+
+N02 = 'train/n02/n02_2'
+
+BAD_XML = [
+    (overwrite(N02, xml(objects=[])), 'n02_2.xml: no box'),
+    (overwrite(N02, xml(box=(10, 5, 10, 9))), 'n02_2.xml: a box without area: 10 5 10 10'),
+    (overwrite(N02, xml(box=(20, 5, 10, 9))), 'n02_2.xml: a box without area'),
+    (overwrite(N02, xml(box=(0, 0, 61, 9))), 'n02_2.xml: a box outside of the image of 60x40'),
+    (overwrite(N02, xml('n09')), "n02_2.xml: unknown class 'n09'; there are n01, n02"),
+    (
+        overwrite(N02, xml(objects=[('n01', (0, 0, 9, 9)), ('n02', (0, 0, 19, 9))])),
+        'n02_2.xml: boxes of 2 classes, n01, n02',
+    ),
+    (overwrite(N02, '<annotation><size>'), 'n02_2.xml is no XML file'),
+    (overwrite(N02, '<annotation></annotation>'), 'n02_2.xml is no annotation of an image'),
+    (overwrite(N02, xml(size=('wide', 40))), 'n02_2.xml is no annotation of an image'),
+    (overwrite(N02, xml().replace('xmax', 'right')), 'an object has no bndbox/xmax'),
+    (move_image, 'n02_2.xml: image not found: .*n02_2.JPEG'),
+]
+
+
+@pytest.mark.parametrize('change, message', BAD_XML)
+def test_bad_xml_files(tmp_path, change, message):
+    change(imagenet(tmp_path))
+    with pytest.raises(ValueError, match=message) as error:
+        ImageNetBoxes('train', data_root=str(tmp_path))
+    assert '\n' not in str(error.value) and "on_error='skip'" in str(error.value)
+    data = ImageNetBoxes('train', data_root=str(tmp_path), on_error='skip')
+    assert len(data) == 2 and len(data.skipped) >= 1
+    assert any(message.split(':')[0].split('.')[0] in reason for reason in data.skipped)
+
+
+def test_a_test_image_without_boxes_is_an_error(tmp_path):
+    notes = imagenet(tmp_path)
+    write_image(notes.parents[1] / 'Data/CLS-LOC/val/val_2.JPEG')
+    with pytest.raises(ValueError, match='val_2.JPEG has no annotation: .*val_2.xml is missing'):
+        ImageNetBoxes('val', data_root=str(tmp_path), test_mode=True)
+
+
+def test_boxes_up_to_a_pixel_beyond_are_cut(tmp_path):
+    content = coco(tmp_path)
+    content['annotations'][1]['bbox'] = [-1, 0, 62, 41]
+    assert read_coco(tmp_path, content)[1]['gt_bboxes'][0].tolist() == [0, 0, 60, 40]
+
+
+@pytest.mark.parametrize('on_error', ['raise', 'mark', 'skip'])
+def test_an_annotation_that_lies_about_the_size(tmp_path, on_error):
+    """Known when the image is read; then as with an image that cannot be read."""
+    notes = imagenet(tmp_path)
+    (notes / f'{N02}.xml').write_text(xml(size=(HEIGHT, WIDTH)))
+    info = ImageNetBoxes('train', data_root=str(tmp_path))[2]
+    load = LoadImage(on_error=on_error, skipped_file=str(tmp_path / 'skipped.txt'))
+    message = 'n02_2.JPEG is 60x40, its annotation says 40x60: its boxes are meant for another'
+    if on_error == 'raise':
+        with pytest.raises(ValueError, match=message) as error:
+            load(info)
+        assert '\n' not in str(error.value)
+    elif on_error == 'mark':
+        assert message in load(info)['load_error']
+    else:
+        assert load(info) is None
+        assert message in (tmp_path / 'skipped.txt').read_text()
+
+
+def test_without_size_the_header_is_read(tmp_path):
+    content = coco(tmp_path)
+    del content['images'][1]['width']
+    content['annotations'][1]['bbox'] = [0, 0, 70, 9]
+    with pytest.raises(ValueError, match='outside of the image of 60x40'):
+        read_coco(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    'make, message',
+    [
+        (lambda d: CocoBoxes('none.json', data_root=d), "no annotation file '.*none.json'.*DATA_R"),
+        (lambda d: CocoBoxes('x', on_error='ignore'), "CocoBoxes: on_error must be 'raise' or 'sk"),
+        (lambda d: CocoBoxes('x', several_classes='all'), "several_classes must be 'error' or 'l"),
+        (lambda d: ImageNetBoxes('train', data_root=d), "no folder '.*Data/CLS-LOC/train'"),
+        (lambda d: ImageNetBoxes(''), "split must be 'train' or 'val', got ''"),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(tmp_path, make, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        make(str(tmp_path))
+    assert '\n' not in str(error.value)
+
+
+def test_no_classes_at_all(tmp_path):
+    imagenet(tmp_path)
+    for part in ('Data', 'Annotations'):
+        root = tmp_path / 'ILSVRC' / part / 'CLS-LOC'
+        (root / 'train').rename(root / 'training')
+    with pytest.raises(FileNotFoundError, match='no classes: .*give classes=FILE'):
+        ImageNetBoxes('val', data_root=str(tmp_path))
+
+
+@pytest.mark.parametrize('name, images, boxes', [('animals', 200, 277), ('blood_cells', 291, None)])
+def test_real_files(real_data, name, images, boxes):
+    folder = real_data / name
+    data = CocoBoxes(
+        'train.json', data_root=str(folder), data_prefix='train', several_classes='largest'
+    )
+    assert len(data) == images and not data.skipped
+    if boxes is not None:
+        assert sum(len(data[i]['gt_bboxes']) for i in range(images)) == boxes
