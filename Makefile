@@ -2,14 +2,16 @@
 PYTHON ?= python3
 VENV ?= .venv
 VENV_OPENMMLAB ?= .venv-openmmlab
+VENV_DOWNSTREAM ?= .venv-downstream
 
 .PHONY: demo test test-openmmlab lint clean python-version
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python tools/demo.py
 
-test: $(VENV)/.installed lint
+test: $(VENV)/.installed $(VENV_DOWNSTREAM)/.installed lint
 	$(VENV)/bin/python -m pytest
+	$(VENV_DOWNSTREAM)/bin/python -m pytest tests/downstream
 
 # The second stack: OpenMMLab's own packages in place of the maintained fork's.
 test-openmmlab: $(VENV_OPENMMLAB)/.installed
@@ -34,9 +36,23 @@ $(VENV_OPENMMLAB)/.installed: setup.py requirements/*.txt constraints/*.txt | py
 	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@
 
+# MMDetection and MMSegmentation on top of $(VENV), which stays without them: what needs no detector
+# is tested without, and MMPretrain imports MMDetection wherever it is. The first line of the .pth
+# lets everything in $(VENV) be found, after what is here.
+$(VENV_DOWNSTREAM)/.installed: $(VENV)/.installed requirements/downstream.txt constraints/*.txt
+	$(PYTHON) -m venv $(VENV_DOWNSTREAM)
+	packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  base=$$($(VENV)/bin/python -c "$$packages"); \
+	  echo "import site; site.addsitedir('$$base')" \
+	  > $$($(VENV_DOWNSTREAM)/bin/python -c "$$packages")/base.pth
+	$(VENV_DOWNSTREAM)/bin/pip install --disable-pip-version-check -q -c constraints/downstream.txt \
+	  -r requirements/downstream.txt
+	$(VENV_DOWNSTREAM)/bin/python tools/build_mmcv_ops.py
+	touch $@
+
 python-version:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "vgg_mm needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 
 clean:
-	rm -rf $(VENV) $(VENV_OPENMMLAB) build dist *.egg-info vgg_mm/.mim
+	rm -rf $(VENV) $(VENV_OPENMMLAB) $(VENV_DOWNSTREAM) build dist *.egg-info vgg_mm/.mim

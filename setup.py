@@ -59,6 +59,7 @@ if __name__ == '__main__':
         install_requires=requirements('runtime.txt') + requirements('mminstall.txt'),
         extras_require={
             'digits': requirements('digits.txt'),
+            'downstream': requirements('downstream.txt'),
             'weights': requirements('weights.txt'),
             'export': requirements('export.txt') + requirements('weights.txt'),
             'features': requirements('features.txt'),

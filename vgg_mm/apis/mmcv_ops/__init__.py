@@ -1,3 +1,3 @@
-from .build import available, install
+from .build import install
 
-__all__ = ['available', 'install']
+__all__ = ['install']

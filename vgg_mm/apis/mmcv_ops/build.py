@@ -5,7 +5,6 @@ MMPretrain uses. pip's own cache does not tell the two kinds of wheel apart; thi
 wheels only, in a folder for each Python, torch and mmcv.
 """
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -18,16 +17,12 @@ from typing import Optional
 
 import torch
 
+from vgg_mm.stack import OPERATORS
+
 PACKAGE = 'onedl-mmcv'
-OPERATORS = 'mmcv._ext'
 
 #: mmcv's build imports pkg_resources, which later versions do not have.
 BUILD_REQUIREMENTS = ('setuptools<81', 'wheel', 'ninja')
-
-
-def available() -> bool:
-    """Whether mmcv's compiled operators are installed."""
-    return importlib.util.find_spec(OPERATORS) is not None
 
 
 def install(cache: Optional[str] = None, jobs: Optional[int] = None) -> None:
