@@ -28,8 +28,8 @@ def parse_args():
         dest='c',
         type=float,
         nargs='+',
-        default=[0.01, 0.1, 1.0, 10.0, 100.0],
-        help='what cross-validation chooses from (default: 0.01 to 100); one: no choice',
+        default=[0.1, 1.0, 10.0, 100.0, 1000.0],
+        help='what cross-validation chooses from (default: 0.1 to 1000); one: no choice',
     )
     parser.add_argument('--folds', type=int, default=5, help='of the cross-validation (default: 5)')
     parser.add_argument('--seed', type=int, default=0, help='of split, folds, solver and queries')

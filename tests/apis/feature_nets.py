@@ -1,7 +1,5 @@
 """Nets and files of features for tests."""
 
-import json
-
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -47,6 +45,5 @@ def write_features(path, values, labels, classes, errors=(), folder='/photos', *
         net='A', width=4, preprocessing='RGB', weights='w', images='i', count=len(values),
     )  # fmt: skip
     info = dict(Settings(**{**made, **settings}).to_info(), folder=str(folder))
-    json.dumps(info)
     write(str(path), path.suffix, [Part(values, errors)], photos, info)
     return path

@@ -92,7 +92,7 @@ def retrieval_sheet(rows: Sequence[Row], title: str) -> bytes:
             _photo(line[0], row.query, f'{_short(row.query_class)}:', None)
             for panel, photo, name, cosine in zip(line[1:], row.photos, row.classes, row.cosines):
                 color = SAME if name == row.query_class else OTHER
-                _photo(panel, photo, f'{_short(name)} {cosine:.2f}', color)
+                _photo(panel, photo, f'{_short(name)} {cosine:.3f}', color)
         return _content(figure, 'jpg', dpi=SHEET_DPI, pil_kwargs=dict(quality=80))
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 #: C that cross-validation chooses from.
-DEFAULT_C = (0.01, 0.1, 1.0, 10.0, 100.0)
+DEFAULT_C = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 FOLDS = 5
 
