@@ -1,0 +1,429 @@
+"""FCN and LargeFOV against the same nets in plain torch, the papers' numbers, and properties."""
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal.windows import triang
+
+from tests.downstream import need
+
+need('mmseg')
+
+from mmengine.config import Config, ConfigDict  # noqa: E402
+from mmengine.registry import MODELS, DefaultScope  # noqa: E402
+
+from tests.checkpoints.test_from_classifier import source  # noqa: E402
+from tests.downstream import masks  # noqa: E402
+from vgg_mm.checkpoints import initialise_from_classifier  # noqa: E402
+from vgg_mm.models.downstream.score_maps import BilinearUpsampling, upsample_cells  # noqa: E402
+
+NETS = {
+    'FCN-32s': masks.fcn,
+    'FCN-16s': lambda **kwargs: masks.fcn(1, **kwargs),
+    'FCN-8s': lambda **kwargs: masks.fcn(2, **kwargs),
+    'LargeFOV': masks.largefov,
+}
+
+
+@pytest.fixture(scope='module')
+def nets():
+    return {name: make() for name, make in NETS.items()}
+
+
+def convolutions(weights, x, block, dilation=1):
+    for index in (1, 2, 3):
+        name = f'backbone.conv{block}_{index}'
+        if f'{name}.weight' in weights:
+            weight, bias = weights[f'{name}.weight'], weights[f'{name}.bias']
+            x = F.relu(F.conv2d(x, weight, bias, padding=dilation, dilation=dilation))
+    return x
+
+
+def bilinear(x, factor):
+    """Upsampling written out: a transposed convolution of the map with its edge repeated."""
+    line = torch.tensor(triang(2 * factor), dtype=x.dtype)
+    kernel = (line[:, None] * line).expand(x.shape[1], 1, -1, -1)
+    padded = F.pad(x, (1, 1, 1, 1), mode='replicate')
+    y = F.conv_transpose2d(padded, kernel, stride=factor, groups=x.shape[1])
+    start = factor + factor // 2
+    return y[..., start : start + factor * x.shape[2], start : start + factor * x.shape[3]]
+
+
+def plain_fcn(net, image, skips):
+    """Long et al.'s Figure 3, with this package's padding."""
+    weights, pools = net.state_dict(), []
+    x = image
+    for block in range(1, 6):
+        x = F.max_pool2d(convolutions(weights, x, block), 2, 2, ceil_mode=True)
+        pools.append(x)
+
+    def layer(name, x, side=1):
+        weight = weights[f'decode_head.{name}.weight']
+        kernel = weight.reshape(len(weight), -1, side, side)
+        return F.conv2d(F.pad(x, [side // 2] * 4), kernel, weights[f'decode_head.{name}.bias'])
+
+    x = layer('conv_seg', F.relu(layer('fc7', F.relu(layer('fc6', x, 7)))))
+    for pool in (4, 3)[:skips]:
+        skip = layer(f'score_pool{pool}', pools[pool - 1])
+        x = bilinear(x, 2)[..., : skip.shape[2], : skip.shape[3]] + skip
+    return bilinear(x, 32 // 2**skips)[..., : image.shape[2], : image.shape[3]]
+
+
+def scores(net, image):
+    """What the net predicts for images that are its input as they are."""
+    with torch.inference_mode():
+        results = net(image, mode='predict')
+    return torch.stack([one.seg_logits.data for one in results])
+
+
+@pytest.mark.parametrize('skips', [0, 1, 2])
+@pytest.mark.parametrize('size', [(64, 96), (333, 517), (61, 35), (1, 1)])
+def test_fcn_is_the_same_in_plain_torch(nets, skips, size):
+    torch.manual_seed(1)
+    image = torch.randn(2, 3, *size)
+    net = nets[f'FCN-{32 // 2**skips}s']
+    expected = plain_fcn(net, image, skips)
+    torch.testing.assert_close(scores(net, image), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('size', [(65, 97), (61, 35), (8, 3)])
+def test_largefov_is_the_same_in_plain_torch(nets, size):
+    torch.manual_seed(1)
+    image, net = torch.randn(2, 3, *size), nets['LargeFOV']
+    weights, x = net.state_dict(), image
+    for block, stride in enumerate((2, 2, 2, 1, 1), 1):
+        x = convolutions(weights, x, block, dilation=2 if block == 5 else 1)
+        x = F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-math.inf), 3, stride)
+    for name, form in (
+        ('fc6', dict(dilation=12, padding=12)),
+        ('fc7', {}),
+        ('conv_seg', {}),
+    ):
+        weight, bias = (weights[f'decode_head.{name}.{kind}'] for kind in ('weight', 'bias'))
+        x = F.conv2d(x if name == 'fc6' else F.relu(x), weight, bias, **form)
+    # Between points 8 pixels apart; beyond the last its value.
+    rows, columns = (torch.arange(side) / 8 for side in size)
+    found = scores(net, image)
+    for y, x_ in itertools.product((0, size[0] // 2, size[0] - 1), (0, size[1] // 2, size[1] - 1)):
+        row, column = min(rows[y], x.shape[2] - 1), min(columns[x_], x.shape[3] - 1)
+        expected = sum(
+            (1 - abs(row - i)) * (1 - abs(column - j)) * x[..., i, j]
+            for i in {math.floor(row), math.ceil(row)}
+            for j in {math.floor(column), math.ceil(column)}
+        )
+        torch.testing.assert_close(found[..., y, x_], expected, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(sorted(NETS)),
+    height=st.integers(1, 130),
+    width=st.integers(1, 130),
+)
+def test_scores_have_the_images_size(nets, name, height, width):
+    found = scores(nets[name], torch.randn(1, 3, height, width))
+    assert found.shape == (1, 5, height, width)
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize('name', ['FCN-16s', 'LargeFOV'])
+def test_a_backbone_that_rounds_down_does_as_well(name):
+    net = NETS[name](ceil_mode=False) if name == 'FCN-16s' else NETS[name]()
+    assert scores(net, torch.randn(1, 3, 95, 63)).shape == (1, 5, 95, 63)
+
+
+def centre(score):
+    """Where a map's weight is, in pixels: (y, x)."""
+    weight = score / score.sum()
+    y, x = (torch.arange(side, dtype=score.dtype) for side in score.shape)
+    return (weight.sum(1) @ y).item(), (weight.sum(0) @ x).item()
+
+
+def pass_on(net):
+    """Weights that pass the first channel on: the scores show where a pixel of the image goes."""
+    with torch.no_grad():
+        for name, tensor in net.named_parameters():
+            if 'upscore' in name:
+                continue
+            tensor.zero_()
+            if name.endswith('weight') and 'score_pool' not in name:
+                side = 7 if 'fc6' in name and tensor.ndim == 2 else 1
+                kernel = tensor.view(len(tensor), -1, side, side) if tensor.ndim == 2 else tensor
+                kernel[0, 0, kernel.shape[2] // 2, kernel.shape[3] // 2] = 1
+    return net
+
+
+def authors_fcn32s(image):
+    """The authors' FCN-32s, if it passes pixels on: padded by 100, cut at an offset of 19."""
+    x = F.pad(image, [99] * 4)  # conv1_1 is padded by 100 in place of 1
+    for _ in range(5):
+        x = F.max_pool2d(x, 2, 2, ceil_mode=True)
+    x = x[..., 3:-3, 3:-3]  # fc6, not padded
+    line = torch.tensor(triang(64), dtype=x.dtype)
+    x = F.conv_transpose2d(x, (line[:, None] * line)[None, None], stride=32)
+    return x[..., 19 : 19 + image.shape[2], 19 : 19 + image.shape[3]]
+
+
+@pytest.mark.parametrize('name', [*NETS, "the authors'"])
+def test_scores_are_where_the_pixels_are(name):
+    """In the mean over all places of a bright pixel in a cell, which the poolings blur."""
+    if name == "the authors'":
+        score = authors_fcn32s
+    else:
+        net = pass_on(NETS[name]())
+        score = lambda image: scores(net, F.pad(image, (0, 0, 0, 0, 0, 2)))[:, :1]  # noqa: E731
+    step = 8 if name == 'LargeFOV' else 32
+    offsets = []
+    for shift in range(step):
+        place = (48 + shift, 48 + (7 * shift) % step)
+        image = torch.zeros(1, 1, 128, 139)
+        image[0, 0, place[0], place[1]] = 1
+        found = centre(score(image)[0, 0])
+        offsets.append([found[0] - place[0], found[1] - place[1]])
+    offsets = torch.tensor(offsets)
+    assert offsets.abs().max() <= step / 2
+    assert offsets.mean(0).abs().max() < 0.01
+
+
+def test_the_authors_score_positions_are_3_pixels_beside():
+    """As FCNHead's docstring says: centres at 12.5 + 32 i, here at 15.5 + 32 i."""
+    image = torch.zeros(1, 1, 224, 224)
+    image[..., 100, 100] = 1
+    net = pass_on(masks.fcn())
+    here = centre(scores(net, F.pad(image, (0, 0, 0, 0, 0, 2)))[0, 0])
+    assert here == pytest.approx((15.5 + 32 * 3, 15.5 + 32 * 3), abs=1e-3)
+    there = centre(authors_fcn32s(image)[0, 0])
+    assert there == pytest.approx((12.5 + 32 * 3, 12.5 + 32 * 3), abs=1e-3)
+
+
+@pytest.mark.parametrize('factor', [2, 8, 16, 32])
+def test_learned_upsampling_starts_as_fixed(factor):
+    x = torch.randn(2, 3, 5, 1)
+    found = BilinearUpsampling(3, factor)(x)
+    torch.testing.assert_close(found, upsample_cells(factor)(x))
+    torch.testing.assert_close(found, bilinear(x, factor))
+
+
+def test_which_upsamplings_are_learned():
+    """The paper: the last is fixed, those before are learned (Section 4.1)."""
+
+    def learned(choice):
+        net = masks.fcn(2, head=dict(learned_upsampling=choice))
+        return {n.split('.')[1] for n, _ in net.named_parameters() if 'upscore' in n}
+
+    assert learned('skips') == {'upscore2', 'upscore_pool4'}
+    assert learned('all') == {'upscore2', 'upscore_pool4', 'upscore8'}
+    assert learned('none') == set()
+    image = torch.randn(1, 3, 70, 50)
+    outs = [
+        scores(masks.fcn(2, head=dict(learned_upsampling=choice)), image)
+        for choice in ('none', 'skips', 'all')
+    ]
+    torch.testing.assert_close(outs[0], outs[1])
+    torch.testing.assert_close(outs[0], outs[2])
+
+
+def test_a_finer_net_starts_with_the_coarser_ones_scores():
+    """Section 4.2: the new score layers start at zero, so that only the upsampling differs."""
+    coarse, fine = masks.fcn(), masks.fcn(1)
+    fine.decode_head.init_weights()
+    missing = fine.load_state_dict(coarse.state_dict(), strict=False).missing_keys
+    assert {name.split('.')[1] for name in missing} == {'score_pool4', 'upscore2'}
+    image = torch.randn(1, 3, 96, 64)
+    expected = bilinear(bilinear(coarse_scores(coarse, image), 2), 16)
+    torch.testing.assert_close(scores(fine, image), expected, rtol=1e-4, atol=1e-4)
+
+
+def coarse_scores(net, image):
+    """The score layer's output, before upsampling."""
+    kept = []
+    handle = net.decode_head.conv_seg.register_forward_hook(lambda *args: kept.append(args[-1]))
+    scores(net, image)
+    handle.remove()
+    return kept[0]
+
+
+def test_the_papers_size():
+    """134M parameters (FCN paper, Table 1), 20.5M for LargeFOV (DeepLab paper, Table 2)."""
+    sizes = {}
+    for name in ('fcn32s', 'deeplab_largefov'):
+        cfg = Config.fromfile(masks.CONFIGS / f'{name}_vgg16_voc12aug.py')
+        with DefaultScope.overwrite_default_scope('mmseg'), torch.device('meta'):
+            net = MODELS.build(cfg.model)
+        sizes[name] = sum(p.numel() for p in net.parameters())
+    assert round(sizes['fcn32s'] / 1e6) == 134
+    assert round(sizes['deeplab_largefov'] / 1e6, 1) == 20.5
+
+
+def batch(*sizes, void=()):
+    """A batch as a data loader gives it, of images of these sizes; some of void labels only."""
+    generator = torch.Generator().manual_seed(0)
+    images, samples = [], []
+    for index, size in enumerate(sizes):
+        images.append(torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8))
+        labels = torch.randint(0, 5, size, generator=generator)
+        labels[::3] = 255
+        samples.append(masks.sample(torch.full(size, 255) if index in void else labels))
+    return dict(inputs=images, data_samples=samples)
+
+
+@pytest.mark.parametrize('name', NETS)
+def test_the_loss_is_that_of_labelled_pixels(nets, name):
+    """Of images of different sizes, padded; against torch's cross-entropy."""
+    data = nets[name].data_preprocessor(batch((70, 45), (33, 90), (1, 1)), training=True)
+    with torch.no_grad():
+        losses = nets[name](**data, mode='loss')
+    labels = torch.cat([one.gt_sem_seg.data for one in data['data_samples']])
+    assert labels.shape == (3, 70, 90)
+    expected = F.cross_entropy(scores(nets[name], data['inputs']), labels, ignore_index=255)
+    torch.testing.assert_close(losses['decode.loss_ce'], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', NETS)
+def test_only_void_labels_teach_nothing(name):
+    net = NETS[name]()
+    data = net.data_preprocessor(batch((40, 33), void=[0]), training=True)
+    loss, _ = net.parse_losses(net(**data, mode='loss'))
+    loss.backward()
+    assert loss == 0
+    assert not any(p.grad.any() for p in net.parameters())
+
+
+@pytest.mark.parametrize('name', NETS)
+def test_every_layer_learns(name):
+    net = NETS[name]().train()
+    data = net.data_preprocessor(batch((64, 64), (64, 40)), training=True)
+    loss, _ = net.parse_losses(net(**data, mode='loss'))
+    loss.backward()
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in net.parameters())
+
+
+@pytest.mark.parametrize('name', ['FCN-8s', 'LargeFOV'])
+def test_windows_slid_over_an_image(name):
+    """mmseg's slide inference: one window of the whole image is the whole image's scores."""
+    net = NETS[name]()
+    image = torch.randn(1, 3, 64, 80)
+    whole = scores(net, image)
+    net.test_cfg = ConfigDict(mode='slide', crop_size=(64, 80), stride=(32, 32))
+    torch.testing.assert_close(scores(net, image), whole)
+    net.test_cfg = ConfigDict(mode='slide', crop_size=(37, 41), stride=(20, 20))
+    assert scores(net, image).shape == whole.shape
+
+
+@pytest.mark.parametrize('name', ['FCN-16s', 'LargeFOV'])
+def test_padding_of_a_test_batch_is_cut_off(name):
+    """With test_cfg in the data preprocessor images of any sizes are tested together."""
+    net = NETS[name]()
+    net.data_preprocessor.test_cfg = dict(size_divisor=32)
+    samples = [masks.sample(torch.zeros(61, 35, dtype=torch.long))]
+    data = dict(inputs=[torch.zeros(3, 61, 35, dtype=torch.uint8)], data_samples=samples)
+    (found,) = net.test_step(data)
+    assert found.seg_logits.shape == found.pred_sem_seg.shape == (61, 35)
+
+
+def test_a_test_image_scaled_beforehand_is_answered_at_its_own_size():
+    net = masks.fcn(1)
+    one = masks.sample(torch.zeros(100, 140, dtype=torch.long))
+    one.set_metainfo(dict(img_shape=(50, 70)))
+    (found,) = net.test_step(
+        dict(inputs=[torch.zeros(3, 50, 70, dtype=torch.uint8)], data_samples=[one])
+    )
+    assert found.pred_sem_seg.shape == (100, 140)
+
+
+def test_two_classes_by_one_score():
+    net = masks.fcn(head=dict(num_classes=2, out_channels=1, threshold=0.4))
+    (found,) = net(torch.randn(1, 3, 40, 50), mode='predict')
+    expected = (found.seg_logits.data > 0.4).float()  # mmseg's are probabilities here
+    assert torch.equal(found.pred_sem_seg.data, expected)
+
+
+@pytest.mark.parametrize('name', ['FCN-8s', 'LargeFOV'])
+def test_a_classifiers_layers(name):
+    """fc6 and fc7 folded, or of them every fourth filter, third row and column; by slicing."""
+    net = (
+        NETS[name](head=dict(fc_channels=16)) if name == 'FCN-8s' else masks.largefov(fc_channels=4)
+    )
+    weights = source().state_dict()
+    initialise_from_classifier(net, weights, 'd.pth')
+    fc6, fc7 = (weights[f'head.{layer}.weight'] for layer in ('fc6', 'fc7'))
+    head = net.decode_head
+    if name == 'FCN-8s':
+        assert torch.equal(head.fc6.weight, fc6)
+        assert torch.equal(head.fc7.weight, fc7)
+    else:
+        assert torch.equal(head.fc6.weight, fc6.view(16, 32, 7, 7)[::4, :, ::3, ::3])
+        assert torch.equal(head.fc7.weight[..., 0, 0], fc7[::4, ::4])
+    assert torch.equal(net.backbone.conv5_3.weight, weights['backbone.conv5_3.weight'])
+
+
+def test_fcn_scores_are_the_classifiers_before_the_last_layer():
+    """With fc8 as the score layer, the middle of a 224x224 image has the classifier's scores."""
+    classifier = source().eval()
+    net = masks.fcn()
+    initialise_from_classifier(net, classifier.state_dict(), 'd.pth')
+    net.decode_head.conv_seg.load_state_dict(
+        dict(
+            weight=classifier.head.fc8.weight[..., None, None].detach(),
+            bias=classifier.head.fc8.bias.detach(),
+        )
+    )
+    image = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = classifier.head(classifier.backbone(image))
+    torch.testing.assert_close(coarse_scores(net, image)[..., 3, 3], expected, rtol=1e-4, atol=1e-4)
+
+
+WRONG = [
+    ('FCNHead', dict(num_classes=0), 'num_classes must be a positive integer, got 0'),
+    ('FCNHead', dict(in_channels=()), r'1 \(FCN-32s\), 2 \(FCN-16s\), 3 \(FCN-8s\)'),
+    ('FCNHead', dict(in_channels=(0, 4)), 'in_channels must be a positive integer, got 0'),
+    ('FCNHead', dict(kernel_size=6), 'kernel_size must be an odd number .*, got 6'),
+    ('FCNHead', dict(fc_channels=(1, 2, 3)), 'fc_channels must be one or two widths'),
+    ('FCNHead', dict(fc_channels=(4, 0)), 'fc_channels must be a positive integer, got 0'),
+    ('FCNHead', dict(dropout_ratio=1.5), r'dropout_ratio must be in \[0, 1\), got 1.5'),
+    ('FCNHead', dict(learned_upsampling='yes'), "one of none, skips, all, got 'yes'"),
+    ('FCNHead', dict(in_index=(0, 1)), r'in_index=\[0, 1\] names 2 maps'),
+    ('LargeFOVHead', dict(kernel_size=4), 'kernel_size must be odd, got 4'),
+    ('LargeFOVHead', dict(dilation=0), 'dilation must be a positive integer, got 0'),
+    ('LargeFOVHead', dict(in_channels=-1), 'in_channels must be a positive integer, got -1'),
+    ('LargeFOVHead', dict(dropout_ratio=-1), r'dropout_ratio must be in \[0, 1\)'),
+]
+
+
+@pytest.mark.parametrize('head, options, message', WRONG)
+def test_what_does_not_fit_is_one_line(head, options, message):
+    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(ValueError, match=message):
+        MODELS.build({'type': f'vgg_mm.{head}', 'num_classes': 3, **options})
+
+
+@pytest.mark.parametrize(
+    'net, message',
+    [
+        (
+            lambda: masks.fcn(1, out_indices=(4,)),
+            r'expects maps of \[32, 32\] channels at in_index=\[-2, -1\], but the backbone gives '
+            r"\(channels, H, W\) = \[\(32, 2, 3\)\]; set the backbone's out_indices",
+        ),
+        (
+            lambda: masks.fcn(2, out_indices=(1, 2, 3)),
+            r'expects maps of \[16, 32, 32\] channels .* \[\(8, 16, 24\), ',
+        ),
+        (
+            lambda: masks.fcn(with_last_pool=False),
+            'the scores are 128x192 for an image of 64x96: the last map must have stride 32',
+        ),
+        (
+            lambda: masks.fcn(1, with_last_pool=False),
+            'the scores are 8x12 for pool4 of 4x6: the last map must have stride 32',
+        ),
+    ],
+)
+def test_maps_that_do_not_fit_are_one_line(net, message):
+    with pytest.raises(ValueError, match=message):
+        scores(net(), torch.randn(1, 3, 64, 96))
