@@ -34,7 +34,8 @@ class ClassifierInitHook(Hook):
 
     Raises:
         OSError: in one line, if the checkpoint cannot be had.
-        ValueError: in one line, if it does not fit.
+        ValueError: in one line, if it does not fit, or the run has other weights to start from
+            (``load_from``).
     """
 
     priority = 'HIGH'
@@ -47,6 +48,13 @@ class ClassifierInitHook(Hook):
         if self.checkpoint is None or self._done or runner.iter > 0:
             return
         self._done = True
+        started_from = getattr(runner, '_load_from', None)
+        if started_from is not None:
+            raise ValueError(
+                f'ClassifierInitHook: {self.checkpoint} would replace what load_from='
+                f'{started_from} gave: leave out the one or the other (--cfg-options '
+                'default_hooks.classifier_init.checkpoint=None)'
+            )
         loaded = load_by_name(self.checkpoint)
         warn_of_other_preprocessing(runner, recorded_preprocessing(loaded), self.checkpoint)
         weights = whole_weights(runner.model)
