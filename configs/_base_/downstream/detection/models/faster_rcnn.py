@@ -51,7 +51,9 @@ model = dict(
             sampler=dict(
                 type='RandomSampler', num=256, pos_fraction=0.5, add_gt_as_proposals=False
             ),
-            allowed_border=0,
+            # The paper leaves out boxes that reach beyond the image (0), which stops the training
+            # at an image that has no others.
+            allowed_border=-1,
             pos_weight=-1,
             debug=False,
         ),

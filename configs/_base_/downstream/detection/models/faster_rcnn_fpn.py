@@ -10,6 +10,6 @@ model = dict(
         anchor_generator=dict(scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
     ),
     roi_head=dict(bbox_roi_extractor=dict(featmap_strides=[4, 8, 16])),
-    train_cfg=dict(rpn=dict(allowed_border=-1), rpn_proposal=dict(nms_pre=2000, max_per_img=1000)),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=2000, max_per_img=1000)),
     test_cfg=dict(rpn=dict(nms_pre=1000, max_per_img=1000)),
 )

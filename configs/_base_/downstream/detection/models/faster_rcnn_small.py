@@ -10,10 +10,6 @@ model = dict(
         bbox_roi_extractor=dict(out_channels=128),
         bbox_head=dict(in_channels=128, fc_channels=512),
     ),
-    train_cfg=dict(
-        # Objects are large: few boxes lie wholly inside the image.
-        rpn=dict(allowed_border=-1),
-        rpn_proposal=dict(nms_pre=2000, max_per_img=500),
-    ),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=2000, max_per_img=500)),
     test_cfg=dict(rpn=dict(nms_pre=1000, max_per_img=100), rcnn=dict(nms=dict(iou_threshold=0.5))),
 )
