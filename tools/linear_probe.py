@@ -32,7 +32,7 @@ def parse_args():
         help='what cross-validation chooses from (default: 0.1 to 1000); one: no choice',
     )
     parser.add_argument('--folds', type=int, default=5, help='of the cross-validation (default: 5)')
-    parser.add_argument('--seed', type=int, default=0, help='of split, folds, solver and queries')
+    parser.add_argument('--seed', type=int, default=0, help='of split, folds and queries')
     parser.add_argument(
         '--neighbours', type=int, default=5, metavar='K', help='retrieved for each test image'
     )

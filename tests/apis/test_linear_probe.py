@@ -17,6 +17,7 @@ from sklearn.svm import LinearSVC
 from tests.apis.feature_nets import write_features
 from tests.conftest import run_tool
 from vgg_mm.apis import linear_probe, load_features
+from vgg_mm.apis.features import svm
 from vgg_mm.apis.features.neighbours import nearest
 from vgg_mm.apis.features.probe import _queries
 
@@ -47,15 +48,15 @@ def test_the_classifier_is_scikit_learns(files):
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     recalls = {
         c: cross_val_score(
-            LinearSVC(C=c, random_state=0, dual='auto', max_iter=10_000), train.values,
+            LinearSVC(C=c, dual=False), train.values,
             train.labels, cv=folds, scoring='recall_macro',
         ).mean()
         for c in (0.1, 1, 10)
     }  # fmt: skip
     assert result.cross_validation == pytest.approx(recalls)
     assert result.c == max(recalls, key=recalls.get)
-    svm = LinearSVC(C=result.c, random_state=0, dual='auto', max_iter=10_000)
-    given = svm.fit(train.values, train.labels).predict(test.values)
+    fitted = LinearSVC(C=result.c, dual=False)
+    given = fitted.fit(train.values, train.labels).predict(test.values)
     right = int((given == test.labels).sum())
     assert result.accuracy == pytest.approx(100 * right / 72) and 40 < result.accuracy < 95
     assert result.recalls == pytest.approx(100 * recall_score(test.labels, given, average=None))
@@ -67,7 +68,7 @@ def test_the_classifier_is_scikit_learns(files):
         assert result.confusion[true, found] == count
     interval = binomtest(right, 72).proportion_ci(method='wilson')
     assert result.accuracy_interval == pytest.approx((100 * interval.low, 100 * interval.high))
-    scores = svm.decision_function(test.values)
+    scores = fitted.decision_function(test.values)
     for label in range(3):
         expected = average_precision(scores[:, label], test.labels == label)
         assert result.average_precision[label] == pytest.approx(expected)
@@ -162,9 +163,9 @@ def test_several_nets_are_stacked(files, tmp_path):
     result = linear_probe([files[0], others[0]], [files[1], others[1]], c=[1])
     one, two = load_features(files[0]), load_features(others[0])
     stacked = np.concatenate([one.values, two.values], axis=1) / np.sqrt(2)
-    svm = LinearSVC(C=1, random_state=0, dual='auto').fit(stacked, one.labels)
+    fitted = LinearSVC(C=1, dual=False).fit(stacked, one.labels)
     tests = np.concatenate([load_features(f).values for f in (files[1], others[1])], axis=1)
-    given = svm.predict(tests / np.sqrt(2))
+    given = fitted.predict(tests / np.sqrt(2))
     assert result.right == (given == one.labels).sum()
     assert len(result.features) == 2 and 'net D' in result.features[1]
 
@@ -240,6 +241,12 @@ def test_without_scikit_learn(files, monkeypatch):
     monkeypatch.setitem(sys.modules, 'sklearn', None)
     with pytest.raises(ImportError, match='pip install scikit-learn'):
         linear_probe(*files)
+
+
+def test_notice_of_a_solver_that_gave_up(files, monkeypatch):
+    monkeypatch.setattr(svm, 'MAX_ITERATIONS', 1)
+    (notice,) = linear_probe(*files, c=[100]).notices
+    assert notice == 'the SVM with C = 100 did not converge; a smaller C does'
 
 
 def test_notices_of_a_choice_at_the_edge(files):

@@ -47,7 +47,7 @@ def linear_probe(
         val_fraction: That share.
         c: What C is chosen from; with one there is no cross-validation.
         folds: Of the cross-validation.
-        seed: Of split, folds, solver and the choice of queries.
+        seed: Of split, folds and the choice of queries.
         neighbours: How many images are retrieved for each test image.
         queries: Rows of the retrieval sheet.
         out: Folder for ``linear_probe.json``, ``confusion.png`` and ``retrieval.jpg``; None writes
