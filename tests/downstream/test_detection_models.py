@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn as nn
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,6 +181,20 @@ def test_every_config_builds_at_its_full_width(name):
             found = preprocessing_of(MODELS.build(cfg.model.data_preprocessor))
         assert found == STANDARDISED_RGB  # torchvision's
         assert cfg.default_hooks.classifier_init.checkpoint == 'torchvision://vgg16'
+
+
+def test_the_metafile_names_every_config():
+    content = yaml.safe_load((boxes.CONFIGS / 'metafile.yml').read_text())
+    models = {model['Name']: model for model in content['Models']}
+    assert sorted(models) == CONFIGS
+    collections = {collection['Name'] for collection in content['Collections']}
+    for name, model in models.items():
+        assert model['Config'] == f'configs/downstream/detection/{name}.py'
+        assert model['In Collection'] in collections
+        cfg = Config.fromfile(boxes.CONFIGS / f'{name}.py')
+        with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
+            parameters = sum(p.numel() for p in MODELS.build(cfg.model).parameters())
+        assert model['Metadata']['Parameters'] == parameters
 
 
 def shapes_for(name, sizes):
