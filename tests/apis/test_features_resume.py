@@ -13,6 +13,7 @@ import pytest
 
 from tests import preloaded
 from tests.apis.feature_nets import save_net
+from tests.conftest import file_limit
 from vgg_mm.apis import extract_features, load_features
 from vgg_mm.apis.features import extractor, parts
 from vgg_mm.apis.features.extractor import Extractor
@@ -234,6 +235,18 @@ def test_lost_and_damaged_parts(folder, checkpoint, expected, small_parts, tmp_p
     monkeypatch.setattr(parts, 'PART_IMAGES', 3)
     monkeypatch.setattr(extractor, 'WINDOW', 3)
     assert extract_features(folder, checkpoint, out).found == 0
+    assert_is(load_features(out), expected)
+
+
+@pytest.mark.parametrize('limit', [600, 6_000])
+def test_a_full_disk(folder, checkpoint, expected, small_parts, tmp_path, limit):
+    """Not even a part fits, or all parts and not the whole file."""
+    out = tmp_path / 'f.npz'
+    with file_limit(limit), pytest.raises(OSError) as error:
+        extract_features(folder, checkpoint, out)
+    assert '\n' not in str(error.value) and not out.exists()
+    assert ('f.npz was not written: File too large; all' in str(error.value)) == (limit > 600)
+    assert extract_features(folder, checkpoint, out).found == (COUNT if limit > 600 else 0)
     assert_is(load_features(out), expected)
 
 

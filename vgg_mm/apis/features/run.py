@@ -111,8 +111,15 @@ def extract_features(
         _extract(extractor, photos, parts, found, broken_images == STOP, workers)
         origin = dict(folder=os.path.abspath(folder), checkpoint=os.fspath(checkpoint))
         info = dict(settings.to_info(), **origin)
-        write(parts.whole, os.path.splitext(out)[1].lower(), parts, photos, info)
-        os.replace(parts.whole, out)
+        try:
+            write(parts.whole, os.path.splitext(out)[1].lower(), parts, photos, info)
+            os.replace(parts.whole, out)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OSError(
+                f'{out} was not written: {reason}; all features are in {parts.folder}, and the '
+                'same command goes on'
+            ) from error
         parts.remove()
     return Extraction(out, settings, photos.classes, found, broken_images_in(out))
 
