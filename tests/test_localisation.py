@@ -202,6 +202,14 @@ def test_what_can_go_wrong_is_one_line(localiser, classifier, shapes, tmp_path):
         *test, '--tta', *test_options(shapes, *member(checkpoint)), cwd=tmp_path,
     )  # fmt: skip
     expect_error(
+        'out.npz: the net predicts no posteriors .*--out FILE.pkl',
+        *test, '--out', 'out.npz', *test_options(shapes), cwd=tmp_path,
+    )  # fmt: skip
+    expect_error(
+        'the net has a LocalisationHead, which predicts boxes, not classes',
+        'predict.py', shapes / 'val/0.png', checkpoint, cwd=tmp_path,
+    )  # fmt: skip
+    expect_error(
         'the checkpoint is of another net: head.fc8',
         'test.py', PCR, classifier, '--work-dir', tmp_path, *test_options(shapes), cwd=tmp_path,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from vgg_mm.models import LocalisationHead, LocalisationTTA
+from vgg_mm.models import LocalisationHead, LocalisationTTA, PaperTTA
 from vgg_mm.models.tta.merging import merge_boxes
 
 SMALL = dict(in_channels=16, fc_channels=12, kernel_size=2)
@@ -259,6 +259,12 @@ def test_an_image_smaller_than_a_crop_is_one_clear_line(rated_by, photo):
     model = LocalisationTTA(localiser(), rated_by).eval()
     with pytest.raises(ValueError, match='smallest image that works .* is 64x64'):
         model.test_step(batch([photo], (50,)))
+
+
+def test_classification_protocols_refuse_boxes(rated_by):
+    for protocol in ('dense', 'multi_crop'):
+        with pytest.raises(ValueError, match='predicts boxes, not classes; vgg_mm.LocalisationTTA'):
+            PaperTTA(localiser(), protocol=protocol)
 
 
 def test_a_sample_without_label_gets_guesses(rated_by, photo):

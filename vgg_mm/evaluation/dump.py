@@ -46,6 +46,11 @@ class DumpPosteriors(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
+            if 'pred_score' not in sample:
+                raise ValueError(
+                    f'{self.path}: the net predicts no posteriors (boxes of a central crop, say); '
+                    'tools/test.py --out FILE.pkl takes every kind of prediction'
+                )
             scores = sample.get('pred_scores') or {self.protocol: sample['pred_score']}
             arrays = {name: score.float().cpu().numpy() for name, score in scores.items()}
             if sample.get(LOAD_ERROR):

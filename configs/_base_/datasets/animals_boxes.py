@@ -1,23 +1,24 @@
-# Photos of raccoons and kangaroos with boxes in COCO files, S = Q = 112 for crops of 96:
+# Photos of raccoons and kangaroos with boxes in COCO files, S = Q = 128 for crops of 96 (as in the
+# paper a multiple of 32: windows at every 32 pixels reach from edge to edge of the smaller side).
 # DATA_ROOT/{train,val}.json and DATA_ROOT/{train,val}/*.jpg; any COCO files will do.
 DATA_ROOT = 'data/animals'
 
 pack = dict(type='PackInputs', algorithm_keys=('gt_bboxes',))
 train_pipeline = [
     dict(type='vgg_mm.LoadImage'),
-    dict(type='vgg_mm.ScaleJitter', scale=112, crop_size=96, min_visible=0.5),
+    dict(type='vgg_mm.ScaleJitter', scale=128, crop_size=96, min_visible=0.5),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='vgg_mm.PCAShift'),
     pack,
 ]
 test_pipeline = [
     dict(type='vgg_mm.LoadImage'),
-    dict(type='vgg_mm.CentralCrop', scale=112, crop_size=96),
+    dict(type='vgg_mm.CentralCrop', scale=128, crop_size=96),
     pack,
 ]
 tta_pipeline = [
     dict(type='vgg_mm.LoadImage'),
-    dict(type='vgg_mm.TestScales', scales=(112,)),
+    dict(type='vgg_mm.TestScales', scales=(128,)),
     pack,
 ]
 

@@ -12,6 +12,7 @@ from mmpretrain.structures import DataSample
 from vgg_mm.registry import MODELS
 
 from ..architectures import STRIDE
+from ..heads import LocalisationHead
 from .crops import Grid, check_grid, crop_corners
 from .strips import can_be_cut, score_maps_in_strips
 
@@ -85,6 +86,11 @@ class PaperTTA(BaseTTAModel):
                 )
         parts = {part for name in self.protocols for part in PROTOCOLS[name]}
         head = getattr(self.module, 'head', None)
+        if isinstance(head, LocalisationHead):
+            raise ValueError(
+                'PaperTTA: the net has a LocalisationHead, which predicts boxes, not classes; '
+                'vgg_mm.LocalisationTTA tests it (--tta with a config of configs/localisation)'
+            )
         if DENSE in parts and not hasattr(head, 'score_map'):
             raise ValueError(
                 'PaperTTA: dense evaluation needs a head with a score map; '
