@@ -67,9 +67,18 @@ def extract(folder, checkpoint, out):
     extract_features(folder, checkpoint, out)
 
 
+#: Functions that are called at the steps of an extraction that matter.
+STEPS = {
+    'write': (os, 'replace'),
+    'remove parts': (os, 'remove'),
+    'remove folder': (shutil, 'rmtree'),
+    'in rmtree': (os, 'unlink'),
+}
+
+
 def extract_and_die(folder, checkpoint, out, step, count):
     """Kill the process just before a step is taken for the ``count``-th time."""
-    owner, name = {'replace': (os, 'replace'), 'remove': (shutil, 'rmtree')}[step]
+    owner, name = STEPS[step]
     real, calls = getattr(owner, name), []
 
     def counted(*args, **kwargs):
@@ -116,7 +125,12 @@ def done_images(out):
 
 @pytest.mark.parametrize(
     'step, count',
-    [('replace', 1), ('replace', 2), ('replace', 16), ('replace', 17), ('remove', 1)],
+    [
+        *(('write', n) for n in (1, 2, 16, 17)),
+        *(('remove parts', n) for n in (1, 9)),
+        ('remove folder', 1),
+        *(('in rmtree', n) for n in (1, 2)),
+    ],
 )
 def test_killed_at_a_step_that_matters(folder, checkpoint, expected, tmp_path, step, count):
     """Settings, first and last part, the whole file, the removal of the parts."""
@@ -124,9 +138,9 @@ def test_killed_at_a_step_that_matters(folder, checkpoint, expected, tmp_path, s
     process = preloaded.start(extract_and_die, folder, checkpoint, out, step, count)
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert out.exists() == (step == 'remove')
+    assert out.exists() == (step != 'write')
     found = extract_features(folder, checkpoint, out).found
-    assert found == {1: 0, 2: 0, 16: 56, 17: 60}[count] or step == 'remove' and found == 60
+    assert found == ({1: 0, 2: 0, 16: 56, 17: 60}[count] if step == 'write' else 60)
     assert_is(load_features(out), expected)
     assert os.listdir(tmp_path) == ['f.npz']
 

@@ -144,6 +144,9 @@ class Parts:
     def remove(self) -> None:
         """Remove all, when the whole file is safely on the disk."""
         sync_folder(os.path.dirname(self.out) or '.')
+        # By its settings the folder is known as one of these: they go when nothing else is left.
+        for name in set(os.listdir(self.folder)) - {SETTINGS_FILE, LOCK_FILE}:
+            os.remove(os.path.join(self.folder, name))
         shutil.rmtree(self.folder)
 
 
