@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 VENV_OPENMMLAB ?= .venv-openmmlab
 VENV_DOWNSTREAM ?= .venv-downstream
+VENV_DEV ?= .venv-dev
 
-.PHONY: demo test test-openmmlab lint clean python-version
+.PHONY: demo test test-openmmlab lint docs typecheck dist clean python-version
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python tools/demo.py
@@ -20,6 +21,18 @@ test-openmmlab: $(VENV_OPENMMLAB)/.installed
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+# The site, in build/site. A warning, as of a link that leads nowhere, is an error.
+docs: $(VENV_DEV)/.installed
+	$(VENV_DEV)/bin/sphinx-build -W --keep-going -q -b html -c docs . build/site
+	@echo "build/site/index.html"
+
+typecheck: $(VENV_DEV)/.installed
+	$(VENV_DEV)/bin/mypy
+
+# Wheel and sdist, in dist.
+dist: $(VENV_DEV)/.installed
+	$(VENV_DEV)/bin/python -m build
 
 $(VENV)/.installed: setup.py requirements/*.txt constraints/*.txt | python-version
 	$(PYTHON) -m venv $(VENV)
@@ -51,9 +64,20 @@ $(VENV_DOWNSTREAM)/.installed: $(VENV)/.installed requirements/downstream.txt co
 	$(VENV_DOWNSTREAM)/bin/python tools/build_mmcv_ops.py
 	touch $@
 
+# Sphinx, mypy and the like on top of $(VENV), in the same way.
+$(VENV_DEV)/.installed: $(VENV)/.installed requirements/docs.txt requirements/dev.txt constraints/*.txt
+	$(PYTHON) -m venv $(VENV_DEV)
+	packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  base=$$($(VENV)/bin/python -c "$$packages"); \
+	  echo "import site; site.addsitedir('$$base')" \
+	  > $$($(VENV_DEV)/bin/python -c "$$packages")/base.pth
+	$(VENV_DEV)/bin/pip install --disable-pip-version-check -q -c constraints/dev.txt \
+	  -r requirements/docs.txt -r requirements/dev.txt
+	touch $@
+
 python-version:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "vgg_mm needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 
 clean:
-	rm -rf $(VENV) $(VENV_OPENMMLAB) $(VENV_DOWNSTREAM) build dist *.egg-info vgg_mm/.mim
+	rm -rf $(VENV) $(VENV_OPENMMLAB) $(VENV_DOWNSTREAM) $(VENV_DEV) build dist *.egg-info vgg_mm/.mim

@@ -35,7 +35,7 @@ class TarShards(BaseDataset):
 
     Args:
         shards: A name, with a range in braces or as a glob pattern, or several:
-            'train-{000000..000012}.tar', 'train-*.tar'.
+            ``'train-{000000..000012}.tar'``, ``'train-*.tar'``.
         data_root: Folder that ``data_prefix`` is relative to.
         data_prefix: Folder of the shards.
         order: 'shard', as in the shards; or 'class', by class and name like ``CustomDataset``.

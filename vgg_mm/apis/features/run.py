@@ -74,7 +74,7 @@ def extract_features(
     (1515, 4096)
 
     Args:
-        folder: FOLDER/*, FOLDER/CLASS/* or FOLDER/{train,val,test}/CLASS/*.
+        folder: ``FOLDER/*``, ``FOLDER/CLASS/*`` or ``FOLDER/{train,val,test}/CLASS/*``.
         checkpoint: File, URL, or a name such as ``torchvision://vgg16``; nothing in it is run.
         out: A .parquet or .npz file.
         config: By default the one in the checkpoint.

@@ -1,0 +1,135 @@
+"""What is built works without the checkout: sdist, the wheel made of it, an empty environment."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+#: The folders of the checkout that the package carries along.
+CARRIED = ('configs', 'tools')
+
+
+def run(command, cwd, **kwargs):
+    environment = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'PYTHONHOME')}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, **kwargs
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def shipped():
+    """Files of the repository; what git ignores or does not know yet is no part of them."""
+    listed = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip('no git checkout: the files that belong to it are not known')
+    return [path for path in listed.stdout.splitlines() if (ROOT / path).is_file()]
+
+
+@pytest.fixture(scope='module')
+def sdist(tmp_path_factory):
+    """Of a copy of the repository: building replaces the links below vgg_mm/.mim by copies."""
+    folder = tmp_path_factory.mktemp('copy')
+    for path in shipped():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes((ROOT / path).read_bytes())
+    build = 'from setuptools.build_meta import build_sdist; build_sdist("dist")'
+    run([sys.executable, '-c', build], folder)
+    (archive,) = (folder / 'dist').glob('*.tar.gz')
+    return archive
+
+
+@pytest.fixture(scope='module')
+def wheel(sdist, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('unpacked')
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter='data')
+    (source,) = folder.iterdir()
+    options = ['--no-deps', '--no-build-isolation', '--no-index', '--wheel-dir', folder / 'dist']
+    run([sys.executable, '-m', 'pip', 'wheel', '-q', *options, source], folder)
+    (built,) = (folder / 'dist').glob('vgg_mm-*.whl')
+    return built
+
+
+@pytest.fixture(scope='module')
+def python(wheel, tmp_path_factory):
+    """Python of an environment with this one's other packages, and vgg_mm from the wheel alone."""
+    folder = tmp_path_factory.mktemp('environment')
+    venv.create(folder, with_pip=False)
+    python = folder / 'bin' / 'python'
+    purelib = run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], folder)
+    # As a plain path: the .pth files there, one of which leads to the checkout, are not read.
+    (Path(purelib.strip()) / 'base.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    pip = [sys.executable, '-m', 'pip', '--python', python, 'install', '-q']
+    run([*pip, '--no-deps', '--no-index', '--ignore-installed', wheel], folder)
+    return python
+
+
+@pytest.fixture(scope='module')
+def mim(python, tmp_path_factory):
+    """The folder in the installed package where mim looks."""
+    where = 'import os, vgg_mm; print(os.path.join(os.path.dirname(vgg_mm.__file__), ".mim"))'
+    folder = Path(run([python, '-c', where], tmp_path_factory.mktemp('empty')).strip())
+    assert folder.is_relative_to(python.parent.parent)
+    return folder
+
+
+def test_the_wheel_holds_what_the_checkout_holds(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    own = [path for path in shipped() if path.startswith('vgg_mm/')]
+    carried = [path for path in shipped() if path.split('/')[0] in CARRIED]
+    wanted = {*own, *(f'vgg_mm/.mim/{path}' for path in [*carried, 'model-index.yml'])}
+    assert wanted <= names
+    assert 'vgg_mm/py.typed' in names
+    others = {name for name in names - wanted if '.dist-info/' not in name}
+    assert not others
+
+
+def test_the_sdist_holds_no_tests_data_or_links(sdist):
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+    assert all(member.isfile() or member.isdir() for member in members)
+    rooms = {member.name.split('/')[1] for member in members if '/' in member.name}
+    assert {'LICENSE', 'CITATION.cff', 'setup.py', 'vgg_mm'} <= rooms
+    assert not rooms & {'data', 'work_dirs', 'build', '.venv'}
+
+
+def test_what_mim_and_mmpretrain_find(python, mim, tmp_path):
+    code = (
+        'import vgg_mm, mmpretrain; from modelindex.load_model_index import load; '
+        f'print(len(load({str(mim / "model-index.yml")!r}).models), '
+        "'vgg16_jitter_imagenet' in mmpretrain.list_models('vgg16*'), "
+        f'vgg_mm.zoo.root_folder() == {str(mim)!r})'
+    )
+    count, listed, found = run([python, '-c', code], tmp_path).splitlines()[-1].split()
+    assert int(count) > 20 and (listed, found) == ('True', 'True')
+
+
+def test_training_from_an_empty_folder(python, mim, tmp_path):
+    """The digits by the package's own tools and configs: two iterations, tested, drawn."""
+    run([python, mim / 'tools/prepare_data.py', 'digits', '--out', 'data/digits'], tmp_path)
+    short = [
+        'train_dataloader.dataset.indices=64', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+        'val_dataloader.dataset.indices=20', 'default_hooks.logger.interval=1',
+        'model.backbone.base_channels=4', 'model.head.in_channels=32', 'randomness.seed=0',
+        'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+    ]  # fmt: skip
+    config = mim / 'configs/vgg/vgg11_jitter_digits.py'
+    log = run([python, mim / 'tools/train.py', config, '--cfg-options', *short], tmp_path)
+    assert 'Epoch(train) [1][2/2]' in log and 'error/top1' in log
+    work_dir = tmp_path / 'work_dirs/vgg11_jitter_digits'
+    checkpoint = (work_dir / 'last_checkpoint').read_text()
+    predicted = run(
+        [python, mim / 'tools/predict.py', 'data/digits/val/3', checkpoint, '--top', 2], tmp_path
+    )
+    assert 'dense, Q = 64, 80, 96' in predicted
+    # Nothing was written elsewhere.
+    assert {path.name for path in tmp_path.iterdir()} == {'data', 'work_dirs'}
