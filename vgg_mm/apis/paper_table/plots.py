@@ -1,24 +1,19 @@
-"""Plots as inline SVG whose text and axes take the colour of the page's text."""
+"""Plots of the tables' errors and of what they cost."""
 
-import io
-import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Optional
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
+from vgg_mm.apis.svg import INK, inline_svg, style
 from vgg_mm.models.architectures import ARCHITECTURES
 
 from .tables import Row, Section, Table, place
 from .text import setting_cells
 
-#: Drawn in this colour, a line or a letter becomes the page's ``currentColor``.
-INK = '#010203'
 ACCENT = '#3b82f6'
 
 #: Of middle lightness: they are read on white and on black.
@@ -29,22 +24,6 @@ NET_COLORS = dict(
     )
 )
 MARKERS = {'centre crop': 'v', 'dense': 'o', 'multi_crop': 's', 'dense+multi_crop': 'D'}
-
-STYLE = {
-    'svg.fonttype': 'none',  # letters, not outlines: small, and searchable
-    'font.family': 'sans-serif',
-    'font.size': 10,
-    'text.color': INK,
-    'axes.edgecolor': INK,
-    'axes.labelcolor': INK,
-    'xtick.color': INK,
-    'ytick.color': INK,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'legend.frameon': False,
-    'axes.titlelocation': 'left',
-    'axes.titlesize': 10,
-}
 
 #: Tables whose panels have the same axis; other authors' errors are far apart.
 SAME_SCALE = (3, 4, 5, 6)
@@ -67,19 +46,14 @@ def error_plot(section: Section) -> Optional[str]:
     if not tables:
         return None
     heights = [len(table.rows) * ROW_HEIGHT + TABLE_HEIGHT for table in tables]
-    with _style(f'errors {section.title}'):
+    with style(f'errors {section.title}'):
         figure = Figure(figsize=(WIDTH, sum(heights)), layout='constrained')
         panels = figure.subplots(len(tables), height_ratios=heights, squeeze=False)[:, 0]
         for panel, table in zip(panels, tables):
             _error_panel(panel, table)
         _share_scale([p for p, table in zip(panels, tables) if table.number in SAME_SCALE])
         panels[-1].set_xlabel('top-1 error, %')
-        return _svg(figure)
-
-
-def _style(plot: str) -> AbstractContextManager:
-    """The names inside a plot's SVG come from its own name: the same at every run, in no other."""
-    return matplotlib.rc_context({**STYLE, 'svg.hashsalt': plot})
+        return inline_svg(figure)
 
 
 def _has_point(row: Row) -> bool:
@@ -129,7 +103,7 @@ def cost_plot(section: Section) -> Optional[str]:
     rows = [r for r in rows if r.record and r.record.seconds_per_image and 1 in r.record.wrong]
     if len(rows) < 2:
         return None
-    with _style(f'cost {section.title}'):
+    with style(f'cost {section.title}'):
         figure = Figure(figsize=(WIDTH, 4.6), layout='constrained')
         panel = figure.subplots()
         for row in rows:
@@ -148,7 +122,7 @@ def cost_plot(section: Section) -> Optional[str]:
             ticks(LogFormatter(minor_thresholds=(2, 0.5)))
         panel.grid(which='both', color=INK, alpha=0.15)
         figure.legend(handles=_legend(rows), loc='outside right upper')
-        return _svg(figure)
+        return inline_svg(figure)
 
 
 def _legend(rows: Sequence[Row]) -> list[Line2D]:
@@ -185,16 +159,3 @@ def _marker(protocol: str) -> str:
 
 def _size(test_scales: int) -> float:
     return 4 + 1.5 * test_scales
-
-
-def _svg(figure: Figure) -> str:
-    """The ``<svg>`` element alone: no metadata, no address; gids become what a pointer shows."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
-    svg = buffer.getvalue()
-    svg = re.sub(r'<metadata>.*?</metadata>', '', svg[svg.index('<svg') :], flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', '', svg)
-    # matplotlib numbers its own groups (axes_1): such names would occur again in the next plot.
-    svg = re.sub(r'<g id="[\w.]+"', '<g', svg)
-    svg = re.sub(r'<g id="([^"]*)">', r'<g><title>\1</title>', svg)
-    return svg.replace(INK, 'currentColor')

@@ -1,0 +1,93 @@
+"""A small study and results of the real one, for the tests of tools/run_study.py."""
+
+import numpy as np
+import yaml
+
+from tests.conftest import ROOT
+from vgg_mm.apis.study.load import load_study
+from vgg_mm.apis.study.results import Answer, Course, Results, pack, settings_of
+
+CLAIMS = str(ROOT / 'studies/claims.yaml')
+CONFIG = str(ROOT / 'configs/vgg/vgg11_jitter_digits.py')
+
+
+def tiny():
+    """A study as a file has it: A, and D from A, on small digits."""
+    data = dict(
+        root='data/digits',
+        config=CONFIG,
+        crop=32,
+        width=4,
+        fc_channels=16,
+        scales=dict(jitter=[36, 56]),
+        tests=dict(jitter=dict(one=46, several=[36, 46])),
+        curve=[36, 46],
+        options={
+            'train_cfg.max_epochs': 2,
+            'train_cfg.val_interval': 1,
+            'train_dataloader.batch_size': 24,
+            'train_dataloader.num_workers': 0,
+            'val_dataloader.num_workers': 0,
+            'test_dataloader.num_workers': 0,
+            'default_hooks.logger.interval': 1,
+            'default_hooks.checkpoint.interval': 1,
+        },
+    )
+    claim = dict(
+        name='depth',
+        title='Deeper is better',
+        section='4.1',
+        says='D is better than A.',
+        comparisons=[dict(better='D dense one', than='A dense one')],
+    )
+    profile = dict(
+        about='a test',
+        seeds=[0],
+        init='glorot',
+        work_dir='runs',
+        results='results',
+        report='report/tiny',
+        data=dict(digits=data),
+    )
+    return dict(
+        title='A tiny study',
+        runs=dict(A=dict(arch='A'), D=dict(arch='D', staged_from='A')),
+        claims=[claim],
+        plots=dict(curve=['D']),
+        profiles=dict(tiny=profile),
+    )
+
+
+def write(folder, content):
+    path = folder / 'study.yaml'
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def made_up(study, images=300, seed=0):
+    """Results of every side with every seed, of nets with 20 to 60 % errors."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name, data in study.data.items():
+        results = Results(settings_of(study, data), rng.integers(0, 10, images).tolist())
+        for side in study.sides(data):
+            rate = rng.uniform(0.2, 0.6)
+            for s in study.seeds:
+                wrong = rng.random(images) < rate
+                results.answers[f'{side}/{s}'] = Answer(pack(wrong), rng.uniform(1e-3, 1))
+        for run in study.runs:
+            for s in study.seeds:
+                x = np.linspace(0.5, 24, 30)
+                loss = 2.3 * np.exp(-x / rng.uniform(5, 50))
+                errors = 30 + 60 * np.exp(-x[::5] / 8)
+                results.courses[f'{run}/{s}'] = Course(
+                    12.5, f'python tools/train_chain.py {run}', None, x.tolist(), loss.tolist(),
+                    x[::5].tolist(), errors.tolist(), [18.0, 22.0],
+                )  # fmt: skip
+        results.machine, results.test_minutes = ['a machine'], 100.0
+        found[name] = results
+    return found
+
+
+def real_study(profile=None):
+    return load_study(CLAIMS, profile)

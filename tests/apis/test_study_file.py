@@ -1,0 +1,188 @@
+"""Study files: the one of the repository, and what is refused."""
+
+from functools import reduce
+
+import pytest
+
+from tests.apis.study_cases import CLAIMS, real_study, tiny, write
+from tests.conftest import ROOT, run_tool
+from vgg_mm.apis.study.load import load_study
+from vgg_mm.apis.study.plan import select
+from vgg_mm.apis.study.report.paper import paper_error
+from vgg_mm.apis.study.study import Side
+from vgg_mm.apis.study.trainings import Where, trainings
+from vgg_mm.models.architectures import ARCHITECTURES
+
+TITLES = ('depth', 'lrn', 'kernels', 'five', 'jitter', 'scales', 'protocols', 'fusion', 'start')
+
+
+@pytest.mark.parametrize('profile', [None, 'gpu', 'smoke'])
+def test_the_study_of_the_claims(profile):
+    study = real_study(profile)
+    assert tuple(claim.name for claim in study.claims) == TITLES
+    assert [claim.number for claim in study.claims] == list(range(1, 10))
+    assert {run.arch for run in study.runs.values()} == set(ARCHITECTURES)
+    if profile is None:
+        assert study.profile == 'small'
+    if profile != 'smoke':
+        assert set(study.data) == {'clothing', 'cifar10'} and len(study.seeds) >= 3
+        assert study.data['clothing'].crop == 224
+        assert study.data['clothing'].scales['jitter'] == [256, 384]
+    if profile == 'gpu':
+        assert {(d.width, d.fc_channels) for d in study.data.values()} == {(64, 4096)}
+
+
+def test_every_run_is_a_config_that_can_be_trained(tmp_path, monkeypatch):
+    """Each run's options fit its config, and make the net, S, Q and crop that the file says."""
+    study = real_study()
+    monkeypatch.chdir(tmp_path)
+    for where, training in trainings(study, str(ROOT)).items():
+        if where.seed:
+            continue
+        cfg, run, data = training.job.cfg, study.runs[where.run], study.data[where.data]
+        assert cfg.model.backbone.arch == run.arch
+        assert cfg.model.backbone.init_cfg == cfg.model.head.init_cfg == (run.init or study.init)
+        assert cfg.model.head.in_channels == 8 * cfg.model.backbone.base_channels == 8 * data.width
+        jitter = cfg.train_dataloader.dataset.pipeline[1]
+        assert (jitter.scale, jitter.crop_size) == (data.scales[run.scale], data.crop)
+        assert 32 * cfg.model.head.kernel_size == data.crop
+        assert cfg.randomness.seed == 0
+        assert cfg.val_dataloader.dataset.pipeline[1].scale == data.tests[run.scale]['one'][0]
+        assert training.job.stage.source == run.source
+
+
+def test_the_papers_figures_are_found():
+    study = real_study()
+    errors = {
+        ('D dense one', None): 25.6,
+        ('D dense one', 'low'): 27.0,
+        ('A-on dense one', 'low'): 29.6,
+        ('A-LRN dense one', 'low'): 29.7,
+        ('D dense several', None): 24.8,
+        ('D-low dense several', None): 26.6,
+        ('D multi_crop several', None): 24.6,
+        ('D dense+multi_crop several', None): 24.4,
+        ('D+E dense several', None): 24.0,
+        ('D-low dense wide', None): None,
+        ('D-glorot dense one', None): None,
+        ('B-random centre one', None): None,
+    }
+    for (text, scale), expected in errors.items():
+        names, protocol, q = text.split()
+        assert paper_error(study, Side(tuple(names.split('+')), protocol, q), scale) == expected
+
+
+def test_only_takes_what_a_run_or_claim_needs():
+    study = real_study()
+    assert select(study, ['D-low']).runs == ['A', 'D-low']
+    assert select(study, ['D-low']).tested == {'D-low'}
+    assert select(study, ['lrn']).runs == select(study, ['2']).runs == ['A', 'A-LRN']
+    assert select(study, ['4', 'C']).runs == ['A', 'C', 'B-random', 'B-5x5']
+    assert set(select(study).runs) == set(study.runs)
+
+
+def change(path, value):
+    """The tiny study with another value at a place; None: without it."""
+    content = tiny()
+    *parents, last = path
+    node = reduce(lambda one, key: one[key], parents, content)
+    if value is None:
+        del node[last]
+    else:
+        node[last] = value
+    return content
+
+
+DATA = ('profiles', 'tiny', 'data', 'digits')
+PAIR = ('claims', 0, 'comparisons', 0)
+
+BAD = [
+    (('title',), None, 'title is missing'),
+    (('title',), 3, 'title must be a text, got 3'),
+    (('titel',), 'x', "unknown key 'titel'; did you mean 'title'?"),
+    (('runs',), {}, 'runs is empty'),
+    (('runs', 'a b'), dict(arch='A'), 'a run is named by a word without blanks'),
+    (('runs', 'guessing'), dict(arch='A'), 'a run is named by a word without blanks'),
+    (('runs', 'A'), dict(arch='F'), "runs.A: unknown arch 'F'; there are A, A-LRN"),
+    (('runs', 'A'), 'A', "runs.A: expected a mapping with arch, scale"),
+    (('runs', 'A'), dict(arch='A', scale='huge'), "runs.A: unknown scale 'huge'"),
+    (('runs', 'A'), dict(arch='A', init='glorrot'), "did you mean 'glorot'?"),
+    (('runs', 'D'), dict(arch='D', staged_from='E'), "runs.D: unknown staged_from 'E'"),
+    (('runs', 'D'), dict(arch='D', staged_from='D'), "runs.D: unknown staged_from 'D'"),
+    (('runs', 'D'), dict(arch='D', staged_from='A', start_from='A'), 'give one'),
+    (('runs', 'A'), dict(arch='A', scale='low'), 'scales: low is missing, which run A needs'),
+    (('claims', 0, 'name'), 'A', 'claims and runs must have different names'),
+    (('claims', 0, 'says'), None, 'claim 1: says is missing'),
+    (('claims', 0, 'comparisons'), [], 'claim 1: none of its comparisons decides it'),
+    (('claims', 0, 'paper_scale'), 'middle', "claim 1: unknown paper_scale 'middle'"),
+    ((*PAIR, 'decides'), 'no', "decides must be true or false, got 'no'"),
+    ((*PAIR, 'better'), 'D dense', "'RUN[+RUN] PROTOCOL Q', e.g. 'D dense several', got 'D dense'"),
+    ((*PAIR, 'better'), 'F dense one', "comparison 1: unknown run 'F'"),
+    ((*PAIR, 'better'), 'D+D dense one', 'names a run twice'),
+    ((*PAIR, 'better'), 'D dence one', "unknown protocol 'dence'; did you mean 'dense'?"),
+    ((*PAIR, 'better'), 'D dense two', "unknown Q 'two'"),
+    ((*PAIR, 'better'), 'D dense wide', 'tests.jitter: wide is missing'),
+    ((*PAIR, 'better'), 'D centre several', "the centre crop is taken at Q 'one' only"),
+    ((*PAIR, 'better'), 'A dense one', 'is compared with itself'),
+    ((*PAIR, 'margin'), 1, 'kind no_better and a margin above 0'),
+    ((*PAIR, 'kind'), 'no_better', 'kind no_better and a margin above 0'),
+    (('plots', 'curve'), ['X'], "plots.curve: unknown run 'X'"),
+    (('profiles',), {}, 'profiles is empty'),
+    (('profiles', 'tiny', 'seeds'), [], 'seeds must be different whole numbers of at least 0'),
+    (('profiles', 'tiny', 'seeds'), [0, 0], 'seeds must be different whole numbers'),
+    (('profiles', 'tiny', 'seeds'), [True], 'seeds must be different whole numbers'),
+    (('profiles', 'tiny', 'seeds'), [-1], 'seeds must be different whole numbers'),
+    (('profiles', 'tiny', 'data'), {}, 'data is empty'),
+    ((*DATA, 'crop'), 48, 'crop must be a multiple of 32, got 48'),
+    ((*DATA, 'crop'), 0, 'crop must be at least 32, got 0'),
+    ((*DATA, 'width'), 2.5, 'width must be a whole number, got 2.5'),
+    ((*DATA, 'config'), 'nowhere.py', 'config not found'),
+    ((*DATA, 'scales', 'jitter'), [56, 36], 'jitter must be [S_MIN, S_MAX], got [56, 36]'),
+    ((*DATA, 'scales', 'jitter'), 46, 'jitter must be [S_MIN, S_MAX], got [46]'),
+    ((*DATA, 'tests', 'jitter', 'one'), [36, 46], 'one must be one Q, got [36, 46]'),
+    ((*DATA, 'tests', 'jitter', 'one'), 16, 'different whole numbers of at least 32, got 16'),
+    ((*DATA, 'curve'), None, 'curve is missing, which plots.curve needs'),
+    ((*DATA, 'options', 'load_from'), 'x.pth', 'load_from is set by the study'),
+    ((*DATA, 'options', 'a.b'), {}, 'cannot be given by --cfg-options'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('path, value, message', BAD, ids=[message[:40] for *_, message in BAD])
+def test_bad_files_are_refused_in_a_line(path, value, message, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        load_study(write(tmp_path, change(path, value)))
+    assert message in str(error.value) and '\n' not in str(error.value)
+    assert str(tmp_path / 'study.yaml') in str(error.value)
+
+
+def test_yaml_errors_are_a_line(tmp_path):
+    path = tmp_path / 'study.yaml'
+    path.write_text('runs: [A\nclaims: }')
+    with pytest.raises(ValueError, match='is no YAML') as error:
+        load_study(str(path))
+    assert '\n' not in str(error.value)
+
+
+COMMANDS = [
+    (['nowhere.yaml'], 'error: study not found: nowhere.yaml'),
+    ([CLAIMS, '--profile', 'smal'], "unknown profile 'smal'; did you mean 'small'?"),
+    ([CLAIMS, '--data', 'clothing'], "--data takes NAME=FOLDER, got 'clothing'"),
+    ([CLAIMS, '--data', 'cloth=x'], "unknown data set 'cloth'; did you mean 'clothing'?"),
+    ([CLAIMS, '--only', 'depht'], "--only: unknown claim or run 'depht'; did you mean 'depth'?"),
+    ([CLAIMS, '--only', 'depth'], "no data folder 'data/clothing': give yours with --data"),
+]
+
+
+@pytest.mark.parametrize('arguments, message', COMMANDS, ids=[c[1][:30] for c in COMMANDS])
+def test_bad_commands_are_refused_in_a_line(arguments, message, tmp_path):
+    done = run_tool('run_study.py', *arguments, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not done.stdout
+
+
+def test_other_seeds_are_added_to_the_profiles(tmp_path):
+    path = write(tmp_path, tiny())
+    assert load_study(path, seeds=[4]).seeds == (0, 4)
+    found = trainings(load_study(path, seeds=[4]), str(ROOT))
+    assert Where('digits', 4, 'D') in found

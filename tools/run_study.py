@@ -1,0 +1,67 @@
+"""Check the paper's claims on other images: python tools/run_study.py studies/claims.yaml"""
+
+import argparse
+
+import _command_line
+
+
+def parse_args() -> argparse.Namespace:
+    parser = _command_line.parser(
+        'Train and test what a study needs, compare the nets claim by claim, and write a report. '
+        'The same command goes on where an earlier one stopped.'
+    )
+    parser.add_argument('study', help='study file (studies/claims.yaml)')
+    parser.add_argument(
+        '--profile', metavar='NAME', help='widths, sizes and data (default: the first of the file)'
+    )
+    parser.add_argument(
+        '--data',
+        nargs='+',
+        default=[],
+        metavar='NAME=FOLDER',
+        help="folders of the data sets in place of the profile's",
+    )
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        type=int,
+        metavar='N',
+        help="which seeds to run (default: the profile's); others than those are added to them",
+    )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        default=[],
+        metavar='CLAIM|RUN',
+        help='claims, by name or number, and runs to work on, with what they start from',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print what is to be done, with hours from finished runs or a few measured steps',
+    )
+    parser.add_argument(
+        '--no-measure', action='store_false', dest='measure', help='with --dry-run: no steps'
+    )
+    parser.add_argument(
+        '--report-only', action='store_true', help='only make the report from what is there'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+
+    def find():
+        from vgg_mm.apis.study import run_study
+
+        return run_study
+
+    _command_line.run(
+        find, root=_command_line.ROOT, when_stopped=_command_line.GOES_ON, **vars(args)
+    )
+
+
+if __name__ == '__main__':
+    main()

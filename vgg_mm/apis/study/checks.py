@@ -1,0 +1,86 @@
+"""Reading values out of a study file, with one clear line for each that does not fit."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, Optional
+
+MISSING = object()
+
+
+class Entry:
+    """A mapping of the file.
+
+    Args:
+        where: What the lines begin with: the file and the place in it.
+        content: The mapping.
+        known: All keys that it may have.
+
+    Raises:
+        ValueError: if it is no mapping, or has another key.
+    """
+
+    def __init__(self, where: str, content: Any, known: Iterable[str]):
+        self.where = where
+        known = list(known)
+        if not isinstance(content, dict):
+            raise ValueError(
+                f'{where}: expected a mapping with {", ".join(known)}, got {content!r}'
+            )
+        for key in content:
+            check_known(where, 'key', key, known)
+        self.content = content
+
+    def get(self, key: str, kind: type, default: Any = MISSING) -> Any:
+        """The value of a key.
+
+        Raises:
+            ValueError: if it is missing and there is no default, or of another type.
+        """
+        value = self.content.get(key, default)
+        if value is MISSING:
+            raise ValueError(f'{self.where}: {key} is missing')
+        if value is default:
+            return value
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            expected = {str: 'a text', int: 'a whole number', float: 'a number', bool: 'true or '
+                        'false', list: 'a list', dict: 'a mapping'}[kind]  # fmt: skip
+            raise ValueError(f'{self.where}: {key} must be {expected}, got {value!r}')
+        return value
+
+    def number(self, key: str, least: int) -> int:
+        """A whole number of at least ``least``."""
+        value = self.get(key, int)
+        if value < least:
+            raise ValueError(f'{self.where}: {key} must be at least {least}, got {value}')
+        return value
+
+    def numbers(self, key: str, least: int) -> tuple[int, ...]:
+        """A list of different whole numbers of at least ``least``; a single one will do."""
+        value = self.content.get(key, MISSING)
+        values = value if isinstance(value, list) else [value]
+        if value is MISSING:
+            raise ValueError(f'{self.where}: {key} is missing')
+        whole = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
+        if not values or not whole or min(values) < least or len(set(values)) < len(values):
+            raise ValueError(
+                f'{self.where}: {key} must be different whole numbers of at least {least}, got '
+                f'{value!r}'
+            )
+        return tuple(values)
+
+    def word(self, key: str, words: Iterable[str], default: Optional[str] = None) -> Optional[str]:
+        """One of some words."""
+        value = self.content.get(key, default)
+        if value is not None:
+            check_known(self.where, key, value, list(words))
+        return value
+
+
+def check_known(where: str, what: str, value: Any, known: list[str]) -> None:
+    """Refuse a value that is not known, with what may have been meant."""
+    if value in known:
+        return
+    similar = difflib.get_close_matches(str(value), known, n=1)
+    hint = f'did you mean {similar[0]!r}?' if similar else f'there are {", ".join(known)}'
+    raise ValueError(f'{where}: unknown {what} {value!r}; {hint}')

@@ -1,0 +1,117 @@
+"""From the folders of a study's runs to its results."""
+
+import os
+import platform
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from vgg_mm.evaluation import wrong_images
+
+from ..chain.curves import read_curves, smooth
+from .passes import Pass, Trainings, all_passes, average, passes
+from .results import Answer, Course, Results, pack, read_results, results_path
+from .study import Side, Study
+from .trainings import Training
+from .verdicts import guessing
+
+#: Points of a loss curve that are kept.
+POINTS = 60
+
+
+def collect(study: Study, data: str, found: Trainings) -> Results:
+    """What the folders hold of a data set, added to its file, which is written.
+
+    Results of runs whose folders are gone stay.
+    """
+    results = read_results(study, data)
+    sides = study.sides(study.data[data])
+    for where, training in found.items():
+        if where.data == data and (training.done or training.not_finite()):
+            results.courses[f'{where.run}/{where.seed}'] = course_of(training)
+    # Losses that were not finite last: what is counted for them needs the labels.
+    cases = [
+        (side, seed, passes(side, data, seed, found)) for side in sides for seed in study.seeds
+    ]
+    for side, seed, tests in cases:
+        if all(test.done for test in tests):
+            results.answers[f'{side}/{seed}'] = _answer(results, tests)
+    for side, seed, tests in cases:
+        if any(test.training.not_finite() for test in tests) and results.labels:
+            wrong = guessing(np.array(results.labels), 1)[0]
+            results.answers[f'{side}/{seed}'] = Answer(pack(wrong), failed=True)
+    _note_costs(results, sides, data, study.seeds, found)
+    if results.courses:
+        results.write(results_path(study, data))
+    return results
+
+
+def _answer(results: Results, tests: list[Pass]) -> Answer:
+    content = average(tests)
+    labels = content.labels.tolist()
+    if results.labels and results.labels != labels:
+        raise ValueError(
+            f'{tests[0].posteriors}: its {len(labels)} images are not the {len(results.labels)} of '
+            f'the results in {tests[0].training.study.results}: give the same images, or delete it'
+        )
+    results.labels = labels
+    return Answer(
+        pack(wrong_images(content.scores['mean'], content.labels, 1)),
+        sum(test.seconds_per_image() for test in tests),
+    )
+
+
+def _note_costs(
+    results: Results, sides: list[Side], data: str, seeds: Iterable[int], found: Trainings
+) -> None:
+    """Minutes of the tests that are there, and the machine."""
+    tests = [test for seed in seeds for test in all_passes(sides, data, seed, found) if test.done]
+    if tests:
+        seconds = sum(test.seconds_per_image() for test in tests) * len(results.labels)
+        results.test_minutes = max(results.test_minutes, seconds / 60)
+        results.machine = list(dict.fromkeys([*results.machine, machine_kind()]))
+
+
+def course_of(training: Training) -> Course:
+    """Its course, from the logs in its folder."""
+    course = Course(
+        round(training.minutes, 2), training.shown_command(), failed=training.not_finite()
+    )
+    try:
+        curves = read_curves(training.folder)
+    except ValueError:  # it ended before its first line
+        return course
+    x, loss = curves.loss.T
+    places = np.unique(np.linspace(0, len(x) - 1, POINTS).round().astype(int))
+    finite = np.nan_to_num(loss, nan=0.0, posinf=0.0, neginf=0.0)
+    smoothed = smooth(finite, max(1, len(x) // POINTS // 2))
+    course.epochs = [round(float(v), 3) for v in x[places]]
+    course.loss = [round(float(v), 4) for v in smoothed[places]]
+    if 1 in curves.errors:
+        epochs, errors = curves.errors[1].T
+        course.error_epochs = [round(float(v), 3) for v in epochs]
+        course.errors = [round(float(v), 2) for v in errors]
+    course.drops = [round(float(v), 3) for v in curves.drops]
+    return course
+
+
+def machine_kind() -> str:
+    """Processor or GPU in a line, without its name in a network."""
+    if torch.cuda.is_available():
+        return f'{torch.cuda.get_device_name()}, torch {torch.__version__}'
+    capability = torch.backends.cpu.get_cpu_capability()
+    return (
+        f'{os.cpu_count()} cores of {_processor()} ({capability}), no GPU, torch '
+        f'{torch.__version__.split("+")[0]}'
+    )
+
+
+def _processor() -> str:
+    """Model name, where the system says it."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            names = [line.partition(':')[2].strip() for line in file if 'model name' in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()

@@ -1,0 +1,201 @@
+"""How long the rest of a study takes (``--dry-run``)."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache
+from statistics import mean
+from typing import NamedTuple, Optional
+
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import DATASETS
+from PIL import Image
+
+from ..chain.estimate import device_name, measure_step
+from ..chain.plan import Cost
+from ..chain.settings import total_batch
+from ..errors import EXPECTED
+from ..tables import format_table
+from .passes import Pass
+from .plan import Task
+from .study import CENTRE, DENSE, Study
+from .trainings import Training
+
+HEADERS = ('data', 'run', 'trainings', 'tests', 'hours', 'from')
+
+#: A forward pass takes this share of a training step, which also goes back through every layer
+#: twice: for its input and for its weights.
+FORWARD = 1 / 3
+
+#: Crops of multi-crop evaluation at each Q, and images of dense evaluation, flips included.
+CROPS, FLIPS = 50, 2
+
+#: Images whose shape is looked at.
+SAMPLE = 50
+
+FINISHED, MEASURED, UNKNOWN = 'finished runs', 'measured steps', '?'
+
+
+class Images(NamedTuple):
+    """Test images: how many, and the mean of longer by shorter side."""
+
+    count: int
+    aspect: float
+
+
+class Estimator:
+    """Hours of trainings and tests.
+
+    Args:
+        done: Tasks that are finished, from which those of the same kind are estimated first.
+        measure: Time a few steps of the nets of which none is finished.
+    """
+
+    def __init__(self, done: Sequence[Task], measure: bool = True):
+        self.measure = measure
+        self.trained: dict[tuple, list[float]] = {}
+        self.tested: dict[tuple, list[float]] = {}
+        for task in done:
+            if isinstance(task, Training):
+                self.trained.setdefault(_kind(task), []).append(task.minutes / 60)
+            else:
+                self.tested.setdefault(_test_kind(task), []).append(task.seconds_per_image())
+        self._steps: dict[tuple, Optional[float]] = {}
+
+    def training(self, training: Training) -> tuple[Optional[float], str]:
+        """Hours of what is left of a training, and what they come from."""
+        cost = Cost(training.job)
+        if _kind(training) in self.trained:
+            return cost.left * mean(self.trained[_kind(training)]), FINISHED
+        seconds = self.seconds_per_image(training)
+        if seconds is None or cost.iterations is None:
+            return None, UNKNOWN
+        hours = seconds * cost.left * cost.iterations * cost.batch / 3600
+        validations = (cost.epochs or 0) // training.job.cfg.train_cfg.get('val_interval', 1)
+        images = test_images(training)
+        return hours + validations * cost.left * images.count * seconds * FORWARD / 3600, MEASURED
+
+    def test(self, test: Pass) -> tuple[Optional[float], str]:
+        """Hours of a test."""
+        images = test_images(test.training)
+        if _test_kind(test) in self.tested:
+            return images.count * mean(self.tested[_test_kind(test)]) / 3600, FINISHED
+        seconds = self.seconds_per_image(test.training)
+        if seconds is None:
+            return None, UNKNOWN
+        crops = {CENTRE: 1, DENSE: FLIPS * images.aspect * (test.q / test.training.data.crop) ** 2}
+        passes = crops.get(test.part, CROPS)
+        return images.count * passes * seconds * FORWARD / 3600, MEASURED
+
+    def seconds_per_image(self, training: Training) -> Optional[float]:
+        """Of a training step."""
+        kind = _kind(training)
+        if kind in self.trained:
+            cost = Cost(training.job)
+            if cost.iterations:
+                return 3600 * mean(self.trained[kind]) / (cost.iterations * cost.batch)
+        if not self.measure:
+            return None
+        if kind not in self._steps:
+            step = measure_step(training.job.cfg, training.amp)
+            batch = total_batch(training.job.cfg, training.job.run)
+            self._steps[kind] = step and step.per_image + step.per_step / batch
+        return self._steps[kind]
+
+
+def _kind(training: Training) -> tuple:
+    """What trainings that take equally long have in common."""
+    return training.where.data, training.run.arch
+
+
+def _test_kind(test: Pass) -> tuple:
+    return *_kind(test.training), test.part, test.q
+
+
+def test_images(training: Training) -> Images:
+    """The test set of a training's config; none if it is not there."""
+    cfg = training.job.cfg
+    key = json.dumps([cfg.get('default_scope'), cfg.test_dataloader.dataset], default=str)
+    return _images(key)
+
+
+@cache
+def _images(key: str) -> Images:
+    scope, dataset = json.loads(key)
+    try:
+        with DefaultScope.overwrite_default_scope(scope or 'mmpretrain'):
+            built = DATASETS.build(dataset)
+    except EXPECTED:
+        return Images(0, 1.0)  # said in a line when the study is run
+    step = max(1, len(built) // SAMPLE)
+    sizes = []
+    for i in range(0, len(built), step):
+        with Image.open(built.get_data_info(i)['img_path']) as image:
+            sizes.append(image.size)
+    return Images(len(built), mean(max(size) / min(size) for size in sizes))
+
+
+def start_seconds() -> float:
+    """Time that a tool takes before it begins its work."""
+    started = time.perf_counter()
+    imports = 'import vgg_mm.apis.train, mmpretrain.models, mmpretrain.datasets'
+    subprocess.run([sys.executable, '-c', imports], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def estimate_table(study: Study, todo: Sequence[Task], measure: bool = True) -> str:
+    """What is to be done, a line for each run on each data set, with hours.
+
+    Args:
+        study: The study.
+        todo: Its tasks.
+        measure: Whether nets of which none is finished are timed.
+    """
+    done = [task for task in todo if task.done]
+    left = [task for task in todo if not (task.done or _settled(task))]
+    estimator = Estimator(done, measure)
+    start = start_seconds() if measure and left else 0.0
+    rows: dict[tuple, list] = {}
+    for task in left:
+        is_training = isinstance(task, Training)
+        where = (task if is_training else task.training).where
+        hours, source = estimator.training(task) if is_training else estimator.test(task)
+        row = rows.setdefault((where.data, where.run), [0, 0, 0.0, set()])
+        row[0] += is_training
+        row[1] += not is_training
+        # A training is started by the chain, in a process of its own.
+        row[2] += (hours or 0.0) + start * (1 + is_training) / 3600
+        row[3].add(source)
+    cells = [
+        [*key, str(n), str(tests), f'{hours:.2f}', ', '.join(sorted(sources))]
+        for key, (n, tests, hours, sources) in rows.items()
+    ]
+    total = sum(row[2] for row in rows.values())
+    title = f'{study.title} Profile {study.profile}: {study.about}.'
+    lines = [title, f'{len(done)} of {len(todo)} trainings and tests are done.']
+    if cells:
+        lines += ['', format_table(HEADERS, cells), '', _note(total, measure)]
+    return '\n'.join(lines)
+
+
+def _settled(task: Task) -> bool:
+    """Whether there is nothing to do because a loss was not finite."""
+    training = task if isinstance(task, Training) else task.training
+    return training.not_finite() is not None
+
+
+def _note(hours: float, measure: bool) -> str:
+    text = (
+        f'hours: {hours:.1f} in all ({hours / 24:.1f} days). {FINISHED.capitalize()}: of the same '
+        'net on the same data.'
+    )
+    if measure:
+        text += (
+            f' {MEASURED.capitalize()}: a few training steps of each net on random images on '
+            f'{device_name()} as it is loaded now; a forward pass is taken as a third of a step, '
+            'and nothing of reading images is in them. Trainings whose loss is not finite end at '
+            'once and take less.'
+        )
+    return text

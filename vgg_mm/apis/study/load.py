@@ -1,0 +1,284 @@
+"""Reading and checking a study file."""
+
+import os.path as osp
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, Optional
+
+import yaml
+
+from vgg_mm.models.architectures import ARCHITECTURES, STRIDE
+from vgg_mm.models.initialisers import INITIALISERS
+
+from ..chain.stages import STARTS, option_texts
+from .checks import Entry, check_known
+from .study import (
+    BETTER,
+    GUESSING,
+    JITTER,
+    NO_BETTER,
+    PARTS,
+    SCALES,
+    TEST_SCALES,
+    Claim,
+    Comparison,
+    DataSet,
+    Plots,
+    Run,
+    Side,
+    Study,
+)
+
+STUDY_KEYS = ('title', 'runs', 'claims', 'plots', 'profiles')
+PROFILE_KEYS = ('about', 'seeds', 'init', 'data', 'work_dir', 'results', 'report')
+DATA_KEYS = tuple(field.name for field in fields(DataSet) if field.name != 'name')
+RUN_KEYS = Run._fields[1:]
+CLAIM_KEYS = Claim._fields[1:]
+COMPARISON_KEYS = Comparison._fields
+
+
+def load_study(
+    path: str,
+    profile: Optional[str] = None,
+    seeds: Optional[Sequence[int]] = None,
+    roots: Optional[dict[str, str]] = None,
+) -> Study:
+    """Read a study file (docs/study.md describes it).
+
+    Args:
+        path: The YAML file.
+        profile: Which of its profiles; None: the first.
+        seeds: More of them, besides the profile's.
+        roots: Data set -> folder in place of the profile's.
+
+    Raises:
+        FileNotFoundError: if there is no such file, or a config that it names is missing.
+        ValueError: in one line that names the file and the place, if it is no study.
+    """
+    content = Entry(path, _read(path), STUDY_KEYS)
+    runs = _runs(path, content.get('runs', dict))
+    claims = [
+        _claim(path, number, entry, runs)
+        for number, entry in enumerate(content.get('claims', list), start=1)
+    ]
+    if len({claim.name for claim in claims} | set(runs)) < len(claims) + len(runs):
+        raise ValueError(f'{path}: claims and runs must have different names (--only takes both)')
+    profiles = content.get('profiles', dict)
+    if not profiles:
+        raise ValueError(f'{path}: profiles is empty')
+    name = next(iter(profiles)) if profile is None else profile
+    check_known(path, 'profile', name, list(profiles))
+    where = f'{path}: profiles.{name}'
+    entry = Entry(where, profiles[name], PROFILE_KEYS)
+    data = {
+        key: _data(f'{where}.data.{key}', key, value, path)
+        for key, value in entry.get('data', dict).items()
+    }
+    if not data:
+        raise ValueError(f'{where}: data is empty')
+    for key, root in (roots or {}).items():
+        check_known(f'--data {key}={root}', 'data set', key, list(data))
+        data[key] = replace(data[key], root=root)
+    study = Study(
+        path=path,
+        title=content.get('title', str),
+        profile=name,
+        about=entry.get('about', str),
+        seeds=tuple(dict.fromkeys([*entry.numbers('seeds', 0), *(seeds or ())])),
+        init=entry.word('init', INITIALISERS) or 'glorot',
+        runs=runs,
+        data=data,
+        claims=tuple(claims),
+        plots=_plots(f'{path}: plots', content.get('plots', dict, {}), runs),
+        work_dir=entry.get('work_dir', str),
+        results=entry.get('results', str),
+        report=entry.get('report', str),
+    )
+    _check_test_scales(study)
+    return study
+
+
+def _read(path: str) -> Any:
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'study not found: {path}')
+    with open(path, encoding='utf-8') as file:
+        try:
+            return yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f'{path} is no YAML: {" ".join(str(error).split())}') from error
+
+
+def _runs(path: str, entries: dict) -> dict[str, Run]:
+    runs: dict[str, Run] = {}
+    for name, content in entries.items():
+        where = f'{path}: runs.{name}'
+        if not isinstance(name, str) or set(name) & set(' +/=') or name in ('', GUESSING):
+            raise ValueError(f'{where}: a run is named by a word without blanks, +, / and =')
+        entry = Entry(where, content, RUN_KEYS)
+        entry.get('arch', str)
+        for key in ('staged_from', 'start_from'):
+            entry.word(key, runs)  # those before it: no circles
+        run = Run(
+            name,
+            arch=entry.word('arch', ARCHITECTURES),
+            scale=entry.word('scale', SCALES, JITTER),
+            init=entry.word('init', INITIALISERS),
+            staged_from=entry.get('staged_from', str, None),
+            start_from=entry.get('start_from', str, None),
+        )
+        if run.staged_from and run.start_from:
+            raise ValueError(f'{where}: staged_from (some layers) and start_from (all): give one')
+        runs[name] = run
+    if not runs:
+        raise ValueError(f'{path}: runs is empty')
+    return runs
+
+
+def _claim(path: str, number: int, content: Any, runs: dict[str, Run]) -> Claim:
+    where = f'{path}: claim {number}'
+    entry = Entry(where, content, CLAIM_KEYS)
+    comparisons = entry.get('comparisons', list)
+    claim = Claim(
+        number=number,
+        name=entry.get('name', str),
+        title=entry.get('title', str),
+        section=str(entry.content.get('section', '')),
+        says=' '.join(entry.get('says', str).split()),
+        paper_scale=entry.word('paper_scale', SCALES),
+        comparisons=tuple(
+            _comparison(f'{where}, comparison {i}', one, runs)
+            for i, one in enumerate(comparisons, start=1)
+        ),
+    )
+    if not any(comparison.decides for comparison in claim.comparisons):
+        raise ValueError(f'{where}: none of its comparisons decides it')
+    return claim
+
+
+def _comparison(where: str, content: Any, runs: dict[str, Run]) -> Comparison:
+    entry = Entry(where, content, COMPARISON_KEYS)
+    than = entry.get('than', str)
+    comparison = Comparison(
+        better=_side(where, entry.get('better', str), runs),
+        than=None if than == GUESSING else _side(where, than, runs),
+        kind=entry.word('kind', (BETTER, NO_BETTER), BETTER),
+        margin=float(entry.get('margin', float, 0)),
+        decides=entry.get('decides', bool, True),
+    )
+    if comparison.better == comparison.than:
+        raise ValueError(f'{where}: {comparison.better} is compared with itself')
+    if (comparison.kind == NO_BETTER) != (comparison.margin > 0):
+        raise ValueError(
+            f'{where}: kind {NO_BETTER} and a margin above 0 (percentage points) go together'
+        )
+    return comparison
+
+
+def _side(where: str, text: Any, runs: dict[str, Run]) -> Side:
+    """'D dense several', 'D+E dense one'."""
+    parts = text.split() if isinstance(text, str) else []
+    if len(parts) != 3:
+        raise ValueError(
+            f"{where}: what is compared is 'RUN[+RUN] PROTOCOL Q', e.g. 'D dense several', got "
+            f'{text!r}'
+        )
+    names, protocol, scale = parts[0].split('+'), *parts[1:]
+    for name in names:
+        check_known(where, 'run', name, list(runs))
+    if len(set(names)) < len(names):
+        raise ValueError(f'{where}: {text!r} names a run twice')
+    check_known(where, 'protocol', protocol, list(PARTS))
+    check_known(where, 'Q', scale, list(TEST_SCALES))
+    if protocol == 'centre' and scale != 'one':
+        raise ValueError(f"{where}: {text!r}: the centre crop is taken at Q 'one' only")
+    return Side(tuple(names), protocol, scale)
+
+
+def _plots(where: str, content: Any, runs: dict[str, Run]) -> Plots:
+    entry = Entry(where, content, Plots._fields)
+    for key in ('curve', 'training'):
+        for name in entry.get(key, list, []):
+            check_known(f'{where}.{key}', 'run', name, list(runs))
+    return Plots(
+        depth=tuple(_side(f'{where}.depth', t, runs) for t in entry.get('depth', list, [])),
+        curve=tuple(entry.get('curve', list, [])),
+        cost=tuple(_side(f'{where}.cost', t, runs) for t in entry.get('cost', list, [])),
+        training=tuple(entry.get('training', list, [])),
+    )
+
+
+def _data(where: str, name: str, content: Any, path: str) -> DataSet:
+    entry = Entry(where, content, DATA_KEYS)
+    crop = entry.number('crop', STRIDE)
+    if crop % STRIDE:
+        raise ValueError(f'{where}: crop must be a multiple of {STRIDE}, got {crop}')
+    config = osp.normpath(osp.join(osp.dirname(path), entry.get('config', str)))
+    if not osp.isfile(config):
+        raise FileNotFoundError(f'{where}: config not found: {config}')
+    scales = Entry(f'{where}.scales', entry.get('scales', dict), SCALES)
+    tests = Entry(f'{where}.tests', entry.get('tests', dict), SCALES)
+    words = {
+        scale: Entry(f'{where}.tests.{scale}', value, TEST_SCALES)
+        for scale, value in tests.content.items()
+    }
+    return DataSet(
+        name=name,
+        root=entry.get('root', str),
+        config=config,
+        crop=crop,
+        width=entry.number('width', 1),
+        fc_channels=entry.number('fc_channels', 1),
+        scales={scale: _scale(scales, scale, crop) for scale in scales.content},
+        tests={
+            scale: {word: one.numbers(word, crop) for word in one.content}
+            for scale, one in words.items()
+        },
+        curve=entry.numbers('curve', crop) if 'curve' in entry.content else (),
+        options=_options(where, entry.get('options', dict, {})),
+    )
+
+
+def _scale(scales: Entry, name: str, crop: int) -> Any:
+    """S as ``vgg_mm.ScaleJitter`` takes it."""
+    values = scales.numbers(name, crop)
+    if len(values) != (2 if name == JITTER else 1) or list(values) != sorted(values):
+        expected = '[S_MIN, S_MAX]' if name == JITTER else 'one number'
+        raise ValueError(f'{scales.where}: {name} must be {expected}, got {list(values)}')
+    return list(values) if name == JITTER else values[0]
+
+
+def _options(where: str, options: dict) -> dict[str, Any]:
+    for key in options:
+        if key in (*STARTS, 'DATA_ROOT', 'randomness.seed'):
+            raise ValueError(f'{where}.options: {key} is set by the study')
+    try:
+        option_texts(options)
+    except ValueError as error:
+        raise ValueError(f'{where}.options: {error}') from error
+    return options
+
+
+def _check_test_scales(study: Study) -> None:
+    """Every S and Q that is asked for must be there on every data set."""
+    where = f'{study.path}: profiles.{study.profile}.data'
+    for data in study.data.values():
+        if study.plots.curve and not data.curve:
+            raise ValueError(f'{where}.{data.name}: curve is missing, which plots.curve needs')
+        for run in study.runs.values():
+            if run.scale not in data.scales:
+                raise ValueError(
+                    f'{where}.{data.name}.scales: {run.scale} is missing, which run {run.name} '
+                    'needs'
+                )
+            one = data.tests.get(run.scale, {}).get('one', ())
+            if len(one) != 1:
+                raise ValueError(
+                    f'{where}.{data.name}.tests.{run.scale}: one must be one Q, got {list(one)}'
+                )
+        for side in study.sides(data):
+            for run in (study.runs[name] for name in side.runs):
+                if isinstance(side.scale, str) and side.scale not in data.tests[run.scale]:
+                    raise ValueError(
+                        f'{where}.{data.name}.tests.{run.scale}: {side.scale} is missing, which '
+                        f'{str(side)!r} needs'
+                    )

@@ -1,0 +1,134 @@
+"""The tests of a study: passes of ``tools/test.py`` over the test images, each at one Q.
+
+Averages over several Q, over protocols and over nets are made from the posteriors of these passes,
+which gives what one pass with all of them does (Section 3.2), and tests nothing twice.
+"""
+
+import json
+import os.path as osp
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from vgg_mm.checkpoints import write_atomically
+from vgg_mm.evaluation import RECORDS_FILE, Posteriors, load_posteriors, read_records
+from vgg_mm.evaluation.ensemble import Member, ensembles
+
+from ..chain.stages import option_texts
+from ..subprocess_tools import tool_command
+from ..test_results import CENTRE_CROP
+from .study import CENTRE, PARTS, Side
+from .trainings import Training, Where
+
+#: A training by its run, data set and seed.
+Trainings = Mapping[Where, Training]
+
+
+class Pass(NamedTuple):
+    """A test of a training: ``part`` is 'dense', 'multi_crop' or 'centre', ``q`` in pixels."""
+
+    training: Training
+    part: str
+    q: int
+
+    def __str__(self) -> str:
+        return f'{self.training.where}: {self.part} at Q = {self.q}'
+
+    @property
+    def folder(self) -> str:
+        return osp.join(self.training.folder, 'tests', f'{self.part}_{self.q}')
+
+    @property
+    def posteriors(self) -> str:
+        return osp.join(self.folder, 'posteriors.npz')
+
+    @property
+    def note(self) -> str:
+        """The file that says which checkpoint was tested, and how."""
+        return osp.join(self.folder, 'study_test.json')
+
+    def arguments(self) -> list[str]:
+        """Of ``tools/test.py``."""
+        training, options = self.training, dict(self.training.options)
+        views = next(k for k in options if k.startswith('tta_pipeline.')).rpartition('.')[0]
+        if self.part != CENTRE:
+            options.update({'tta_model.protocol': self.part, f'{views}.scales': self.q})
+        return [
+            *(training.job.stage.config, training.job.checkpoint()),
+            *([] if self.part == CENTRE else ['--tta']),
+            *('--work-dir', self.folder, '--out', self.posteriors),
+            *(['--amp'] if training.amp else []),
+            *('--cfg-options', *option_texts(options), *training.common),
+        ]
+
+    def command(self) -> list[str]:
+        return tool_command(self.training.root, 'test.py', *self.arguments())
+
+    def shown_command(self) -> str:
+        return shlex.join(['python', 'tools/test.py', *self.arguments()])
+
+    def key(self) -> dict:
+        """What its result depends on."""
+        return dict(arguments=self.arguments(), trained=self.training.finished)
+
+    @property
+    def done(self) -> bool:
+        if not (osp.isfile(self.note) and osp.isfile(self.posteriors) and self.training.done):
+            return False
+        with open(self.note, encoding='utf-8') as file:
+            return json.load(file)['key'] == self.key()
+
+    def note_done(self) -> None:
+        """Remember that the posteriors are those of the present checkpoint and settings."""
+        record = read_records(osp.join(self.folder, RECORDS_FILE))[-1]
+        content = dict(key=self.key(), seconds_per_image=record.seconds_per_image)
+        write_atomically(self.note, json.dumps(content, indent=1).encode())
+
+    def seconds_per_image(self) -> float:
+        """Wall time of the finished test, data included."""
+        with open(self.note, encoding='utf-8') as file:
+            return json.load(file)['seconds_per_image']
+
+    def member(self) -> Member:
+        return Member(self.posteriors, CENTRE_CROP if self.part == CENTRE else self.part)
+
+
+def passes(side: Side, data: str, seed: int, found: Trainings) -> list[Pass]:
+    """The tests from which a side's posteriors are averaged."""
+    some = [found[Where(data, seed, run)] for run in side.runs]
+    return [
+        Pass(training, part, q)
+        for training in some
+        for part in PARTS[side.protocol]
+        for q in training.data.test_scales(training.run, side.scale)
+    ]
+
+
+def all_passes(
+    sides: Iterable[Side], data: str, seed: int, found: Trainings, runs: Optional[set] = None
+) -> list[Pass]:
+    """The tests of some sides, each once; of some runs only where these are given."""
+    tests = [one for side in sides for one in passes(side, data, seed, found)]
+    return [
+        one
+        for one in {(t.training.where, t.part, t.q): t for t in tests}.values()
+        if runs is None or one.training.where.run in runs
+    ]
+
+
+def average(tests: list[Pass]) -> Posteriors:
+    """Mean of the tests' posteriors, images sorted by name; ``scores`` has one entry."""
+    members = [test.member() for test in tests]
+    if len(members) == 1:
+        content = load_posteriors(members[0].path)
+    else:
+        content = ensembles(members)[0].posteriors
+    order = np.argsort(content.names)
+    (scores,) = content.scores.values()
+    return content._replace(
+        scores={'mean': scores[order]},
+        labels=content.labels[order],
+        names=[content.names[i] for i in order],
+    )

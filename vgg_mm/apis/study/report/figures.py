@@ -1,0 +1,211 @@
+"""The plots of a study; each function returns None where there is nothing to draw."""
+
+from collections.abc import Mapping, Sequence
+from typing import Optional
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from vgg_mm.apis.svg import INK
+from vgg_mm.models.architectures import ARCHITECTURES
+
+from .. import statistics
+from ..results import Course, Results
+from ..study import NO_BETTER, Side, Study
+from ..verdicts import Judgement
+from .paper import paper_error
+
+#: Of middle lightness: they are read on white and on black.
+COLORS = ('#3b82f6', '#d9822b', '#2fa14f', '#d6458b', '#17a2a2', '#a8774f', '#8a8a8a')
+MARKERS = ('o', 's', 'D', '^', 'v', 'P', 'X')
+
+#: Fully-connected layers of every net (Section 2.1).
+FC_LAYERS = 3
+
+#: Inches.
+WIDTH, PANEL, LINE = 10.0, 3.6, 0.23
+
+#: Lines of a legend outside a panel.
+OUTSIDE = dict(loc='upper left', bbox_to_anchor=(1.01, 1), borderaxespad=0)
+
+Found = Mapping[str, Results]
+
+
+def effects(judgements: Sequence[Judgement], found: Found) -> Figure:
+    """The difference of every comparison with its interval, a panel a data set."""
+    rows = [(one.claim, comparison) for one in judgements for comparison in one.claim.comparisons]
+    findings = {(f.comparison, f.data): f for one in judgements for f in one.findings}
+    figure = Figure(figsize=(WIDTH, LINE * len(rows) + 1.1), layout='constrained')
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    for panel, data in zip(panels, found):
+        for y, (claim, comparison) in enumerate(rows):
+            finding = findings[comparison, data]
+            if finding.paired is not None:
+                value, low, high = finding.paired.difference
+                panel.errorbar(
+                    value, y, xerr=[[value - low], [high - value]], fmt='o', capsize=2,
+                    color=COLORS[(claim.number - 1) % len(COLORS)], markersize=4,
+                    fillstyle='full' if comparison.decides else 'none',
+                )  # fmt: skip
+            if comparison.kind == NO_BETTER:
+                panel.plot(-comparison.margin, y, marker='|', markersize=12, color=INK)
+        panel.axvline(0, color=INK, linewidth=0.8)
+        panel.set_title(data, fontweight='bold')
+        panel.set_xlabel('difference of errors, points')
+        panel.grid(axis='x', color=INK, alpha=0.15)
+        panel.tick_params(axis='y', length=0)
+    names = [f'{c.number}: {_short(x.better)} - {_short(x.than)}' for c, x in rows]
+    panels[0].set_yticks(range(len(rows)), names)
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
+def _short(side: Optional[Side]) -> str:
+    return 'guessing' if side is None else str(side)
+
+
+def depth(study: Study, found: Found) -> Optional[Figure]:
+    """Error over the number of weight layers, with the paper's own panel."""
+    sides = study.plots.depth
+    if not sides:
+        return None
+    figure = Figure(figsize=(WIDTH, PANEL), layout='constrained')
+    *panels, paper = figure.subplots(1, len(found) + 1)
+    for panel, (data, results) in zip(panels, found.items()):
+        points = []
+        for side in sides:
+            wrong = results.wrong(side, study.seeds)
+            if wrong is not None:
+                points.append((_layers(study, side), statistics.error(wrong), side.runs[0]))
+        for x, (value, low, high), name in points:
+            _point(panel, x, value, low, high, COLORS[0], 'o')
+            _name(panel, name, x, value)
+        _frame(panel, data, 'weight layers', bool(points))
+    points = [(_layers(study, s), paper_error(study, s, 'low'), s.runs[0]) for s in sides]
+    points = [point for point in points if point[1] is not None]
+    for x, value, name in points:
+        paper.plot(x, value, 'D', color=INK, fillstyle='none')
+        _name(paper, study.runs[name].arch, x, value)
+    _frame(paper, "ImageNet, the paper's figures (S = 256)", 'weight layers', bool(points))
+    for panel in (*panels, paper):
+        layers = sorted({_layers(study, side) for side in sides})
+        panel.set_xticks(layers)
+        panel.set_xlim(min(layers) - 1, max(layers) + 2)
+    return figure
+
+
+def _layers(study: Study, side: Side) -> int:
+    return ARCHITECTURES[study.runs[side.runs[0]].arch].conv_layers + FC_LAYERS
+
+
+def _point(
+    panel: Axes, x: float, value: float, low: float, high: float, color: str, marker: str, **kwargs
+) -> None:
+    panel.errorbar(
+        x, value, yerr=[[value - low], [high - value]], marker=marker, linestyle='', capsize=3,
+        color=color, **kwargs,
+    )  # fmt: skip
+
+
+def _name(panel: Axes, name: str, x: float, y: float) -> None:
+    panel.annotate(name, (x, y), xytext=(6, 4), textcoords='offset points', fontsize=9)
+
+
+def _frame(panel: Axes, title: str, x: str, drawn: bool, y: str = 'top-1 error, %') -> None:
+    panel.set_title(title, fontweight='bold')
+    panel.set(xlabel=x, ylabel=y)
+    panel.grid(color=INK, alpha=0.15)
+    if not drawn:
+        panel.text(0.5, 0.5, 'missing', transform=panel.transAxes, ha='center')
+
+
+def curve(study: Study, found: Found) -> Optional[Figure]:
+    """Error over Q of nets that are tested at one Q each time; the band is the interval."""
+    if not study.plots.curve:
+        return None
+    figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
+    panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
+    for panel, (data, results) in zip(panels, found.items()):
+        drawn = False
+        for name, color, marker in zip(study.plots.curve, COLORS, MARKERS):
+            wrong = {
+                q: results.wrong(Side((name,), 'dense', q), study.seeds)
+                for q in study.data[data].curve
+            }
+            points = [(q, *statistics.error(w)) for q, w in wrong.items() if w is not None]
+            if points:
+                q, value, low, high = np.array(points).T
+                label = f'{name}: S = {_pixels(study.data[data].scales[study.runs[name].scale])}'
+                panel.plot(q, value, color=color, marker=marker, label=label)
+                panel.fill_between(q, low, high, color=color, alpha=0.12, linewidth=0)
+                drawn = True
+        _frame(panel, data, 'Q (shorter side of the test image), pixels', drawn)
+        panel.set_xticks(study.data[data].curve)
+        if drawn:
+            panel.legend(**OUTSIDE)
+    return figure
+
+
+def _pixels(scale) -> str:
+    return f'[{scale[0]}; {scale[1]}]' if isinstance(scale, list) else str(scale)
+
+
+def cost(study: Study, found: Found) -> Optional[Figure]:
+    """Error over the time that an image takes."""
+    if not study.plots.cost:
+        return None
+    figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
+    panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
+    for panel, (data, results) in zip(panels, found.items()):
+        drawn = False
+        for side, color, marker in zip(study.plots.cost, COLORS, MARKERS):
+            wrong = results.wrong(side, study.seeds)
+            times = [results.answers[f'{side}/{seed}'].seconds_per_image for seed in study.seeds
+                     if wrong is not None]  # fmt: skip
+            if times and None not in times:
+                x = 1000 * float(np.mean(times))
+                _point(panel, x, *statistics.error(wrong), color, marker, label=str(side))
+                drawn = True
+        _frame(panel, data, 'ms per image', drawn)
+        panel.set_xscale('log')
+        for set_formatter in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
+            set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        if drawn:
+            panel.legend(**OUTSIDE)
+    return figure
+
+
+def training(study: Study, found: Found) -> Optional[Figure]:
+    """Training loss and error of the centre crop over the epochs, a line a seed."""
+    if not study.plots.training:
+        return None
+    figure = Figure(figsize=(WIDTH, 2 * PANEL * len(found)), layout='constrained')
+    panels = figure.subplots(2 * len(found), 1, squeeze=False)[:, 0]
+    for number, (data, results) in enumerate(found.items()):
+        loss, error = panels[2 * number : 2 * number + 2]
+        drops: set[float] = set()
+        drawn = False
+        for name, color in zip(study.plots.training, COLORS):
+            courses = [results.courses.get(f'{name}/{seed}') for seed in study.seeds]
+            courses = [one for one in courses if one is not None and one.epochs]
+            for first, one in enumerate(courses):
+                _course(loss, error, one, color, name if first == 0 else None)
+                drops.update(one.drops)
+                drawn = True
+        _frame(loss, f'{data}: training loss', 'epoch', drawn, 'loss')
+        _frame(error, f'{data}: error of the centre crop', 'epoch', drawn)
+        for panel in (loss, error):
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            for x in drops:
+                panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
+        if drawn:
+            loss.set_ylim(bottom=0)
+            loss.legend(**OUTSIDE)
+    return figure
+
+
+def _course(loss: Axes, error: Axes, one: Course, color: str, label: Optional[str]) -> None:
+    loss.plot(one.epochs, one.loss, color=color, label=label, linewidth=1.2)
+    error.plot(one.error_epochs, one.errors, color=color, marker='.', linewidth=1.2)

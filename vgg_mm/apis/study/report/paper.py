@@ -1,0 +1,49 @@
+"""The paper's own figures for what a study compares: on ImageNet, never measured here."""
+
+from typing import Optional
+
+from vgg_mm.datasets.transforms.rescale import paper_test_scales
+from vgg_mm.evaluation.paper_results import (
+    JITTER,
+    S256,
+    S384,
+    TABLE_3,
+    TABLE_4,
+    TABLE_5,
+    TABLE_6,
+)
+
+from ..study import HIGH, LOW, ONE, SEVERAL, Side, Study
+from ..study import JITTER as JITTERED
+
+#: S of the paper for each word.
+SCALES = {LOW: S256, HIGH: S384, JITTERED: JITTER}
+
+WHOSE = (
+    "the paper's top-1 errors on the 50,000 validation images of ILSVRC-2012, in percent; not "
+    'measurements of this package, and not to be compared in height with errors on other images'
+)
+
+
+def paper_error(study: Study, side: Optional[Side], scale: Optional[str]) -> Optional[float]:
+    """The paper's top-1 error in percent; None where it gives none.
+
+    Args:
+        study: The study.
+        side: The nets; None: guessing.
+        scale: S in place of that of the runs.
+    """
+    if side is None or side.scale not in (ONE, SEVERAL):
+        return None
+    runs = [study.runs[name] for name in side.runs]
+    if any(run.init for run in runs):  # another start than the paper's nets had
+        return None
+    several = side.scale == SEVERAL
+    if len(runs) > 1:
+        name = ' + '.join(run.arch for run in runs)
+        rows = [row for row in TABLE_6 if row.net == name and several]
+    else:
+        s = SCALES[scale or runs[0].scale]
+        wanted = runs[0].arch, s, paper_test_scales(s, several)
+        rows = [row for row in (*TABLE_3, *TABLE_4, *TABLE_5) if row[:3] == wanted]
+    return next((row.top1 for row in rows if row.protocol == side.protocol), None)

@@ -1,0 +1,156 @@
+"""A study's results on a data set as a small JSON file, from which the report is made."""
+
+import json
+import os
+import os.path as osp
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Optional
+
+import numpy as np
+
+from vgg_mm.checkpoints import write_atomically
+
+from .study import Comparison, DataSet, Side, Study
+from .verdicts import guessing
+
+
+@dataclass
+class Answer:
+    """What a side got wrong with a seed.
+
+    Args:
+        wrong: A bit an image, 1 for an error, as hexadecimal digits.
+        seconds_per_image: Of all its tests together; None: not known.
+        failed: Whether a loss was not finite, so that the net counts as guessing.
+    """
+
+    wrong: str
+    seconds_per_image: Optional[float] = None
+    failed: bool = False
+
+
+@dataclass
+class Course:
+    """How a training went.
+
+    Args:
+        minutes: Spent on it.
+        command: That trains it.
+        failed: What was wrong with its loss; None: nothing.
+        epochs, loss: Training loss at some points.
+        error_epochs, errors: Top-1 error of the centre crop at each validation, in percent.
+        drops: Epochs at which the rate fell.
+    """
+
+    minutes: float
+    command: str = ''
+    failed: Optional[str] = None
+    epochs: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    error_epochs: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    drops: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Results:
+    """Everything that is known of a data set.
+
+    Args:
+        settings: Widths, sizes, runs: another study's results are not mixed with these.
+        labels: True class of each test image, images sorted by name.
+        answers: 'SIDE/SEED' -> what it got wrong.
+        courses: 'RUN/SEED' -> its training.
+        test_minutes: Of all tests.
+        machine: What they were computed on, each kind once.
+    """
+
+    settings: dict[str, Any]
+    labels: list[int] = field(default_factory=list)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    courses: dict[str, Course] = field(default_factory=dict)
+    test_minutes: float = 0.0
+    machine: list[str] = field(default_factory=list)
+
+    def write(self, path: str) -> None:
+        """Write it, whole or not at all; a line an entry, so that changes can be read."""
+        content = asdict(self)
+        lines = []
+        for key, value in content.items():
+            if isinstance(value, dict) and key != 'settings':
+                inner = ',\n'.join(f'  {json.dumps(k)}: {json.dumps(v)}' for k, v in value.items())
+                lines.append(f' {json.dumps(key)}: {{\n{inner}\n }}')
+            else:
+                lines.append(f' {json.dumps(key)}: {json.dumps(value)}')
+        os.makedirs(osp.dirname(path), exist_ok=True)
+        write_atomically(path, ('{\n' + ',\n'.join(lines) + '\n}\n').encode())
+
+    def wrong(self, side: Side, seeds: Iterable[int]) -> Optional[np.ndarray]:
+        """(seeds, images) bool; None unless all seeds are there."""
+        found = [self.answers.get(f'{side}/{seed}') for seed in seeds]
+        if not found or None in found:
+            return None
+        return np.stack([unpack(one.wrong, len(self.labels)) for one in found])
+
+    def pair(self, comparison: Comparison, seeds: Iterable[int]) -> Optional[tuple]:
+        """``wrong`` of both sides; None unless both are there with all seeds."""
+        seeds = tuple(seeds)
+        first = self.wrong(comparison.better, seeds)
+        if first is None:
+            return None
+        if comparison.than is None:
+            return first, guessing(np.array(self.labels), len(seeds))
+        second = self.wrong(comparison.than, seeds)
+        return None if second is None else (first, second)
+
+    def failed(self, side: Side, seeds: Iterable[int]) -> list[int]:
+        """Seeds with which a net of the side could not be trained."""
+        found = {seed: self.answers.get(f'{side}/{seed}') for seed in seeds}
+        return [seed for seed, answer in found.items() if answer and answer.failed]
+
+
+def pack(wrong: np.ndarray) -> str:
+    """(images,) bool -> hexadecimal digits."""
+    return np.packbits(wrong).tobytes().hex()
+
+
+def unpack(text: str, images: int) -> np.ndarray:
+    """The reverse of :func:`pack`."""
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=images)
+    return bits.astype(bool)
+
+
+def settings_of(study: Study, data: DataSet) -> dict[str, Any]:
+    """What the results depend on; folders aside."""
+    content = asdict(data)
+    del content['root']
+    content['init'] = study.init
+    content['runs'] = {name: list(run) for name, run in study.runs.items()}
+    return json.loads(json.dumps(content))
+
+
+def results_path(study: Study, data: str) -> str:
+    return osp.join(study.results, f'{data}.json')
+
+
+def read_results(study: Study, data: str) -> Results:
+    """The file of a data set; empty results if there is none, or it is of other settings.
+
+    Raises:
+        ValueError: naming the file, if it is broken.
+    """
+    path = results_path(study, data)
+    new = Results(settings_of(study, study.data[data]))
+    if not osp.isfile(path):
+        return new
+    try:
+        with open(path, encoding='utf-8') as file:
+            found = Results(**json.load(file))
+        found.answers = {key: Answer(**value) for key, value in found.answers.items()}
+        found.courses = {key: Course(**value) for key, value in found.courses.items()}
+        for answer in found.answers.values():
+            unpack(answer.wrong, len(found.labels))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f'{path} is broken ({error}): restore or delete it') from error
+    return found if found.settings == new.settings else new

@@ -1,0 +1,209 @@
+"""The trainings of a study: each a chain of ``tools/train_chain.py`` in a folder of its own."""
+
+import json
+import os
+import os.path as osp
+import re
+import shlex
+from functools import cached_property
+from typing import Any, NamedTuple, Optional
+
+from mmengine.config import Config
+
+from vgg_mm.checkpoints import write_atomically
+from vgg_mm.models.architectures import STRIDE
+
+from ..chain import load_chain
+from ..chain.job import DONE, Job
+from ..chain.settings import RunOptions
+from ..chain.stages import option_texts
+from ..subprocess_tools import tool_command
+from .study import DataSet, Run, Study
+
+#: In a run's folder, where its loss was not finite.
+OUTCOME_FILE = 'study_outcome.json'
+
+#: What the loss guard says then.
+NOT_FINITE = re.compile(r'the loss is (nan|-?inf) at iteration (\d+)')
+
+
+class Where(NamedTuple):
+    """A run on a data set with a seed."""
+
+    data: str
+    seed: int
+    run: str
+
+    def __str__(self) -> str:
+        return f'{self.data}, seed {self.seed}, {self.run}'
+
+
+class Training:
+    """A run on a data set with a seed.
+
+    Args:
+        study: The study.
+        where: Which run of it.
+        root: Folder that holds ``tools``.
+        amp: Mixed precision.
+        source: The training it starts from, if it has one.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        where: Where,
+        root: str,
+        amp: bool = False,
+        source: Optional['Training'] = None,
+    ):
+        self.study = study
+        self.where = where
+        self.run: Run = study.runs[where.run]
+        self.data: DataSet = study.data[where.data]
+        self.source = source
+        self.amp = amp
+        self.root = root
+        self.parent = osp.join(study.work_dir, where.data, f'seed{where.seed}')
+        self.folder = osp.join(self.parent, where.run)
+        self.chain = osp.join(study.work_dir, where.data, 'chains', f'{where.run}.py')
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """``--cfg-options`` of training and tests, seed and data folder aside."""
+        return run_options(self.study, self.data, self.run)
+
+    @property
+    def common(self) -> list[str]:
+        """``--cfg-options`` of all runs with this seed on these data."""
+        return option_texts({'DATA_ROOT': self.data.root, 'randomness.seed': self.where.seed})
+
+    @cached_property
+    def job(self) -> Job:
+        """Its stage of the chain.
+
+        Raises:
+            ValueError, FileNotFoundError: in one line, if its settings are wrong.
+        """
+        self.write_chain()
+        stage = load_chain(self.chain)[-1]
+        options = RunOptions(self.root, self.parent, tuple(self.common), self.amp)
+        return Job(stage, options, self.source.job if self.source else None)
+
+    def stages(self) -> list[dict[str, Any]]:
+        """Its own stage and those before it, as a chain has them."""
+        before = self.source.stages() if self.source else []
+        start = {k: v for k in ('staged_from', 'start_from') if (v := getattr(self.run, k))}
+        config = osp.relpath(self.data.config, osp.dirname(self.chain))
+        return [*before, dict(name=self.run.name, config=config, **start, options=self.options)]
+
+    def write_chain(self) -> None:
+        """Write the chain, unless it is there as it should be."""
+        text = f'# Written by tools/run_study.py {self.study.path}\nstages = [\n'
+        text += ''.join(f'    {stage!r},\n' for stage in self.stages()) + ']\n'
+        if osp.isfile(self.chain):
+            with open(self.chain, encoding='utf-8') as file:
+                if file.read() == text:
+                    return
+        os.makedirs(osp.dirname(self.chain), exist_ok=True)
+        with open(self.chain, 'w', encoding='utf-8') as file:
+            file.write(text)
+
+    def command(self) -> list[str]:
+        """The call of ``tools/train_chain.py`` that trains it."""
+        return tool_command(self.root, 'train_chain.py', *self.arguments())
+
+    def arguments(self) -> list[str]:
+        return [
+            *(self.chain, '--work-dir', self.parent, '--from', self.run.name),
+            *(['--amp'] if self.amp else []),
+            *('--cfg-options', *self.common),
+        ]
+
+    def shown_command(self) -> str:
+        return shlex.join(['python', 'tools/train_chain.py', *self.arguments()])
+
+    def problem(self) -> str:
+        """What speaks against using what is there, in a line; empty if nothing does."""
+        return self.job.problem()
+
+    @property
+    def done(self) -> bool:
+        return self.job.state() == DONE
+
+    @property
+    def finished(self) -> Optional[str]:
+        """When it was, which no other training has in common."""
+        record = self.job.record()
+        return record.finished if record else None
+
+    @property
+    def minutes(self) -> float:
+        record = self.job.record()
+        return record.minutes if record else 0.0
+
+    def not_finite(self) -> Optional[str]:
+        """What was wrong with the loss of the training with these settings; None: nothing yet."""
+        path = osp.join(self.folder, OUTCOME_FILE)
+        if not osp.isfile(path):
+            return None
+        with open(path, encoding='utf-8') as file:
+            outcome = json.load(file)
+        return outcome['line'] if outcome['settings'] == self.job.settings else None
+
+    def note_failure(self, line: str) -> bool:
+        """Keep that the loss was not finite; False if the failure is of another kind."""
+        found = NOT_FINITE.search(line)
+        if not found:
+            return False
+        outcome = dict(settings=self.job.settings, line=found.group(0))
+        path = osp.join(self.folder, OUTCOME_FILE)
+        write_atomically(path, json.dumps(outcome, indent=1).encode())
+        return True
+
+
+def run_options(study: Study, data: DataSet, run: Run) -> dict[str, Any]:
+    """What turns the data set's config into that of a run."""
+    cfg = Config.fromfile(data.config)
+    init, scale = run.init or study.init, data.scales[run.scale]
+    (one,) = data.tests[run.scale]['one']
+    train = _step(cfg.train_dataloader.dataset.pipeline, 'vgg_mm.ScaleJitter', data)
+    options = {
+        'model.backbone.arch': run.arch,
+        'model.backbone.base_channels': data.width,
+        'model.backbone.init_cfg': init,
+        'model.head.init_cfg': init,
+        'model.head.in_channels': 8 * data.width,
+        'model.head.fc_channels': data.fc_channels,
+        'model.head.kernel_size': data.crop // STRIDE,
+        f'train_dataloader.dataset.pipeline.{train}.scale': scale,
+        f'train_dataloader.dataset.pipeline.{train}.crop_size': data.crop,
+    }
+    for loader in ('val_dataloader', 'test_dataloader'):
+        pipeline = cfg[loader].dataset.pipeline
+        start = f'{loader}.dataset.pipeline'
+        options[f'{start}.{_step(pipeline, "ResizeEdge", data)}.scale'] = one
+        options[f'{start}.{_step(pipeline, "CenterCrop", data)}.crop_size'] = data.crop
+    views = _step(cfg.get('tta_pipeline') or [], 'vgg_mm.TestScales', data)
+    options[f'tta_pipeline.{views}.trained_at'] = scale
+    return {**options, **data.options}
+
+
+def _step(pipeline: list[dict], kind: str, data: DataSet) -> int:
+    """Number of the step of that type."""
+    for number, step in enumerate(pipeline):
+        if step['type'] == kind:
+            return number
+    raise ValueError(f'data set {data.name}: {data.config} has no {kind} where a study needs it')
+
+
+def trainings(study: Study, root: str, amp: bool = False) -> dict[Where, Training]:
+    """All runs on all data with all seeds, each after the one that it starts from."""
+    found: dict[Where, Training] = {}
+    for seed in study.seeds:
+        for data in study.data:
+            for name, run in study.runs.items():
+                where = Where(data, seed, name)
+                source = found[Where(data, seed, run.source)] if run.source else None
+                found[where] = Training(study, where, root, amp, source)
+    return found
