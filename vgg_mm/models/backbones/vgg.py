@@ -17,6 +17,9 @@ from ..initialisers import InitCfg, resolve_init_cfg
 
 NUM_BLOCKS = len(BLOCK_WIDTHS)
 
+#: torch's convolution, faster on CPUs; conv_cfg=dict(type='Conv2d') is torch's alone.
+CONV_CFG = dict(type='vgg_mm.WinogradConv2d')
+
 
 def alexnet_lrn() -> nn.LocalResponseNorm:
     """Local response normalisation with AlexNet's constants (n=5, alpha=1e-4, beta=0.75, k=2).
@@ -56,7 +59,8 @@ class VGG(BaseBackbone):
             name such as 'conv4_3' that layer's output after its ReLU. Default: the last block, or
             the score if ``num_classes`` is above 0.
         frozen_stages: The first so many blocks are not trained; -1 or 0 freezes nothing.
-        conv_cfg, norm_cfg, act_cfg: Layer types, as in mmcv.
+        conv_cfg, norm_cfg, act_cfg: Layer types, as in mmcv. Without ``conv_cfg`` the convolutions
+            are :class:`vgg_mm.models.winograd.WinogradConv2d`.
         norm_eval: Keep batch norms in eval mode while training.
         ceil_mode: Rounding of the poolings' output size.
         with_last_pool: Whether the last block is pooled.
@@ -134,7 +138,7 @@ class VGG(BaseBackbone):
                 dilation = dilations[block]
                 padding = dilation * (kernel - 1) // 2
                 shape = dict(kernel_size=kernel, padding=padding, dilation=dilation)
-                conv = build_conv_layer(conv_cfg, in_channels, out_channels, **shape)
+                conv = build_conv_layer(conv_cfg or CONV_CFG, in_channels, out_channels, **shape)
                 layers.append((f'conv{suffix}', self._add_layer(suffix, conv, norm_cfg, act_cfg)))
                 if lrn and block == index == 0:
                     self.lrn1 = alexnet_lrn()

@@ -3,7 +3,7 @@
 import numpy as np
 
 #: Match score above which boxes are left apart.
-MATCH_THRESHOLD = 0.6
+MATCH_THRESHOLD = 0.8
 
 
 def match_scores(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

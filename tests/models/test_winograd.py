@@ -1,0 +1,176 @@
+"""3x3 convolutions by minimal filtering against torch's own in float64."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vgg_mm.models import VGG, WinogradConv2d
+from vgg_mm.models.winograd import (
+    POINTS,
+    conv3x3,
+    conv3x3_weight_grad,
+    toom_cook,
+)
+
+SIZES = dict(
+    n=st.integers(1, 3),
+    in_channels=st.integers(1, 5),
+    out_channels=st.integers(1, 5),
+    height=st.integers(1, 19),
+    width=st.integers(1, 19),
+)
+
+
+def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    return bool((found - expected).norm() <= 5e-6 * expected.norm() + 1e-6)
+
+
+def plain(layer: nn.Conv2d) -> nn.Conv2d:
+    """torch's own layer with the same weights."""
+    copy = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
+    copy.load_state_dict(layer.state_dict())
+    return copy
+
+
+@given(st.lists(st.fractions(-3, 3, max_denominator=5), min_size=5, max_size=5, unique=True))
+@settings(max_examples=30, deadline=None)
+def test_any_points_give_the_correlation(points):
+    a, b, g = toom_cook(points, outputs=4, kernel=3)
+    torch.manual_seed(0)
+    x, w = torch.randn(6, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    expected = F.conv1d(x[None, None], w[None, None])[0, 0]
+    assert torch.allclose(a @ ((g @ w) * (b @ x)), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_points_are_more_exact_than_the_usual_ones():
+    def error(points):
+        a, b, g = (torch.kron(m, m).float() for m in toom_cook(points, 4, 3))
+        torch.manual_seed(0)
+        x, w = torch.randn(2000, 36).relu(), torch.randn(2000, 9)
+        y = ((x @ b.t()) * (w @ g.t())) @ a.t()
+        exact = F.conv2d(
+            x.double().view(1, 2000, 6, 6), w.double().view(2000, 1, 3, 3), groups=2000
+        )
+        return (y - exact.flatten(2)[0]).norm() / exact.norm()
+
+    assert error(POINTS) < 0.7 * error([Fraction(p) for p in (0, 1, -1, 2, -2)])
+
+
+@given(**SIZES)
+@settings(max_examples=60, deadline=None)
+def test_convolution_and_gradients(n, in_channels, out_channels, height, width):
+    torch.manual_seed(0)
+    x = torch.randn(n, in_channels, height, width, requires_grad=True)
+    weight = torch.randn(out_channels, in_channels, 3, 3, requires_grad=True)
+    bias = torch.randn(out_channels)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    grad = torch.randn(expected.shape)
+    expected.backward(grad.double())
+    with torch.no_grad():
+        assert close(conv3x3(x, weight, bias), expected)
+        assert close(conv3x3(x, weight, None), expected - bias[:, None, None])
+        assert close(conv3x3_weight_grad(x, grad), weight.grad)
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_layer_where_it_pays(channels_last):
+    torch.manual_seed(0)
+    layer = WinogradConv2d(128, 128, 3, padding=1)
+    own, reference = torch.randn(4, 128, 30, 29), plain(layer).double()
+    if channels_last:
+        layer.to(memory_format=torch.channels_last)
+        own = own.contiguous(memory_format=torch.channels_last)
+    x, twin = own.requires_grad_(), own.detach().double().requires_grad_()
+    out, expected = layer(x).relu_(), reference(twin).relu()
+    assert out.grad_fn.next_functions[0][0].name() == '_Conv3x3Backward'
+    assert close(out, expected)
+    grad = torch.randn(out.shape)
+    out.backward(grad)
+    expected.backward(grad.double())
+    assert close(x.grad, twin.grad)
+    for name, parameter in layer.named_parameters():
+        assert close(parameter.grad, reference.get_parameter(name).grad), name
+
+
+def test_second_derivatives():
+    torch.manual_seed(0)
+    layer = WinogradConv2d(64, 64, 3, padding=1)
+    x = torch.randn(2, 64, 16, 16, requires_grad=True)
+
+    def penalty(layer):
+        out = layer(x.to(layer.weight.dtype)).square().sum()
+        (grad,) = torch.autograd.grad(out, x, create_graph=True)
+        return torch.autograd.grad(grad.square().sum(), layer.weight)[0]
+
+    reference = plain(layer)
+    assert torch.allclose(penalty(layer), penalty(reference), rtol=1e-3, atol=1.0)
+
+
+@pytest.mark.parametrize(
+    ('layer', 'dtype', 'autocast'),
+    [
+        (dict(kernel_size=1), torch.float32, False),
+        (dict(kernel_size=3), torch.float32, False),
+        (dict(kernel_size=3, padding=2, dilation=2), torch.float32, False),
+        (dict(kernel_size=3, padding=1, stride=2), torch.float32, False),
+        (dict(kernel_size=3, padding=1, groups=2), torch.float32, False),
+        (dict(kernel_size=3, padding=1, padding_mode='reflect'), torch.float32, False),
+        (dict(kernel_size=3, padding=1), torch.float64, False),
+        (dict(kernel_size=3, padding=1), torch.float32, True),
+    ],
+)
+def test_everything_else_is_torchs_own(layer, dtype, autocast):
+    torch.manual_seed(0)
+    own = WinogradConv2d(32, 32, **layer).to(dtype)
+    reference = nn.Conv2d(32, 32, **layer).to(dtype)
+    reference.load_state_dict(own.state_dict())
+    x = torch.randn(2, 32, 9, 9, dtype=dtype)
+    with torch.autocast('cpu', enabled=autocast):
+        assert torch.equal(own(x), reference(x))
+
+
+def test_wrong_number_of_channels_is_torchs_error():
+    with pytest.raises(RuntimeError, match='channels'):
+        WinogradConv2d(32, 32, 3, padding=1)(torch.randn(1, 16, 8, 8))
+
+
+def test_traced_and_frozen():
+    layer = WinogradConv2d(64, 64, 3, padding=1).requires_grad_(False)
+    x = torch.randn(2, 64, 24, 24)
+    assert close(torch.jit.trace(layer, x)(x), layer(x))
+    moving = x.clone().requires_grad_()
+    layer(moving).sum().backward()
+    assert layer.weight.grad is None and moving.grad is not None
+
+
+def test_vgg_trains_as_with_torchs_convolutions():
+    """The losses of 15 steps of net A agree to 1e-4."""
+
+    def losses(**kwargs):
+        torch.manual_seed(0)
+        net = nn.Sequential(VGG('A', base_channels=32, **kwargs), PoolScores())
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+        found = []
+        for _ in range(15):
+            loss = F.cross_entropy(net(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        return found
+
+    class PoolScores(nn.Module):
+        def forward(self, outs):
+            return outs[0].mean((2, 3))[:, :10]
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(8, 3, 64, 64, generator=generator)
+    labels = torch.randint(10, (8,), generator=generator)
+    own, reference = losses(), losses(conv_cfg=dict(type='Conv2d'))
+    assert reference[-1] < reference[0]
+    assert own == pytest.approx(reference, rel=1e-4)

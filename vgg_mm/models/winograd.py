@@ -1,0 +1,249 @@
+"""3x3 convolutions by minimal filtering (Winograd), for the CPU.
+
+F(4x4, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016, arXiv
+1509.09308): a tile of 4x4 outputs takes 36 products a channel pair in place of 144. With x the 36
+inputs of a tile and w a 3x3 kernel, both as columns,
+
+    y = A ((G w) * (B x)),    A, B, G: Kronecker squares of the 1-d transforms,
+
+so that for all tiles the sum over channels is 36 matrix products, and each transform is one.
+
+The interpolation points are 0, +-2/3, +-3/2 and infinity: in float32 they are 2.2 times more exact
+than the usual 0, +-1, +-2, and within 1.5 times of a direct convolution's rounding.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Optional
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from vgg_mm.registry import MODELS
+
+#: Outputs of a tile, along each side.
+TILE = 4
+
+KERNEL = 3
+
+#: Inputs of a tile, along each side.
+WINDOW = TILE + KERNEL - 1
+
+POINTS = (Fraction(0), Fraction(2, 3), Fraction(-2, 3), Fraction(3, 2), Fraction(-3, 2))
+
+#: Tiles that are transformed at a time: enough that the 36 matrix products run at the machine's
+#: rate, few enough that what lies between the transforms stays in the cache.
+TILES_AT_ONCE = 256
+
+#: What transforming a tile costs for a channel, and a kernel for a channel pair, in products of a
+#: direct convolution (measured with AVX2).
+TILE_COST, KERNEL_COST = 6000, 2000
+
+#: What a product costs in torch's gradient in the weight, which is slower than the convolution.
+DIRECT_WEIGHT_GRAD = 2.0
+
+#: Below, it never pays.
+MIN_CHANNELS = 16
+
+CHANNELS_LAST = torch.channels_last
+
+
+def toom_cook(
+    points: Sequence[Fraction], outputs: int, kernel: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The 1-d transforms: y = A ((G w) * (B x)) is the correlation of x with w.
+
+    Args:
+        points: outputs + kernel - 2 different numbers; infinity is the last point always.
+        outputs: Number of outputs, m.
+        kernel: Length of the kernel, r.
+
+    Returns:
+        A (m, n), B (n, n), G (n, r) in float64, where n = m + r - 1.
+    """
+    lagrange = [math.prod(p - q for q in points if q != p) for p in points]
+    a = [[p**i for p in points] + [Fraction(i == outputs - 1)] for i in range(outputs)]
+    b = [[*_polynomial([q for q in points if q != p]), Fraction(0)] for p in points]
+    b.append(_polynomial(points))
+    g = [[p**j / scale for j in range(kernel)] for p, scale in zip(points, lagrange)]
+    g.append([Fraction(j == kernel - 1) for j in range(kernel)])
+    return tuple(
+        torch.tensor([[float(x) for x in row] for row in m], dtype=torch.float64) for m in (a, b, g)
+    )
+
+
+def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
+    """Coefficients, constant first, of the product of (x - root)."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *coefficients]
+        coefficients = [s - root * c for s, c in zip(shifted, [*coefficients, Fraction(0)])]
+    return coefficients
+
+
+@lru_cache(maxsize=1)
+def _transforms() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A (16, 36), B (36, 36) and G (36, 9)."""
+    return tuple(torch.kron(m, m).float() for m in toom_cook(POINTS, TILE, KERNEL))
+
+
+def conv3x3(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:
+    """Convolution with 3x3 kernels, stride 1, padding 1.
+
+    Args:
+        x: (N, C, H, W), float32, on the CPU; best in channels_last.
+        weight: (K, C, 3, 3).
+        bias: (K,) or None.
+
+    Returns:
+        (N, K, H, W), in channels_last.
+    """
+    n, _, height, width = x.shape
+    out_channels, in_channels = weight.shape[:2]
+    columns = weight.permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
+    kernels = (_transforms()[2] @ columns).view(WINDOW**2, in_channels, out_channels)
+    windows = _windows(x)
+    down, across = windows.shape[3:5]
+    out = x.new_empty(n, out_channels, height, width).contiguous(memory_format=CHANNELS_LAST)
+    for part in _parts(n, down, across):
+        products = torch.bmm(_transform_inputs(windows[part]), kernels)
+        outputs = (_transforms()[0] @ products.view(WINDOW**2, -1)).view(
+            TILE, TILE, -1, *windows[part].shape[3:5], out_channels
+        )
+        if bias is not None:
+            outputs += bias
+        _write_tiles(outputs, out.permute(0, 2, 3, 1)[part[2]], part[3].start * TILE)
+    return out
+
+
+def _write_tiles(tiles: torch.Tensor, out: torch.Tensor, top: int) -> None:
+    """Tiles (4, 4, N, tiles down, tiles across, K) -> the rows of out (N, H, W, K) from top on."""
+    n, down, across, channels = tiles.shape[2:]
+    rows = out[:, top : top + down * TILE]
+    whole = rows.shape[1:3] == (down * TILE, across * TILE)
+    ordered = tiles.permute(2, 3, 0, 4, 1, 5)
+    if whole:
+        rows.view(ordered.shape).copy_(ordered)
+    else:
+        height, width = rows.shape[1:3]
+        rows.copy_(ordered.reshape(n, down * TILE, across * TILE, channels)[:, :height, :width])
+
+
+def conv3x3_weight_grad(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
+    """Gradient of :func:`conv3x3` in its weight, (K, C, 3, 3).
+
+    Args:
+        x: (N, C, H, W), the input.
+        grad: (N, K, H, W), the gradient in the output.
+    """
+    a, _, g = _transforms()
+    n, in_channels, height, width = x.shape
+    out_channels = grad.shape[1]
+    windows = _windows(x)
+    down, across = windows.shape[3:5]
+    border = (0, 0, 0, across * TILE - width, 0, down * TILE - height)
+    padded = F.pad(grad.permute(0, 2, 3, 1), border)
+    tiles = padded.view(n, down, TILE, across, TILE, out_channels).permute(2, 4, 0, 1, 3, 5)
+    kernels = x.new_zeros(WINDOW**2, in_channels, out_channels)
+    for part in _parts(n, down, across):
+        inputs = _transform_inputs(windows[part])
+        grads = (a.t() @ tiles[part].reshape(TILE**2, -1)).view(WINDOW**2, -1, out_channels)
+        kernels.baddbmm_(inputs.transpose(1, 2), grads)
+    weight = (g.t() @ kernels.view(WINDOW**2, -1)).view(KERNEL, KERNEL, in_channels, out_channels)
+    return weight.permute(3, 2, 0, 1)
+
+
+def _windows(x: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) -> its tiles' inputs, (6, 6, N, tiles down, tiles across, C): a view."""
+    n, channels, height, width = x.shape
+    down, across = -(-height // TILE), -(-width // TILE)
+    border = (0, 0, 1, across * TILE + 1 - width, 1, down * TILE + 1 - height)
+    padded = F.pad(x.permute(0, 2, 3, 1), border)
+    image, row, column, channel = padded.stride()
+    return padded.as_strided(
+        (WINDOW, WINDOW, n, down, across, channels),
+        (row, column, image, row * TILE, column * TILE, channel),
+    )
+
+
+def _parts(n: int, down: int, across: int) -> Iterator[tuple]:
+    """Slices of whole images, or of rows of tiles, that hold about TILES_AT_ONCE."""
+    images = max(1, TILES_AT_ONCE // (down * across))
+    rows = max(1, TILES_AT_ONCE // across)
+    for i in range(0, n, images):
+        for j in range(0, down, rows):
+            yield slice(None), slice(None), slice(i, i + images), slice(j, j + rows)
+
+
+def _transform_inputs(windows: torch.Tensor) -> torch.Tensor:
+    """(6, 6, ..., C) -> (36, tiles, C)."""
+    columns = windows.reshape(WINDOW**2, -1)
+    return (_transforms()[1] @ columns).view(WINDOW**2, -1, windows.shape[-1])
+
+
+class _Conv3x3(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        if _pays(x, weight):
+            return conv3x3(x, weight, bias)
+        return F.conv2d(x, weight, bias, padding=1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        in_x, in_weight, in_bias = ctx.needs_input_grad
+        input_grad = weight_grad = None
+        differentiable = torch.is_grad_enabled()  # the gradient is to have one itself
+        if in_x and _pays(grad, weight) and not differentiable:
+            input_grad = conv3x3(grad, weight.flip(2, 3).transpose(0, 1), None)
+        elif in_x:
+            input_grad = torch.nn.grad.conv2d_input(x.shape, weight, grad, padding=1)
+        if in_weight and _pays(x, weight, DIRECT_WEIGHT_GRAD) and not differentiable:
+            weight_grad = conv3x3_weight_grad(x, grad)
+        elif in_weight:
+            weight_grad = torch.nn.grad.conv2d_weight(x, weight.shape, grad, padding=1)
+        return input_grad, weight_grad, grad.sum((0, 2, 3)) if in_bias else None
+
+
+def _pays(x: torch.Tensor, weight: torch.Tensor, direct: float = 1.0) -> bool:
+    """Whether minimal filtering is less work, if the direct way costs ``direct`` a product."""
+    n, _, height, width = x.shape
+    out_channels, in_channels = weight.shape[:2]
+    tiles = n * -(-height // TILE) * -(-width // TILE)
+    transforms = TILE_COST * (in_channels + out_channels) / (in_channels * out_channels)
+    cost = tiles * (WINDOW**2 + transforms) + KERNEL_COST
+    return cost < direct * KERNEL**2 * n * height * width
+
+
+@MODELS.register_module()
+class WinogradConv2d(nn.Conv2d):
+    """torch's Conv2d; on the CPU in float32, a 3x3 kernel's by minimal filtering where it pays.
+
+    Everything else (other kernels, strides, paddings, dilations; GPUs; autocast; tracing, exporting
+    and compiling; narrow layers; few and small maps) is torch's own convolution.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._is_plain() and self._is_eager(x):
+            return _Conv3x3.apply(x, self.weight, self.bias)
+        return super().forward(x)
+
+    def _is_plain(self) -> bool:
+        return (
+            self.kernel_size == (KERNEL, KERNEL)
+            and self.stride == self.padding == self.dilation == (1, 1)
+            and self.groups == 1
+            and self.padding_mode == 'zeros'
+            and self.in_channels >= MIN_CHANNELS
+        )
+
+    def _is_eager(self, x: torch.Tensor) -> bool:
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return False
+        if torch.is_autocast_enabled('cpu') or x.dim() != 4 or x.shape[1] != self.in_channels:
+            return False
+        return all(t.device.type == 'cpu' and t.dtype == torch.float32 for t in (x, self.weight))
