@@ -43,7 +43,7 @@ def load_study(
     seeds: Optional[Sequence[int]] = None,
     roots: Optional[dict[str, str]] = None,
 ) -> Study:
-    """Read a study file (docs/study.md describes it).
+    """Read a study file (studies/README.md describes it).
 
     Args:
         path: The YAML file.

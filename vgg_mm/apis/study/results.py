@@ -116,9 +116,15 @@ def pack(wrong: np.ndarray) -> str:
 
 
 def unpack(text: str, images: int) -> np.ndarray:
-    """The reverse of :func:`pack`."""
-    bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=images)
-    return bits.astype(bool)
+    """The reverse of :func:`pack`.
+
+    Raises:
+        ValueError: if it is of another number of images.
+    """
+    content = np.frombuffer(bytes.fromhex(text), np.uint8)
+    if len(content) != -(-images // 8):
+        raise ValueError(f'an answer of {8 * len(content)} images, not {images}')
+    return np.unpackbits(content, count=images).astype(bool)
 
 
 def settings_of(study: Study, data: DataSet) -> dict[str, Any]:

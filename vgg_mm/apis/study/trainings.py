@@ -129,7 +129,7 @@ class Training:
 
     @property
     def done(self) -> bool:
-        return self.job.state() == DONE
+        return osp.isdir(self.folder) and self.job.state() == DONE
 
     @property
     def finished(self) -> Optional[str]:

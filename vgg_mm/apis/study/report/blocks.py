@@ -100,7 +100,7 @@ def _markdown(block: Block, stem: str) -> str:
     os.makedirs(osp.dirname(path), exist_ok=True)
     with matplotlib.rc_context(PLOT_STYLE):
         # Without metadata the same results give the same file.
-        block.draw().savefig(path, dpi=90, facecolor='white', metadata={'Software': None})
+        block.draw().savefig(path, dpi=80, facecolor='white', metadata={'Software': None})
     return f'![{block.caption}]({name.replace(os.sep, "/")})\n\n{block.caption}'
 
 

@@ -1,4 +1,4 @@
-"""The plots of a study; each function returns None where there is nothing to draw."""
+"""The plots of a study; what is missing is said where it would be."""
 
 from collections.abc import Mapping, Sequence
 from typing import Optional
@@ -12,7 +12,7 @@ from vgg_mm.apis.svg import INK
 from vgg_mm.models.architectures import ARCHITECTURES
 
 from .. import statistics
-from ..results import Course, Results
+from ..results import Results
 from ..study import NO_BETTER, Side, Study
 from ..verdicts import Judgement
 from .paper import paper_error
@@ -49,6 +49,8 @@ def effects(judgements: Sequence[Judgement], found: Found) -> Figure:
                     color=COLORS[(claim.number - 1) % len(COLORS)], markersize=4,
                     fillstyle='full' if comparison.decides else 'none',
                 )  # fmt: skip
+            else:
+                panel.text(0, y, ' missing', va='center', fontsize=8)
             if comparison.kind == NO_BETTER:
                 panel.plot(-comparison.margin, y, marker='|', markersize=12, color=INK)
         panel.axvline(0, color=INK, linewidth=0.8)
@@ -66,11 +68,9 @@ def _short(side: Optional[Side]) -> str:
     return 'guessing' if side is None else str(side)
 
 
-def depth(study: Study, found: Found) -> Optional[Figure]:
+def depth(study: Study, found: Found) -> Figure:
     """Error over the number of weight layers, with the paper's own panel."""
     sides = study.plots.depth
-    if not sides:
-        return None
     figure = Figure(figsize=(WIDTH, PANEL), layout='constrained')
     *panels, paper = figure.subplots(1, len(found) + 1)
     for panel, (data, results) in zip(panels, found.items()):
@@ -79,16 +79,16 @@ def depth(study: Study, found: Found) -> Optional[Figure]:
             wrong = results.wrong(side, study.seeds)
             if wrong is not None:
                 points.append((_layers(study, side), statistics.error(wrong), side.runs[0]))
-        for x, (value, low, high), name in points:
+        for x, (value, low, high), name in _beside(points):
             _point(panel, x, value, low, high, COLORS[0], 'o')
             _name(panel, name, x, value)
         _frame(panel, data, 'weight layers', bool(points))
     points = [(_layers(study, s), paper_error(study, s, 'low'), s.runs[0]) for s in sides]
     points = [point for point in points if point[1] is not None]
-    for x, value, name in points:
+    for x, value, name in _beside(points):
         paper.plot(x, value, 'D', color=INK, fillstyle='none')
         _name(paper, study.runs[name].arch, x, value)
-    _frame(paper, "ImageNet, the paper's figures (S = 256)", 'weight layers', bool(points))
+    _frame(paper, "ImageNet, the paper's", 'weight layers', bool(points))
     for panel in (*panels, paper):
         layers = sorted({_layers(study, side) for side in sides})
         panel.set_xticks(layers)
@@ -98,6 +98,16 @@ def depth(study: Study, found: Found) -> Optional[Figure]:
 
 def _layers(study: Study, side: Side) -> int:
     return ARCHITECTURES[study.runs[side.runs[0]].arch].conv_layers + FC_LAYERS
+
+
+def _beside(points: list[tuple]) -> list[tuple]:
+    """Points (x, ...) of which none hides another: those at the same x a little apart."""
+    seen: dict[float, int] = {}
+    moved = []
+    for x, *rest in points:
+        seen[x] = seen.get(x, -1) + 1
+        moved.append((x + 0.35 * seen[x], *rest))
+    return moved
 
 
 def _point(
@@ -121,10 +131,8 @@ def _frame(panel: Axes, title: str, x: str, drawn: bool, y: str = 'top-1 error, 
         panel.text(0.5, 0.5, 'missing', transform=panel.transAxes, ha='center')
 
 
-def curve(study: Study, found: Found) -> Optional[Figure]:
+def curve(study: Study, found: Found) -> Figure:
     """Error over Q of nets that are tested at one Q each time; the band is the interval."""
-    if not study.plots.curve:
-        return None
     figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
     for panel, (data, results) in zip(panels, found.items()):
@@ -152,10 +160,8 @@ def _pixels(scale) -> str:
     return f'[{scale[0]}; {scale[1]}]' if isinstance(scale, list) else str(scale)
 
 
-def cost(study: Study, found: Found) -> Optional[Figure]:
+def cost(study: Study, found: Found) -> Figure:
     """Error over the time that an image takes."""
-    if not study.plots.cost:
-        return None
     figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
     for panel, (data, results) in zip(panels, found.items()):
@@ -177,35 +183,27 @@ def cost(study: Study, found: Found) -> Optional[Figure]:
     return figure
 
 
-def training(study: Study, found: Found) -> Optional[Figure]:
+def training(study: Study, data: str, results: Results) -> Figure:
     """Training loss and error of the centre crop over the epochs, a line a seed."""
-    if not study.plots.training:
-        return None
-    figure = Figure(figsize=(WIDTH, 2 * PANEL * len(found)), layout='constrained')
-    panels = figure.subplots(2 * len(found), 1, squeeze=False)[:, 0]
-    for number, (data, results) in enumerate(found.items()):
-        loss, error = panels[2 * number : 2 * number + 2]
-        drops: set[float] = set()
-        drawn = False
-        for name, color in zip(study.plots.training, COLORS):
-            courses = [results.courses.get(f'{name}/{seed}') for seed in study.seeds]
-            courses = [one for one in courses if one is not None and one.epochs]
-            for first, one in enumerate(courses):
-                _course(loss, error, one, color, name if first == 0 else None)
-                drops.update(one.drops)
-                drawn = True
-        _frame(loss, f'{data}: training loss', 'epoch', drawn, 'loss')
-        _frame(error, f'{data}: error of the centre crop', 'epoch', drawn)
-        for panel in (loss, error):
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-            for x in drops:
-                panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
-        if drawn:
-            loss.set_ylim(bottom=0)
-            loss.legend(**OUTSIDE)
+    figure = Figure(figsize=(WIDTH, 2 * PANEL), layout='constrained')
+    loss, error = figure.subplots(2, 1, sharex=True)
+    drops: set[float] = set()
+    drawn = False
+    for name, color in zip(study.plots.training, COLORS):
+        courses = [results.courses.get(f'{name}/{seed}') for seed in study.seeds]
+        for one in (course for course in courses if course is not None and course.epochs):
+            label = name if name not in loss.get_legend_handles_labels()[1] else None
+            loss.plot(one.epochs, one.loss, color=color, label=label, linewidth=1.2)
+            error.plot(one.error_epochs, one.errors, color=color, marker='.', linewidth=1.2)
+            drops.update(one.drops)
+            drawn = True
+    _frame(loss, f'{data}: training loss', '', drawn, 'loss')
+    _frame(error, f'{data}: error of the centre crop', 'epoch', drawn)
+    for panel in (loss, error):
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for x in drops:
+            panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
+    if drawn:
+        loss.set_ylim(bottom=0)
+        loss.legend(**OUTSIDE)
     return figure
-
-
-def _course(loss: Axes, error: Axes, one: Course, color: str, label: Optional[str]) -> None:
-    loss.plot(one.epochs, one.loss, color=color, label=label, linewidth=1.2)
-    error.plot(one.error_epochs, one.errors, color=color, marker='.', linewidth=1.2)

@@ -17,7 +17,7 @@ from .paper import WHOSE, paper_error
 
 Found = Mapping[str, Results]
 
-SUMMARY = ('', 'claim', 'paper', 'verdict')
+SUMMARY = ('no.', 'claim', 'paper', 'verdict')
 COMPARISONS = (
     'comparison', 'data', 'error of the first, %', 'of the second, %', 'difference, points', 'p',
     'here', "paper's, ImageNet",
@@ -31,16 +31,18 @@ NOTES = (
     'correction where the comparison decides; comparisons in brackets are shown and do not decide.'
 )  # fmt: skip
 
-PLOTS = (
-    ('effects', 'The difference of every comparison, with its 95 % interval; hollow: shown only; '
-     'the bar at a claim that something does not help is its margin.'),
-    ('depth', "Top-1 error over depth. The panel at the right holds the paper's figures."),
-    ('curve', 'Top-1 error over Q, one Q at a time, dense evaluation.'),
-    ('cost', 'Top-1 error over the time that an image takes, as measured; the time of an average '
-     'is the sum of the times of its tests.'),
-    ('training', 'The course of trainings, a line a seed; dashed: the rate falls. The error is '
-     'that of the test images, which decide nothing: the last checkpoint is tested.'),
-)  # fmt: skip
+CAPTIONS = {
+    'effects': 'The difference of every comparison (number of its claim: first - second), with its '
+    '95 % interval; hollow: shown only; the bar at a claim that something does not help is its '
+    'margin.',
+    'depth': "Top-1 error over depth; C is beside D. The panel at the right holds the paper's "
+    'figures (S = 256).',
+    'curve': 'Top-1 error over Q, one Q at a time, dense evaluation; the bands are 95 % intervals.',
+    'cost': 'Top-1 error over the time that an image takes, as measured; the time of an average is '
+    'the sum of the times of its tests.',
+    'training': 'The course of trainings, a line a seed; dashed: the rate falls. The error is that '
+    'of the test images, which decide nothing: the last checkpoint is tested.',
+}
 
 
 def judgements(study: Study, found: Found) -> list[Judgement]:
@@ -104,14 +106,22 @@ def _summary(judged: Sequence[Judgement], data: Sequence[str]) -> Rows:
     return Rows([*SUMMARY, *(f'on {name}' for name in data)], rows)
 
 
-def _plots(study: Study, judged: Sequence[Judgement], found: Found) -> list[Plot]:
-    draw = {'effects': partial(figures.effects, judged, found)}
-    draw.update({
-        name: partial(getattr(figures, name), study, found)
-        for name in study.plots._fields
-        if getattr(study.plots, name)
-    })  # fmt: skip
-    return [Plot(name, caption, draw[name]) for name, caption in PLOTS if name in draw]
+def _plots(study: Study, judged: Sequence[Judgement], found: Found) -> list[Block]:
+    if not any(results.answers or results.courses for results in found.values()):
+        return [Text('No run is finished yet: every plot is missing.')]
+    draw = {
+        'effects': partial(figures.effects, judged, found),
+        'depth': partial(figures.depth, study, found),
+        'curve': partial(figures.curve, study, found),
+        'cost': partial(figures.cost, study, found),
+    }
+    wanted = [name for name in draw if name == 'effects' or getattr(study.plots, name)]
+    plots: list[Block] = [Plot(name, CAPTIONS[name], draw[name]) for name in wanted]
+    if study.plots.training:
+        for name, one in found.items():
+            draw_one = partial(figures.training, study, name, one)
+            plots.append(Plot(f'training_{name}', CAPTIONS['training'], draw_one))
+    return plots
 
 
 def _claim(study: Study, one: Judgement, found: Found) -> list[Block]:

@@ -1,0 +1,198 @@
+"""tools/run_study.py from training to report, killed and going on."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+from tests.apis.study_cases import tiny, write
+from tests.conftest import ROOT, heed_ctrl_c, run_tool
+from vgg_mm.apis.study import run_study
+from vgg_mm.apis.study.load import load_study
+from vgg_mm.apis.study.passes import average, passes
+from vgg_mm.apis.study.results import read_results, unpack
+from vgg_mm.apis.study.study import Side
+from vgg_mm.apis.study.trainings import Where, trainings
+from vgg_mm.evaluation import load_posteriors
+
+LR = 'optim_wrapper.optimizer.lr'
+
+
+@pytest.fixture(scope='module')
+def folder(few_digits, tmp_path_factory):
+    """The tiny study, with a net that cannot be trained and a data set that is not there."""
+    folder = tmp_path_factory.mktemp('study')
+    content = tiny()
+    content['runs']['A-var'] = dict(arch='A', init='normal_var')
+    content['claims'].append(
+        dict(
+            name='start',
+            title='A starts as printed',
+            section='3.1',
+            says='A trains.',
+            comparisons=[dict(better='A-var dense one', than='guessing')],
+        )  # fmt: skip
+    )
+    content['plots'].update(depth=['A dense one', 'D dense one'], training=['A', 'A-var'])
+    content['plots']['cost'] = ['D dense one', 'D dense several']
+    data = content['profiles']['tiny']['data']
+    data['digits']['root'] = str(few_digits)
+    # At this rate, without a limit on gradients, N(0, variance 1e-2) bursts.
+    data['digits']['options'].update({LR: 0.02, 'optim_wrapper.clip_grad.max_norm': 1e9})
+    data['absent'] = {**data['digits'], 'root': 'nowhere'}
+    write(folder, content)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def interrupted(folder):
+    """Output and status of the first call, ended as a batch system does, while D is trained."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / 'tools/run_study.py'), 'study.yaml'],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if 'seed 0, D: training' in line:
+            process.send_signal(signal.SIGTERM)
+    stderr = process.communicate()[1]
+    return lines, stderr, process.returncode
+
+
+@pytest.fixture(scope='module')
+def finished(folder, interrupted):
+    """Output of the same command, run to its end, and when A's checkpoint was written."""
+    checkpoint = folder / 'runs/digits/seed0/A/epoch_2.pth'
+    before = checkpoint.stat().st_mtime_ns
+    done = run_tool('run_study.py', 'study.yaml', cwd=folder, check=False)
+    assert checkpoint.stat().st_mtime_ns == before, 'a finished training is used as it is'
+    return done
+
+
+def test_an_interruption_is_a_line(interrupted, folder):
+    lines, stderr, status = interrupted
+    assert status == 130
+    assert stderr.strip().splitlines()[-1].startswith('stopped; the same command goes on')
+    assert 'Traceback' not in stderr + ''.join(lines)
+    assert (folder / 'runs/digits/seed0/A/tests/dense_46/posteriors.npz').exists()
+    assert not (folder / 'runs/digits/seed0/D/epoch_2.pth').exists()
+
+
+def test_the_same_command_goes_on(finished):
+    started = [line for line in finished.stdout.splitlines() if line.startswith('[')]
+    assert not [line for line in started if ', A:' in line]
+    assert [line.split('] ')[1] for line in started] == [
+        'digits, seed 0, D: training',
+        'digits, seed 0, D: dense at Q = 46',
+        'digits, seed 0, D: dense at Q = 36',
+        'digits, seed 0, A-var: training',
+    ]
+
+
+def test_failures_are_a_line_each_and_the_others_go_on(finished):
+    assert finished.returncode == 1
+    failed = [line for line in finished.stdout.splitlines() if line.startswith('failed: ')]
+    assert failed == [
+        "failed: absent: no data folder 'nowhere': give yours with --data absent=FOLDER"
+    ]
+    assert re.fullmatch(r'error: 1 of \d+ runs failed .*', finished.stderr.strip())
+
+
+def test_a_loss_that_is_not_finite_is_a_result(finished, folder):
+    assert re.search(r'the loss is (nan|inf) at iteration \d+: kept as a result', finished.stdout)
+    results = read_results(load_study(str(folder / 'study.yaml')), 'digits')
+    _, course = results.courses['A/0'], results.courses['A-var/0']
+    assert course.failed.startswith('the loss is ')
+    answer = results.answers['A-var dense one/0']
+    labels = np.array(results.labels)
+    most = np.bincount(labels).argmax()
+    assert answer.failed
+    np.testing.assert_array_equal(unpack(answer.wrong, len(labels)), labels != most)
+
+
+def test_a_third_call_has_nothing_to_do(finished, folder, monkeypatch, capsys):
+    results = (folder / 'results/digits.json').read_bytes()
+    report = (folder / 'report/tiny.html').read_bytes()
+    monkeypatch.chdir(folder)
+    with pytest.raises(RuntimeError, match=r'1 of \d+ runs failed'):
+        run_study('study.yaml', str(ROOT))
+    assert '[' not in capsys.readouterr().out
+    assert (folder / 'results/digits.json').read_bytes() == results
+    assert (folder / 'report/tiny.html').read_bytes() == report
+
+
+def test_the_plan_says_what_is_left(finished, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    run_study('study.yaml', str(ROOT), seeds=[1], dry_run=True, measure=False)
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if line.startswith('digits  D '))
+    assert row.split()[2:4] == ['1', '2'] and row.endswith('finished runs')
+    assert not (folder / 'runs/digits/seed1').exists()
+
+
+def test_errors_are_those_of_the_posteriors(finished, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    study = load_study('study.yaml')
+    results = read_results(study, 'digits')
+    for run in 'AD':
+        content = load_posteriors(f'runs/digits/seed0/{run}/tests/dense_46/posteriors.npz')
+        expected = 1 - accuracy_score(content.labels, content.scores['dense'].argmax(1))
+        wrong = results.wrong(Side((run,), 'dense', 'one'), (0,))
+        assert wrong.mean() == pytest.approx(expected)
+
+
+def test_averaged_tests_are_one_test_with_all_of_them(finished, folder, monkeypatch):
+    """Several Q of one pass of tools/test.py against the average of passes at one Q each."""
+    monkeypatch.chdir(folder)
+    study = load_study('study.yaml')
+    found = trainings(study, str(ROOT))
+    side = Side(('D',), 'dense', 'several')
+    tests = passes(side, 'digits', 0, found)
+    config, checkpoint, *options = tests[0].arguments()
+    place = options.index('--out')
+    options[place + 1] = 'together.npz'
+    options = [re.sub(r'(\.scales)=\d+', r'\1=(36,46)', option) for option in options]
+    run_tool('test.py', config, checkpoint, *options, '--work-dir', 'together', cwd=folder)
+    together = load_posteriors('together.npz')
+    mean = average(tests)
+    order = np.argsort(together.names)
+    assert mean.names == [together.names[i] for i in order]
+    np.testing.assert_allclose(mean.scores['mean'], together.scores['dense'][order], atol=1e-6)
+
+
+def test_a_changed_setting_is_named(finished, folder, tmp_path, monkeypatch, capsys):
+    """What was trained otherwise is not used, and the results of other settings are not mixed."""
+    text = (folder / 'study.yaml').read_text().replace(f'{LR}: 0.02', f'{LR}: 0.03')
+    changed = folder / 'changed.yaml'
+    changed.write_text(text.replace('results: results', 'results: other'))
+    monkeypatch.chdir(folder)
+    with pytest.raises(RuntimeError, match='runs failed'):
+        run_study('changed.yaml', str(ROOT), only=['A'])
+    assert f'stage A was trained with {LR}=0.02, now 0.03' in capsys.readouterr().out
+    run_study('changed.yaml', str(ROOT), report_only=True)
+    results = read_results(load_study('changed.yaml'), 'digits')
+    assert not results.answers and not results.courses
+
+
+def test_the_results_alone_make_the_report(finished, folder, tmp_path, monkeypatch):
+    """Elsewhere, without the runs: the same page."""
+    for name in ('study.yaml', 'results'):
+        os.symlink(folder / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    run_study('study.yaml', str(ROOT), report_only=True)
+    for ending in ('md', 'html'):
+        name = f'report/tiny.{ending}'
+        assert (tmp_path / name).read_text() == (folder / name).read_text()
+    files = json.loads((folder / 'results/digits.json').read_text())
+    assert set(files['answers']) >= {'A dense one/0', 'D dense one/0', 'D dense 36/0'}
+    assert (folder / 'results/digits.json').stat().st_size < 30_000
+    assert str(folder) not in (folder / 'report/tiny.html').read_text()
+    assert Where('digits', 0, 'A') in trainings(load_study('study.yaml'), str(ROOT))

@@ -1,0 +1,213 @@
+"""The report of a study, from made-up results of the real one."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from tests.apis.study_cases import made_up, real_study, tiny, write
+from vgg_mm.apis.study.load import load_study
+from vgg_mm.apis.study.report import write_report
+from vgg_mm.apis.study.results import (
+    Answer,
+    Results,
+    pack,
+    read_results,
+    results_path,
+    settings_of,
+    unpack,
+)
+from vgg_mm.apis.study.study import Side
+from vgg_mm.apis.study.verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED
+
+
+class Page(HTMLParser):
+    """Rows of each table as lists of texts, the plots' number, and whatever is loaded."""
+
+    VOID = ('meta', 'link', 'img', 'br', 'use', 'path', 'rect', 'circle')
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.plots, self.loaded, self.open = [], 0, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        addresses = [v for k, v in attrs if k in ('src', 'href', 'xlink:href')]
+        self.loaded += [v for v in addresses if not v.startswith('#')]  # parts of the page
+        self.plots += tag == 'svg'
+        if tag == 'table':
+            self.tables.append([])
+        if tag == 'tr':
+            self.tables[-1].append([])
+        if tag in ('td', 'th'):
+            self.tables[-1][-1].append('')
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+    def handle_data(self, data):
+        if 'td' in self.open or 'th' in self.open:
+            self.tables[-1][-1][-1] += data
+
+
+def markdown_tables(text):
+    """Rows of each table, by the parser that follows GitHub's rules."""
+    tables = []
+    for token in MarkdownIt('gfm-like', {'linkify': False}).parse(text):
+        if token.type == 'table_open':
+            tables.append([])
+        elif token.type == 'tr_open':
+            tables[-1].append([])
+        elif token.type == 'inline' and tables and token.level > 3:
+            tables[-1][-1].append(''.join(child.content for child in token.children))
+    return tables
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory):
+    """Study, results and both texts: all is there but E on CIFAR-10; D-var could not be trained."""
+    folder = tmp_path_factory.mktemp('report')
+    study = replace(real_study(), report=str(folder / 'docs/study'))
+    found = made_up(study)
+    cifar10, clothing = found['cifar10'], found['clothing']
+    cifar10.answers = {
+        key: one for key, one in cifar10.answers.items() if not re.match(r'(D\+)?E ', key)
+    }
+    labels = np.array(clothing.labels)
+    for seed in study.seeds:
+        guess = pack(labels != np.bincount(labels).argmax())
+        clothing.answers[f'D-var dense one/{seed}'] = Answer(guess, failed=True)
+        clothing.courses[f'D-var/{seed}'].failed = 'the loss is nan at iteration 3'
+    paths = write_report(study, found)
+    texts = [open(path, encoding='utf-8').read() for path in paths]  # noqa: SIM115
+    return study, found, texts, folder
+
+
+def test_all_claims_have_a_verdict_or_are_missing(written):
+    study, _, (text, html), _ = written
+    for tables in (markdown_tables(text), Page(html).tables):
+        header, *rows = tables[0]
+        assert header == ['no.', 'claim', 'paper', 'verdict', 'on clothing', 'on cifar10']
+        assert [row[1] for row in rows] == [claim.title for claim in study.claims]
+        for claim, row in zip(study.claims, rows):
+            uses_e = any('E' in s.runs for s in study.sides(study.data['cifar10'], claim))
+            assert row[3] in (CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED)
+            assert (row[3] == UNDECIDED) == (row[5] == UNDECIDED) == uses_e
+            assert row[4] != UNDECIDED
+
+
+def test_page_and_twin_say_the_same(written):
+    _, _, (text, html), _ = written
+    page = Page(html)
+    strip = str.maketrans('', '', '`')
+    in_text = [[[c.translate(strip) for c in row] for row in t] for t in markdown_tables(text)]
+    assert in_text == page.tables
+    assert page.loaded == []  # self-contained
+    assert page.open == []
+
+
+def test_errors_and_differences_are_those_of_the_results(written):
+    study, found, (_, html), _ = written
+    rows = [row for table in Page(html).tables for row in table]
+    a, b = Side(('C',), 'dense', 'one'), Side(('B',), 'dense', 'one')
+    for name, results in found.items():
+        (row,) = [r for r in rows if r[:2] == ['C dense one beats B dense one', name]]
+        first, second = (100 * results.wrong(side, study.seeds).mean() for side in (a, b))
+        assert row[2].startswith(f'{first:.1f} [') and row[3].startswith(f'{second:.1f} [')
+        assert row[4].startswith(f'{first - second:+.1f} [')
+        assert row[7] == '28.1 against 28.7'  # Table 3
+
+
+def test_missing_and_failed_is_said(written):
+    _, _, (_, html), _ = written
+    rows = [row for table in Page(html).tables for row in table]
+    (row,) = [r for r in rows if r[:2] == ['E dense one beats A-on dense one', 'cifar10']]
+    assert row[2] == row[3] == row[6] == UNDECIDED
+    assert 'clothing: D-var dense one could not be trained with seed 0, 1, 2' in html
+    (run,) = [r for r in rows if r[0] == 'D-var']
+    assert run[5] == 'nan at iteration 3, ' * 2 + 'nan at iteration 3'
+
+
+def test_plots_are_drawn(written):
+    _, _, (text, html), folder = written
+    names = re.findall(r'\((images/[^)]*)\)', text)
+    assert len(names) == len(set(names)) == Page(html).plots == 6
+    for name in names:
+        assert 5_000 < (folder / 'docs' / name).stat().st_size < 150_000
+    labels = re.findall(r'<text[^>]*>([^<]*)</text>', html)
+    for label in ("ImageNet, the paper's", 'D-low: S = 256', 'D multi_crop several', 'missing'):
+        assert any(label in one for one in labels), label
+
+
+def test_the_papers_figures_are_called_imagenets(written):
+    _, _, (text, html), _ = written
+    for one in (text, html):
+        assert "paper's, ImageNet" in one and 'ILSVRC-2012' in one
+        assert 'measurements of this package' in one
+
+
+def test_without_results_everything_is_missing(tmp_path):
+    study = replace(real_study(), report=str(tmp_path / 'study'))
+    found = {name: Results(settings_of(study, data)) for name, data in study.data.items()}
+    _, path = write_report(study, found)
+    page = Page(open(path, encoding='utf-8').read())  # noqa: SIM115
+    assert [row[3] for row in page.tables[0][1:]] == [UNDECIDED] * 9
+    assert page.plots == 0
+
+
+def test_the_same_results_give_the_same_report(tmp_path):
+    study = replace(real_study('smoke'), report=str(tmp_path / 'study'))
+    found = []
+    for _ in range(2):
+        write_report(study, made_up(study))
+        found.append({p.name: p.read_bytes() for p in tmp_path.rglob('*.*')})
+    assert found[0] == found[1] and len(found[0]) == 7
+
+
+@settings(deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_packed_answers_are_whole(wrong):
+    wrong = np.array(wrong)
+    np.testing.assert_array_equal(unpack(pack(wrong), len(wrong)), wrong)
+
+
+def test_results_are_kept_and_those_of_other_settings_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = load_study(write(tmp_path, tiny()))
+    results = made_up(study)['digits']
+    results.write(results_path(study, 'digits'))
+    assert read_results(study, 'digits') == results
+    content = tiny()
+    content['profiles']['tiny']['data']['digits']['width'] = 8
+    assert read_results(load_study(write(tmp_path, content)), 'digits').answers == {}
+    content = tiny()
+    content['profiles']['tiny']['data']['digits']['root'] = 'elsewhere'
+    assert read_results(load_study(write(tmp_path, content)), 'digits') == results
+
+
+@pytest.mark.parametrize('change', [
+    lambda content: content.pop('labels'),
+    lambda content: content['answers'].update({'D dense one/0': {'wrong': 'zz'}}),
+    lambda content: content['courses'].update({'D/0': {}}),
+    lambda content: content.update(more=1),
+])  # fmt: skip
+def test_a_broken_file_of_results_is_named_in_a_line(change, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = load_study(write(tmp_path, tiny()))
+    path = results_path(study, 'digits')
+    made_up(study)['digits'].write(path)
+    content = json.loads(open(path).read())  # noqa: SIM115
+    change(content)
+    (tmp_path / path).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r'digits.json is broken \(.*\): restore or delete it'):
+        read_results(study, 'digits')
