@@ -1,9 +1,12 @@
 """The central crop of the simplified test protocol (Appendix A.2)."""
 
+from typing import Optional
+
 from mmcv.transforms import BaseTransform
 
 from vgg_mm.registry import TRANSFORMS
 
+from .lazy_image import LazyImage
 from .rescale import rescaled_size
 from .scale_jitter import crop_rescaled
 
@@ -35,7 +38,14 @@ class CentralCrop(BaseTransform):
         self.scale = scale
         self.crop_size = crop_size
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict) -> Optional[dict]:
+        """``results`` with the crop; None for a broken lazy image that its loader skips."""
+        img = results['img']
+        return (
+            img.through(self._crop, results) if isinstance(img, LazyImage) else self._crop(results)
+        )
+
+    def _crop(self, results: dict) -> dict:
         size = rescaled_size(*results['img'].shape[:2], self.scale)
         corner = tuple(round((side - self.crop_size) / 2) for side in size)
         return crop_rescaled(results, size, corner, self.crop_size)

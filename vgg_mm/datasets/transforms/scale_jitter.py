@@ -1,9 +1,8 @@
 """Training crops at a fixed or jittered scale (paper, Section 3.1)."""
 
 from collections.abc import Sequence
-from typing import Union
+from typing import Optional, Union
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
@@ -11,6 +10,8 @@ from mmcv.transforms.utils import cache_randomness
 from vgg_mm.registry import TRANSFORMS
 
 from .boxes import BOXES, move_boxes, visible_shares
+from .lazy_image import LazyImage
+from .resampling import resample_crop
 from .rescale import rescaled_size, scale_bounds
 
 #: So often a crop is drawn in search of one that shows a box.
@@ -25,7 +26,8 @@ class ScaleJitter(BaseTransform):
     is uniform over the rescaled image. Both steps are one bilinear resampling of the cropped
     region, so that no full-size image is made; the pixels are those of rescaling, then cropping.
 
-    Required keys: ``img``, (H, W) or (H, W, C). Modified: ``img``, (crop_size, crop_size[, C]), and
+    Required keys: ``img``, (H, W) or (H, W, C), or what ``vgg_mm.LoadImage(lazy=True)`` leaves
+    undecoded. Modified: ``img``, (crop_size, crop_size[, C]), and
     ``img_shape``; where there are, ``gt_bboxes``, (N, 4) x1 y1 x2 y2, which come out in the crop's
     coordinates, all of them, also where they reach beyond the crop. Added: ``scale``, the rescaled
     (width, height), and ``scale_factor``, that over the original (width, height).
@@ -85,7 +87,14 @@ class ScaleJitter(BaseTransform):
                 break
         return max(draws, key=lambda draw: draw[0])[1:]
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict) -> Optional[dict]:
+        """``results`` with the crop; None for a broken lazy image that its loader skips."""
+        img = results['img']
+        return (
+            img.through(self._crop, results) if isinstance(img, LazyImage) else self._crop(results)
+        )
+
+    def _crop(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
         boxes = results.get(BOXES)
         if self.min_visible > 0 and boxes is not None and len(boxes):
@@ -110,43 +119,15 @@ def crop_rescaled(
         corner: The crop's (top, left) in it.
         crop_size: Side of the crop.
     """
-    height, width = results['img'].shape[:2]
-    results['img'] = resample_crop(results['img'], size, corner, crop_size)
+    img = results['img']
+    height, width = img.shape[:2]
+    if isinstance(img, LazyImage):
+        results['img'] = img.crop(size, corner, crop_size)
+    else:
+        results['img'] = resample_crop(img, size, corner, crop_size)
     results['img_shape'] = results['img'].shape[:2]
     results['scale'] = size[::-1]
     results['scale_factor'] = (size[1] / width, size[0] / height)
     if results.get(BOXES) is not None:
         results[BOXES] = move_boxes(results[BOXES], results['scale_factor'], corner)
     return results
-
-
-def resample_crop(
-    img: np.ndarray, size: tuple[int, int], corner: tuple[int, int], crop_size: int
-) -> np.ndarray:
-    """The crop at ``corner`` (top, left) of ``img`` rescaled to ``size`` (height, width).
-
-    Bilinear, pixel centres at half-integers, edges repeated: what ``cv2.resize`` does, on the
-    region alone.
-    """
-    source = img.shape[:2]
-    rows, row_map = _axis(source[0], size[0], corner[0], crop_size)
-    columns, column_map = _axis(source[1], size[1], corner[1], crop_size)
-    # The region is cut out first: OpenCV's warp takes no source side above 32,767.
-    region = img[rows, columns]
-    matrix = np.array([[column_map[0], 0, column_map[1]], [0, row_map[0], row_map[1]]])
-    return cv2.warpAffine(
-        region,
-        matrix,
-        (crop_size, crop_size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-
-
-def _axis(source: int, target: int, start: int, length: int) -> tuple[slice, tuple[float, float]]:
-    """One axis: the source pixels needed, and (factor, offset) from crop to region coordinates."""
-    factor = source / target
-    offset = (start + 0.5) * factor - 0.5
-    first = max(int(np.floor(offset)), 0)
-    last = min(int(np.floor(offset + (length - 1) * factor)) + 2, source)
-    return slice(first, last), (factor, offset - first)

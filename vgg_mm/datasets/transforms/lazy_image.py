@@ -1,0 +1,120 @@
+"""JPEG files that are decoded as far as a crop needs them."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
+
+import cv2
+import numpy as np
+
+from .jpeg_header import JpegHeader, is_unbroken_scan
+from .region_decoder import decode_region
+from .resampling import Axis, resample, resizable_axis
+
+if TYPE_CHECKING:
+    from .loading import LoadImage
+
+#: JPEG's 8x8 blocks give an image of half, a quarter or an eighth of the size directly.
+READ_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
+
+#: A region has to spare so many pixels: calling its decoder costs as much time.
+WORTHWHILE = 10_000
+
+
+class CannotDecode(ValueError):
+    """A file, sound as it looked, that is decoded neither in part nor whole."""
+
+
+class LazyImage:
+    """A plain JPEG file of which only the header has been read.
+
+    Takes the place of the array (H, W, 3), uint8 BGR, for steps that ask for :meth:`crop`; for
+    others, ``np.asarray`` decodes the whole.
+
+    Args:
+        content: The file.
+        header: What it says of itself.
+        path: Its name in errors.
+        loader: What made this image. It knows what to do if the file turns out to be broken.
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 3
+
+    def __init__(self, content: bytes, header: JpegHeader, path: str, loader: 'LoadImage'):
+        self._content = content
+        self._header = header
+        self._path = path
+        self._loader = loader
+        self.shape = header.height, header.width, 3
+
+    def __array__(self, dtype: Any = None, copy: Optional[bool] = None) -> np.ndarray:
+        return self._decode(1).astype(dtype or self.dtype, copy=False)
+
+    def copy(self) -> np.ndarray:
+        """The whole image."""
+        return np.array(self)
+
+    def crop(self, size: tuple[int, int], corner: tuple[int, int], crop_size: int) -> np.ndarray:
+        """The crop (crop_size, crop_size, 3) at ``corner`` of the image rescaled to ``size``.
+
+        Decoded at the smallest of 1, 1/2, 1/4 and 1/8 of the size that is not below ``size``; at
+        1, only the region is, if nvImageCodec is there and it is cheaper. The pixels do not depend
+        on that.
+
+        Raises:
+            CannotDecode: if the file turns out to be broken.
+        """
+        factors = [source / target for source, target in zip(self.shape, size)]
+        reduction = max((r for r in READ_REDUCED if r <= min(factors)), default=1)
+        rows, columns = (
+            resizable_axis(-(-source // reduction), factor / reduction, start, crop_size)
+            for source, factor, start in zip(self.shape, factors, corner)
+        )
+        return resample(self._decode_region(reduction, rows, columns), rows, columns, crop_size)
+
+    def _decode_region(self, reduction: int, rows: Axis, columns: Axis) -> np.ndarray:
+        height, width = (axis.region.stop - axis.region.start for axis in (rows, columns))
+        spared = self._header.width * self._header.height - width * height
+        if reduction == 1 and spared >= WORTHWHILE and self._may_stop_early():
+            region = decode_region(self._content, rows.region, columns.region)
+            if region is not None:
+                return region
+        return self._decode(reduction)[rows.region, columns.region]
+
+    def _may_stop_early(self) -> bool:
+        """Whether no error can be overlooked below the region."""
+        header = self._header
+        return header.single_scan and is_unbroken_scan(self._content, header.scan)
+
+    def _decode(self, reduction: int) -> np.ndarray:
+        """The image at 1/reduction of the size, rounded up."""
+        expected = (*(-(-side // reduction) for side in self.shape[:2]), 3)
+        try:
+            pixels = cv2.imdecode(np.frombuffer(self._content, np.uint8), READ_REDUCED[reduction])
+        except cv2.error as error:
+            raise CannotDecode(f'cannot decode image {self._path}') from error
+        if pixels is None or pixels.shape != expected:
+            raise CannotDecode(f'cannot decode image {self._path}')
+        return pixels
+
+    def through(self, step: Callable[[dict], Optional[dict]], results: dict) -> Optional[dict]:
+        """``step(results)``; if this file is broken, as if that had been seen on loading it.
+
+        So errors are the loader's and, where the run goes on, so are the random draws.
+        """
+        goes_on = self._loader.on_error != 'raise'
+        state = np.random.get_state() if goes_on else None
+        try:
+            done = step(results)
+        except CannotDecode:
+            if goes_on:
+                np.random.set_state(state)
+            results['img_bytes'] = self._content
+            loaded = self._loader.load_at_once(results)
+            return None if loaded is None else step(loaded)
+        self._loader.note_good_image()
+        return done
