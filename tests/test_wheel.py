@@ -27,8 +27,9 @@ def run(command, cwd, **kwargs):
 
 
 def shipped():
-    """Files of the repository; what git ignores or does not know yet is no part of them."""
-    listed = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True)
+    """Files of the repository; what git ignores is no part of them."""
+    command = ['git', 'ls-files', '--cached', '--others', '--exclude-standard']
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip('no git checkout: the files that belong to it are not known')
     return [path for path in listed.stdout.splitlines() if (ROOT / path).is_file()]

@@ -16,7 +16,7 @@ from mmengine.fileio.io import backend_instances
 try:
     import fcntl
 except ImportError:  # not on Windows: what killed runs leave there stays
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 #: How the hidden temporary files end.
 PART_SUFFIX = '.vgg_mm_part'
@@ -110,7 +110,7 @@ def check_room(folder: Union[str, os.PathLike], needed: int, what: str) -> None:
         raise _no_room(folder, needed, what, errno.ENOSPC)
 
 
-def _no_room(folder, needed: int, what: str, number: int) -> OSError:
+def _no_room(folder: Union[str, os.PathLike], needed: int, what: str, number: int) -> OSError:
     free = shutil.disk_usage(folder).free
     error = OSError(
         f'no room for {what} in {os.path.abspath(folder)}: {needed:,} bytes needed, {free:,} free'

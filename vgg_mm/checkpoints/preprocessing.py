@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 import torch.nn as nn
@@ -42,9 +42,9 @@ class Preprocessing(NamedTuple):
         """As a checkpoint holds it: plain values, named as in a data_preprocessor's config."""
         return dict(to_rgb=self.to_rgb, mean=list(self.mean), std=list(self.std))
 
-    def put_into(self, data_preprocessor: nn.Module) -> None:
+    def put_into(self, data_preprocessor: Any) -> None:
         """Let a data preprocessor that :func:`preprocessing_of` understands do this from now on."""
-        setattr(data_preprocessor, _turns_channels(data_preprocessor), self.to_rgb)
+        setattr(data_preprocessor, _turns_channels(data_preprocessor) or 'to_rgb', self.to_rgb)
         for name, values in (('mean', self.mean), ('std', self.std)):
             old = getattr(data_preprocessor, name, None)
             device = old.device if isinstance(old, torch.Tensor) else data_preprocessor.device
@@ -74,7 +74,7 @@ def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preproc
         None if it is of another kind.
     """
     attribute = _turns_channels(data_preprocessor)
-    if attribute is None:
+    if data_preprocessor is None or attribute is None:
         return None
     to_rgb = getattr(data_preprocessor, attribute)
     if not data_preprocessor._enable_normalize:

@@ -16,7 +16,7 @@ from .layouts import to_own_layout
 from .stand_ins import allowed_globals
 
 #: What mmengine's checkpoints hold under these names, where they have them.
-_CONTENTS = {
+_CONTENTS: dict[str, Union[type, tuple[type, ...]]] = {
     'state_dict': dict,
     'meta': dict,
     'message_hub': dict,
@@ -129,8 +129,9 @@ def _reason(error: Exception) -> str:
     elif 'Unsupported operand' in text:
         reason = 'it is no pickle as torch.save writes it'
     else:
-        text = text.rpartition('WeightsUnpickler error: ')[2].partition('Check the documentation')
-        reason = text[0].split('. ')[0].strip() or type(error).__name__
+        found = text.rpartition('WeightsUnpickler error: ')[2]
+        found = found.partition('Check the documentation')[0]
+        reason = found.split('. ')[0].strip() or type(error).__name__
     return reason[:LONGEST_REASON]
 
 

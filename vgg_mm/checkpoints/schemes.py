@@ -126,7 +126,8 @@ def load_from_zoo(name: str, map_location: Any = None) -> dict:
         ValueError: in one line, if there is none of that name.
         OSError, ValueError: as :func:`load_from_http`.
     """
-    prefix, model = re.match(r'(.*?://)(.*)', name).groups()
+    start, separator, model = name.partition('://')
+    prefix = start + separator
     urls = _ZOOS[prefix]()
     if _ZOOS[prefix] is mmengine_checkpoint.get_external_models:
         model = mmengine_checkpoint.get_deprecated_model_names().get(model, model)

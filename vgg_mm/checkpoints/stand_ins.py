@@ -94,7 +94,7 @@ def _method_name(owner: Any, name: str) -> str:
     raise UnpicklingError(f'it asks for attribute {name!r} of {owner_name}')
 
 
-def allowed_globals() -> list[tuple[Any, str]]:
+def allowed_globals() -> list[Any]:
     """Stand-ins and the names in a file that they are for, as ``safe_globals`` takes them."""
     return [
         (_Buffer, 'mmengine.logging.history_buffer.HistoryBuffer'),

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from glob import escape, glob
+from typing import Any
 from xml.etree import ElementTree
 
 from mmengine.logging import print_log
@@ -47,7 +48,7 @@ class ImageNetBoxes(BoxDataset):
         data_root: str = '',
         image_folder: str = 'ILSVRC/Data/CLS-LOC',
         annotation_folder: str = 'ILSVRC/Annotations/CLS-LOC',
-        **kwargs,
+        **kwargs: Any,
     ):
         if not isinstance(split, str) or not split:
             raise ValueError(f"ImageNetBoxes: split must be 'train' or 'val', got {split!r}")
@@ -102,8 +103,10 @@ class ImageNetBoxes(BoxDataset):
             raise ValueError(f'{image} has no annotation: {where} is missing')
         try:
             tree = ElementTree.parse(where)
-            size = tree.find('size')
-            shape = int(size.findtext('height')), int(size.findtext('width'))
+            shape = (
+                int(tree.findtext('size/height', '')),
+                int(tree.findtext('size/width', '')),
+            )
             objects = [(_text(o, 'name'), _box(o)) for o in tree.iterfind('object')]
         except ElementTree.ParseError as error:
             raise ValueError(f'{where} is no XML file: {error}') from None

@@ -20,7 +20,7 @@ class SeededDataset(Dataset):
     """
 
     def __init__(self, dataset: Union[dict, Dataset]):
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
     @property
     def metainfo(self) -> dict:

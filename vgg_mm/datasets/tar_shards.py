@@ -62,7 +62,7 @@ class TarShards(BaseDataset):
         extensions: Sequence[str] = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif'),
         metainfo: Optional[dict] = None,
         lazy_init: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         if order not in ORDERS:
             raise ValueError(f"TarShards: order must be 'shard' or 'class', got {order!r}")
@@ -86,7 +86,7 @@ class TarShards(BaseDataset):
         self._paths = find_shards(self.img_prefix, self.shards)
         index = load_index(self._paths, self.extensions, self.index_file)
         places = zip(index.shard.tolist(), index.offset.tolist(), index.size.tolist())
-        data = [
+        data: list[dict] = [
             dict(img_path=self._where(index, number), place=place)
             for number, place in enumerate(places)
         ]

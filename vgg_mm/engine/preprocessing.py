@@ -1,6 +1,6 @@
 """Comparison of what weights expect with what a model's data preprocessor does."""
 
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.runner import Runner
 
@@ -14,12 +14,13 @@ def differing_preprocessing(
 ) -> Optional[Preprocessing]:
     """What the model does to images, if that is not what is expected; None if it is, or unknown."""
     found = preprocessing_of(getattr(unwrap(runner.model), 'data_preprocessor', None))
-    known = expected is not None and found is not None
-    return found if known and not found.same_as(expected) else None
+    if expected is None or found is None or found.same_as(expected):
+        return None
+    return found
 
 
 def warn_of_other_preprocessing(
-    runner: Runner, expected: Optional[Preprocessing], checkpoint: str, then: str = ''
+    runner: Runner, expected: Optional[Preprocessing], checkpoint: Any, then: str = ''
 ) -> None:
     """Warn in one line that names both, if a checkpoint's weights expect other images.
 

@@ -19,11 +19,11 @@ class ShardedRunner(FlexibleRunner):
     mmengine's counts an epoch too many in a checkpoint that is written anew after its validation.
     """
 
-    def save_checkpoint(self, *args, meta: Optional[dict] = None, **kwargs) -> None:
+    def save_checkpoint(self, *args: Any, meta: Optional[dict] = None, **kwargs: Any) -> None:
         self._place = dict(meta or {})
         super().save_checkpoint(*args, meta=meta, **kwargs)
 
-    def call_hook(self, fn_name: str, **kwargs) -> None:
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         if fn_name == 'before_save_checkpoint':
             kwargs['checkpoint']['meta'].update(self._place)
         super().call_hook(fn_name, **kwargs)
@@ -49,7 +49,7 @@ class FSDPStrategy(MMEngineFSDPStrategy):
     """
 
     def __init__(
-        self, *, model_wrapper: Optional[dict] = None, state_dict_cfg: Any = 'full', **kwargs
+        self, *, model_wrapper: Optional[dict] = None, state_dict_cfg: Any = 'full', **kwargs: Any
     ):
         wrapper = dict(type='MMFullyShardedDataParallel', **(model_wrapper or {}))
         if not torch.cuda.is_available():

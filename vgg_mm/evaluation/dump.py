@@ -36,7 +36,7 @@ class DumpPosteriors(BaseMetric):
             below its ``data``, the folder of the test images.
     """
 
-    def __init__(self, path: str, protocol: str, info: dict, **kwargs):
+    def __init__(self, path: str, protocol: str, info: dict, **kwargs: Any):
         super().__init__(**kwargs)
         self.path = path
         self.protocol = protocol

@@ -43,7 +43,9 @@ class LocalizationError(BaseMetric):
 
     default_prefix = PREFIX
 
-    def __init__(self, topk: Union[int, Sequence[int]] = (1, 5), iou_thr: float = 0.5, **kwargs):
+    def __init__(
+        self, topk: Union[int, Sequence[int]] = (1, 5), iou_thr: float = 0.5, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
         if not self.topk or not all(isinstance(k, int) and k > 0 for k in self.topk):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
@@ -27,7 +27,9 @@ class Posteriors(NamedTuple):
 
     def save(self, path: Union[str, os.PathLike]) -> None:
         """Write a ``.npz`` file, whole or not at all; its folder is made where it is missing."""
-        arrays = {f'{_ARRAY}{name}': np.float32(scores) for name, scores in self.scores.items()}
+        arrays: dict[str, Any] = {
+            f'{_ARRAY}{name}': np.float32(scores) for name, scores in self.scores.items()
+        }
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         temporary = f'{os.fspath(path)}.part'
         with open(temporary, 'wb') as file:

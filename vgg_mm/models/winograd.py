@@ -70,9 +70,11 @@ def toom_cook(
     b.append(_polynomial(points))
     g = [[p**j / scale for j in range(kernel)] for p, scale in zip(points, lagrange)]
     g.append([Fraction(j == kernel - 1) for j in range(kernel)])
-    return tuple(
-        torch.tensor([[float(x) for x in row] for row in m], dtype=torch.float64) for m in (a, b, g)
-    )
+    return _matrix(a), _matrix(b), _matrix(g)
+
+
+def _matrix(rows: Sequence[Sequence[Fraction]]) -> torch.Tensor:
+    return torch.tensor([[float(x) for x in row] for row in rows], dtype=torch.float64)
 
 
 def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
@@ -87,7 +89,8 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 @lru_cache(maxsize=1)
 def _transforms() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A (16, 36), B (36, 36) and G (36, 9)."""
-    return tuple(torch.kron(m, m).float() for m in toom_cook(POINTS, TILE, KERNEL))
+    a, b, g = (torch.kron(m, m).float() for m in toom_cook(POINTS, TILE, KERNEL))
+    return a, b, g
 
 
 def conv3x3(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:

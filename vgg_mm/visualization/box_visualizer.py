@@ -32,7 +32,7 @@ class BoxVisualizer(UniversalVisualizer):
         ValueError: if ``max_boxes`` is not 1 to 5.
     """
 
-    def __init__(self, name: str = 'visualizer', max_boxes: int = 2, **kwargs):
+    def __init__(self, name: str = 'visualizer', max_boxes: int = 2, **kwargs: Any):
         if max_boxes not in range(1, len(PREDICTED) + 1):
             raise ValueError(
                 f'BoxVisualizer: max_boxes must be 1 to {len(PREDICTED)}, got {max_boxes!r}'

@@ -1,7 +1,7 @@
 """From image files to feature vectors."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Optional, Union
@@ -59,7 +59,7 @@ class Extractor:
         """Digest of the weights up to the layer."""
         return weights_digest(self.net.module)
 
-    def parts(self, paths: Sequence[str], workers: int) -> Iterator[Part]:
+    def parts(self, paths: Sequence[str], workers: int) -> Generator[Part, None, None]:
         """Features of images, some at a time, in order; the next ones are read meanwhile.
 
         Args:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -79,8 +79,8 @@ def linear_probe(
 
 
 def _paths(files: Files) -> list[str]:
-    single = isinstance(files, (str, os.PathLike))
-    return [os.fspath(file) for file in ([files] if single else files)]
+    several = [files] if isinstance(files, (str, os.PathLike)) else files
+    return [os.fspath(file) for file in several]
 
 
 def _result(learn: Labelled, held_out: Labelled, fitted: Fitted, places: np.ndarray) -> ProbeResult:
@@ -178,7 +178,7 @@ def _queries(labels: np.ndarray, count: int, seed: int) -> list[int]:
     return sorted(chosen.tolist(), key=lambda i: (labels[i], i))
 
 
-def probe_files(features: list[str], out: Optional[str] = None, **options) -> None:
+def probe_files(features: list[str], out: Optional[str] = None, **options: Any) -> None:
     """What ``tools/linear_probe.py`` does: :func:`linear_probe`, with its table.
 
     Args:

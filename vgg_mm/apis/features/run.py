@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -194,7 +194,9 @@ def _with_progress(parts: Iterable[Part], count: int) -> Iterator[Part]:
         print(file=sys.stderr)
 
 
-def extract_files(folder: str, checkpoint: str, trust_checkpoint: bool = False, **options) -> int:
+def extract_files(
+    folder: str, checkpoint: str, trust_checkpoint: bool = False, **options: Any
+) -> int:
     """What ``tools/extract_features.py`` does: :func:`extract_features`, with a report.
 
     Args:

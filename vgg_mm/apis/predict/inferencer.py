@@ -64,7 +64,7 @@ class VGGInferencer(ImageClassificationInferencer):
         self.model = self.predictor.tta
         self.pipeline = self.predictor.pipeline
         self.classes = self.predictor.classes
-        self.visualizer = None
+        self.visualizer: Any = None
 
     def _inputs_to_list(self, inputs: Union[ImageLike, Sequence[ImageLike]]) -> list[ImageLike]:
         return as_sources(inputs)

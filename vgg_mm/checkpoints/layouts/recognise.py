@@ -1,7 +1,7 @@
 """Which layout weights are in, and the same weights in this package's."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from vgg_mm.models.architectures import ARCHITECTURES
 
@@ -123,7 +123,7 @@ def _convert(match: _Match, weights: Weights) -> Recognised:
     return Recognised(match.layout, match.arch, converted, sources, left_out)
 
 
-def _check(own: str, kind: str, name: str, tensor) -> None:
+def _check(own: str, kind: str, name: str, tensor: Any) -> None:
     shape = tuple(tensor.shape)
     if kind == 'weight' and own.startswith('fc') and len(shape) not in (2, 4):
         raise ValueError(f'{name} is {shape}: a fully-connected layer has 2 dimensions, or 4')

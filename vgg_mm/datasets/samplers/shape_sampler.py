@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -35,15 +35,16 @@ class ShapeSampler(DefaultSampler):
 
     def __init__(self, dataset: Sized, seed: Optional[int] = None, round_up: bool = True):
         super().__init__(dataset, shuffle=False, seed=seed, round_up=round_up)
-        orders = [_order(dataset) if is_main_process() else None]
+        # Filled by the main process, sent to the others.
+        orders: list[list[int]] = [_order(dataset) if is_main_process() else []]
         broadcast_object_list(orders)
-        self.order: list[int] = orders[0]
+        self.order = orders[0]
 
     def __iter__(self) -> Iterator[int]:
         return (self.order[position] for position in super().__iter__())
 
 
-def _order(dataset: Sized) -> list[int]:
+def _order(dataset: Any) -> list[int]:
     paths = [dataset.get_data_info(i).get('img_path') for i in range(len(dataset))]
     # Headers wait for the disk, not for the processor.
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=16) as pool:

@@ -46,9 +46,10 @@ class CentralCrop(BaseTransform):
         )
 
     def _crop(self, results: dict) -> dict:
-        size = rescaled_size(*results['img'].shape[:2], self.scale)
-        corner = tuple(round((side - self.crop_size) / 2) for side in size)
-        return crop_rescaled(results, size, corner, self.crop_size)
+        height, width = results['img'].shape[:2]
+        height, width = rescaled_size(height, width, self.scale)
+        corner = round((height - self.crop_size) / 2), round((width - self.crop_size) / 2)
+        return crop_rescaled(results, (height, width), corner, self.crop_size)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scale={self.scale}, crop_size={self.crop_size})'

@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
@@ -78,7 +78,7 @@ class LoadImage(LoadImageFromFile):
         max_pixels: int = MAX_PIXELS,
         skipped_file: Optional[str] = None,
         lazy: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if on_error not in ON_ERROR:
@@ -121,13 +121,14 @@ class LoadImage(LoadImageFromFile):
             if self.on_error == RAISE:
                 raise
             if self.on_error == SKIP:
-                return self._skip(results['img_path'], str(error))
+                self._skip(results['img_path'], str(error))
+                return None
             results[LOAD_ERROR] = str(error)
             img = np.zeros((1, 1, 3), np.uint8)
         if not isinstance(img, LazyImage):
             self.note_good_image()
-        if self.to_float32:
-            img = img.astype(np.float32)
+            if self.to_float32:
+                img = img.astype(np.float32)
         results['img'] = img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
@@ -141,7 +142,7 @@ class LoadImage(LoadImageFromFile):
                 content = fileio.get(path, backend_args=self.backend_args)
             except FileNotFoundError:
                 raise FileNotFoundError(f'image not found: {path}') from None
-        img = self._undecoded(content, path) if lazy else None
+        img: Union[np.ndarray, LazyImage, None] = self._undecoded(content, path) if lazy else None
         if img is None:
             img = decode(content, path, self.color_type, self.imdecode_backend, self.max_pixels)
         _check_shape(img, results)

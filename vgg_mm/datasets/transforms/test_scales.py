@@ -53,7 +53,8 @@ class TestScales(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         img = results['img']
-        sizes = [rescaled_size(*img.shape[:2], q) for q in self.scales]
+        height, width = img.shape[:2]
+        sizes = [rescaled_size(height, width, q) for q in self.scales]
         for q, (height, width) in zip(self.scales, sizes):
             if height * width > self.max_pixels:
                 raise ValueError(
@@ -78,4 +79,5 @@ def _papers_choice(word: str, trained_at: Union[int, Sequence[int], None]) -> tu
             f'TestScales: scales={word!r} needs trained_at=S or (S_min, S_max), which decides the '
             "paper's Q; or give integers, e.g. scales=(256, 384, 512)"
         )
-    return paper_test_scales(scale_bounds(trained_at), several=word == SEVERAL)
+    low, high = scale_bounds(trained_at)
+    return paper_test_scales((low, high), several=word == SEVERAL)

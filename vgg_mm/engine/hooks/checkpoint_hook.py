@@ -40,6 +40,10 @@ class CheckpointHook(MMEngineCheckpointHook):
             needed and free, and the checkpoint to go on from.
     """
 
+    # Set by mmengine's, without types.
+    file_backend: Any
+    best_ckpt_path: Any
+
     def before_train(self, runner: Runner) -> None:
         write_checkpoints_atomically()
         _check_kept(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))

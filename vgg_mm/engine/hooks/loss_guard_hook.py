@@ -81,7 +81,7 @@ class LossGuardHook(Hook):
         data_batch: Any = None,
         outputs: Optional[dict] = None,
     ) -> None:
-        loss = outputs['loss'].item()
+        loss = (outputs or {})['loss'].item()
         if not math.isfinite(loss) and self.not_finite != 'off':
             self._report_not_finite(runner, loss, data_batch)
             return
@@ -144,7 +144,7 @@ def _where(runner: Runner, batch: Any) -> str:
 
 def _loss_of_guessing(model: nn.Module) -> Optional[float]:
     """ln(num_classes) for a classifier with a cross-entropy loss, else None."""
-    head = getattr(model, 'head', None)
+    head: Any = getattr(model, 'head', None)
     loss = getattr(head, 'loss_module', None)
     if not isinstance(loss, (CrossEntropyLoss, LabelSmoothLoss)):
         return None

@@ -31,7 +31,9 @@ class PreprocessingHook(Hook):
         expected = recorded_preprocessing(checkpoint)
         used = "checkpoint's" if self.use_checkpoints else "config's"
         warn_of_other_preprocessing(runner, expected, _name(runner), f'; the {used} is used')
-        if self.use_checkpoints and differing_preprocessing(runner, expected) is not None:
+        if not self.use_checkpoints or expected is None:
+            return
+        if differing_preprocessing(runner, expected) is not None:
             expected.put_into(unwrap(runner.model).data_preprocessor)
 
     def before_train(self, runner: Runner) -> None:

@@ -53,7 +53,7 @@ class SkippedImagesHook(Hook):
         file = osp.join(osp.abspath(runner.work_dir), self.FILE_NAME)
         for load in loads:
             load.skipped_file = load.skipped_file or file
-        self._files = sorted({load.skipped_file for load in loads})
+        self._files = sorted({load.skipped_file or file for load in loads})
         if runner.iter == 0 and is_main_process():
             with suppress(FileNotFoundError):
                 os.remove(file)
@@ -79,7 +79,7 @@ class SkippedImagesHook(Hook):
 
     def _skipped(self) -> set[bytes]:
         """The distinct paths."""
-        paths = set()
+        paths: set[bytes] = set()
         for name in filter(osp.isfile, self._files):
             with open(name, 'rb') as file:
                 paths.update(line.split(b'\t', 1)[0] for line in file)

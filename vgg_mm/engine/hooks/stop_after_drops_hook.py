@@ -42,9 +42,9 @@ class StopAfterDropsHook(Hook):
             )
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
-        if self.drops is None:
-            return
         scheduler = _plateau(runner)
+        if self.drops is None or scheduler is None:
+            return
         group = runner.optim_wrapper.param_groups[0]
         drops = math.log(group['lr'] / group['initial_lr'], scheduler.factor)
         if round(drops) >= self.drops and scheduler.num_bad_epochs >= scheduler.patience:

@@ -94,9 +94,10 @@ class VGG(BaseBackbone):
         init_cfg: InitCfg = 'glorot',
     ):
         super().__init__(resolve_init_cfg('VGG', init_cfg))
-        if (arch is None) == (depth is None):
+        given = depth if arch is None else arch
+        if given is None or (arch is not None and depth is not None):
             raise ValueError(f'VGG: give either arch or depth, got arch={arch}, depth={depth}')
-        self.arch = resolve_arch(depth if arch is None else arch)
+        self.arch = resolve_arch(given)
         self.base_channels = base_channels
         self.strides = (2,) * num_stages if strides is None else tuple(strides)
         self.dilations = tuple(dilations)
@@ -124,7 +125,14 @@ class VGG(BaseBackbone):
         self._freeze()
 
     def _build_blocks(
-        self, num_stages, dilations, conv_cfg, norm_cfg, act_cfg, ceil_mode, with_last_pool
+        self,
+        num_stages: int,
+        dilations: Sequence[int],
+        conv_cfg: Optional[dict],
+        norm_cfg: Optional[dict],
+        act_cfg: dict,
+        ceil_mode: bool,
+        with_last_pool: bool,
     ) -> list[list[tuple[str, list[str]]]]:
         """Add the layers to self; return, for each block, its (layer, module names to run)."""
         kernels, lrn = ARCHITECTURES[self.arch]
@@ -210,7 +218,9 @@ class VGG(BaseBackbone):
             outs[len(self._blocks)] = self.classifier((x,))
         return tuple(outs[index] for index in self.out_indices)
 
-    def _run_block(self, block, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def _run_block(
+        self, block: list[tuple[str, list[str]]], x: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         named = {}
         for layer, steps in block:
             for step in steps:
@@ -240,7 +250,9 @@ def _saving_memory(act_cfg: dict) -> dict:
     return {'inplace': True, **act_cfg} if act_cfg['type'] == 'ReLU' else act_cfg
 
 
-def _check_sizes(base_channels, num_stages, dilations, frozen_stages) -> None:
+def _check_sizes(
+    base_channels: int, num_stages: int, dilations: Sequence[int], frozen_stages: int
+) -> None:
     if not isinstance(base_channels, int) or base_channels < 1:
         raise ValueError(f'VGG: base_channels must be a positive integer, got {base_channels!r}')
     if not 1 <= num_stages <= NUM_BLOCKS:
@@ -254,7 +266,7 @@ def _check_sizes(base_channels, num_stages, dilations, frozen_stages) -> None:
         raise ValueError(f'VGG: frozen_stages must be -1 to {num_stages}, got {frozen_stages}')
 
 
-def _check_pools(strides, num_stages, pool_size) -> None:
+def _check_pools(strides: Sequence[int], num_stages: int, pool_size: int) -> None:
     if len(strides) != num_stages or not set(strides) <= {1, 2}:
         raise ValueError(
             f'VGG: strides must hold {num_stages} numbers (one a block), each 1 or 2, got {strides}'

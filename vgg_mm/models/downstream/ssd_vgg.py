@@ -1,6 +1,6 @@
 """VGG as the backbone of SSD (Liu et al., ECCV 2016, arXiv 1512.02325)."""
 
-from typing import Union
+from typing import Any, Union
 
 import torch
 import torch.nn as nn
@@ -46,10 +46,10 @@ class SSDVGG(VGG):
         *,
         base_channels: int = BASE_CHANNELS,
         fc_channels: int = 1024,
-        **kwargs,
+        **kwargs: Any,
     ):
         check_positive('SSDVGG', 'fc_channels', fc_channels)
-        form = dict(
+        form: dict[str, Any] = dict(
             out_indices=(_last_of_block_4(arch), len(BLOCK_WIDTHS) - 1),
             ceil_mode=True,
             with_last_pool=False,

@@ -1,7 +1,7 @@
 """The full localisation test: dense boxes, merged and rated by class scores (Appendix A.2)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import torch
 import torch.nn as nn
@@ -113,14 +113,15 @@ class LocalisationTTA(BaseTTAModel):
                         f'{getattr(net.head, name)}'
                     )
 
-    def _members(self, q: int) -> tuple[list[nn.Module], list[nn.Module]]:
+    def _members(self, q: int) -> tuple[list[Any], list[Any]]:
         """The localisers and the classifiers that look at test scale q."""
         localisers = zip([self.module, *self.localisers], self._localiser_scales)
         classifiers = zip(self.classifiers, self._classifier_scales)
-        found = tuple(
+        looking = (
             [net for net, scales in nets if Member(net, scales).looks_at(q)]
             for nets in (localisers, classifiers)
         )
+        found = next(looking), next(looking)
         if found[0] and not found[1]:
             raise ValueError(
                 f'LocalisationTTA: no classifier looks at Q={q}, at which boxes are predicted; '
@@ -173,7 +174,9 @@ class LocalisationTTA(BaseTTAModel):
         for net in localisers:
             parameters = self._map(net, views).unflatten(1, (net.head.num_boxes, -1))
             boxes.append(net.head.decode(parameters).flatten(2, 3))
-        factors = views.new_tensor([[w / width, h / height] * 2 for h, w in sizes], dtype=float)
+        factors = views.new_tensor(
+            [[w / width, h / height] * 2 for h, w in sizes], dtype=torch.float64
+        )
         return [
             _Predictions(
                 [b[i] * factors[i].to(b.device) for b in boxes], class_maps[i], posteriors[i]
@@ -181,7 +184,7 @@ class LocalisationTTA(BaseTTAModel):
             for i in range(len(views))
         ]
 
-    def _map(self, net: nn.Module, views: torch.Tensor) -> torch.Tensor:
+    def _map(self, net: Any, views: torch.Tensor) -> torch.Tensor:
         """fc8's outputs of a net at every position: (N, outputs, h, w)."""
         inputs = net.data_preprocessor(dict(inputs=views), training=False)['inputs']
         height, width = inputs.shape[-2:]

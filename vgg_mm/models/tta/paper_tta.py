@@ -213,7 +213,7 @@ class PaperTTA(BaseTTAModel):
 
     def _mean_of_strips(self, image: torch.Tensor) -> torch.Tensor:
         """(1, 3, H, W) -> class scores averaged over all positions, (1, num_classes)."""
-        total, positions = 0, 0
+        total, positions = image.new_zeros(()), 0
         for scores in score_maps_in_strips(self.module, image, self.max_pixels):
             total = total + scores.float().sum(dim=(2, 3))
             positions += scores.shape[-2] * scores.shape[-1]
@@ -222,7 +222,8 @@ class PaperTTA(BaseTTAModel):
     def _multi_crop(self, inputs: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> (N, num_classes)."""
         side = self.crop_size
-        corners = crop_corners(*inputs.shape[-2:], side, self.grid)
+        height, width = inputs.shape[-2:]
+        corners = crop_corners(height, width, side, self.grid)
         crops = [
             image[:, top : top + side, left : left + side]
             for image in inputs

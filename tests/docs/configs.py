@@ -1,0 +1,145 @@
+"""What is done with the configs, and parts of configs, that pages show."""
+
+import copy
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
+
+from tests.conftest import ROOT
+from tests.docs.world import NARROW, in_places
+from vgg_mm.apis.chain import load_chain
+from vgg_mm.apis.scaling.data_paths import annotate, pack_lmdb, pack_tar
+
+D_JITTER = 'configs/vgg/vgg16_jitter_imagenet.py'
+
+
+def changed(base, text):
+    """The config with what a page's text sets; the names in ``base`` can be used there."""
+    cfg = Config.fromfile(ROOT / base)
+    names = copy.deepcopy(cfg.to_dict())
+    before = dict(names)
+    exec(text, names)
+    new = {
+        name: value
+        for name, value in names.items()
+        if name != '__builtins__' and value is not before.get(name)
+    }
+    cfg.merge_from_dict(new)
+    return cfg
+
+
+def is_the_file(text, folder):
+    assert text.strip() in (ROOT / D_JITTER).read_text()
+
+
+def is_part_of_it(text, folder):
+    """All that is shown is so in the resolved config."""
+    shown = {}
+    exec(text, shown)
+    del shown['__builtins__']
+    resolved = Config.fromfile(ROOT / D_JITTER).to_dict()
+    _check_part(shown, resolved)
+
+
+def _check_part(part, whole):
+    for key, value in part.items():
+        if isinstance(value, dict):
+            _check_part(value, whole[key])
+        else:
+            assert whole[key] == value, (key, value, whole[key])
+
+
+def explained(text, folder):
+    """A config explained: first the file, then what is in its bases."""
+    is_the_file(text, folder) if '_base_' in text else is_part_of_it(text, folder)
+
+
+def chain(text, folder):
+    (folder / 'chain.py').write_text(text)
+    stages = load_chain(str(folder / 'chain.py'))
+    assert [stage.start for stage in stages] == [
+        'random initialisation',
+        'vgg11_s256_imagenet, staged',
+        'vgg16_s256_imagenet',
+    ]
+
+
+def photos(folder):
+    """A folder of class folders, and the photos' paths in it."""
+    top = folder / 'photos' / 'train'
+    return str(top), sorted(os.path.relpath(p, top) for p in map(str, top.rglob('*.jpg')))
+
+
+def tar_shards(text, folder):
+    top, names = photos(folder)
+    shards = folder / 'data' / 'shards'
+    shards.mkdir()
+    for number, path in enumerate(map(Path, pack_tar(top, names, str(shards)))):
+        path.rename(shards / f'train-{number:06}.tar')
+    text = in_places(text).replace('{000000..000146}', '{000000..000000}')
+    dataset = build_train_set(text, folder)
+    assert type(dataset).__name__ == 'TarShards' and len(dataset) == len(names)
+
+
+def lmdb(text, folder):
+    top, names = photos(folder)
+    path, keys = pack_lmdb(top, names, str(folder / 'data'))
+    Path(path).rename(folder / 'data' / 'imagenet.lmdb')
+    annotate(keys, names, str(folder), 'keys.txt')
+    text = in_places(text)
+    # The pipeline is the data set's own.
+    own = "dict(data_root='', pipeline=train_pipeline)"
+    dataset = build_train_set(f"{text}train_dataloader['dataset'].update({own})\n", folder)
+    assert len(dataset) == len(names)
+
+
+def build_train_set(text, folder):
+    """The training set that a text makes of net D's; its first sample is read, in ``folder``."""
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        dataset = DATASETS.build(changed(D_JITTER, text).train_dataloader.dataset)
+        assert dataset[0]['inputs'].shape == (3, 224, 224)
+    finally:
+        os.chdir(here)
+    return dataset
+
+
+def pretrained(text, folder):
+    """The backbone has the file's weights after its initialisation."""
+    cfg = changed(D_JITTER, in_places(text).replace("'torch", f"'{folder}/torch"))
+    cfg.merge_from_dict({k: int(v) for k, v in (option.split('=') for option in NARROW)})
+    net = MODELS.build(cfg.model)
+    net.init_weights()
+    source = torch.load(folder / 'torchvision_vgg16.pth', weights_only=True)
+    assert torch.equal(net.backbone.conv1_1.weight, source['features.0.weight'])
+
+
+def protocol(text, folder):
+    cfg = changed(D_JITTER, text)
+    cfg.merge_from_dict({k: int(v) for k, v in (option.split('=') for option in NARROW)})
+    views = [TRANSFORMS.build(step) for step in cfg.tta_pipeline]
+    results = dict(img_path=str(folder / 'photo.jpg'))
+    for view in views:
+        results = view(results)
+    tta = MODELS.build(dict(cfg.tta_model, module=cfg.model))
+    assert len(results['inputs']) == len(cfg.tta_pipeline[1].scales)
+    batch = dict(inputs=[[i] for i in results['inputs']], data_samples=None)
+    (answer,) = tta.eval().test_step(batch)
+    assert answer.pred_score.sum().item() == pytest.approx(1)
+
+
+#: Page#heading -> what is done with its configs: functions of (text, folder).
+CONFIGS = {
+    'README.md#a-config-explained': is_the_file,
+    'docs/architecture.md#how-to-add-a-test-protocol': protocol,
+    'docs/configs.md#a-config-explained': explained,
+    'docs/recipe.md#a-chain-of-ones-own': chain,
+    'docs/scaling.md#the-data-path': lmdb,
+    'docs/training.md#the-data': tar_shards,
+    'docs/weights.md#using': pretrained,
+}

@@ -1,0 +1,212 @@
+"""The short forms of what the pages' blocks call.
+
+A command of a page runs as it stands there, in a world of its own (world.py), but for what is added
+here so that it takes seconds: a narrower net, fewer images, no compilation. To add one: a tool's
+options in :data:`TOOLS`, or another program in :data:`PROGRAMS`.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests import preloaded
+from tests.conftest import ROOT
+from tests.docs.shell import python_script
+from tests.docs.world import NARROW, ONE_PROCESS, in_places
+
+HOW = 'give it a short form in tests/docs/shortened.py'
+
+
+def add_settings(words, settings):
+    """Words of a command with more settings at the end of its ``--cfg-options``."""
+    if '--cfg-options' not in words:
+        return [*words, '--cfg-options', *settings]
+    start = words.index('--cfg-options') + 1
+    ends = (i for i in range(start, len(words)) if words[i].startswith('--'))
+    end = next(ends, len(words))
+    return [*words[:end], *settings, *words[end:]]
+
+
+def narrow(config):
+    """Settings that narrow the nets of a config."""
+    if 'localisation' not in config:
+        return NARROW
+    members = [f'classifiers.{i}' for i in range(2 if 'fusion' in config else 1)]
+    members += ['localisers.0'] if 'fusion' in config else []
+    inside = [
+        setting.replace('model.', f'tta_model.{member}.config.')
+        for member in members
+        for setting in NARROW
+    ]
+    return (*NARROW, *inside)
+
+
+def classes_of(config):
+    """The digits have ten classes, and nets for them one net less wide."""
+    return () if 'digits' not in config else ('model.head.num_classes=10',)
+
+
+def train(words, folder):
+    config = words[0]
+    short = (
+        'train_cfg.max_epochs=1', 'train_dataloader.batch_size=7', 'val_dataloader.batch_size=7',
+        'train_dataloader.dataset.indices=14', 'val_dataloader.dataset.indices=7',
+        'default_hooks.logger.interval=1', 'train_cfg.val_interval=1',
+    )  # fmt: skip
+    return add_settings(words, (*narrow(config), *ONE_PROCESS, *classes_of(config), *short))
+
+
+def test(words, folder):
+    settings = (*narrow(words[0]), *ONE_PROCESS, *classes_of(words[0]))
+    return add_settings(words, (*settings, 'test_dataloader.dataset.indices=2'))
+
+
+test.__test__ = False  # the short form of tools/test.py
+
+
+def dry_run(words, folder):
+    """The plan alone; in another folder, since pages use what the training would have left."""
+    return [*words, '--dry-run', '--work-dir', 'dry_run']
+
+
+def dry_chain(words, folder):
+    return [*words, '--dry-run', '--no-measure']
+
+
+def scaling(words, folder):
+    """Steps and data paths are measured in the short, on a narrow net."""
+    if '--per-image-ms' in words:
+        return words
+    config = [] if words and words[0].endswith('.py') else ['configs/vgg/vgg11_jitter_digits.py']
+    if '--per-gpu-batch' in words:
+        words[words.index('--per-gpu-batch') + 1] = '8'
+    else:
+        words = [*words, '--batch', '8']
+    if '--data' in words:
+        words = [*words, '--data-seconds', '0.01']
+    return [*config, *words, '--gpus', '1', '2']
+
+
+def as_it_is(words, folder):
+    return words
+
+
+def only_its_options(words, folder):
+    """Compiles for minutes; its own tests try it on a small extension."""
+    assert not words, f'build_mmcv_ops.py with options: {HOW}'
+    return ['--help']
+
+
+#: Tool -> function of (words, folder) that gives the words of the short form.
+TOOLS = {
+    'build_mmcv_ops.py': only_its_options,
+    'check_dataset.py': as_it_is,
+    'convert_weights.py': as_it_is,
+    'ensemble.py': as_it_is,
+    'export.py': as_it_is,
+    'extract_features.py': as_it_is,
+    'finetune.py': dry_run,
+    'linear_probe.py': as_it_is,
+    'net_table.py': as_it_is,
+    'paper_table.py': as_it_is,
+    'predict.py': as_it_is,
+    'prepare_data.py': as_it_is,
+    'rgb_statistics.py': as_it_is,
+    'scaling.py': scaling,
+    'test.py': test,
+    'test_views.py': as_it_is,
+    'train.py': train,
+    'train_chain.py': dry_chain,
+}
+
+#: Words that stand for something of the reader's; or for one of two things, or for an option.
+WORDS = {'CONFIG': 'configs/vgg/vgg16_jitter_imagenet.py', 'OUT': 'out.safetensors'}
+
+
+def stand_for(word):
+    return WORDS.get(word.split('|')[0], word.split('|')[0]) if word.isupper() else word
+
+
+def trained(word, folder):
+    """A checkpoint that a long training leaves: the last of the short one, or any."""
+    path = folder / word
+    if not re.fullmatch(r'epoch_\d+\.pth', path.name) or path.exists():
+        return word
+    last = path.parent / 'last_checkpoint'
+    return last.read_text() if last.exists() else str(folder / 'CHECKPOINT')
+
+
+def run_python(words, folder):
+    if words[0] == '-c':
+        return preloaded.run(python_script(words[1], folder / 'command.py')[1:], folder)
+    if words[0] == '-m':
+        return MODULES[words[1]](words[2:])
+    tool = Path(words[0])
+    if tool.name not in TOOLS:
+        raise ValueError(f'unknown {tool.name}: {HOW}, TOOLS')
+    words = [stand_for(in_places(word)) for word in words[1:] if not word.startswith('[--')]
+    words = [trained_setting(word, folder) for word in words if word != 'CONFIG]']
+    path = tool if tool.is_absolute() else ROOT / tool
+    return preloaded.run([str(path), *TOOLS[tool.name](words, folder)], folder)
+
+
+def trained_setting(word, folder):
+    key, equals, value = word.rpartition('=')
+    return f'{key}{equals}{trained(value, folder)}' if value else word
+
+
+def collect_tests(words):
+    """pytest: that the files are there, and the marks."""
+    marks = [words[i + 1].split()[-1] for i, word in enumerate(words) if word == '-m']
+    known = (ROOT / 'pyproject.toml').read_text()
+    missing = [word for word in words if word.startswith('tests') and not (ROOT / word).exists()]
+    missing += [mark for mark in marks if f'"{mark}: ' not in known]
+    return subprocess.CompletedProcess(words, len(missing), '', f'not there: {missing}\n')
+
+
+def build_package(words):
+    """sdist and wheel: built by tests/test_wheel.py."""
+    return subprocess.CompletedProcess(words, bool(words), '', f'unknown options: {words}\n')
+
+
+MODULES = {'pytest': collect_tests, 'build': build_package}
+
+
+def pip(words, folder):
+    """Nothing is installed: the names of extras and the form of requirements are looked at."""
+    from packaging.requirements import Requirement
+
+    assert words[0] == 'install', f'pip {words[0]}: {HOW}'
+    setup = (ROOT / 'setup.py').read_text()
+    for word in words[1:]:
+        extra = re.fullmatch(r'\.(?:\[(\w+)\])?', word)
+        if extra and extra[1]:
+            assert f"'{extra[1]}': " in setup, f'setup.py has no extra {extra[1]!r}'
+        elif not extra and not word.startswith('-') and not word.endswith('.whl'):
+            Requirement(word)
+    return subprocess.CompletedProcess(words, 0, '', '')
+
+
+def make(words, folder):
+    """What would be done."""
+    return subprocess.run(['make', '-n', *words], cwd=ROOT, capture_output=True, text=True)
+
+
+def pre_commit(words, folder):
+    """Its config is a test's of its own."""
+    known = words == ['install'] and (ROOT / '.pre-commit-config.yaml').is_file()
+    return subprocess.CompletedProcess(words, not known, '', f'pre-commit {words}: {HOW}\n')
+
+
+#: Program -> function of (words, folder).
+PROGRAMS = {
+    'python': run_python,
+    '.venv/bin/python': run_python,
+    '.venv-dev/bin/pre-commit': pre_commit,
+    'pip': pip,
+    'make': make,
+}
+
+
+def answer_in(folder):
+    return lambda words: PROGRAMS[words[0]](words[1:], folder)

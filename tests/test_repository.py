@@ -1,0 +1,44 @@
+"""What has to say the same in several files of the repository."""
+
+import re
+from datetime import date
+
+import yaml
+
+from tests.conftest import ROOT
+from vgg_mm import __version__
+
+
+def test_one_version():
+    """In the package, the citation and the changelog's first entry: a date, or not released yet."""
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['version'] == citation['preferred-citation']['version'] == __version__
+    heading = re.search(r'^## (\S+) \((.*)\)$', (ROOT / 'CHANGELOG.md').read_text(), re.MULTILINE)
+    assert heading[1] == __version__
+    assert heading[2] == 'unreleased' or date.fromisoformat(heading[2])
+
+
+def test_the_citation_names_the_paper():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert {'cff-version', 'message', 'title', 'authors', 'license'} <= citation.keys()
+    (paper,) = citation['references']
+    assert paper['url'].endswith('/1409.1556') and paper['year'] == 2015
+
+
+def test_one_ruff():
+    """Before a commit and in `make lint`."""
+    hooks = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
+    (ruff,) = (repo for repo in hooks['repos'] if repo['repo'].endswith('ruff-pre-commit'))
+    pinned = re.search(r'^ruff==(.*)$', (ROOT / 'constraints/common.txt').read_text(), re.MULTILINE)
+    assert ruff['rev'] == f'v{pinned[1]}'
+    assert {hook['id'] for hook in ruff['hooks']} == {'ruff-check', 'ruff-format'}
+
+
+def test_every_requirement_is_pinned_for_ci():
+    """By name, in the constraints that the Makefile installs with."""
+    pins = ' '.join(path.read_text() for path in (ROOT / 'constraints').glob('*.txt'))
+    pinned = {name.lower().replace('_', '-') for name in re.findall(r'^([\w.-]+)==', pins, re.M)}
+    pinned |= {name.lower().replace('_', '-') for name in re.findall(r' ([\w.-]+)==', pins)}
+    for path in (ROOT / 'requirements').glob('*.txt'):
+        for name in re.findall(r'^([A-Za-z][\w.-]*)', path.read_text(), re.MULTILINE):
+            assert name.lower().replace('_', '-') in pinned, f'{path.name}: {name}'
