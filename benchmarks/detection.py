@@ -7,7 +7,7 @@
 ``fc`` trains Faster R-CNN on net A with tools/train.py, once with everything from the classifier
 and once with fc6 and fc7 drawn anew (Xavier, as the head's own), the same seeds and iterations.
 ``speed`` times training iterations of SSD300 on vgg_mm.SSDVGG and on mmdet's own SSDVGG, in turn.
-Both add to benchmarks/results/detection.json.
+Both add to benchmarks/results/detection.json. A training that is complete is not run again.
 """
 
 import argparse
@@ -100,6 +100,7 @@ def train(args: argparse.Namespace, weights: dict, source: Path, seed: int) -> d
         'DATA_ROOT': Path(args.data_root).resolve(),
         'model.backbone.arch': 'A',
         'model.backbone.out_indices': "('conv5_2',)",
+        'model.backbone.frozen_stages': 2,  # as in the paper, Section 3.3
         'model.roi_head.bbox_roi_extractor.roi_layer.output_size': side,
         'model.roi_head.bbox_head.roi_feat_size': side,
         'model.roi_head.bbox_head.fc_channels': len(fc6),
@@ -116,7 +117,8 @@ def train(args: argparse.Namespace, weights: dict, source: Path, seed: int) -> d
     command = [sys.executable, ROOT / 'tools/train.py', CONFIGS / 'faster_rcnn_vgg16_animals.py']
     command += ['--broken-images', 'skip']  # one of the animals' files is cut off
     command += ['--work-dir', work_dir, '--cfg-options', *(f'{k}={v}' for k, v in options.items())]
-    subprocess.run(list(map(str, command)), check=True)
+    if not (work_dir / f'epoch_{args.epochs}.pth').exists():
+        subprocess.run(list(map(str, command)), check=True)
     rows = [
         json.loads(line)
         for path in sorted(work_dir.glob('*/vis_data/scalars.json'))[-1:]

@@ -11,8 +11,8 @@ JPEG file to posterior:
   (c) vgg_mm's dense evaluation with flips;
   (d) dense, multi_crop and both in one pass.
 
-(a) runs on the default memory format, as MMPretrain's tools do; (b) to (d) as this package's tools
-do. Batch by batch the four take turns, so that a change of the machine's speed meets all of them.
+(a) runs torch's own convolutions in the default memory format, as MMPretrain's VGG and tools do; (b)
+to (d) as this package's do. Batch by batch the four take turns, so that a change of the machine's speed meets all of them.
 Posteriors of (a) and (b) are compared. Batch by batch the figures are added to
 benchmarks/results/test_protocols[_amp].json; a later call goes on after the last batch.
 """
@@ -85,7 +85,7 @@ def our_pipeline() -> list[dict]:
     ]
 
 
-def classifier() -> torch.nn.Module:
+def classifier(**backbone) -> torch.nn.Module:
     torch.manual_seed(0)
     net = MODELS.build(
         dict(
@@ -93,7 +93,7 @@ def classifier() -> torch.nn.Module:
             data_preprocessor=dict(
                 mean=[123.68, 116.779, 103.939], std=[1.0, 1.0, 1.0], to_rgb=True
             ),
-            backbone=dict(type='vgg_mm.VGG', arch='D', init_cfg=None),
+            backbone=dict(type='vgg_mm.VGG', arch='D', init_cfg=None, **backbone),
             head=dict(type='vgg_mm.ConvHead', num_classes=1000, init_cfg=None),
         )
     )
@@ -134,8 +134,8 @@ def tensor_bytes(inputs) -> int:
 
 
 def contenders(device: str) -> dict[str, Contender]:
-    """(a) has a copy of the weights in the default memory format."""
-    plain, ours = classifier(), classifier()
+    """(a) has a copy of the weights in the default memory format, and torch's convolutions."""
+    plain, ours = classifier(conv_cfg=dict(type='Conv2d')), classifier()
     if device == 'cpu':
         ours.to(memory_format=torch.channels_last)
     made = {'a': Contender(peer_pipeline(), dict(type='AverageClsScoreTTA'), plain, device)}

@@ -1,0 +1,214 @@
+"""Training and inference of full-width VGG-16 against MMPretrain's own, in turn, same weights.
+
+    python benchmarks/model_speed.py FOLDER [--batch 8] [--repeats 5] [--amp]
+    python benchmarks/model_speed.py FOLDER --memory
+
+The peer is the model of MMPretrain's configs/vgg/vgg16_8xb32_in1k.py with its optimizer and its
+training pipeline; ours is that of configs/vgg/vgg16_jitter_imagenet.py as the tools run it. An
+iteration is ``train_step``: forward, backward, optimizer. 'with data' is the same after reading and
+cropping the batch in the same process, from photos below FOLDER. Before anything is timed both have
+given the same loss from the same weights. --memory measures the most memory that one training
+iteration of a process of its own holds. Adds to benchmarks/results/model_speed.json.
+"""
+
+import argparse
+import json
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mmpretrain
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS, TRANSFORMS
+from mmpretrain.structures import DataSample
+
+import vgg_mm  # noqa: F401  (registers its parts)
+from vgg_mm.apis.rgb_statistics import find_images
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / 'benchmarks/results/model_speed.json'
+PEER = Path(mmpretrain.__file__).parent / '.mim/configs/vgg/vgg16_8xb32_in1k.py'
+OURS = ROOT / 'configs/vgg/vgg16_jitter_imagenet.py'
+CONFIGS = {'MMPretrain': PEER, 'vgg_mm': OURS}
+CROP = 224
+
+
+class Contender:
+    """A model with its optimizer and training pipeline."""
+
+    def __init__(self, name: str, device: str, amp: bool = False, with_cp: bool = False):
+        cfg = Config.fromfile(CONFIGS[name])
+        if with_cp:
+            cfg.model.backbone.with_cp = True
+        torch.manual_seed(0)
+        self.model = MODELS.build(
+            dict(
+                cfg.model,
+                data_preprocessor=cfg.get('data_preprocessor') or cfg.model.data_preprocessor,
+            )
+        ).to(device)
+        if name == 'vgg_mm' and device == 'cpu':  # as vgg_mm's tools do
+            self.model.to(memory_format=torch.channels_last)
+        kind = dict(type='AmpOptimWrapper', dtype='bfloat16') if amp else {}
+        self.optim = build_optim_wrapper(self.model, dict(cfg.optim_wrapper, **kind))
+        self.pipeline = Compose(
+            [TRANSFORMS.build(t) for t in cfg.train_dataloader.dataset.pipeline]
+        )
+
+    def batch(self, paths: list[str]) -> dict:
+        items = [self.pipeline(dict(img_path=path, gt_label=0)) for path in paths]
+        return pseudo_collate(items)
+
+    def train(self, batch: dict) -> float:
+        self.model.train()
+        return float(self.model.train_step(batch, self.optim)['loss'])
+
+    def infer(self, batch: dict) -> None:
+        self.model.eval()
+        with torch.no_grad():
+            self.model.test_step(batch)
+
+
+def copy_weights(peer: torch.nn.Module, ours: torch.nn.Module) -> None:
+    """Both nets list their 16 layers' weights and biases from the image on."""
+    target = dict(peer.named_parameters())
+    source = [p for name, p in ours.named_parameters()]
+    assert len(target) == len(source) == 32
+    with torch.no_grad():
+        for parameter, weights in zip(target.values(), source):
+            parameter.copy_(weights.reshape(parameter.shape))
+
+
+def random_batch(size: int) -> dict:
+    torch.manual_seed(0)
+    labels = torch.randint(1000, (size,))
+    samples = [DataSample().set_gt_label(int(label)) for label in labels]
+    return dict(
+        inputs=[torch.randint(256, (3, CROP, CROP), dtype=torch.uint8) for _ in labels],
+        data_samples=samples,
+    )
+
+
+def check_equal(made: dict[str, Contender]) -> float:
+    """Largest relative difference of the scores of the same normalised images."""
+    copy_weights(made['MMPretrain'].model, made['vgg_mm'].model)
+    device = next(made['vgg_mm'].model.parameters()).device
+    x = torch.randn(2, 3, CROP, CROP, device=device)
+    scores = {}
+    with torch.no_grad():
+        for name, one in made.items():
+            one.model.eval()
+            feats = one.model.extract_feat(x)
+            scores[name] = one.model.head(feats)
+    a, b = scores.values()
+    difference = ((a - b).norm() / a.norm()).item()
+    assert difference < 1e-4, f'the nets differ by {difference}'
+    return difference
+
+
+def timed(device: str, function, *arguments) -> float:
+    start = time.perf_counter()
+    function(*arguments)
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(folder: str, size: int, repeats: int, amp: bool) -> dict:
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    made = {name: Contender(name, device, amp) for name in CONFIGS}
+    difference = check_equal(made)
+    batch = random_batch(size)
+    paths = find_images(folder)[:size]
+    kinds = {
+        'training iteration': lambda one: one.train(batch),
+        'training iteration with data': lambda one: one.train(one.batch(paths)),
+        'inference': lambda one: one.infer(batch),
+    }
+    seconds: dict[str, dict[str, list[float]]] = {}
+    for kind, step in kinds.items():
+        seconds[kind] = {name: [] for name in made}
+        for repeat in range(repeats + 1):
+            for name, one in made.items():
+                spent = timed(device, step, one)
+                if repeat:  # the first warms up
+                    seconds[kind][name].append(spent)
+    return dict(batch=size, amp=amp, difference=difference, seconds=seconds)
+
+
+def peak(name: str, size: int, with_cp: bool) -> int:
+    """Most bytes that a process of its own holds in one training iteration."""
+    command = [sys.executable, __file__, '.', '--peak', name, '--batch', str(size)]
+    command += ['--with-cp'] * with_cp
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return int(found.split()[-1])
+
+
+def print_peak(name: str, size: int, with_cp: bool) -> None:
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    one = Contender(name, device, with_cp=with_cp)
+    one.train(random_batch(size))
+    if device == 'cuda':
+        print(torch.cuda.max_memory_allocated())
+    else:
+        status = Path('/proc/self/status').read_text()
+        print(int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) * 1024)
+
+
+def report(result: dict) -> str:
+    lines = []
+    for kind, seconds in result.get('seconds', {}).items():
+        peer, own = seconds['MMPretrain'], seconds['vgg_mm']
+        ratios = [a / b for a, b in zip(peer, own)]
+        lines.append(
+            f'{kind}: MMPretrain {statistics.median(peer):.2f} s, vgg_mm '
+            f'{statistics.median(own):.2f} s, {statistics.median(ratios):.2f} times as fast '
+            f'({min(ratios):.2f} to {max(ratios):.2f})'
+        )
+    for name, used in result.get('memory', {}).items():
+        lines.append(f'peak memory, {name}: {used / 2**30:.2f} GiB')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('folder', help='photos are searched below it')
+    parser.add_argument('--batch', type=int, default=8)
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--amp', action='store_true', help='both in bfloat16')
+    parser.add_argument('--memory', action='store_true')
+    parser.add_argument('--peak', choices=CONFIGS, help=argparse.SUPPRESS)
+    parser.add_argument('--with-cp', action='store_true', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak:
+        print_peak(args.peak, args.batch, args.with_cp)
+        return
+    if args.memory:
+        found = {name: peak(name, args.batch, False) for name in CONFIGS}
+        found['vgg_mm, with_cp'] = peak('vgg_mm', args.batch, True)
+        key, result = f'memory at batch {args.batch}', dict(memory=found)
+    else:
+        result = measure(args.folder, args.batch, args.repeats, args.amp)
+        key = f'batch {args.batch}' + ', bfloat16' * args.amp
+    cuda = torch.cuda.is_available()
+    cpu = f'{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}'
+    result['device'] = torch.cuda.get_device_name() if cuda else cpu
+    result.update(torch=torch.__version__, threads=torch.get_num_threads())
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results[key] = result
+    RESULTS.write_text(json.dumps(results, indent=1))
+    print(report(result))
+
+
+if __name__ == '__main__':
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        main()
