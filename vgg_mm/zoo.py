@@ -10,7 +10,9 @@ from mmpretrain.apis import ModelHub
 from vgg_mm.checkpoints import Preprocessing, recorded_preprocessing
 from vgg_mm.checkpoints.schemes import load_from_http
 
-INDEX = 'model-index.yml'
+#: Of the models that MMPretrain can build. model-index.yml, which openmim reads, has the detectors
+#: and segmentors, too.
+CLASSIFIERS = ('configs/vgg/metafile.yml', 'configs/vgg/metafile_torchvision.yml')
 
 #: Where the authors' own weights of nets D and E are.
 AUTHORS_RELEASE = 'http://www.robots.ox.ac.uk/~vgg/software/very_deep/'
@@ -38,9 +40,10 @@ def register() -> None:
     are (:func:`vgg_mm.checkpoints.load_checkpoints_safely` changes them).
     """
     root = root_folder()
-    index = os.path.join(root, INDEX)
-    if os.path.isfile(index):  # somebody may have copied the modules alone
-        ModelHub.register_model_index(index, config_prefix=root)
+    for metafile in CLASSIFIERS:
+        path = os.path.join(root, metafile)
+        if os.path.isfile(path):  # somebody may have copied the modules alone
+            ModelHub.register_model_index(path, config_prefix=root)
     CheckpointLoader.register_scheme(AUTHORS_RELEASE, load_authors_weights, force=True)
     CheckpointLoader.register_scheme(TORCHVISIONS, load_from_http, force=True)
 
