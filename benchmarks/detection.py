@@ -37,7 +37,7 @@ def main() -> None:
     args = parse_args()
     found = args.measure(args)
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    results[args.what] = found
+    results[f'fc, {args.data}' if args.what == 'fc' else args.what] = found
     RESULTS.write_text(json.dumps(results, indent=2) + '\n')
     print(json.dumps(found, indent=2))
 
@@ -48,6 +48,7 @@ def parse_args() -> argparse.Namespace:
     fc = commands.add_parser('fc')
     fc.add_argument('--checkpoint', required=True, help='a net A of base_channels 16')
     fc.add_argument('--data-root', default='data/animals')
+    fc.add_argument('--data', choices=('animals', 'blood_cells'), default='animals')
     fc.add_argument('--work-dir', default='work_dirs/detection_benchmark')
     fc.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     fc.add_argument('--epochs', type=int, default=12)
@@ -75,7 +76,7 @@ def compare_fc(args: argparse.Namespace) -> dict:
             runs.append(dict(arm=arm, seed=seed, **train(args, weights, source, seed)))
             print(runs[-1], flush=True)
     return dict(
-        checkpoint=Path(args.checkpoint).name, data=Path(args.data_root).name, epochs=args.epochs,
+        checkpoint=Path(args.checkpoint).name, data=args.data, epochs=args.epochs,
         side=args.side, images=args.images, runs=runs,
     )  # fmt: skip
 
@@ -114,7 +115,11 @@ def train(args: argparse.Namespace, weights: dict, source: Path, seed: int) -> d
     }
     if args.images:
         options['train_dataloader.dataset.indices'] = args.images
-    command = [sys.executable, ROOT / 'tools/train.py', CONFIGS / 'faster_rcnn_vgg16_animals.py']
+    command = [
+        sys.executable,
+        ROOT / 'tools/train.py',
+        CONFIGS / f'faster_rcnn_vgg16_{args.data}.py',
+    ]
     command += ['--broken-images', 'skip']  # one of the animals' files is cut off
     command += ['--work-dir', work_dir, '--cfg-options', *(f'{k}={v}' for k, v in options.items())]
     if not (work_dir / f'epoch_{args.epochs}.pth').exists():

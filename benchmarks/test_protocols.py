@@ -11,10 +11,11 @@ JPEG file to posterior:
   (c) vgg_mm's dense evaluation with flips;
   (d) dense, multi_crop and both in one pass.
 
-(a) runs torch's own convolutions in the default memory format, as MMPretrain's VGG and tools do; (b)
-to (d) as this package's do. Batch by batch the four take turns, so that a change of the machine's speed meets all of them.
-Posteriors of (a) and (b) are compared. Batch by batch the figures are added to
-benchmarks/results/test_protocols[_amp].json; a later call goes on after the last batch.
+(a) runs torch's own convolutions in the default memory format, as MMPretrain's VGG and tools do;
+(b) to (d) as this package's do. Batch by batch the four take turns, so that a change of the
+machine's speed meets all of them. Posteriors of (a) and (b) are compared. Batch by batch the
+figures are added to benchmarks/results/test_protocols[_amp].json; a later call goes on after the
+last batch.
 """
 
 import argparse

@@ -91,3 +91,31 @@ def write_streets(folder, train=4, val=2, size=(61, 85)):
             cv2.imwrite(str(folder / 'img_dir' / split / f'{index}.png'), image)
             cv2.imwrite(str(folder / 'ann_dir' / split / f'{index}.png'), mask)
     return folder
+
+
+def scores(net, image):
+    """What the net predicts for images that are its input as they are."""
+    with torch.inference_mode():
+        results = net(image, mode='predict')
+    return torch.stack([one.seg_logits.data for one in results])
+
+
+def batch(*sizes, void=()):
+    """A batch as a data loader gives it, of images of these sizes; some of void labels only."""
+    generator = torch.Generator().manual_seed(0)
+    images, samples = [], []
+    for index, size in enumerate(sizes):
+        images.append(torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8))
+        labels = torch.randint(0, 5, size, generator=generator)
+        labels[::3] = 255
+        samples.append(sample(torch.full(size, 255) if index in void else labels))
+    return dict(inputs=images, data_samples=samples)
+
+
+#: name -> a function that builds the net, narrow and with random weights
+NETS = {
+    'FCN-32s': fcn,
+    'FCN-16s': lambda **kwargs: fcn(1, **kwargs),
+    'FCN-8s': lambda **kwargs: fcn(2, **kwargs),
+    'LargeFOV': largefov,
+}
