@@ -5,7 +5,7 @@ _base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 DATA_ROOT = 'data/clothing'
 
 train_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.ScaleJitter', scale=(256, 384), crop_size=224),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='vgg_mm.PCAShift'),

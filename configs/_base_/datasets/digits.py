@@ -5,7 +5,7 @@ _base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 DATA_ROOT = 'data/digits'
 
 train_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.ScaleJitter', scale=(64, 96), crop_size=64),
     dict(type='PackInputs'),
 ]

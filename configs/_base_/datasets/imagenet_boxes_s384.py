@@ -3,7 +3,7 @@ _base_ = './imagenet_boxes_s256.py'
 
 pack = dict(type='PackInputs', algorithm_keys=('gt_bboxes',))
 train_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.ScaleJitter', scale=384, crop_size=224, min_visible=0.5),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='vgg_mm.PCAShift'),
