@@ -64,10 +64,11 @@ if __name__ == '__main__':
             'downstream': requirements('downstream.txt'),
             'weights': requirements('weights.txt'),
             'export': requirements('export.txt') + requirements('weights.txt'),
+            'fast': requirements('fast.txt'),
             'features': requirements('features.txt'),
             'tests': [
                 line
-                for name in ('digits', 'weights', 'export', 'features', 'tests')
+                for name in ('digits', 'weights', 'export', 'fast', 'features', 'tests')
                 for line in requirements(f'{name}.txt')
             ],
         },
