@@ -110,6 +110,7 @@ BAD = [
     (('runs', 'D'), dict(arch='D', staged_from='E'), "runs.D: unknown staged_from 'E'"),
     (('runs', 'D'), dict(arch='D', staged_from='D'), "runs.D: unknown staged_from 'D'"),
     (('runs', 'D'), dict(arch='D', staged_from='A', start_from='A'), 'give one'),
+    (('runs', 'A'), dict(arch='A', options={'resume': True}), 'resume is set by the study'),
     (('runs', 'A'), dict(arch='A', scale='low'), 'scales: low is missing, which run A needs'),
     (('claims', 0, 'name'), 'A', 'claims and runs must have different names'),
     (('claims', 0, 'says'), None, 'claim 1: says is missing'),

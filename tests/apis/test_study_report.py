@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.apis.study_cases import made_up, real_study, tiny, write
+from tests.conftest import ROOT
 from vgg_mm.apis.study.load import load_study
 from vgg_mm.apis.study.report import write_report
 from vgg_mm.apis.study.results import (
@@ -24,7 +25,7 @@ from vgg_mm.apis.study.results import (
     unpack,
 )
 from vgg_mm.apis.study.study import Side
-from vgg_mm.apis.study.verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED
+from vgg_mm.apis.study.verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, RULE, UNDECIDED
 
 
 class Page(HTMLParser):
@@ -104,6 +105,13 @@ def test_all_claims_have_a_verdict_or_are_missing(written):
             assert row[3] in (CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED)
             assert (row[3] == UNDECIDED) == (row[5] == UNDECIDED) == uses_e
             assert row[4] != UNDECIDED
+
+
+def test_the_rule_is_where_it_was_before_the_results(written):
+    _, _, (text, _), _ = written
+    readme = (ROOT / 'studies/README.md').read_text()
+    for part in RULE:
+        assert f'- {part}\n' in text and f'- {part}\n' in readme
 
 
 def test_page_and_twin_say_the_same(written):

@@ -145,17 +145,20 @@ def start_seconds() -> float:
     return time.perf_counter() - started
 
 
-def estimate_table(study: Study, todo: Sequence[Task], measure: bool = True) -> str:
+def estimate_table(
+    study: Study, todo: Sequence[Task], everything: Sequence[Task], measure: bool = True
+) -> str:
     """What is to be done, a line for each run on each data set, with hours.
 
     Args:
         study: The study.
-        todo: Its tasks.
+        todo: The tasks that are wanted.
+        everything: All of its tasks: those that are finished say how long others take.
         measure: Whether nets of which none is finished are timed.
     """
     done = [task for task in todo if task.done]
     left = [task for task in todo if not (task.done or _settled(task))]
-    estimator = Estimator(done, measure)
+    estimator = Estimator([task for task in everything if task.done], measure)
     start = start_seconds() if measure and left else 0.0
     rows: dict[tuple, list] = {}
     for task in left:

@@ -125,6 +125,7 @@ def _runs(path: str, entries: dict) -> dict[str, Run]:
             init=entry.word('init', INITIALISERS),
             staged_from=entry.get('staged_from', str, None),
             start_from=entry.get('start_from', str, None),
+            options=_options(where, entry.get('options', dict, {})),
         )
         if run.staged_from and run.start_from:
             raise ValueError(f'{where}: staged_from (some layers) and start_from (all): give one')

@@ -62,7 +62,8 @@ def run_study(
     chosen = select(loaded, only)
     todo = list(tasks(loaded, chosen, found, loaded.seeds if seeds is None else seeds))
     if dry_run:
-        print(estimate_table(loaded, todo, measure))
+        everything = list(tasks(loaded, select(loaded), found, loaded.seeds))
+        print(estimate_table(loaded, todo, everything, measure))
         return
     failures: list[str] = []
     if not report_only:

@@ -39,6 +39,7 @@ class Run(NamedTuple):
         init: Initialiser; None: the profile's.
         staged_from: Run whose first four convolutional and fully-connected layers it takes.
         start_from: Run all of whose layers it takes.
+        options: ``--cfg-options`` of this run; they win over the data set's.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Run(NamedTuple):
     init: Optional[str] = None
     staged_from: Optional[str] = None
     start_from: Optional[str] = None
+    options: dict[str, Any] = {}
 
     @property
     def source(self) -> Optional[str]:
@@ -88,7 +90,8 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         than = GUESSING if self.than is None else self.than
         if self.kind == NO_BETTER:
-            return f'{self.better} is not {self.margin:g} points better than {than}'
+            unit = 'point' if self.margin == 1 else 'points'
+            return f'{self.better} is not {self.margin:g} {unit} better than {than}'
         return f'{self.better} beats {than}'
 
 

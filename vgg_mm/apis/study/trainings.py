@@ -129,7 +129,9 @@ class Training:
 
     @property
     def done(self) -> bool:
-        return osp.isdir(self.folder) and self.job.state() == DONE
+        """Whether it is finished with the present settings."""
+        there = osp.isdir(self.folder) and self.job.state() == DONE
+        return there and not self.problem()
 
     @property
     def finished(self) -> Optional[str]:
@@ -186,7 +188,7 @@ def run_options(study: Study, data: DataSet, run: Run) -> dict[str, Any]:
         options[f'{start}.{_step(pipeline, "CenterCrop", data)}.crop_size'] = data.crop
     views = _step(cfg.get('tta_pipeline') or [], 'vgg_mm.TestScales', data)
     options[f'tta_pipeline.{views}.trained_at'] = scale
-    return {**options, **data.options}
+    return {**options, **data.options, **run.options}
 
 
 def _step(pipeline: list[dict], kind: str, data: DataSet) -> int:

@@ -19,7 +19,7 @@ Found = Mapping[str, Results]
 
 SUMMARY = ('no.', 'claim', 'paper', 'verdict')
 COMPARISONS = (
-    'comparison', 'data', 'error of the first, %', 'of the second, %', 'difference, points', 'p',
+    'comparison', 'data', 'first, %', 'second, %', 'difference, points', 'p',
     'here', "paper's, ImageNet",
 )  # fmt: skip
 
