@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
 from tests.conftest import ROOT
@@ -126,7 +127,8 @@ def protocol(text, folder):
     results = dict(img_path=str(folder / 'photo.jpg'))
     for view in views:
         results = view(results)
-    tta = MODELS.build(dict(cfg.tta_model, module=cfg.model))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        tta = MODELS.build(dict(cfg.tta_model, module=cfg.model))
     assert len(results['inputs']) == len(cfg.tta_pipeline[1].scales)
     batch = dict(inputs=[[i] for i in results['inputs']], data_samples=None)
     (answer,) = tta.eval().test_step(batch)

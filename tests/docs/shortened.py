@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests import preloaded
 from tests.conftest import ROOT
+from tests.docs import downstream
 from tests.docs.shell import python_script
 from tests.docs.world import NARROW, ONE_PROCESS, in_places
 
@@ -48,6 +49,8 @@ def classes_of(config):
 
 def train(words, folder):
     config = words[0]
+    if 'downstream' in config:
+        return downstream.shorten(words, folder, add_settings)
     short = (
         'train_cfg.max_epochs=1', 'train_dataloader.batch_size=7', 'val_dataloader.batch_size=7',
         'train_dataloader.dataset.indices=14', 'val_dataloader.dataset.indices=7',
@@ -57,7 +60,11 @@ def train(words, folder):
 
 
 def test(words, folder):
+    if 'downstream' in words[0]:
+        return downstream.shorten(words, folder, add_settings)
     settings = (*narrow(words[0]), *ONE_PROCESS, *classes_of(words[0]))
+    if 'localisation' in words[0]:
+        words = ['LOCALISER_256' if word == 'CHECKPOINT' else word for word in words]
     return add_settings(words, (*settings, 'test_dataloader.dataset.indices=2'))
 
 
@@ -74,17 +81,29 @@ def dry_chain(words, folder):
 
 
 def scaling(words, folder):
-    """Steps and data paths are measured in the short, on a narrow net."""
+    """Steps and data paths are measured for a short time, on a narrow net."""
     if '--per-image-ms' in words:
         return words
-    config = [] if words and words[0].endswith('.py') else ['configs/vgg/vgg11_jitter_digits.py']
+    words = [word for word in words if not word.endswith('.py')]
     if '--per-gpu-batch' in words:
         words[words.index('--per-gpu-batch') + 1] = '8'
     else:
         words = [*words, '--batch', '8']
     if '--data' in words:
         words = [*words, '--data-seconds', '0.01']
-    return [*config, *words, '--gpus', '1', '2']
+    return ['configs/vgg/vgg11_jitter_digits.py', *words, '--gpus', '1', '2']
+
+
+def one_c(words, folder):
+    """Two images a class are too few to choose C by cross-validation."""
+    return [*words, '--C', '1']
+
+
+def few_photos(words, folder):
+    """Of one class."""
+    few = {'photos': 'photos/val/class_0', 'IMAGES': 'IMAGES/val/class_0'}
+    few['data/digits/val/3'] = 'data/digits/val/3/17*.png'
+    return [few.get(word, word) for word in words]
 
 
 def as_it_is(words, folder):
@@ -106,10 +125,10 @@ TOOLS = {
     'export.py': as_it_is,
     'extract_features.py': as_it_is,
     'finetune.py': dry_run,
-    'linear_probe.py': as_it_is,
+    'linear_probe.py': one_c,
     'net_table.py': as_it_is,
     'paper_table.py': as_it_is,
-    'predict.py': as_it_is,
+    'predict.py': few_photos,
     'prepare_data.py': as_it_is,
     'rgb_statistics.py': as_it_is,
     'scaling.py': scaling,
@@ -119,12 +138,25 @@ TOOLS = {
     'train_chain.py': dry_chain,
 }
 
-#: Words that stand for something of the reader's; or for one of two things, or for an option.
-WORDS = {'CONFIG': 'configs/vgg/vgg16_jitter_imagenet.py', 'OUT': 'out.safetensors'}
+#: Words that stand for something of the reader's.
+WORDS = {'CONFIG': 'configs/vgg/vgg16_jitter_imagenet.py'}
+
+#: The same in scripts: a narrow net has to be said to be one.
+SCRIPTS = {
+    "pretrained='work_dirs/vgg16_jitter_imagenet/epoch_74.pth'": (
+        "pretrained='CHECKPOINT', backbone=dict(base_channels=4), "
+        'head=dict(in_channels=32, fc_channels=16, num_classes=7)'
+    ),
+    "predict('photos'": "predict('photos/val/class_0'",
+    "linear_probe('train.npz', 'val.npz')": "linear_probe('train.npz', 'val.npz', c=[1.0])",
+}
 
 
-def stand_for(word):
-    return WORDS.get(word.split('|')[0], word.split('|')[0]) if word.isupper() else word
+def script(text):
+    """The short form of a page's Python."""
+    for long, short in SCRIPTS.items():
+        text = text.replace(long, short)
+    return in_places(text)
 
 
 def trained(word, folder):
@@ -144,8 +176,7 @@ def run_python(words, folder):
     tool = Path(words[0])
     if tool.name not in TOOLS:
         raise ValueError(f'unknown {tool.name}: {HOW}, TOOLS')
-    words = [stand_for(in_places(word)) for word in words[1:] if not word.startswith('[--')]
-    words = [trained_setting(word, folder) for word in words if word != 'CONFIG]']
+    words = [trained_setting(WORDS.get(word, in_places(word)), folder) for word in words[1:]]
     path = tool if tool.is_absolute() else ROOT / tool
     return preloaded.run([str(path), *TOOLS[tool.name](words, folder)], folder)
 
@@ -155,18 +186,22 @@ def trained_setting(word, folder):
     return f'{key}{equals}{trained(value, folder)}' if value else word
 
 
+def finished(words, well=True, message=''):
+    return subprocess.CompletedProcess(words, 0 if well else 1, '', '' if well else f'{message}\n')
+
+
 def collect_tests(words):
     """pytest: that the files are there, and the marks."""
     marks = [words[i + 1].split()[-1] for i, word in enumerate(words) if word == '-m']
     known = (ROOT / 'pyproject.toml').read_text()
     missing = [word for word in words if word.startswith('tests') and not (ROOT / word).exists()]
     missing += [mark for mark in marks if f'"{mark}: ' not in known]
-    return subprocess.CompletedProcess(words, len(missing), '', f'not there: {missing}\n')
+    return finished(words, not missing, f'not there: {missing}')
 
 
 def build_package(words):
     """sdist and wheel: built by tests/test_wheel.py."""
-    return subprocess.CompletedProcess(words, bool(words), '', f'unknown options: {words}\n')
+    return finished(words, not words, f'unknown options: {words}')
 
 
 MODULES = {'pytest': collect_tests, 'build': build_package}
@@ -184,7 +219,7 @@ def pip(words, folder):
             assert f"'{extra[1]}': " in setup, f'setup.py has no extra {extra[1]!r}'
         elif not extra and not word.startswith('-') and not word.endswith('.whl'):
             Requirement(word)
-    return subprocess.CompletedProcess(words, 0, '', '')
+    return finished(words)
 
 
 def make(words, folder):
@@ -195,7 +230,7 @@ def make(words, folder):
 def pre_commit(words, folder):
     """Its config is a test's of its own."""
     known = words == ['install'] and (ROOT / '.pre-commit-config.yaml').is_file()
-    return subprocess.CompletedProcess(words, not known, '', f'pre-commit {words}: {HOW}\n')
+    return finished(words, known, f'pre-commit {words}: {HOW}')
 
 
 #: Program -> function of (words, folder).
@@ -208,5 +243,12 @@ PROGRAMS = {
 }
 
 
-def answer_in(folder):
-    return lambda words: PROGRAMS[words[0]](words[1:], folder)
+def answer_in(folder, page=''):
+    """What answers the commands of a page, in the folder where they run."""
+    stand_ins = {'CONFIG': downstream.CONFIG} if page == 'docs/segmentation.md' else {}
+
+    def answer(words):
+        words = [stand_ins.get(word, word) for word in words]
+        return PROGRAMS[words[0]](words[1:], folder)
+
+    return answer

@@ -23,7 +23,7 @@ ONE_PROCESS = tuple(f'{split}_dataloader.num_workers=0' for split in ('train', '
 
 #: Absolute paths and addresses of the pages -> names in the folder where their commands run.
 PLACES = {
-    '/data/imagenet_cls_loc': 'data/cls_loc',
+    '/data/imagenet_cls_loc': 'data/imagenet_cls_loc',
     '/data/imagenet-shards': 'data/shards',
     '/data/imagenet': 'data/imagenet',
     '/data/coco': 'data/boxes',
@@ -72,12 +72,13 @@ def write_photos_with_boxes(folder):
     data, notes = (folder / 'ILSVRC' / part / 'CLS-LOC' for part in ('Data', 'Annotations'))
     rng = np.random.default_rng(1)
     for label in range(CLASSES):
-        for name in (f'train/n{label}/n{label}_1', f'val/ILSVRC2012_val_{label:08}'):
+        word = f'class_{label}'
+        for name in (f'train/{word}/{word}_1', f'val/ILSVRC2012_val_{label:08}'):
             for top in (data, notes):
                 (top / name).parent.mkdir(parents=True, exist_ok=True)
             coarse = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             cv2.imwrite(str(data / f'{name}.JPEG'), cv2.resize(coarse, (300, 260)))
-            note = xml(f'n{label}', box=(40, 30, 200, 190), size=(300, 260))
+            note = xml(word, box=(40, 30, 200, 190), size=(300, 260))
             (notes / f'{name}.xml').write_text(note)
 
 
@@ -127,7 +128,7 @@ def enter(world, folder):
         'tools': ROOT / 'tools',
         'configs': ROOT / 'configs',
         'docs': ROOT / 'docs',
-        'data/cls_loc': world / 'cls_loc',
+        'data/imagenet_cls_loc': world / 'cls_loc',
         'photo.jpg': world / 'photo.jpg',
         'PHOTO': world / 'photo.jpg',
         'IMAGE': world / 'photo.jpg',

@@ -1,0 +1,94 @@
+"""The blocks of code in the pages on detectors and segmentors."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+
+from tests.conftest import ROOT
+from tests.docs.blocks import BASH, CONSOLE, PYTHON, is_downstream, pages_with
+from tests.docs.configs import changed
+from tests.docs.pages import run_page
+from tests.docs.world import make_world
+from tests.downstream import boxes, masks, need
+
+need('mmdet')
+need('mmseg')
+
+import mmdet  # noqa: E402
+from mmengine.registry import HOOKS, MODELS, DefaultScope  # noqa: E402
+
+from tests.downstream import test_segmentation_runs  # noqa: E402
+
+FASTER_RCNN = 'configs/_base_/downstream/detection/models/faster_rcnn.py'
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('world')
+    make_world(folder)
+    boxes.write_boxes(folder / 'boxes')
+    masks.write_streets(folder / 'streets')
+    return folder
+
+
+def hook(text, folder):
+    parts = {}
+    exec(text, parts)
+    (found,) = parts['custom_hooks']
+    assert type(HOOKS.build(found)).__name__ == 'ClassifierInitHook'
+
+
+def detector(text, folder):
+    """Faster R-CNN over this package's base, SSD over MMDetection's own config."""
+    base = FASTER_RCNN
+    if 'SSD' in text:
+        base = Path(mmdet.__file__).parent / '.mim/configs/ssd/ssd300_coco.py'
+        if not base.is_file():
+            pytest.skip("mmdet's configs are not installed")
+    cfg = own_config(base, text, folder)
+    with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
+        net = MODELS.build(ConfigDict(cfg.model))
+    assert type(net.bbox_head if 'SSD' in text else net.roi_head.bbox_head).__module__.startswith(
+        'vgg_mm.'
+    )
+
+
+def own_config(base, text, folder):
+    """As a reader writes it: the page's text in a file over a base, with ``_delete_``."""
+    if base == FASTER_RCNN and '_delete_' not in text:
+        return changed(base, text)
+    (folder / 'own.py').write_text(f'_base_ = [{str(base)!r}]\n{text}')
+    return Config.fromfile(folder / 'own.py')
+
+
+def elsewhere(text, folder):
+    """These are built by another test, which takes them from the page."""
+    source = inspect.getsource(test_segmentation_runs.examples)
+    assert 'docs/segmentation.md' in source
+    assert text in [f'{example}' for example in test_segmentation_runs.examples()]
+
+
+#: Page#heading -> what is done with its configs.
+CONFIGS = {
+    'docs/downstream.md#a-classifiers-weights': hook,
+    'docs/downstream.md#in-a-config-of-ones-own': detector,
+    'docs/segmentation.md#in-a-config-of-ones-own': elsewhere,
+}
+RUNNABLE = pages_with(lambda b: b.language in (BASH, CONSOLE, PYTHON) and is_downstream(b))
+
+
+@pytest.mark.parametrize('page', RUNNABLE)
+def test_every_block_runs(page, world, tmp_path):
+    (tmp_path / 'folder' / 'data').mkdir(parents=True)
+    for name in ('boxes', 'streets'):
+        (tmp_path / 'folder' / 'data' / name).symlink_to(world / name)
+    (tmp_path / 'folder' / 'FILE').symlink_to(world / 'torchvision_vgg16.pth')
+    run_page(RUNNABLE[page], world, tmp_path, CONFIGS)
+
+
+def test_the_pages_are_these():
+    assert set(RUNNABLE) >= {'README.md', 'docs/downstream.md', 'docs/segmentation.md'}
+    assert (ROOT / FASTER_RCNN).is_file()
