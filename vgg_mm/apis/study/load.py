@@ -57,28 +57,12 @@ def load_study(
     """
     content = Entry(path, _read(path), STUDY_KEYS)
     runs = _runs(path, content.get('runs', dict))
-    claims = [
-        _claim(path, number, entry, runs)
-        for number, entry in enumerate(content.get('claims', list), start=1)
-    ]
-    if len({claim.name for claim in claims} | set(runs)) < len(claims) + len(runs):
-        raise ValueError(f'{path}: claims and runs must have different names (--only takes both)')
     profiles = content.get('profiles', dict)
     if not profiles:
         raise ValueError(f'{path}: profiles is empty')
     name = next(iter(profiles)) if profile is None else profile
     check_known(path, 'profile', name, list(profiles))
-    where = f'{path}: profiles.{name}'
-    entry = Entry(where, profiles[name], PROFILE_KEYS)
-    data = {
-        key: _data(f'{where}.data.{key}', key, value, path)
-        for key, value in entry.get('data', dict).items()
-    }
-    if not data:
-        raise ValueError(f'{where}: data is empty')
-    for key, root in (roots or {}).items():
-        check_known(f'--data {key}={root}', 'data set', key, list(data))
-        data[key] = replace(data[key], root=root)
+    entry = Entry(f'{path}: profiles.{name}', profiles[name], PROFILE_KEYS)
     study = Study(
         path=path,
         title=content.get('title', str),
@@ -87,8 +71,8 @@ def load_study(
         seeds=tuple(dict.fromkeys([*entry.numbers('seeds', 0), *(seeds or ())])),
         init=entry.word('init', INITIALISERS) or 'glorot',
         runs=runs,
-        data=data,
-        claims=tuple(claims),
+        data=_data_sets(path, entry, roots or {}),
+        claims=_claims(path, content.get('claims', list), runs),
         plots=_plots(f'{path}: plots', content.get('plots', dict, {}), runs),
         work_dir=entry.get('work_dir', str),
         results=entry.get('results', str),
@@ -96,6 +80,26 @@ def load_study(
     )
     _check_test_scales(study)
     return study
+
+
+def _claims(path: str, entries: list, runs: dict[str, Run]) -> tuple[Claim, ...]:
+    claims = [_claim(path, number, entry, runs) for number, entry in enumerate(entries, start=1)]
+    if len({claim.name for claim in claims} | set(runs)) < len(claims) + len(runs):
+        raise ValueError(f'{path}: claims and runs must have different names (--only takes both)')
+    return tuple(claims)
+
+
+def _data_sets(path: str, profile: Entry, roots: dict[str, str]) -> dict[str, DataSet]:
+    data = {
+        name: _data(f'{profile.where}.data.{name}', name, content, path)
+        for name, content in profile.get('data', dict).items()
+    }
+    if not data:
+        raise ValueError(f'{profile.where}: data is empty')
+    for name, root in roots.items():
+        check_known(f'--data {name}={root}', 'data set', name, list(data))
+        data[name] = replace(data[name], root=root)
+    return data
 
 
 def _read(path: str) -> Any:

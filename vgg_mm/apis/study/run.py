@@ -65,9 +65,7 @@ def run_study(
         everything = list(tasks(loaded, select(loaded), found, loaded.seeds))
         print(estimate_table(loaded, todo, everything, measure))
         return
-    failures: list[str] = []
-    if not report_only:
-        failures = _run_all(loaded, todo, found)
+    failures = [] if report_only else _run_all(loaded, todo, found)
     _report(loaded, found)
     if failures:
         print('\nFailed:\n' + '\n'.join(f'  {line}' for line in failures))

@@ -1,7 +1,7 @@
 """The plots of a study; what is missing is said where it would be."""
 
 from collections.abc import Mapping, Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -156,7 +156,7 @@ def curve(study: Study, found: Found) -> Figure:
     return figure
 
 
-def _pixels(scale) -> str:
+def _pixels(scale: Any) -> str:
     return f'[{scale[0]}; {scale[1]}]' if isinstance(scale, list) else str(scale)
 
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Optional
+from typing import Any, Optional
 
 from vgg_mm.apis.chain.report import duration
 
@@ -196,7 +196,7 @@ def _trained(study: Study, found: Found) -> list[Block]:
     ]  # fmt: skip
 
 
-def _value(value) -> str:
+def _value(value: Any) -> str:
     if isinstance(value, dict):
         return '; '.join(f'{key} {_value(one)}' for key, one in value.items())
     return ', '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
