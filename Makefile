@@ -45,7 +45,7 @@ $(VENV_OPENMMLAB)/.installed: setup.py requirements/*.txt constraints/*.txt | py
 	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q -c constraints/openmmlab.txt \
 	  -r requirements/runtime.txt -r requirements/openmmlab.txt \
 	  -r requirements/digits.txt -r requirements/weights.txt -r requirements/export.txt \
-	  -r requirements/fast.txt -r requirements/features.txt \
+	  -r requirements/fast.txt -r requirements/features.txt -r requirements/study.txt \
 	  -r requirements/tests.txt
 	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@

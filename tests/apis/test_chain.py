@@ -216,7 +216,7 @@ def test_the_plan(finished, chain, options):
     rows = {line.split()[0]: line.split() for line in table.splitlines()[2:4]}
     assert rows['A'][-7:-1] == ['120', '1', '24', '5', 'to', 'do']
     assert rows['D'][-7:-1] == ['120', '6', '24', '30', 'to', 'do']
-    assert float(rows['D'][-1]) > float(rows['A'][-1]) > 0
+    assert min(float(rows[net][-1]) for net in 'AD') > 0
     assert 'scaled from a few training steps of each net on random images' in table
     assert 'meant for 32 images a step, here are 24' in table
 

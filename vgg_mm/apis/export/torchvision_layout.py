@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 
 from vgg_mm.models.architectures import ARCHITECTURES, BASE_CHANNELS
+from vgg_mm.models.winograd import WinogradConv2d
 
 from ..net_table import FC_CHANNELS, FC_KERNEL
 from .source import Classifier
@@ -98,7 +99,7 @@ def notice(classifier: Classifier) -> str:
 
 def _has_batch_norm(backbone: nn.Module) -> bool:
     """Whether the net has batch norms as torchvision's; ValueError if it has anything else."""
-    kinds = {type(layer).__name__ for layer in backbone.children()}
+    kinds = {_kind(layer) for layer in backbone.children()}
     norms = [m for m in backbone.children() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if kinds - _KINDS or any(norm.eps != 1e-5 for norm in norms):
         raise ValueError(
@@ -106,3 +107,8 @@ def _has_batch_norm(backbone: nn.Module) -> bool:
             f'BatchNorm2d(eps=1e-5), this one of {", ".join(sorted(kinds))}'
         )
     return bool(norms)
+
+
+def _kind(layer: nn.Module) -> str:
+    """The layer's class; WinogradConv2d is a Conv2d to everyone else."""
+    return 'Conv2d' if isinstance(layer, WinogradConv2d) else type(layer).__name__
