@@ -1,7 +1,8 @@
 """The site: ``make docs``, or ``sphinx-build -W -c docs . build/site`` in the repository's root.
 
 The source folder is the whole repository, of which only Markdown meant for readers is taken, so
-that links between docs/ and the README, benchmarks and source files are the same here and on GitHub.
+that links between docs/ and the README, benchmarks and source files are the same here and on
+GitHub.
 """
 
 import os

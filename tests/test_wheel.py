@@ -114,6 +114,7 @@ def test_what_mim_and_mmpretrain_find(python, mim, tmp_path):
     assert int(count) > 20 and (listed, found) == ('True', 'True')
 
 
+@pytest.mark.slow
 def test_training_from_an_empty_folder(python, mim, tmp_path):
     """The digits by the package's own tools and configs: two iterations, tested, drawn."""
     run([python, mim / 'tools/prepare_data.py', 'digits', '--out', 'data/digits'], tmp_path)

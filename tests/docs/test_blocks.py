@@ -30,7 +30,14 @@ def world(tmp_path_factory):
 RUNNABLE = pages_with(lambda b: b.language in (BASH, CONSOLE, PYTHON) and not is_downstream(b))
 
 
-@pytest.mark.parametrize('page', RUNNABLE)
+#: Pages with many trainings, tests or measurements.
+SLOW = ('docs/features.md', 'docs/localisation.md', 'docs/quickstart.md', 'docs/scaling.md')
+
+
+@pytest.mark.parametrize(
+    'page',
+    [pytest.param(p, marks=pytest.mark.slow if p in SLOW else ()) for p in RUNNABLE],
+)
 def test_every_block_runs(page, world, tmp_path):
     run_page(RUNNABLE[page], world, tmp_path, CONFIGS)
 
@@ -61,7 +68,7 @@ def test_text_holds_no_commands():
     'text, message',
     [
         ('```bash\npython tools/new_tool.py\n```', 'unknown new_tool.py: give it a short form'),
-        ('```bash\ndocker build .\n```', 'command not found; give it a short form'),
+        ('```bash\ndocker build .\n```', 'docker: command not found\n; give it a short form'),
         ('```bash\npip install .[nothing]\n```', "no extra 'nothing'"),
         ('```bash\npython tools/train.py --no-such-option\n```', 'error: '),
         ('```bash\npython tools/net_table.py --net D --net-size 3\n```', 'unrecognized arguments'),

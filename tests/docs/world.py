@@ -10,6 +10,7 @@ from mmengine.config import Config
 from tests.checkpoints import source_nets
 from tests.conftest import ROOT, run_tool
 from tests.datasets.test_box_datasets import xml
+from vgg_mm.evaluation import TestRecord, add_records
 
 #: The sizes of source_nets.NARROW: a sixteenth of the width, seven classes.
 CLASSES = source_nets.NARROW.classes
@@ -44,6 +45,11 @@ CHECKPOINTS = (
     'CLASSIFIER_384',
     'work_dirs/finetune_FOLDER/FOLDER/epoch_30.pth',
 )
+#: A test that was made, for the tables.
+TESTED = TestRecord(
+    net='D', width=64, scale=(256, 512), test_scales=(256, 384, 512), protocol='dense', images=20,
+    wrong={1: 5, 5: 1}, data='data/imagenet/val', imagenet=False,
+)  # fmt: skip
 LOCALISERS = ('LOCALISER_256', 'LOCALISER_384')
 
 
@@ -149,6 +155,7 @@ def enter(world, folder):
     for name, target in links.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(target)
+    add_records(folder / 'work_dirs/vgg16_jitter_imagenet', [TESTED])
     last = folder / 'work_dirs/finetune_FOLDER/FOLDER/last_checkpoint'
     last.write_text('work_dirs/finetune_FOLDER/FOLDER/epoch_30.pth')
     return folder
