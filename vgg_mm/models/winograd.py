@@ -48,8 +48,6 @@ DIRECT_WEIGHT_GRAD = 2.0
 #: Below, it never pays.
 MIN_CHANNELS = 16
 
-CHANNELS_LAST = torch.channels_last
-
 
 def toom_cook(
     points: Sequence[Fraction], outputs: int, kernel: int
@@ -110,7 +108,8 @@ def conv3x3(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor])
     kernels = (_transforms()[2] @ columns).view(WINDOW**2, in_channels, out_channels)
     windows = _windows(x)
     down, across = windows.shape[3:5]
-    out = x.new_empty(n, out_channels, height, width).contiguous(memory_format=CHANNELS_LAST)
+    shape = n, out_channels, height, width
+    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     for part in _parts(n, down, across):
         products = torch.bmm(_transform_inputs(windows[part]), kernels)
         outputs = (_transforms()[0] @ products.view(WINDOW**2, -1)).view(
@@ -159,10 +158,15 @@ def conv3x3_weight_grad(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
     return weight.permute(3, 2, 0, 1)
 
 
+def _tiles(height: int, width: int) -> tuple[int, int]:
+    """Numbers of tiles, down and across, that cover a map."""
+    return -(-height // TILE), -(-width // TILE)
+
+
 def _windows(x: torch.Tensor) -> torch.Tensor:
     """(N, C, H, W) -> its tiles' inputs, (6, 6, N, tiles down, tiles across, C): a view."""
     n, channels, height, width = x.shape
-    down, across = -(-height // TILE), -(-width // TILE)
+    down, across = _tiles(height, width)
     border = (0, 0, 1, across * TILE + 1 - width, 1, down * TILE + 1 - height)
     padded = F.pad(x.permute(0, 2, 3, 1), border)
     image, row, column, channel = padded.stride()
@@ -216,7 +220,7 @@ def _pays(x: torch.Tensor, weight: torch.Tensor, direct: float = 1.0) -> bool:
     """Whether minimal filtering is less work, if the direct way costs ``direct`` a product."""
     n, _, height, width = x.shape
     out_channels, in_channels = weight.shape[:2]
-    tiles = n * -(-height // TILE) * -(-width // TILE)
+    tiles = n * math.prod(_tiles(height, width))
     transforms = TILE_COST * (in_channels + out_channels) / (in_channels * out_channels)
     cost = tiles * (WINDOW**2 + transforms) + KERNEL_COST
     return cost < direct * KERNEL**2 * n * height * width
