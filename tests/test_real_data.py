@@ -8,8 +8,8 @@ import numpy as np
 from tests.conftest import ROOT, run_tool
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets import LoadImage, ScaleJitter
+from vgg_mm.datasets.transforms.resampling import resample_crop
 from vgg_mm.datasets.transforms.rescale import rescaled_size
-from vgg_mm.datasets.transforms.scale_jitter import resample_crop
 
 VGG16 = ROOT / 'configs/vgg/vgg16_jitter_imagenet.py'
 

@@ -13,7 +13,7 @@ from mmengine.dataset import worker_init_fn
 from mmpretrain.datasets.transforms import ResizeEdge
 
 from vgg_mm.datasets import ScaleJitter
-from vgg_mm.datasets.transforms.scale_jitter import resample_crop
+from vgg_mm.datasets.transforms.resampling import resample_crop
 
 
 def smooth(height, width, channels=3, seed=0):

@@ -1,18 +1,13 @@
 """The central crop of the simplified test protocol (Appendix A.2)."""
 
-from typing import Optional
-
-from mmcv.transforms import BaseTransform
-
 from vgg_mm.registry import TRANSFORMS
 
-from .lazy_image import LazyImage
+from .crop_step import CropStep, crop_rescaled
 from .rescale import rescaled_size
-from .scale_jitter import crop_rescaled
 
 
 @TRANSFORMS.register_module()
-class CentralCrop(BaseTransform):
+class CentralCrop(CropStep):
     """Rescale the smaller side to Q, then take the central crop; boxes go along.
 
     What MMPretrain's ``ResizeEdge`` and mmcv's ``CenterCrop`` do in two resamplings and without the
@@ -37,13 +32,6 @@ class CentralCrop(BaseTransform):
             )
         self.scale = scale
         self.crop_size = crop_size
-
-    def transform(self, results: dict) -> Optional[dict]:
-        """``results`` with the crop; None for a broken lazy image that its loader skips."""
-        img = results['img']
-        return (
-            img.through(self._crop, results) if isinstance(img, LazyImage) else self._crop(results)
-        )
 
     def _crop(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]

@@ -1,17 +1,15 @@
 """Training crops at a fixed or jittered scale (paper, Section 3.1)."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Union
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from vgg_mm.registry import TRANSFORMS
 
 from .boxes import BOXES, move_boxes, visible_shares
-from .lazy_image import LazyImage
-from .resampling import resample_crop
+from .crop_step import CropStep, crop_rescaled
 from .rescale import rescaled_size, scale_bounds
 
 #: So often a crop is drawn in search of one that shows a box.
@@ -19,7 +17,7 @@ MOST_DRAWS = 10
 
 
 @TRANSFORMS.register_module()
-class ScaleJitter(BaseTransform):
+class ScaleJitter(CropStep):
     """Rescale the smaller side to S, then take one random crop.
 
     S is fixed, or an integer drawn uniformly from [S_min, S_max] for each image; the crop's place
@@ -87,13 +85,6 @@ class ScaleJitter(BaseTransform):
                 break
         return max(draws, key=lambda draw: draw[0])[1:]
 
-    def transform(self, results: dict) -> Optional[dict]:
-        """``results`` with the crop; None for a broken lazy image that its loader skips."""
-        img = results['img']
-        return (
-            img.through(self._crop, results) if isinstance(img, LazyImage) else self._crop(results)
-        )
-
     def _crop(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
         boxes = results.get(BOXES)
@@ -106,28 +97,3 @@ class ScaleJitter(BaseTransform):
     def __repr__(self) -> str:
         visible = f', min_visible={self.min_visible}' if self.min_visible else ''
         return f'{type(self).__name__}(scale={self.scale}, crop_size={self.crop_size}{visible})'
-
-
-def crop_rescaled(
-    results: dict, size: tuple[int, int], corner: tuple[int, int], crop_size: int
-) -> dict:
-    """Put the crop at ``corner`` of the rescaled image into ``results``, and boxes along with it.
-
-    Args:
-        results: As in :class:`ScaleJitter`, changed in place and returned.
-        size: Rescaled (height, width).
-        corner: The crop's (top, left) in it.
-        crop_size: Side of the crop.
-    """
-    img = results['img']
-    height, width = img.shape[:2]
-    if isinstance(img, LazyImage):
-        results['img'] = img.crop(size, corner, crop_size)
-    else:
-        results['img'] = resample_crop(img, size, corner, crop_size)
-    results['img_shape'] = results['img'].shape[:2]
-    results['scale'] = size[::-1]
-    results['scale_factor'] = (size[1] / width, size[0] / height)
-    if results.get(BOXES) is not None:
-        results[BOXES] = move_boxes(results[BOXES], results['scale_factor'], corner)
-    return results
