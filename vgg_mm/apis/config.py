@@ -1,7 +1,6 @@
 """Reading a config and merging what the command line says into it."""
 
 import argparse
-import difflib
 import inspect
 import os
 import os.path as osp
@@ -21,6 +20,7 @@ import vgg_mm
 from .distributed import prepare_processes
 from .downstream import check_files, check_package, datasets_of, is_downstream
 from .resumable import undo_seeded_dataset
+from .suggest import suggest
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -107,9 +107,8 @@ def check_keys(cfg: Config, options: dict[str, Any]) -> None:
 def _require(part: str, known: Iterable[str], suggestions: Iterable[str], key: str) -> None:
     if part in known:
         return
-    similar = difflib.get_close_matches(part, suggestions, n=1)
-    hint = f'; did you mean {similar[0]!r}?' if similar else f'; there are {", ".join(known)}'
-    raise ValueError(f'--cfg-options {key}: the config has no {part!r}{hint}')
+    hint = suggest(part, known, suggestions)
+    raise ValueError(f'--cfg-options {key}: the config has no {part!r}; {hint}')
 
 
 def replace_data_root(node: Any, old: str, new: str) -> None:

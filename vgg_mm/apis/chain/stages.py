@@ -1,6 +1,5 @@
 """A chain of trainings as its config file gives it."""
 
-import difflib
 import os
 import os.path as osp
 from typing import Any, NamedTuple, Optional
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple, Optional
 from mmengine.config import Config
 
 from ..config import parse_cfg_options
+from ..suggest import suggest
 
 #: What a stage in a chain's config can hold.
 KEYS = ('name', 'config', 'staged_from', 'start_from', 'options', 'use', 'test')
@@ -92,9 +92,7 @@ def _stage(path: str, entry: Any) -> Stage:
     if not isinstance(entry, dict) or not isinstance(entry.get('config'), str):
         raise ValueError(f'{path}: a stage is dict(config=FILE, ...), got {entry!r}')
     for key in entry.keys() - set(KEYS):
-        similar = difflib.get_close_matches(key, KEYS, n=1)
-        hint = f'did you mean {similar[0]!r}?' if similar else f'there are {", ".join(KEYS)}'
-        raise ValueError(f'{path}: a stage has no {key!r}; {hint}')
+        raise ValueError(f'{path}: a stage has no {key!r}; {suggest(key, KEYS)}')
     config = osp.normpath(osp.join(osp.dirname(path), entry['config']))
     name = entry.get('name') or default_name(config)
     if not osp.isfile(config):

@@ -1,8 +1,9 @@
 """Reading values out of a study file, with one clear line for each that does not fit."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Any, Optional
+
+from ..suggest import suggest
 
 MISSING = object()
 
@@ -79,8 +80,5 @@ class Entry:
 
 def check_known(where: str, what: str, value: Any, known: list[str]) -> None:
     """Refuse a value that is not known, with what may have been meant."""
-    if value in known:
-        return
-    similar = difflib.get_close_matches(str(value), known, n=1)
-    hint = f'did you mean {similar[0]!r}?' if similar else f'there are {", ".join(known)}'
-    raise ValueError(f'{where}: unknown {what} {value!r}; {hint}')
+    if value not in known:
+        raise ValueError(f'{where}: unknown {what} {value!r}; {suggest(value, known)}')
