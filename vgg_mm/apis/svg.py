@@ -5,7 +5,9 @@ import re
 from contextlib import AbstractContextManager
 
 import matplotlib
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 #: Drawn in this colour, a line or a letter becomes the page's ``currentColor``.
 INK = '#010203'
@@ -30,6 +32,12 @@ STYLE = {
 def style(plot: str) -> AbstractContextManager:
     """The names inside a plot's SVG come from its own name: the same at every run, in no other."""
     return matplotlib.rc_context({**STYLE, 'svg.hashsalt': plot})
+
+
+def log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers, also between powers of ten if there is room."""
+    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
+        set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
 
 
 def inline_svg(figure: Figure) -> str:

@@ -6,9 +6,8 @@ from typing import Optional
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
 
-from vgg_mm.apis.svg import INK, inline_svg, style
+from vgg_mm.apis.svg import INK, inline_svg, log_ticks, style
 from vgg_mm.models.architectures import ARCHITECTURES
 
 from .tables import Row, Section, Table, place
@@ -118,8 +117,7 @@ def cost_plot(section: Section) -> Optional[str]:
                 markersize=_size(len(record.test_scales)),
             )
         panel.set(xscale='log', xlabel='ms per image', ylabel='top-1 error, %')
-        for ticks in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
-            ticks(LogFormatter(minor_thresholds=(2, 0.5)))
+        log_ticks(panel.xaxis)
         panel.grid(which='both', color=INK, alpha=0.15)
         figure.legend(handles=_legend(rows), loc='outside right upper')
         return inline_svg(figure)

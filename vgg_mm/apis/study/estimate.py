@@ -13,6 +13,8 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
+from vgg_mm.models.tta.paper_tta import DENSE
+
 from ..chain.estimate import device_name, measure_step
 from ..chain.plan import Cost
 from ..chain.settings import total_batch
@@ -20,7 +22,7 @@ from ..errors import EXPECTED
 from ..tables import format_table
 from .passes import Pass
 from .plan import Task
-from .study import CENTRE, DENSE, Study
+from .study import CENTRE, Study
 from .trainings import Training
 
 HEADERS = ('data', 'run', 'trainings', 'tests', 'hours', 'from')
@@ -163,9 +165,8 @@ def estimate_table(
     rows: dict[tuple, list] = {}
     for task in left:
         is_training = isinstance(task, Training)
-        where = (task if is_training else task.training).where
         hours, source = estimator.training(task) if is_training else estimator.test(task)
-        row = rows.setdefault((where.data, where.run), [0, 0, 0.0, set()])
+        row = rows.setdefault((task.where.data, task.where.run), [0, 0, 0.0, set()])
         row[0] += is_training
         row[1] += not is_training
         # A training is started by the chain, in a process of its own.

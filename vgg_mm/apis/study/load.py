@@ -14,9 +14,11 @@ from ..chain.stages import STARTS, option_texts
 from .checks import Entry, check_known
 from .study import (
     BETTER,
+    CENTRE,
     GUESSING,
     JITTER,
     NO_BETTER,
+    ONE,
     PARTS,
     SCALES,
     TEST_SCALES,
@@ -194,7 +196,7 @@ def _side(where: str, text: Any, runs: dict[str, Run]) -> Side:
         raise ValueError(f'{where}: {text!r} names a run twice')
     check_known(where, 'protocol', protocol, list(PARTS))
     check_known(where, 'Q', scale, list(TEST_SCALES))
-    if protocol == 'centre' and scale != 'one':
+    if protocol == CENTRE and scale != ONE:
         raise ValueError(f"{where}: {text!r}: the centre crop is taken at Q 'one' only")
     return Side(tuple(names), protocol, scale)
 
@@ -275,7 +277,7 @@ def _check_test_scales(study: Study) -> None:
                     f'{where}.{data.name}.scales: {run.scale} is missing, which run {run.name} '
                     'needs'
                 )
-            one = data.tests.get(run.scale, {}).get('one', ())
+            one = data.tests.get(run.scale, {}).get(ONE, ())
             if len(one) != 1:
                 raise ValueError(
                     f'{where}.{data.name}.tests.{run.scale}: one must be one Q, got {list(one)}'

@@ -34,7 +34,12 @@ class Pass(NamedTuple):
     q: int
 
     def __str__(self) -> str:
-        return f'{self.training.where}: {self.part} at Q = {self.q}'
+        return f'{self.where}: {self.part} at Q = {self.q}'
+
+    @property
+    def where(self) -> Where:
+        """Of its training."""
+        return self.training.where
 
     @property
     def folder(self) -> str:
@@ -113,8 +118,8 @@ def all_passes(
     tests = [one for side in sides for one in passes(side, data, seed, found)]
     return [
         one
-        for one in {(t.training.where, t.part, t.q): t for t in tests}.values()
-        if runs is None or one.training.where.run in runs
+        for one in {(t.where, t.part, t.q): t for t in tests}.values()
+        if runs is None or one.where.run in runs
     ]
 
 

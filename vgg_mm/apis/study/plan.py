@@ -62,4 +62,4 @@ def tasks(
             tests = all_passes(chosen.sides[data], data, seed, found, chosen.tested)
             for run in chosen.runs:
                 yield found[Where(data, seed, run)]
-                yield from (test for test in tests if test.training.where.run == run)
+                yield from (test for test in tests if test.where.run == run)

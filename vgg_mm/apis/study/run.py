@@ -75,11 +75,13 @@ def run_study(
 
 
 def _roots(data: Sequence[str]) -> dict[str, str]:
+    roots = {}
     for text in data:
-        name, sign, root = text.partition('=')
-        if not (name and sign and root):
+        name, _, root = text.partition('=')
+        if not (name and root):
             raise ValueError(f'--data takes NAME=FOLDER, got {text!r}')
-    return dict(text.split('=', 1) for text in data)
+        roots[name] = root
+    return roots
 
 
 def _run_all(study: Study, todo: Sequence[Task], found: Trainings) -> list[str]:
@@ -89,16 +91,15 @@ def _run_all(study: Study, todo: Sequence[Task], found: Trainings) -> list[str]:
     path = osp.join(study.work_dir, LOG_FILE)
     with open(path, 'a', encoding='utf-8') as log, interruptible():
         for number, task in enumerate(todo, start=1):
-            where = task.where if isinstance(task, Training) else task.training.where
-            if where.data in without:
+            if task.where.data in without:
                 continue
             try:
                 _do(task, f'[{number}/{len(todo)}] ', log)
             except EXPECTED as error:
-                line = f'{_name(task)}: {one_line(error)}'
+                line = f'{task}: {one_line(error)}'
                 failures.append(line if len(line) < LONGEST_LINE else f'{line[:LONGEST_LINE]}...')
                 print(f'failed: {failures[-1]}', flush=True)
-            is_last = number == len(todo) or _seed(todo[number]) != where.seed
+            is_last = number == len(todo) or todo[number].where.seed != task.where.seed
             if is_last and number < len(todo):
                 _report(study, found)
     return failures
@@ -119,14 +120,6 @@ def _without_data(study: Study) -> tuple[list[str], set[str]]:
     return lines, missing
 
 
-def _name(task: Task) -> str:
-    return str(task.where if isinstance(task, Training) else task)
-
-
-def _seed(task: Task) -> int:
-    return (task.where if isinstance(task, Training) else task.training.where).seed
-
-
 def _do(task: Task, number: str, log: TextIO) -> None:
     if isinstance(task, Training):
         _train(task, number, log)
@@ -144,7 +137,7 @@ def _train(training: Training, number: str, log: TextIO) -> None:
     source = training.source
     if source is not None and not source.done:
         raise RuntimeError(f'it starts from {source.where.run}, which is not trained')
-    print(f'{number}{training.where}: training', flush=True)
+    print(f'{number}{training}: training', flush=True)
     try:
         _run(training.command(), training.shown_command(), log)
     except RuntimeError as error:

@@ -3,20 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
+from vgg_mm.models.tta.paper_tta import DENSE, PROTOCOLS
+
 #: What a run's S is called; a data set says which pixels each means.
 LOW, HIGH, JITTER = 'low', 'high', 'jitter'
 SCALES = (LOW, HIGH, JITTER)
 
-#: How an image is looked at (Section 3.2); 'centre' is one crop in the middle.
-DENSE, MULTI_CROP, BOTH, CENTRE = 'dense', 'multi_crop', 'dense+multi_crop', 'centre'
+#: One crop in the middle; the other ways to look at an image are PaperTTA's (Section 3.2).
+CENTRE = 'centre'
 
 #: protocol -> the tests whose posteriors it averages
-PARTS = {
-    DENSE: (DENSE,),
-    MULTI_CROP: (MULTI_CROP,),
-    BOTH: (DENSE, MULTI_CROP),
-    CENTRE: (CENTRE,),
-}
+PARTS = {**PROTOCOLS, CENTRE: (CENTRE,)}
 
 #: What a run's Q is called; a data set says which pixels each means.
 ONE, SEVERAL, WIDE = 'one', 'several', 'wide'

@@ -18,7 +18,7 @@ from ..chain.job import DONE, Job
 from ..chain.settings import RunOptions
 from ..chain.stages import option_texts
 from ..subprocess_tools import tool_command
-from .study import DataSet, Run, Study
+from .study import ONE, DataSet, Run, Study
 
 #: In a run's folder, where its loss was not finite.
 OUTCOME_FILE = 'study_outcome.json'
@@ -67,6 +67,9 @@ class Training:
         self.parent = osp.join(study.work_dir, where.data, f'seed{where.seed}')
         self.folder = osp.join(self.parent, where.run)
         self.chain = osp.join(study.work_dir, where.data, 'chains', f'{where.run}.py')
+
+    def __str__(self) -> str:
+        return str(self.where)
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -168,7 +171,7 @@ def run_options(study: Study, data: DataSet, run: Run) -> dict[str, Any]:
     """What turns the data set's config into that of a run."""
     cfg = Config.fromfile(data.config)
     init, scale = run.init or study.init, data.scales[run.scale]
-    (one,) = data.tests[run.scale]['one']
+    (one,) = data.tests[run.scale][ONE]
     train = _step(cfg.train_dataloader.dataset.pipeline, 'vgg_mm.ScaleJitter', data)
     options = {
         'model.backbone.arch': run.arch,

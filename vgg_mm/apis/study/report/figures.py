@@ -6,14 +6,15 @@ from typing import Any, Optional
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from vgg_mm.apis.svg import INK
+from vgg_mm.apis.svg import INK, log_ticks
 from vgg_mm.models.architectures import ARCHITECTURES
+from vgg_mm.models.tta.paper_tta import DENSE
 
 from .. import statistics
 from ..results import Results
-from ..study import NO_BETTER, Side, Study
+from ..study import LOW, NO_BETTER, Side, Study
 from ..verdicts import Judgement
 from .paper import paper_error
 
@@ -82,13 +83,13 @@ def depth(study: Study, found: Found) -> Figure:
         for x, (value, low, high), name in _beside(points):
             _point(panel, x, value, low, high, COLORS[0], 'o')
             _name(panel, name, x, value)
-        _frame(panel, data, 'weight layers', bool(points))
-    points = [(_layers(study, s), paper_error(study, s, 'low'), s.runs[0]) for s in sides]
+        _frame(panel, data, 'weight layers')
+    points = [(_layers(study, s), paper_error(study, s, LOW), s.runs[0]) for s in sides]
     points = [point for point in points if point[1] is not None]
     for x, value, name in _beside(points):
         paper.plot(x, value, 'D', color=INK, fillstyle='none')
         _name(paper, study.runs[name].arch, x, value)
-    _frame(paper, "ImageNet, the paper's", 'weight layers', bool(points))
+    _frame(paper, "ImageNet, the paper's", 'weight layers')
     for panel in (*panels, paper):
         layers = sorted({_layers(study, side) for side in sides})
         panel.set_xticks(layers)
@@ -123,11 +124,12 @@ def _name(panel: Axes, name: str, x: float, y: float) -> None:
     panel.annotate(name, (x, y), xytext=(6, 4), textcoords='offset points', fontsize=9)
 
 
-def _frame(panel: Axes, title: str, x: str, drawn: bool, y: str = 'top-1 error, %') -> None:
+def _frame(panel: Axes, title: str, x: str, y: str = 'top-1 error, %') -> None:
+    """Titles and grid of a panel that has been drawn, or 'missing' if nothing was."""
     panel.set_title(title, fontweight='bold')
     panel.set(xlabel=x, ylabel=y)
     panel.grid(color=INK, alpha=0.15)
-    if not drawn:
+    if not panel.has_data():
         panel.text(0.5, 0.5, 'missing', transform=panel.transAxes, ha='center')
 
 
@@ -136,10 +138,9 @@ def curve(study: Study, found: Found) -> Figure:
     figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
     for panel, (data, results) in zip(panels, found.items()):
-        drawn = False
         for name, color, marker in zip(study.plots.curve, COLORS, MARKERS):
             wrong = {
-                q: results.wrong(Side((name,), 'dense', q), study.seeds)
+                q: results.wrong(Side((name,), DENSE, q), study.seeds)
                 for q in study.data[data].curve
             }
             points = [(q, *statistics.error(w)) for q, w in wrong.items() if w is not None]
@@ -148,10 +149,9 @@ def curve(study: Study, found: Found) -> Figure:
                 label = f'{name}: S = {_pixels(study.data[data].scales[study.runs[name].scale])}'
                 panel.plot(q, value, color=color, marker=marker, label=label)
                 panel.fill_between(q, low, high, color=color, alpha=0.12, linewidth=0)
-                drawn = True
-        _frame(panel, data, 'Q (shorter side of the test image), pixels', drawn)
+        _frame(panel, data, 'Q (shorter side of the test image), pixels')
         panel.set_xticks(study.data[data].curve)
-        if drawn:
+        if panel.has_data():
             panel.legend(**OUTSIDE)
     return figure
 
@@ -165,7 +165,6 @@ def cost(study: Study, found: Found) -> Figure:
     figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
     for panel, (data, results) in zip(panels, found.items()):
-        drawn = False
         for side, color, marker in zip(study.plots.cost, COLORS, MARKERS):
             wrong = results.wrong(side, study.seeds)
             times = [results.answers[f'{side}/{seed}'].seconds_per_image for seed in study.seeds
@@ -173,12 +172,10 @@ def cost(study: Study, found: Found) -> Figure:
             if times and None not in times:
                 x = 1000 * float(np.mean(times))
                 _point(panel, x, *statistics.error(wrong), color, marker, label=str(side))
-                drawn = True
-        _frame(panel, data, 'ms per image', drawn)
+        _frame(panel, data, 'ms per image')
         panel.set_xscale('log')
-        for set_formatter in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
-            set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-        if drawn:
+        log_ticks(panel.xaxis)
+        if panel.has_data():
             panel.legend(**OUTSIDE)
     return figure
 
@@ -188,7 +185,6 @@ def training(study: Study, data: str, results: Results) -> Figure:
     figure = Figure(figsize=(WIDTH, 2 * PANEL), layout='constrained')
     loss, error = figure.subplots(2, 1, sharex=True)
     drops: set[float] = set()
-    drawn = False
     for name, color in zip(study.plots.training, COLORS):
         courses = [results.courses.get(f'{name}/{seed}') for seed in study.seeds]
         for one in (course for course in courses if course is not None and course.epochs):
@@ -196,14 +192,13 @@ def training(study: Study, data: str, results: Results) -> Figure:
             loss.plot(one.epochs, one.loss, color=color, label=label, linewidth=1.2)
             error.plot(one.error_epochs, one.errors, color=color, marker='.', linewidth=1.2)
             drops.update(one.drops)
-            drawn = True
-    _frame(loss, f'{data}: training loss', '', drawn, 'loss')
-    _frame(error, f'{data}: error of the centre crop', 'epoch', drawn)
+    _frame(loss, f'{data}: training loss', '', 'loss')
+    _frame(error, f'{data}: error of the centre crop', 'epoch')
     for panel in (loss, error):
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         for x in drops:
             panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
-    if drawn:
+    if loss.has_data():
         loss.set_ylim(bottom=0)
         loss.legend(**OUTSIDE)
     return figure
