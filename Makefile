@@ -50,27 +50,28 @@ $(VENV_OPENMMLAB)/.installed: setup.py requirements/*.txt constraints/*.txt | py
 	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@
 
+# $(call on_top,FOLDER): a virtual environment on top of $(VENV), which stays as it is. The first line
+# of the .pth lets everything in $(VENV) be found, after what is in FOLDER.
+define on_top
+$(PYTHON) -m venv $(1)
+packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+  base=$$($(VENV)/bin/python -c "$$packages"); \
+  echo "import site; site.addsitedir('$$base')" \
+  > $$($(1)/bin/python -c "$$packages")/base.pth
+endef
+
 # MMDetection and MMSegmentation on top of $(VENV), which stays without them: what needs no detector
-# is tested without, and MMPretrain imports MMDetection wherever it is. The first line of the .pth
-# lets everything in $(VENV) be found, after what is here.
+# is tested without, and MMPretrain imports MMDetection wherever it is.
 $(VENV_DOWNSTREAM)/.installed: $(VENV)/.installed requirements/downstream.txt constraints/*.txt
-	$(PYTHON) -m venv $(VENV_DOWNSTREAM)
-	packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
-	  base=$$($(VENV)/bin/python -c "$$packages"); \
-	  echo "import site; site.addsitedir('$$base')" \
-	  > $$($(VENV_DOWNSTREAM)/bin/python -c "$$packages")/base.pth
+	$(call on_top,$(VENV_DOWNSTREAM))
 	$(VENV_DOWNSTREAM)/bin/pip install --disable-pip-version-check -q -c constraints/downstream.txt \
 	  -r requirements/downstream.txt
 	$(VENV_DOWNSTREAM)/bin/python tools/build_mmcv_ops.py
 	touch $@
 
-# Sphinx, mypy and the like on top of $(VENV), in the same way.
+# Sphinx, mypy and the like.
 $(VENV_DEV)/.installed: $(VENV)/.installed requirements/docs.txt requirements/dev.txt constraints/*.txt
-	$(PYTHON) -m venv $(VENV_DEV)
-	packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
-	  base=$$($(VENV)/bin/python -c "$$packages"); \
-	  echo "import site; site.addsitedir('$$base')" \
-	  > $$($(VENV_DEV)/bin/python -c "$$packages")/base.pth
+	$(call on_top,$(VENV_DEV))
 	$(VENV_DEV)/bin/pip install --disable-pip-version-check -q -c constraints/dev.txt \
 	  -r requirements/docs.txt -r requirements/dev.txt
 	touch $@

@@ -13,8 +13,6 @@ iteration of a process of its own holds. Adds to benchmarks/results/model_speed.
 
 import argparse
 import json
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import mmpretrain
 import torch
+from machine import device, device_name, memory_held
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -115,17 +114,16 @@ def check_equal(made: dict[str, Contender]) -> float:
     return difference
 
 
-def timed(device: str, function, *arguments) -> float:
+def timed(function, *arguments) -> float:
     start = time.perf_counter()
     function(*arguments)
-    if device == 'cuda':
+    if device() == 'cuda':
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
 def measure(folder: str, size: int, repeats: int, amp: bool) -> dict:
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    made = {name: Contender(name, device, amp) for name in CONFIGS}
+    made = {name: Contender(name, device(), amp) for name in CONFIGS}
     difference = check_equal(made)
     batch = random_batch(size)
     paths = find_images(folder)[:size]
@@ -139,7 +137,7 @@ def measure(folder: str, size: int, repeats: int, amp: bool) -> dict:
         seconds[kind] = {name: [] for name in made}
         for repeat in range(repeats + 1):
             for name, one in made.items():
-                spent = timed(device, step, one)
+                spent = timed(step, one)
                 if repeat:  # the first warms up
                     seconds[kind][name].append(spent)
     return dict(batch=size, amp=amp, difference=difference, seconds=seconds)
@@ -154,14 +152,8 @@ def peak(name: str, size: int, with_cp: bool) -> int:
 
 
 def print_peak(name: str, size: int, with_cp: bool) -> None:
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    one = Contender(name, device, with_cp=with_cp)
-    one.train(random_batch(size))
-    if device == 'cuda':
-        print(torch.cuda.max_memory_allocated())
-    else:
-        status = Path('/proc/self/status').read_text()
-        print(int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) * 1024)
+    Contender(name, device(), with_cp=with_cp).train(random_batch(size))
+    print(memory_held())
 
 
 def report(result: dict) -> str:
@@ -199,10 +191,7 @@ def main() -> None:
     else:
         result = measure(args.folder, args.batch, args.repeats, args.amp)
         key = f'batch {args.batch}' + ', bfloat16' * args.amp
-    cuda = torch.cuda.is_available()
-    cpu = f'{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}'
-    result['device'] = torch.cuda.get_device_name() if cuda else cpu
-    result.update(torch=torch.__version__, threads=torch.get_num_threads())
+    result.update(device=device_name(), torch=torch.__version__, threads=torch.get_num_threads())
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results[key] = result
     RESULTS.write_text(json.dumps(results, indent=1))

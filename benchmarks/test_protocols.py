@@ -21,8 +21,6 @@ last batch.
 import argparse
 import json
 import os
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -30,6 +28,7 @@ import time
 from pathlib import Path
 
 import torch
+from machine import device, device_name, memory_held
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
@@ -148,11 +147,10 @@ def contenders(device: str) -> dict[str, Contender]:
 
 def measure(made: dict[str, Contender], paths: list[str], amp: bool) -> dict:
     """Seconds and bytes a photo of every contender on one batch."""
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
     seconds, found = {}, {}
     for key, contender in made.items():
         # The peer stays in float32: what people do today.
-        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=amp and key != 'a'):
+        with torch.no_grad(), torch.autocast(device(), torch.bfloat16, enabled=amp and key != 'a'):
             start = time.perf_counter()
             found[key] = contender(paths)  # on the CPU at the end: nothing is pending
             seconds[key] = (time.perf_counter() - start) / len(paths)
@@ -166,8 +164,9 @@ def measure(made: dict[str, Contender], paths: list[str], amp: bool) -> dict:
 
 
 def settings(amp: bool) -> dict:
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
-    return dict(device=device, torch=torch.__version__, threads=torch.get_num_threads(), amp=amp)
+    return dict(
+        device=device_name(), torch=torch.__version__, threads=torch.get_num_threads(), amp=amp
+    )
 
 
 def measure_all(batches: list[list[str]], amp: bool, most: int, file: Path) -> dict:
@@ -178,7 +177,7 @@ def measure_all(batches: list[list[str]], amp: bool, most: int, file: Path) -> d
         here = settings(amp)
         if here != {key: result[key] for key in here}:
             sys.exit(f'{file} was measured under other settings than {here}; move it away')
-    made = contenders('cuda' if torch.cuda.is_available() else 'cpu')
+    made = contenders(device())
     measured = len(result['batches'])
     for key in 'bc':  # to warm up, the quicker two are enough
         made[key](batches[0][:1])
@@ -191,11 +190,6 @@ def measure_all(batches: list[list[str]], amp: bool, most: int, file: Path) -> d
     return result
 
 
-def cpu_name() -> str:
-    """With the widest instructions that torch uses."""
-    return f'{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}'
-
-
 def peak_memory(key: str, path: str) -> int:
     """Most bytes that a process of its own holds for one photo, libraries included."""
     command = [sys.executable, __file__, path, '--peak', key]
@@ -205,15 +199,9 @@ def peak_memory(key: str, path: str) -> int:
 
 
 def print_peak(key: str, path: str) -> None:
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
     with torch.no_grad():
-        contenders(device)[key]([path])
-    if device == 'cuda':
-        print(torch.cuda.max_memory_allocated())
-    else:
-        # Not getrusage: its maximum begins with that of the process that started this one.
-        status = Path('/proc/self/status').read_text()
-        print(int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) * 1024)
+        contenders(device())[key]([path])
+    print(memory_held())
 
 
 def summary(result: dict) -> str:

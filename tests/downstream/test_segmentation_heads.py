@@ -24,11 +24,6 @@ from vgg_mm.checkpoints import initialise_from_classifier  # noqa: E402
 from vgg_mm.models.downstream.score_maps import BilinearUpsampling, upsample_cells  # noqa: E402
 
 
-@pytest.fixture(scope='module')
-def nets():
-    return {name: make() for name, make in NETS.items()}
-
-
 def convolutions(weights, x, block, dilation=1):
     for index in (1, 2, 3):
         name = f'backbone.conv{block}_{index}'

@@ -15,11 +15,6 @@ from tests.downstream import masks  # noqa: E402
 from tests.downstream.masks import NETS, batch, scores  # noqa: E402
 
 
-@pytest.fixture(scope='module')
-def nets():
-    return {name: make() for name, make in NETS.items()}
-
-
 @pytest.mark.parametrize('name', NETS)
 def test_the_loss_is_that_of_labelled_pixels(nets, name):
     """Of images of different sizes, padded; against torch's cross-entropy."""
