@@ -235,6 +235,24 @@ def test_all_trained_layers_get_gradients():
         assert (parameter.grad is None) == frozen, name
 
 
+@pytest.mark.parametrize('name', ['faster_rcnn_vgg16_coco', 'faster_rcnn_vgg16_fpn_coco'])
+def test_regions_are_read_from_maps_in_the_default_format(name):
+    """RoIAlign takes a map's memory as it lies, whatever the format that convolutions like."""
+    plain = {'model.backbone.conv_cfg': dict(type='Conv2d')}
+    batch = demo_mm_inputs(1, [(3, 128, 160)], [2], 80)
+    found = []
+    for options in (NARROW[name], {**NARROW[name], **plain}):
+        torch.manual_seed(0)
+        model = boxes.detector(name, options).eval()
+        data = model.data_preprocessor(batch)
+        found.append(model.roi_head.bbox_roi_extractor(
+            model.extract_feat(data['inputs'])[: len(model.roi_head.bbox_roi_extractor.roi_layers)],
+            torch.tensor([[0.0, 10, 20, 100, 90], [0.0, 64, 0, 159, 127]]),
+        ))  # fmt: skip
+    assert found[0].std() > 0
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
 def test_mmdets_own_ssd_head_cannot_predict():
     """When this fails, vgg_mm.SSDHead has nothing left to cure."""
     head = boxes.detector('ssd300_vgg16_animals', NARROW['ssd300_vgg16_animals']).bbox_head

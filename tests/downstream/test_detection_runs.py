@@ -81,6 +81,12 @@ def test_training_begins_with_the_classifier(two_epochs):
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_2.pth')
 
 
+def test_detectors_keep_the_default_memory_format(two_epochs):
+    """Which RoIAlign needs; other nets are trained in channels_last on the CPU."""
+    trained = weights(two_epochs[0] / 'epoch_2.pth')
+    assert trained['rpn_head.rpn_conv.weight'].is_contiguous()
+
+
 def test_a_resumed_run_ends_in_the_same_weights(two_epochs, data, classifier_file, tmp_path):
     init = f'default_hooks.classifier_init.checkpoint={classifier_file}'
     for epochs in (1, 2):

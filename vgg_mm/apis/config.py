@@ -192,7 +192,12 @@ def build_runner(cfg: Config) -> Runner:
     prepare_processes(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     plain = isinstance(runner.model, nn.Module) and not runner.distributed
-    if plain and not torch.cuda.is_available():
+    if plain and not torch.cuda.is_available() and not _is_detector(runner.model):
         # On the CPU convolutions are faster so: 1.2 times in float32, 2.4 times in bfloat16.
         runner.model.to(memory_format=torch.channels_last)
     return runner
+
+
+def _is_detector(model: nn.Module) -> bool:
+    """Whether it is of MMDetection: RoIAlign reads memory as in the default format."""
+    return any(kind.__module__.startswith('mmdet.') for kind in type(model).__mro__)

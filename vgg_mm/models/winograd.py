@@ -235,7 +235,7 @@ class WinogradConv2d(nn.Conv2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self._is_plain() and self._is_eager(x):
+        if self._is_plain() and self.is_eager(x):
             return _Conv3x3.apply(x, self.weight, self.bias)
         return super().forward(x)
 
@@ -248,7 +248,8 @@ class WinogradConv2d(nn.Conv2d):
             and self.in_channels >= MIN_CHANNELS
         )
 
-    def _is_eager(self, x: torch.Tensor) -> bool:
+    def is_eager(self, x: torch.Tensor) -> bool:
+        """Whether x, (N, in_channels, H, W), is one that a suited layer filters minimally."""
         if torch.jit.is_tracing() or torch.compiler.is_compiling():
             return False
         if torch.is_autocast_enabled('cpu') or x.dim() != 4 or x.shape[1] != self.in_channels:

@@ -14,6 +14,7 @@ from vgg_mm.registry import MODELS
 
 from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, resolve_arch
 from ..initialisers import InitCfg, resolve_init_cfg
+from ..winograd import WinogradConv2d
 
 NUM_BLOCKS = len(BLOCK_WIDTHS)
 
@@ -206,6 +207,13 @@ class VGG(BaseBackbone):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(N, 3, H, W) -> the feature maps that ``out_indices`` names, in its order."""
+        if not (isinstance(self.conv1_1, WinogradConv2d) and self.conv1_1.is_eager(x)):
+            return self._run_blocks(x)
+        maps = self._run_blocks(x.contiguous(memory_format=torch.channels_last))
+        # mmcv's operators (RoIAlign) read a map's memory as if it were in the default format.
+        return tuple(one.contiguous() for one in maps)
+
+    def _run_blocks(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         outs: dict[Union[int, str], torch.Tensor] = {}
         for index, block in enumerate(self._blocks):
             if self.with_cp and torch.is_grad_enabled() and self.training:
