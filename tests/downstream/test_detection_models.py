@@ -77,7 +77,8 @@ def test_ssd_backbone_is_mmdets():
     image = torch.randn(1, 3, 61, 85)
     with torch.inference_mode():
         for mine, expected in zip(ours(image), theirs(image)):
-            torch.testing.assert_close(mine, expected)
+            # In channels_last, and by minimal filtering, sums have another order.
+            torch.testing.assert_close(mine, expected, rtol=1e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize('side, sides', [(300, (38, 19)), (512, (64, 32))])
