@@ -79,7 +79,7 @@ def by_this_package(lazy: bool, regions: bool) -> Pipeline:
         [
             dict(type='vgg_mm.LoadImage', lazy=lazy),
             dict(type='vgg_mm.ScaleJitter', scale=(S_MIN, S_MAX), crop_size=CROP),
-            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+            dict(type='vgg_mm.RandomHorizontalFlip', prob=0.5),
             dict(type='PackInputs'),
         ]
     )

@@ -28,7 +28,8 @@ default_hooks = dict(
 )
 
 env_cfg = dict(
-    cudnn_benchmark=False,
+    # Training crops have one shape; --tta, whose images have many, switches it off.
+    cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     # Without a GPU the tools use 'gloo' instead.
     dist_cfg=dict(backend='nccl'),

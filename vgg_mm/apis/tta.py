@@ -42,6 +42,7 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model.get('module', cfg.model))
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     # Rescaled whole images differ in shape; those of equal shape share forward passes.
+    cfg.setdefault('env_cfg', ConfigDict()).cudnn_benchmark = False
     cfg.test_dataloader.collate_fn = dict(type='pseudo_collate')
     cfg.test_dataloader.sampler = dict(type='vgg_mm.ShapeSampler')
 

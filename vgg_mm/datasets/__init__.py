@@ -3,7 +3,14 @@ from .imagenet_boxes import ImageNetBoxes
 from .samplers import ResumableSampler, ShapeSampler
 from .seeded_dataset import SeededDataset
 from .tar_shards import TarShards
-from .transforms import CentralCrop, LoadImage, PCAShift, ScaleJitter, TestScales
+from .transforms import (
+    CentralCrop,
+    LoadImage,
+    PCAShift,
+    RandomHorizontalFlip,
+    ScaleJitter,
+    TestScales,
+)
 
 __all__ = [
     'CentralCrop',
@@ -11,6 +18,7 @@ __all__ = [
     'ImageNetBoxes',
     'LoadImage',
     'PCAShift',
+    'RandomHorizontalFlip',
     'ResumableSampler',
     'ScaleJitter',
     'SeededDataset',

@@ -5,7 +5,7 @@ pack = dict(type='PackInputs', algorithm_keys=('gt_bboxes',))
 train_pipeline = [
     dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.ScaleJitter', scale=256, crop_size=224, min_visible=0.5),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='vgg_mm.RandomHorizontalFlip', prob=0.5),
     dict(type='vgg_mm.PCAShift'),
     pack,
 ]

@@ -4,7 +4,7 @@ _base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 train_pipeline = [
     dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.ScaleJitter', scale=(256, 512), crop_size=224),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='vgg_mm.RandomHorizontalFlip', prob=0.5),
     dict(type='vgg_mm.PCAShift'),
     dict(type='PackInputs'),
 ]

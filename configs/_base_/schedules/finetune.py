@@ -2,7 +2,7 @@
 # from a trained net, Section 3.1), ten times that for the new last layer; two drops.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4, fused=True),
     paramwise_cfg=dict(custom_keys={'head.fc8': dict(lr_mult=10)}),
     # Not the paper's: keeps a batch of odd photos from spoiling trained weights.
     clip_grad=dict(max_norm=5),

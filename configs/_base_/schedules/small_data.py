@@ -1,7 +1,7 @@
 # The paper's optimiser at a small batch, with two drops of the rate at fixed epochs.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True),
     # Not the paper's: without it a narrow net now and then falls back to ln(classes) for good.
     clip_grad=dict(max_norm=5),
 )

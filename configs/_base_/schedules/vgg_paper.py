@@ -2,7 +2,7 @@
 # validation accuracy stops improving, three times in all (1e-2 to 1e-5); then training stops.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True),
 )
 param_scheduler = dict(
     type='ReduceOnPlateauLR',

@@ -1,7 +1,15 @@
 from .central_crop import CentralCrop
 from .loading import LoadImage
 from .pca_shift import PCAShift
+from .random_horizontal_flip import RandomHorizontalFlip
 from .scale_jitter import ScaleJitter
 from .test_scales import TestScales
 
-__all__ = ['CentralCrop', 'LoadImage', 'PCAShift', 'ScaleJitter', 'TestScales']
+__all__ = [
+    'CentralCrop',
+    'LoadImage',
+    'PCAShift',
+    'RandomHorizontalFlip',
+    'ScaleJitter',
+    'TestScales',
+]

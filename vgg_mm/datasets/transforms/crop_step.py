@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 
 from .boxes import BOXES, move_boxes
 from .lazy_image import LazyImage
+from .planes import from_planes, to_planes
 from .resampling import resample_crop
 
 
@@ -39,10 +40,11 @@ def crop_rescaled(
     img = results['img']
     height, width = img.shape[:2]
     if isinstance(img, LazyImage):
-        results['img'] = img.crop(size, corner, crop_size)
+        crop = img.crop(size, corner, crop_size)
     else:
-        results['img'] = resample_crop(img, size, corner, crop_size)
-    results['img_shape'] = results['img'].shape[:2]
+        crop = resample_crop(img, size, corner, crop_size)
+    results['img'] = from_planes(to_planes(crop)) if crop.ndim == 3 else crop
+    results['img_shape'] = crop.shape[:2]
     results['scale'] = size[::-1]
     results['scale_factor'] = (size[1] / width, size[0] / height)
     if results.get(BOXES) is not None:

@@ -1,9 +1,8 @@
 """What the header of a JPEG file says, for those that can be decoded in part."""
 
+import re
 import struct
 from typing import NamedTuple, Optional
-
-import numpy as np
 
 START, EXIF, ADOBE = b'\xff\xd8', b'Exif\0\0', b'Adobe'
 
@@ -15,6 +14,10 @@ SKIPPED = {DHT, DQT, DRI, COM, *range(0xE0, 0xF0)}
 
 #: What a component may be called where colours are YCbCr beyond doubt.
 COMPONENT_NAMES = (b'\1', b'\1\2\3', b'\0\1\2')
+
+#: A marker in coded data: a byte 0xFF before 0 is data, before another one it fills, and markers
+#: 0xD0 to 0xD7 are restarts.
+MARKER = re.compile(rb'\xff[^\x00\xff\xd0-\xd7]')
 
 #: TIFF's tag of the orientation, its type SHORT, and the value of an upright image.
 ORIENTATION, SHORT, UPRIGHT = 0x0112, 3, 1
@@ -108,8 +111,5 @@ def is_unbroken_scan(content: bytes, scan: int) -> bool:
     Then what a decoder meets after any row of pixels is more rows and nothing that could be an
     error: wrong codes are repaired, with a warning.
     """
-    data = np.frombuffer(content, np.uint8, offset=scan)
-    # 0 says that a byte 0xFF is data, 0xFF comes before a marker, 0xD0 to 0xD7 are restarts.
-    following = data[np.flatnonzero((data[:-1] == 0xFF) & (data[1:] != 0)) + 1]
-    markers = following[(following != 0xFF) & (following & 0xF8 != 0xD0)]
-    return len(markers) > 0 and markers[0] == EOI
+    marker = MARKER.search(content, scan)
+    return marker is not None and marker[0][1] == EOI

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from vgg_mm.registry import TRANSFORMS
+
+from .planes import from_planes, to_planes
 
 #: Principal components of ImageNet's RGB (Krizhevsky et al. 2012, Section 4.1), as in released
 #: recipes: eigenvalues of the covariance of RGB in [0, 1] (0.2175, 0.0188, 0.0045), times 255.
@@ -67,9 +70,10 @@ class PCAShift(BaseTransform):
         shift = self._draw()[::-1]
         if img.dtype == np.uint8:
             # The shift is the same for all pixels: a table of 256 values per channel does it.
-            levels = np.arange(256)[:, None] + shift
-            table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-            results['img'] = np.stack([table[img[..., c], c] for c in range(3)], axis=-1)
+            levels = np.arange(256) + shift[:, None]
+            tables = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+            shifted = [cv2.LUT(plane, table) for plane, table in zip(to_planes(img), tables)]
+            results['img'] = from_planes(np.stack(shifted))
         else:
             results['img'] = img + shift.astype(img.dtype)
         return results

@@ -25,7 +25,7 @@ class ScaleJitter(CropStep):
     region, so that no full-size image is made; the pixels are those of rescaling, then cropping.
 
     Required keys: ``img``, (H, W) or (H, W, C), or what ``vgg_mm.LoadImage(lazy=True)`` leaves
-    undecoded. Modified: ``img``, (crop_size, crop_size[, C]), and
+    undecoded. Modified: ``img``, (crop_size, crop_size[, C]), channel by channel in memory, and
     ``img_shape``; where there are, ``gt_bboxes``, (N, 4) x1 y1 x2 y2, which come out in the crop's
     coordinates, all of them, also where they reach beyond the crop. Added: ``scale``, the rescaled
     (width, height), and ``scale_factor``, that over the original (width, height).

@@ -2,7 +2,7 @@
 # for biases, 175 epochs. Other batches: --auto-scale-lr.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=1e-4, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=True),
     paramwise_cfg=dict(bias_lr_mult=2),
 )
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=175, val_interval=5)

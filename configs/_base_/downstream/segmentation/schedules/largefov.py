@@ -3,7 +3,7 @@
 # --auto-scale-lr.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4, fused=True),
     paramwise_cfg=dict(custom_keys={'conv_seg': dict(lr_mult=10)}),
 )
 param_scheduler = dict(type='MultiStepLR', by_epoch=False, milestones=[2000, 4000], gamma=0.1)
