@@ -5,18 +5,21 @@ VENV_OPENMMLAB ?= .venv-openmmlab
 VENV_DOWNSTREAM ?= .venv-downstream
 VENV_DEV ?= .venv-dev
 
+# Files of tests side by side, on a core each.
+PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo test test-openmmlab lint docs typecheck dist clean python-version
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python tools/demo.py
 
 test: $(VENV)/.installed $(VENV_DOWNSTREAM)/.installed lint
-	$(VENV)/bin/python -m pytest
-	$(VENV_DOWNSTREAM)/bin/python -m pytest tests/downstream
+	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST)
+	OMP_NUM_THREADS=1 $(VENV_DOWNSTREAM)/bin/python $(PYTEST) tests/downstream
 
 # The second stack: OpenMMLab's own packages in place of the maintained fork's.
 test-openmmlab: $(VENV_OPENMMLAB)/.installed
-	$(VENV_OPENMMLAB)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV_OPENMMLAB)/bin/python $(PYTEST)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -20,7 +20,24 @@ ROOT = Path(__file__).parent.parent
 A_DIGITS = str(ROOT / 'configs/vgg/vgg11_jitter_digits.py')
 D_DIGITS = str(ROOT / 'configs/vgg/vgg16_jitter_digits.py')
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if 'PYTEST_XDIST_WORKER' in os.environ else 2)
+
+#: Files that take minutes: side by side (pytest -n), the others fill what they leave.
+LONG = (
+    'test_real_data.py',
+    'test_kill.py',
+    'test_tools.py',
+    'test_chain.py',
+    'test_real_protocols.py',
+    'test_paper_table.py',
+    'test_finetune.py',
+    'test_wheel.py',
+    'test_blocks.py',
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 def run_tool(name, *args, cwd, launcher=(), env=None, check=True):

@@ -76,6 +76,15 @@ def test_pixels_of_many_crops_at_full_size():
     assert np.mean([apart(*pair) for pair in pairs]) < 0.5
 
 
+def test_scales_of_nearly_one():
+    """A region may have as many pixels as what it is rescaled to."""
+    content = encode(photo(154, 154, 87), QUALITY=95)
+    for scale in (153, 154, 155, 156):
+        pairs = [[crop(content, seed, lazy, (scale, scale), 48)['img'] for lazy in (0, 1)] for seed in
+                 range(20)]  # fmt: skip
+        assert max(apart(*pair) for pair in pairs) < 0.5
+
+
 @pytest.mark.parametrize('shape', [(700, 900), (1111, 603), (2400, 1600)])
 def test_reduced_pixels_are_nearer_to_antialiased_ones(shape):
     rng = np.random.default_rng(0)

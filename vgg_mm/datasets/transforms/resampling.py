@@ -69,7 +69,9 @@ def resample(region: np.ndarray, rows: Axis, columns: Axis, length: int) -> np.n
         scales = dict(fx=1 / columns.factor, fy=1 / rows.factor)
         wide = cv2.resize(region, None, **scales, interpolation=cv2.INTER_LINEAR)
         crop = wide[rows.lead : rows.lead + length, columns.lead : columns.lead + length]
-        if crop.shape[:2] == (length, length):
+        # Where no side's number of pixels changes, cv2.resize copies, whatever the scale.
+        copied = wide.shape == region.shape and (rows.factor, columns.factor) != (1, 1)
+        if crop.shape[:2] == (length, length) and not copied:
             return crop
     matrix = np.array([[columns.factor, 0, columns.offset], [0, rows.factor, rows.offset]])
     return cv2.warpAffine(
