@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Optional, Union
 
-from vgg_mm.models.architectures import ARCHITECTURES, BLOCK_WIDTHS, resolve_arch
+from vgg_mm.models.architectures import ARCHITECTURES, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
 
 from .tables import format_table
 
@@ -108,7 +108,7 @@ def configurations(num_classes: int = 1000, markdown: bool = False) -> str:
             elif name == 'lrn1':
                 columns[arch][0].append('LRN')
     rows: list[list[str]] = []
-    for block in range(len(BLOCK_WIDTHS)):
+    for block in range(NUM_BLOCKS):
         height = max(len(column[block]) for column in columns.values())
         for line in range(height):
             rows.append(

@@ -34,8 +34,10 @@ BASE_CHANNELS = 64
 #: Width of each block, in multiples of the first block's (64 in the paper).
 BLOCK_WIDTHS = (1, 2, 4, 8, 8)
 
+NUM_BLOCKS = len(BLOCK_WIDTHS)
+
 #: Pixels of the image per position of the last block's map: each block halves it once.
-STRIDE = 2 ** len(BLOCK_WIDTHS)
+STRIDE = 2**NUM_BLOCKS
 
 #: Layers that a deeper net takes from net A (Section 3.1): "the first four convolutional layers
 #: and the last three fully-connected layers", by A's names.

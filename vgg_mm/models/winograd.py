@@ -106,18 +106,19 @@ def conv3x3(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor])
     out_channels, in_channels = weight.shape[:2]
     columns = weight.permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
     kernels = (_transforms()[2] @ columns).view(WINDOW**2, in_channels, out_channels)
-    windows = _windows(x)
-    down, across = windows.shape[3:5]
     shape = n, out_channels, height, width
     out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-    for part in _parts(n, down, across):
-        products = torch.bmm(_transform_inputs(windows[part]), kernels)
-        outputs = (_transforms()[0] @ products.view(WINDOW**2, -1)).view(
-            TILE, TILE, -1, *windows[part].shape[3:5], out_channels
-        )
-        if bias is not None:
-            outputs += bias
-        _write_tiles(outputs, out.permute(0, 2, 3, 1)[part[2]], part[3].start * TILE)
+    for images in _groups(n, height, width):
+        windows = _windows(x[images])
+        for rows in _rows(height, width):
+            inputs = windows[:, :, :, rows]
+            products = torch.bmm(_transform_inputs(inputs), kernels)
+            outputs = (_transforms()[0] @ products.view(WINDOW**2, -1)).view(
+                TILE, TILE, *inputs.shape[2:5], out_channels
+            )
+            if bias is not None:
+                outputs += bias
+            _write_tiles(outputs, out.permute(0, 2, 3, 1)[images], rows.start * TILE)
     return out
 
 
@@ -144,16 +145,18 @@ def conv3x3_weight_grad(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
     a, _, g = _transforms()
     n, in_channels, height, width = x.shape
     out_channels = grad.shape[1]
-    windows = _windows(x)
-    down, across = windows.shape[3:5]
+    down, across = _tiles(height, width)
     border = (0, 0, 0, across * TILE - width, 0, down * TILE - height)
-    padded = F.pad(grad.permute(0, 2, 3, 1), border)
-    tiles = padded.view(n, down, TILE, across, TILE, out_channels).permute(2, 4, 0, 1, 3, 5)
     kernels = x.new_zeros(WINDOW**2, in_channels, out_channels)
-    for part in _parts(n, down, across):
-        inputs = _transform_inputs(windows[part])
-        grads = (a.t() @ tiles[part].reshape(TILE**2, -1)).view(WINDOW**2, -1, out_channels)
-        kernels.baddbmm_(inputs.transpose(1, 2), grads)
+    for images in _groups(n, height, width):
+        windows = _windows(x[images])
+        padded = F.pad(grad[images].permute(0, 2, 3, 1), border)
+        tiles = padded.view(-1, down, TILE, across, TILE, out_channels).permute(2, 4, 0, 1, 3, 5)
+        for rows in _rows(height, width):
+            inputs = _transform_inputs(windows[:, :, :, rows])
+            columns = tiles[:, :, :, rows].reshape(TILE**2, -1)
+            grads = (a.t() @ columns).view(WINDOW**2, -1, out_channels)
+            kernels.baddbmm_(inputs.transpose(1, 2), grads)
     weight = (g.t() @ kernels.view(WINDOW**2, -1)).view(KERNEL, KERNEL, in_channels, out_channels)
     return weight.permute(3, 2, 0, 1)
 
@@ -176,13 +179,17 @@ def _windows(x: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _parts(n: int, down: int, across: int) -> Iterator[tuple]:
-    """Slices of whole images, or of rows of tiles, that hold about TILES_AT_ONCE."""
-    images = max(1, TILES_AT_ONCE // (down * across))
-    rows = max(1, TILES_AT_ONCE // across)
-    for i in range(0, n, images):
-        for j in range(0, down, rows):
-            yield slice(None), slice(None), slice(i, i + images), slice(j, j + rows)
+def _groups(n: int, height: int, width: int) -> Iterator[slice]:
+    """Images that are padded, which is a copy, and transformed together."""
+    size = max(1, TILES_AT_ONCE // math.prod(_tiles(height, width)))
+    return (slice(i, i + size) for i in range(0, n, size))
+
+
+def _rows(height: int, width: int) -> Iterator[slice]:
+    """Rows of tiles that hold about TILES_AT_ONCE, of each image of a group together."""
+    down, across = _tiles(height, width)
+    size = max(1, TILES_AT_ONCE // across)
+    return (slice(i, i + size) for i in range(0, down, size))
 
 
 def _transform_inputs(windows: torch.Tensor) -> torch.Tensor:

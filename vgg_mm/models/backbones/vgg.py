@@ -12,11 +12,14 @@ from torch.utils.checkpoint import checkpoint
 
 from vgg_mm.registry import MODELS
 
-from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, resolve_arch
+from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
 from ..initialisers import InitCfg, resolve_init_cfg
 from ..winograd import WinogradConv2d
+from .vgg_arguments import check_pools, check_sizes
 
-NUM_BLOCKS = len(BLOCK_WIDTHS)
+#: With ``with_cp``, so many images of the paper's crop size are recomputed together in block 1,
+#: and maps of as many numbers in the others.
+RECOMPUTED, CROP_SIZE = 8, 224
 
 #: torch's convolution, faster on CPUs; conv_cfg=dict(type='Conv2d') is torch's alone.
 CONV_CFG = dict(type='vgg_mm.WinogradConv2d')
@@ -108,8 +111,8 @@ class VGG(BaseBackbone):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
-        _check_sizes(base_channels, num_stages, dilations, frozen_stages)
-        _check_pools(self.strides, num_stages, pool_size)
+        check_sizes(base_channels, num_stages, dilations, frozen_stages)
+        check_pools(self.strides, num_stages, pool_size)
 
         self._blocks = self._build_blocks(
             num_stages, dilations, conv_cfg, norm_cfg, act_cfg, ceil_mode, with_last_pool
@@ -217,7 +220,7 @@ class VGG(BaseBackbone):
         outs: dict[Union[int, str], torch.Tensor] = {}
         for index, block in enumerate(self._blocks):
             if self.with_cp and torch.is_grad_enabled() and self.training:
-                x, named = checkpoint(self._run_block, block, x, use_reentrant=False)
+                x, named = self._run_block_twice(index, x)
             else:
                 x, named = self._run_block(block, x)
             outs.update(named)
@@ -225,6 +228,25 @@ class VGG(BaseBackbone):
         if hasattr(self, 'classifier'):
             outs[len(self._blocks)] = self.classifier((x,))
         return tuple(outs[index] for index in self.out_indices)
+
+    def _run_block_twice(
+        self, index: int, x: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """A block of which only the input is kept; in the backward pass it runs again.
+
+        Without batch norm in parts of the batch, so that little is held at once there, too.
+        """
+        size = len(x)
+        if not any(isinstance(module, _BatchNorm) for module in self.modules()):
+            cost = BLOCK_WIDTHS[index] * x.shape[-2] * x.shape[-1]
+            size = max(1, RECOMPUTED * CROP_SIZE**2 // cost)
+        parts = [
+            checkpoint(self._run_block, self._blocks[index], part, use_reentrant=False)
+            for part in x.split(max(1, size))
+        ]
+        maps, named = zip(*parts)
+        together = {name: torch.cat([one[name] for one in named]) for name in named[0]}
+        return torch.cat(maps), together
 
     def _run_block(
         self, block: list[tuple[str, list[str]]], x: torch.Tensor
@@ -256,33 +278,3 @@ class VGG(BaseBackbone):
 
 def _saving_memory(act_cfg: dict) -> dict:
     return {'inplace': True, **act_cfg} if act_cfg['type'] == 'ReLU' else act_cfg
-
-
-def _check_sizes(
-    base_channels: int, num_stages: int, dilations: Sequence[int], frozen_stages: int
-) -> None:
-    if not isinstance(base_channels, int) or base_channels < 1:
-        raise ValueError(f'VGG: base_channels must be a positive integer, got {base_channels!r}')
-    if not 1 <= num_stages <= NUM_BLOCKS:
-        raise ValueError(f'VGG: num_stages must be 1 to {NUM_BLOCKS}, got {num_stages}')
-    if len(dilations) != num_stages or any(d < 1 for d in dilations):
-        raise ValueError(
-            f'VGG: dilations must hold {num_stages} positive integers (one a block), '
-            f'got {tuple(dilations)}'
-        )
-    if not -1 <= frozen_stages <= num_stages:
-        raise ValueError(f'VGG: frozen_stages must be -1 to {num_stages}, got {frozen_stages}')
-
-
-def _check_pools(strides: Sequence[int], num_stages: int, pool_size: int) -> None:
-    if len(strides) != num_stages or not set(strides) <= {1, 2}:
-        raise ValueError(
-            f'VGG: strides must hold {num_stages} numbers (one a block), each 1 or 2, got {strides}'
-        )
-    if pool_size not in (2, 3):
-        raise ValueError(f'VGG: pool_size must be 2 or 3, got {pool_size!r}')
-    if 1 in strides and pool_size == 2:
-        raise ValueError(
-            f'VGG: strides={strides} need pool_size=3: a window of 2x2 with stride 1 moves the map '
-            'by half a position'
-        )

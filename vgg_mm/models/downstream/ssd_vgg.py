@@ -7,7 +7,7 @@ import torch.nn as nn
 
 from vgg_mm.registry import MODELS
 
-from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, resolve_arch
+from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
 from ..backbones import VGG
 from ..heads.fc_layers import check_positive
 
@@ -50,7 +50,7 @@ class SSDVGG(VGG):
     ):
         check_positive('SSDVGG', 'fc_channels', fc_channels)
         form: dict[str, Any] = dict(
-            out_indices=(_last_of_block_4(arch), len(BLOCK_WIDTHS) - 1),
+            out_indices=(_last_of_block_4(arch), NUM_BLOCKS - 1),
             ceil_mode=True,
             with_last_pool=False,
         )

@@ -1,0 +1,35 @@
+"""Checks of the backbone's arguments, each a line that says what would do."""
+
+from collections.abc import Sequence
+
+from ..architectures import NUM_BLOCKS
+
+
+def check_sizes(
+    base_channels: int, num_stages: int, dilations: Sequence[int], frozen_stages: int
+) -> None:
+    if not isinstance(base_channels, int) or base_channels < 1:
+        raise ValueError(f'VGG: base_channels must be a positive integer, got {base_channels!r}')
+    if not 1 <= num_stages <= NUM_BLOCKS:
+        raise ValueError(f'VGG: num_stages must be 1 to {NUM_BLOCKS}, got {num_stages}')
+    if len(dilations) != num_stages or any(d < 1 for d in dilations):
+        raise ValueError(
+            f'VGG: dilations must hold {num_stages} positive integers (one a block), '
+            f'got {tuple(dilations)}'
+        )
+    if not -1 <= frozen_stages <= num_stages:
+        raise ValueError(f'VGG: frozen_stages must be -1 to {num_stages}, got {frozen_stages}')
+
+
+def check_pools(strides: Sequence[int], num_stages: int, pool_size: int) -> None:
+    if len(strides) != num_stages or not set(strides) <= {1, 2}:
+        raise ValueError(
+            f'VGG: strides must hold {num_stages} numbers (one a block), each 1 or 2, got {strides}'
+        )
+    if pool_size not in (2, 3):
+        raise ValueError(f'VGG: pool_size must be 2 or 3, got {pool_size!r}')
+    if 1 in strides and pool_size == 2:
+        raise ValueError(
+            f'VGG: strides={strides} need pool_size=3: a window of 2x2 with stride 1 moves the map '
+            'by half a position'
+        )
