@@ -100,7 +100,7 @@ def main() -> None:
     RESULT.write_text(json.dumps(result, indent=1))
     print(
         f'ConvHead {medians["ConvHead"]:.3f} s, plain {medians["plain"]:.3f} s, '
-        f'ratio {spread(against_plain, 3)}'
+        f'ratio {spread(against_plain, ".3f")}'
     )
     for scale, kinds in dense.items():
         ours_s, conv_s = (statistics.median(kinds[kind]) for kind in ('ConvHead', 'conv2d'))

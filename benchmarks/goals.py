@@ -44,5 +44,5 @@ START_UP = {
 #: By how much a curve's exponent may exceed that of the work it does (growth.py).
 GROWTH = at_most(0.1)
 
-#: Memory held at the end against that after a fifth of the images (memory.py).
+#: Memory held at the end against that after three fifths of the images (memory.py).
 MEMORY = at_most(1.05)

@@ -86,16 +86,21 @@ def our_pipeline() -> list[dict]:
     ]
 
 
-def classifier(**backbone) -> torch.nn.Module:
+def classifier(
+    arch: str = 'D', base_channels: int = 64, num_classes: int = 1000, **backbone
+) -> torch.nn.Module:
+    """A net of any width whose random weights give posteriors that differ."""
     torch.manual_seed(0)
+    backbone.update(arch=arch, base_channels=base_channels, init_cfg=None)
+    widths = dict(in_channels=8 * base_channels, fc_channels=64 * base_channels)
     net = MODELS.build(
         dict(
             type='ImageClassifier',
             data_preprocessor=dict(
                 mean=[123.68, 116.779, 103.939], std=[1.0, 1.0, 1.0], to_rgb=True
             ),
-            backbone=dict(type='vgg_mm.VGG', arch='D', init_cfg=None, **backbone),
-            head=dict(type='vgg_mm.ConvHead', num_classes=1000, init_cfg=None),
+            backbone=dict(type='vgg_mm.VGG', **backbone),
+            head=dict(type='vgg_mm.ConvHead', num_classes=num_classes, init_cfg=None, **widths),
         )
     )
     for name, parameter in net.named_parameters():

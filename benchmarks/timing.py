@@ -41,7 +41,7 @@ def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
     return [value / other for value, other in zip(values, others)]
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """'median (lowest to highest)'."""
+def spread(values: Sequence[float], form: str = '.2f') -> str:
+    """'median (lowest to highest)', each in the format."""
     middle, low, high = statistics.median(values), min(values), max(values)
-    return f'{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})'
+    return f'{middle:{form}} ({low:{form}} to {high:{form}})'
