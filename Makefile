@@ -4,8 +4,10 @@ VENV ?= .venv
 VENV_OPENMMLAB ?= .venv-openmmlab
 VENV_DOWNSTREAM ?= .venv-downstream
 VENV_DEV ?= .venv-dev
+# Of `make bench`: a folder of JPEG photos, at any depth.
+DATA ?= photos
 
-.PHONY: demo test test-openmmlab lint docs typecheck dist clean python-version
+.PHONY: demo test test-openmmlab bench lint docs typecheck dist clean python-version
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python tools/demo.py
@@ -17,6 +19,21 @@ test: $(VENV)/.installed $(VENV_DOWNSTREAM)/.installed lint
 # The second stack: OpenMMLab's own packages in place of the maintained fork's.
 test-openmmlab: $(VENV_OPENMMLAB)/.installed
 	$(VENV_OPENMMLAB)/bin/python -m pytest
+
+# Every performance measurement, one after the other, then a page of them: for hours, on a machine
+# that does nothing else.
+bench: $(VENV)/.installed
+	@test -d '$(DATA)' || { echo "no folder $(DATA): make bench DATA=FOLDER, JPEG photos" >&2; exit 1; }
+	$(VENV)/bin/python benchmarks/start_up.py
+	$(VENV)/bin/python benchmarks/jitter.py '$(DATA)'
+	$(VENV)/bin/python benchmarks/memory.py '$(DATA)'
+	$(VENV)/bin/python benchmarks/growth.py
+	$(VENV)/bin/python benchmarks/conv_head_speed.py
+	$(VENV)/bin/python benchmarks/guards.py --iterations 450
+	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)'
+	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)' --memory
+	$(VENV)/bin/python benchmarks/test_protocols.py '$(DATA)' --afresh
+	$(VENV)/bin/python benchmarks/page.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
