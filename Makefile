@@ -4,11 +4,13 @@ VENV ?= .venv
 VENV_OPENMMLAB ?= .venv-openmmlab
 VENV_DOWNSTREAM ?= .venv-downstream
 VENV_DEV ?= .venv-dev
+# Of `make bench`: a folder of JPEG photos, at any depth.
+DATA ?= photos
 
 # Files of tests side by side, on a core each.
 PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-openmmlab lint docs typecheck dist clean python-version
+.PHONY: demo test test-openmmlab bench lint docs typecheck dist clean python-version
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python tools/demo.py
@@ -20,6 +22,21 @@ test: $(VENV)/.installed $(VENV_DOWNSTREAM)/.installed lint
 # The second stack: OpenMMLab's own packages in place of the maintained fork's.
 test-openmmlab: $(VENV_OPENMMLAB)/.installed
 	OMP_NUM_THREADS=1 $(VENV_OPENMMLAB)/bin/python $(PYTEST)
+
+# Every performance measurement, one after the other, then a page of them: for hours, on a machine
+# that does nothing else.
+bench: $(VENV)/.installed
+	@test -d '$(DATA)' || { echo "no folder $(DATA): make bench DATA=FOLDER, JPEG photos" >&2; exit 1; }
+	$(VENV)/bin/python benchmarks/start_up.py
+	$(VENV)/bin/python benchmarks/jitter.py '$(DATA)'
+	$(VENV)/bin/python benchmarks/memory.py '$(DATA)'
+	$(VENV)/bin/python benchmarks/growth.py
+	$(VENV)/bin/python benchmarks/conv_head_speed.py
+	$(VENV)/bin/python benchmarks/guards.py --iterations 450
+	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)'
+	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)' --memory
+	$(VENV)/bin/python benchmarks/test_protocols.py '$(DATA)' --afresh
+	$(VENV)/bin/python benchmarks/page.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn as nn
+from timing import ratios, spread
 
 from vgg_mm.models import ConvHead
 
@@ -82,7 +83,7 @@ def main() -> None:
             times['ConvHead'].append(pair[0])
             times['plain'].append(pair[1])
     medians = {name: statistics.median(values) for name, values in times.items()}
-    ratios = [o / p for o, p in zip(times['ConvHead'], times['plain'])]
+    against_plain = ratios(times['ConvHead'], times['plain'])
     with torch.no_grad():
         dense = dense_times(ours.eval(), args.repetitions)
     result = dict(
@@ -90,8 +91,8 @@ def main() -> None:
         batch=args.batch,
         seconds=times,
         medians=medians,
-        ratio=statistics.median(ratios),
-        spread=[min(ratios), max(ratios)],
+        ratio=statistics.median(against_plain),
+        spread=[min(against_plain), max(against_plain)],
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
@@ -99,7 +100,7 @@ def main() -> None:
     RESULT.write_text(json.dumps(result, indent=1))
     print(
         f'ConvHead {medians["ConvHead"]:.3f} s, plain {medians["plain"]:.3f} s, '
-        f'ratio {result["ratio"]:.3f} ({min(ratios):.3f} to {max(ratios):.3f})'
+        f'ratio {spread(against_plain, ".3f")}'
     )
     for scale, kinds in dense.items():
         ours_s, conv_s = (statistics.median(kinds[kind]) for kind in ('ConvHead', 'conv2d'))

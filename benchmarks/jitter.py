@@ -16,23 +16,24 @@ import argparse
 import functools
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import cv2
+import goals
 import mmpretrain.datasets  # noqa: F401 (registers the transforms)
 import numpy as np
 import torch
 import torchvision
+from machine import describe
 from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 from PIL import Image
+from timing import ratios, spread
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as v2
 
@@ -45,7 +46,6 @@ S_MIN, S_MAX, CROP = 256, 512, 224
 DECODING, MMPRETRAIN = 'decoding alone', 'MMPretrain'
 PLAIN, LAZY, REGIONS = 'vgg_mm, lazy=False', 'vgg_mm, lazy=True', 'vgg_mm, with nvImageCodec'
 TORCHVISION, PIL, PIL_DRAFT = 'torchvision v2', 'PIL', 'PIL with draft()'
-GOALS = {'photos': {MMPRETRAIN: 1.6, DECODING: 1.2}, '12 megapixels': {MMPRETRAIN: 4.0}}
 
 Pipeline = Callable[[str], torch.Tensor]
 
@@ -206,29 +206,23 @@ def measure(
     return times
 
 
-def ratios(times: dict, name: str, peer: str) -> list[float]:
+def speed(times: dict, name: str, peer: str) -> list[float]:
     """How many times as fast as the peer, in each repetition."""
-    return [p / o for p, o in zip(times[peer]['cpu'], times[name]['cpu'])]
+    return ratios(times[peer]['cpu'], times[name]['cpu'])
 
 
-def table(times: dict, goals: dict[str, float]) -> str:
+def table(times: dict, wanted: dict[str, goals.Goal]) -> str:
     lines = [
         '| pipeline | img/s | against MMPretrain | against decoding alone |',
         '|---|---|---|---|',
     ]
     for name in times:
-        against = []
-        for peer in (MMPRETRAIN, DECODING):
-            values = ratios(times, name, peer)
-            against.append(
-                f'{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})'
-            )
+        against = [spread(speed(times, name, peer)) for peer in (MMPRETRAIN, DECODING)]
         rate = 1 / statistics.median(times[name]['cpu'])
         lines.append(f'| {name} | {rate:.0f} | {" | ".join(against)} |')
-    for peer, goal in goals.items():
-        found = statistics.median(ratios(times, REGIONS, peer))
-        word = 'reached' if found >= goal else 'missed'
-        lines.append(f'\nGoal against {peer}: {goal}, {word} ({found:.2f}).')
+    for peer, goal in wanted.items():
+        found = statistics.median(speed(times, REGIONS, peer))
+        lines.append(f'\nGoal against {peer}: {goal}, {goal.verdict(found)} ({found:.2f}).')
     return '\n'.join(lines)
 
 
@@ -242,15 +236,6 @@ def enlarge(paths: Sequence[str], count: int, folder: str) -> list[str]:
         made.append(os.path.join(folder, f'{number}.jpg'))
         cv2.imwrite(made[-1], image, [cv2.IMWRITE_JPEG_QUALITY, 90])
     return made
-
-
-def machine() -> dict:
-    with open('/proc/cpuinfo') as file:
-        model = next(line.split(':')[1].strip() for line in file if 'model name' in line)
-    packages = ('opencv-python', 'numpy', 'torch', 'torchvision', 'pillow')
-    versions = {name: metadata.version(name) for name in packages}
-    versions['nvimgcodec'] = region_decoder._import_codec().__version__
-    return dict(cpu=model, cores=os.cpu_count(), python=platform.python_version(), **versions)
 
 
 def main() -> None:
@@ -270,7 +255,9 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    report = dict(machine=machine())
+    machine = describe('opencv-python', 'numpy', 'torch', 'torchvision', 'pillow')
+    machine['nvimgcodec'] = region_decoder._import_codec().__version__
+    report: dict[str, dict] = dict(machine=machine)
     with DefaultScope.overwrite_default_scope('mmpretrain'), tempfile.TemporaryDirectory() as large:
         runs = pipelines()
         sets = {
@@ -282,7 +269,7 @@ def main() -> None:
             times = measure(runs, files, repetitions)
             report[name] = dict(images=len(files), differences=means, seconds_per_image=times)
             print(f'\n## {name}: {len(files)} files, {repetitions} repetitions\n')
-            print(table(times, GOALS[name]))
+            print(table(times, goals.JITTER[name]))
             print(
                 '\n' + '\n'.join(f'{what}: {mean:.3f} grey levels' for what, mean in means.items())
             )

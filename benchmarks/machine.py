@@ -1,7 +1,9 @@
-"""What a measurement ran on, and the most memory that it took."""
+"""What a measurement ran on, and the memory that it took."""
 
+import os
 import platform
 import re
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -19,10 +21,33 @@ def device_name() -> str:
     return f'{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}'
 
 
+def describe(*packages: str) -> dict:
+    """Processor, versions, and how busy the machine was (load of the last minute)."""
+    # Of the fork or of OpenMMLab.
+    mmpretrain = metadata.packages_distributions()['mmpretrain'][0]
+    models = re.findall(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text())
+    return dict(
+        cpu=models[0] if models else platform.machine(),
+        cores=os.cpu_count(),
+        load=round(os.getloadavg()[0], 2),
+        python=platform.python_version(),
+        **{name: metadata.version(name) for name in (mmpretrain, *packages)},
+    )
+
+
 def memory_held() -> int:
     """Most bytes that the GPU, or without one this process, has held; libraries included."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     # Not getrusage: its maximum begins with that of the process that started this one.
+    return _of_process('VmHWM')
+
+
+def resident_memory() -> int:
+    """Bytes of main memory that this process holds now."""
+    return _of_process('VmRSS')
+
+
+def _of_process(name: str) -> int:
     status = Path('/proc/self/status').read_text()
-    return int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) * 1024
+    return int(re.search(rf'{name}:\s+(\d+) kB', status)[1]) * 1024

@@ -16,7 +16,7 @@ import json
 import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import mmpretrain
@@ -29,6 +29,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
+from timing import in_turn, ratios, seconds, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.rgb_statistics import find_images
@@ -114,14 +115,6 @@ def check_equal(made: dict[str, Contender]) -> float:
     return difference
 
 
-def timed(function, *arguments) -> float:
-    start = time.perf_counter()
-    function(*arguments)
-    if device() == 'cuda':
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def measure(folder: str, size: int, repeats: int, amp: bool) -> dict:
     made = {name: Contender(name, device(), amp) for name in CONFIGS}
     difference = check_equal(made)
@@ -132,15 +125,11 @@ def measure(folder: str, size: int, repeats: int, amp: bool) -> dict:
         'training iteration with data': lambda one: one.train(one.batch(paths)),
         'inference': lambda one: one.infer(batch),
     }
-    seconds: dict[str, dict[str, list[float]]] = {}
-    for kind, step in kinds.items():
-        seconds[kind] = {name: [] for name in made}
-        for repeat in range(repeats + 1):
-            for name, one in made.items():
-                spent = timed(step, one)
-                if repeat:  # the first warms up
-                    seconds[kind][name].append(spent)
-    return dict(batch=size, amp=amp, difference=difference, seconds=seconds)
+    spent = {
+        kind: in_turn({name: partial(seconds, step, one) for name, one in made.items()}, repeats)
+        for kind, step in kinds.items()
+    }
+    return dict(batch=size, amp=amp, difference=difference, seconds=spent)
 
 
 def peak(name: str, size: int, with_cp: bool) -> int:
@@ -158,13 +147,11 @@ def print_peak(name: str, size: int, with_cp: bool) -> None:
 
 def report(result: dict) -> str:
     lines = []
-    for kind, seconds in result.get('seconds', {}).items():
-        peer, own = seconds['MMPretrain'], seconds['vgg_mm']
-        ratios = [a / b for a, b in zip(peer, own)]
+    for kind, spent in result.get('seconds', {}).items():
+        peer, own = spent['MMPretrain'], spent['vgg_mm']
         lines.append(
             f'{kind}: MMPretrain {statistics.median(peer):.2f} s, vgg_mm '
-            f'{statistics.median(own):.2f} s, {statistics.median(ratios):.2f} times as fast '
-            f'({min(ratios):.2f} to {max(ratios):.2f})'
+            f'{statistics.median(own):.2f} s, {spread(ratios(peer, own))} times as fast'
         )
     for name, used in result.get('memory', {}).items():
         lines.append(f'peak memory, {name}: {used / 2**30:.2f} GiB')

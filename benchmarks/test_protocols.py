@@ -1,6 +1,6 @@
 """The paper's test protocols against MMPretrain's test-time augmentation, on the same photos.
 
-python benchmarks/test_protocols.py FOLDER [--photos 40] [--batch 4] [--batches N] [--amp]
+python benchmarks/test_protocols.py FOLDER [--photos 40] [--batches N] [--amp] [--afresh]
 
 Full-width VGG-16 with the same random weights on photos below FOLDER, at Q = 256, 384, 512, from
 JPEG file to posterior:
@@ -15,7 +15,7 @@ JPEG file to posterior:
 (b) to (d) as this package's do. Batch by batch the four take turns, so that a change of the
 machine's speed meets all of them. Posteriors of (a) and (b) are compared. Batch by batch the
 figures are added to benchmarks/results/test_protocols[_amp].json; a later call goes on after the
-last batch.
+last batch, or with --afresh begins with the first.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
+from timing import ratios, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.rgb_statistics import find_images
@@ -85,16 +86,21 @@ def our_pipeline() -> list[dict]:
     ]
 
 
-def classifier(**backbone) -> torch.nn.Module:
+def classifier(
+    arch: str = 'D', base_channels: int = 64, num_classes: int = 1000, **backbone
+) -> torch.nn.Module:
+    """A net of any width whose random weights give posteriors that differ."""
     torch.manual_seed(0)
+    backbone.update(arch=arch, base_channels=base_channels, init_cfg=None)
+    widths = dict(in_channels=8 * base_channels, fc_channels=64 * base_channels)
     net = MODELS.build(
         dict(
             type='ImageClassifier',
             data_preprocessor=dict(
                 mean=[123.68, 116.779, 103.939], std=[1.0, 1.0, 1.0], to_rgb=True
             ),
-            backbone=dict(type='vgg_mm.VGG', arch='D', init_cfg=None, **backbone),
-            head=dict(type='vgg_mm.ConvHead', num_classes=1000, init_cfg=None),
+            backbone=dict(type='vgg_mm.VGG', **backbone),
+            head=dict(type='vgg_mm.ConvHead', num_classes=num_classes, init_cfg=None, **widths),
         )
     )
     for name, parameter in net.named_parameters():
@@ -210,21 +216,17 @@ def summary(result: dict) -> str:
     photos = sum(len(batch['photos']) for batch in batches)
     lines = [f'{photos} photos in {len(batches)} batches; medians (lowest to highest)']
     for key, name in NAMES.items():
-        ratios = [a / own for a, own in zip(seconds['a'], seconds[key])]
+        speed = spread(ratios(seconds['a'], seconds[key]))
         loaded = statistics.mean(batch['loader_bytes'][key] for batch in batches)
         lines.append(
             f'({key}) {name}: {statistics.median(seconds[key]):.2f} s a photo, '
-            f'{spread(ratios)} times the speed of (a), {loaded / 1e6:.1f} MB leave the loader, '
+            f'{speed} times the speed of (a), {loaded / 1e6:.1f} MB leave the loader, '
             f'peak memory {result["peak_memory"][key] / 2**30:.2f} GiB'
         )
     parts = [d / (b + c) for b, c, d in zip(*(seconds[key] for key in 'bcd'))]
     lines.append(f'(d) / ((b) + (c)): {spread(parts)}')
     lines.append(f'(a) / (b): posteriors differ by {worst_difference(batches):.1e} at most')
     return '\n'.join(lines)
-
-
-def spread(values: list[float]) -> str:
-    return f'{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})'
 
 
 def worst_difference(batches: list[dict]) -> float:
@@ -238,6 +240,7 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=4, help='photos a batch')
     parser.add_argument('--batches', type=int, default=10**6, help='at most so many this time')
     parser.add_argument('--amp', action='store_true', help='(b) to (d) in bfloat16')
+    parser.add_argument('--afresh', action='store_true', help='drop what was measured before')
     parser.add_argument('--peak', choices=NAMES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
@@ -248,6 +251,8 @@ def main() -> None:
     batches = [paths[i : i + args.batch] for i in range(0, len(paths), args.batch)]
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / ('test_protocols_amp.json' if args.amp else 'test_protocols.json')
+    if args.afresh:
+        file.unlink(missing_ok=True)
     result = measure_all(batches, args.amp, args.batches, file)
     if 'peak_memory' not in result:
         result['peak_memory'] = {key: peak_memory(key, paths[0]) for key in NAMES}

@@ -2,22 +2,45 @@
 
 Importing the package registers everything under the scope ``vgg_mm``; configs do it with
 ``custom_imports = dict(imports=['vgg_mm'])``. MMPretrain's lists of models then know its models.
+The modules themselves are imported when something of theirs is first asked for, by name in a
+registry or as ``vgg_mm.models``: with them come all of MMPretrain's models.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .stack import check_stack
 from .version import __version__
 
 check_stack()
 
-from . import (  # noqa: E402  (only on a checked stack)
-    datasets,
-    engine,
-    evaluation,
-    models,
-    visualization,
-    zoo,
-)
+from . import registry, zoo  # noqa: E402  (only on a checked stack)
+
+if TYPE_CHECKING:
+    from . import datasets, engine, evaluation, models, visualization
 
 zoo.register()
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization', 'zoo']
+#: What :func:`__getattr__` imports.
+ROOMS = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
+
+__all__ = [
+    '__version__',
+    'datasets',
+    'engine',
+    'evaluation',
+    'models',
+    'registry',
+    'visualization',
+    'zoo',
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ROOMS:
+        return import_module(f'{__name__}.{name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *ROOMS})

@@ -32,13 +32,21 @@ class LazyRegistry(Registry):
         """Make a name known whose module registers itself when ``importer()`` imports it."""
         self._importers[name] = importer
 
+    @property
+    def module_dict(self) -> dict[str, type]:
+        """All modules, imported now if they are not yet."""
+        self.import_from_location()
+        return super().module_dict
+
+    def __len__(self) -> int:
+        return len(self.module_dict)
+
     def get(self, key: str) -> Optional[type]:
         """As mmengine's.
 
         Raises:
             ImportError: if the module cannot be imported.
         """
-        self.import_from_location()
         scope, name = self.split_scope_key(key)
         if scope in (None, self.scope) and name not in self.module_dict:
             importer = self._importers.get(name)

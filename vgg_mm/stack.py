@@ -58,7 +58,7 @@ def _import_tested(name: str) -> ModuleType:
 
 
 def check_stack() -> None:
-    """Import mmengine, mmcv, torchvision and mmpretrain, checking each.
+    """Import mmengine, mmcv and mmpretrain, checking each, and see that torchvision is there.
 
     Raises:
         ImportError: in one line that names the package, the version found and the fix.
@@ -70,6 +70,15 @@ def check_stack() -> None:
             'vgg_mm needs torchvision (mmpretrain imports it), which is not installed: '
             'pip install torch torchvision (the two together, so that they match)'
         )
+    _import_tested('mmpretrain')
+
+
+def import_slow_parts() -> None:
+    """Import torchvision and MMPretrain's data sets.
+
+    Raises:
+        ImportError: in one line, if the torchvision is one for another torch.
+    """
     try:
         importlib.import_module('torchvision')
     except RuntimeError as error:
@@ -78,7 +87,6 @@ def check_stack() -> None:
             f'the installed torchvision does not match the installed torch ({error}): '
             'pip install --force-reinstall torch torchvision'
         ) from error
-    _import_tested('mmpretrain')
     with redirect_stdout(io.StringIO()):  # the fork prints that its optional OneDL is not there
         importlib.import_module('mmpretrain.datasets')
 

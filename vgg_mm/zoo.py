@@ -7,9 +7,6 @@ from typing import Any
 from mmengine.runner import CheckpointLoader
 from mmpretrain.apis import ModelHub
 
-from vgg_mm.checkpoints import Preprocessing, recorded_preprocessing
-from vgg_mm.checkpoints.schemes import load_from_http
-
 #: Of the models that MMPretrain can build. model-index.yml, which openmim reads, has the detectors
 #: and segmentors, too.
 CLASSIFIERS = ('configs/vgg/metafile.yml', 'configs/vgg/metafile_torchvision.yml')
@@ -45,7 +42,19 @@ def register() -> None:
         if os.path.isfile(path):  # somebody may have copied the modules alone
             ModelHub.register_model_index(path, config_prefix=root)
     CheckpointLoader.register_scheme(AUTHORS_RELEASE, load_authors_weights, force=True)
-    CheckpointLoader.register_scheme(TORCHVISIONS, load_from_http, force=True)
+    CheckpointLoader.register_scheme(TORCHVISIONS, load_torchvisions_weights, force=True)
+
+
+def load_torchvisions_weights(url: str, map_location: Any = None) -> dict:
+    """Download torchvision's weights and read them without running code from the file.
+
+    Raises:
+        OSError, ValueError: in one line, if the file cannot be had or is damaged.
+    """
+    # Here and below: the readers of checkpoints import the nets, and these MMPretrain's.
+    from vgg_mm.checkpoints.schemes import load_from_http
+
+    return load_from_http(url, map_location)
 
 
 def load_authors_weights(url: str, map_location: Any = None) -> dict:
@@ -54,6 +63,8 @@ def load_authors_weights(url: str, map_location: Any = None) -> dict:
     Raises:
         OSError, ValueError: in one line, if the file cannot be had or is damaged.
     """
+    from vgg_mm.checkpoints.schemes import load_from_http
+
     return for_rgb(load_from_http(url, map_location))
 
 
@@ -66,6 +77,8 @@ def for_rgb(checkpoint: dict) -> dict:
     Returns:
         The same object if it is for RGB, or says nothing; else a new one.
     """
+    from vgg_mm.checkpoints import Preprocessing, recorded_preprocessing
+
     found = recorded_preprocessing(checkpoint)
     if found is None or found.to_rgb:
         return checkpoint

@@ -1,3 +1,5 @@
+from vgg_mm import slow_imports  # noqa: F401  (first: the modules below need them)
+
 from .coco_boxes import CocoBoxes
 from .imagenet_boxes import ImageNetBoxes
 from .samplers import ResumableSampler, ShapeSampler

@@ -1,3 +1,5 @@
+from vgg_mm import slow_imports  # noqa: F401  (first: the modules below need them)
+
 from .hooks import (
     CheckpointCheckHook,
     CheckpointHook,

@@ -50,7 +50,7 @@ def layer_costs(cfg: Config) -> list[LayerCost]:
         own = list(module.parameters(recurse=False))
         if own:
             tensors[name] = tuple(p.numel() for p in own if p.requires_grad)
-            module.register_forward_hook(_counter(name, multiply_adds))
+            module.register_forward_hook(counter(name, multiply_adds))
     # Shapes alone: nothing is computed.
     model.eval().to('meta')
     with torch.no_grad():
@@ -61,7 +61,9 @@ def layer_costs(cfg: Config) -> list[LayerCost]:
     return layers
 
 
-def _counter(name: str, multiply_adds: dict[str, int]) -> Callable:
+def counter(name: str, multiply_adds: dict[str, int]) -> Callable:
+    """A forward hook that adds the multiply-adds of a layer to those of its name."""
+
     def count(module: nn.Module, inputs: tuple, output) -> None:
         weight = getattr(module, 'weight', None)
         added = 0
