@@ -28,6 +28,16 @@ JITTER = {
     '12 megapixels': {'MMPretrain': Goal(4.0)},
 }
 
+#: Times as fast as the peer on a CPU, in float32 and in bfloat16 (model_speed.py).
+MODEL_SPEED = {
+    'training iteration': (Goal(1.25), Goal(2.2)),
+    'training iteration with data': (Goal(1.25), Goal(2.2)),
+    'inference': (Goal(1.3), Goal(1.3)),
+}
+
+#: Peak memory of a training iteration against the peer's (model_speed.py --memory).
+MODEL_MEMORY = {'vgg_mm': at_most(1), 'vgg_mm, with_cp': at_most(0.5)}
+
 #: (b) and (c): times as fast as (a); (d): time against that of (b) and (c) (test_protocols.py).
 TEST_PROTOCOLS = {'b': Goal(1.25), 'c': Goal(6.5), 'd': at_most(1.02)}
 

@@ -77,15 +77,22 @@ def jitter(found: dict) -> Part:
 
 
 def model_speed(found: dict) -> Part:
-    rows, memories, panels = [], [], {}
+    rows, memories, panels, outcomes = [], [], {}, []
     for key, one in found.items():
         for kind, times in one.get('seconds', {}).items():
-            rows.append(
-                [key, kind, *(f'{statistics.median(times[name]):.2f}' for name in times),
-                 spread(ratios(times[PEER], times[OURS]))]
-            )  # fmt: skip
+            faster = ratios(times[PEER], times[OURS])
+            medians = (f'{statistics.median(times[name]):.2f}' for name in times)
+            rows.append([key, kind, *medians, spread(faster)])
             panels[f'{key}: {kind}'] = times
-        memories += [[key, name, f'{b / GIB:.2f}'] for name, b in one.get('memory', {}).items()]
+            goal = goals.MODEL_SPEED[kind]['bfloat16' in key]
+            outcomes.append(Outcome(f'{key}: {kind}, times as fast', goal, faster))
+        memory = one.get('memory', {})
+        memories += [[key, name, f'{b / GIB:.2f}'] for name, b in memory.items()]
+        outcomes += [
+            Outcome(f'{key}: {name}, against {PEER}', goal, [memory[name] / memory[PEER]])
+            for name, goal in goals.MODEL_MEMORY.items()
+            if name in memory
+        ]
     blocks: list[Block] = []
     if rows:
         titles = ['setting', 'what', f'{PEER}, s', f'{OURS}, s', 'times as fast']
@@ -94,7 +101,7 @@ def model_speed(found: dict) -> Part:
         blocks += [Rows(titles, rows), Plot('model_speed', caption, draw)]
     if memories:
         blocks.append(Rows(['setting', 'net', 'peak memory, GiB'], memories))
-    return Part(machine_of(next(iter(found.values()))), [], blocks)
+    return Part(machine_of(next(iter(found.values()))), outcomes, blocks)
 
 
 def test_protocols(found: dict) -> Part:

@@ -12,6 +12,7 @@ from mmpretrain.registry import MODELS
 
 import vgg_mm
 from vgg_mm.models.architectures import ARCHITECTURES
+from vgg_mm.models.backbones import vgg
 from vgg_mm.models.backbones.vgg import alexnet_lrn
 
 #: PAPER.md, 1000 classes.
@@ -143,11 +144,15 @@ def test_lrn_changes_net_a_only_in_its_first_block():
     assert not torch.allclose(pooled, pooled_lrn)
 
 
-def test_gradient_checkpointing_changes_nothing():
-    x = torch.randn(2, 3, 32, 32)
+@pytest.mark.parametrize('at_once', [0, 8])
+@pytest.mark.parametrize('norm_cfg', [None, dict(type='BN')])
+def test_gradient_checkpointing_changes_nothing(at_once, norm_cfg, monkeypatch):
+    """Nor do the parts of a batch in which blocks run again."""
+    monkeypatch.setattr(vgg, 'RECOMPUTED', at_once)
+    x = torch.randn(3, 3, 32, 32)
     gradients = []
     for with_cp in (False, True):
-        net = small(with_cp=with_cp, out_indices=('conv3_2', 4)).train()
+        net = small(with_cp=with_cp, out_indices=('conv3_2', 4), norm_cfg=norm_cfg).train()
         sum(out.square().sum() for out in net(x)).backward()
         gradients.append([p.grad for p in net.parameters()])
     for plain, recomputed in zip(*gradients):
