@@ -28,7 +28,10 @@ extensions = [
     'repository_links',
 ]
 root_doc = 'docs/index'
-include_patterns = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'benchmarks/*.md', 'docs/*.md']
+include_patterns = [
+    *('README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'),
+    *(f'{folder}/*.md' for folder in ('benchmarks', 'studies', 'docs')),
+]
 
 # Anchors of headings as GitHub makes them; a link to one that is not there is a warning.
 myst_heading_anchors = 3
