@@ -81,7 +81,7 @@ def model_speed(found: dict) -> Part:
     for key, one in found.items():
         for kind, times in one.get('seconds', {}).items():
             faster = ratios(times[PEER], times[OURS])
-            medians = (f'{statistics.median(times[name]):.2f}' for name in times)
+            medians = (f'{statistics.median(times[name]):.2f}' for name in (PEER, OURS))
             rows.append([key, kind, *medians, spread(faster)])
             panels[f'{key}: {kind}'] = times
             goal = goals.MODEL_SPEED[kind]['bfloat16' in key]

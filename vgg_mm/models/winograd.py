@@ -13,6 +13,7 @@ than the usual 0, +-1, +-2, and within 1.5 times of a direct convolution's round
 """
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -47,6 +48,8 @@ DIRECT_WEIGHT_GRAD = 2.0
 
 #: Below, it never pays.
 MIN_CHANNELS = 16
+
+_THREAD = threading.local()
 
 
 def toom_cook(
@@ -105,7 +108,8 @@ def conv3x3(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor])
     n, _, height, width = x.shape
     out_channels, in_channels = weight.shape[:2]
     columns = weight.permute(2, 3, 1, 0).reshape(KERNEL**2, -1)
-    kernels = (_transforms()[2] @ columns).view(WINDOW**2, in_channels, out_channels)
+    kernels = _scratch(WINDOW**2, in_channels, out_channels)
+    torch.mm(_transforms()[2], columns, out=kernels.view(WINDOW**2, -1))
     shape = n, out_channels, height, width
     out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     for images in _groups(n, height, width):
@@ -147,7 +151,7 @@ def conv3x3_weight_grad(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
     out_channels = grad.shape[1]
     down, across = _tiles(height, width)
     border = (0, 0, 0, across * TILE - width, 0, down * TILE - height)
-    kernels = x.new_zeros(WINDOW**2, in_channels, out_channels)
+    kernels = _scratch(WINDOW**2, in_channels, out_channels).zero_()
     for images in _groups(n, height, width):
         windows = _windows(x[images])
         padded = F.pad(grad[images].permute(0, 2, 3, 1), border)
@@ -159,6 +163,19 @@ def conv3x3_weight_grad(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
             kernels.baddbmm_(inputs.transpose(1, 2), grads)
     weight = (g.t() @ kernels.view(WINDOW**2, -1)).view(KERNEL, KERNEL, in_channels, out_channels)
     return weight.permute(3, 2, 0, 1)
+
+
+def _scratch(*shape: int) -> torch.Tensor:
+    """Memory of this thread, uninitialised, that lasts until the next call.
+
+    Kernels of 512 x 512 channels are larger than what malloc reuses: new memory, whose pages the
+    system has to clear, took longer than all the rest on small maps.
+    """
+    size = math.prod(shape)
+    held = getattr(_THREAD, 'scratch', None)
+    if held is None or held.numel() < size:
+        held = _THREAD.scratch = torch.empty(size)
+    return held[:size].view(shape)
 
 
 def _tiles(height: int, width: int) -> tuple[int, int]:
