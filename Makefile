@@ -34,8 +34,10 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/conv_head_speed.py
 	$(VENV)/bin/python benchmarks/guards.py --iterations 450
 	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)'
-	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)' --memory
+	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)' --amp
+	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)' --memory --batch 64
 	$(VENV)/bin/python benchmarks/test_protocols.py '$(DATA)' --afresh
+	$(VENV)/bin/python benchmarks/test_protocols.py '$(DATA)' --afresh --amp
 	$(VENV)/bin/python benchmarks/page.py
 
 lint: $(VENV)/.installed

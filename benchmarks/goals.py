@@ -41,6 +41,9 @@ MODEL_MEMORY = {'vgg_mm': at_most(1), 'vgg_mm, with_cp': at_most(0.5)}
 #: (b) and (c): times as fast as (a); (d): time against that of (b) and (c) (test_protocols.py).
 TEST_PROTOCOLS = {'b': Goal(1.25), 'c': Goal(6.5), 'd': at_most(1.02)}
 
+#: The same with (b) to (d) in bfloat16.
+TEST_PROTOCOLS_AMP = {'b': Goal(2)}
+
 #: Share of an iteration that passes inside the guards (guards.py).
 GUARDS = at_most(0.01)
 

@@ -8,7 +8,8 @@ training pipeline; ours is that of configs/vgg/vgg16_jitter_imagenet.py as the t
 iteration is ``train_step``: forward, backward, optimizer. 'with data' is the same after reading and
 cropping the batch in the same process, from photos below FOLDER. Before anything is timed both have
 given the same scores from the same weights. --memory measures the most memory that one training
-iteration of a process of its own holds. Adds to benchmarks/results/model_speed.json.
+iteration of a process of its own holds, median of --repeats processes each. Adds to
+benchmarks/results/model_speed.json.
 
 --amp is bfloat16. On a CPU the peer has none (mmengine's AmpOptimWrapper needs a GPU) and stays in
 float32; what it would do with vgg_mm's optimizer wrapper is measured beside it.
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import mmpretrain
 import torch
-from machine import device, device_name, memory_held
+from machine import device, device_name, has_bfloat16, memory_held
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -162,6 +163,17 @@ def peak(name: str, size: int, with_cp: bool) -> int:
     return int(found.split()[-1])
 
 
+def peaks(size: int, repeats: int) -> dict:
+    """Medians and all repetitions, which take turns."""
+    kinds = {'MMPretrain': False, 'vgg_mm': False, 'vgg_mm, with_cp': True}
+    runs: dict[str, list[int]] = {kind: [] for kind in kinds}
+    for _ in range(repeats):
+        for kind, with_cp in kinds.items():
+            runs[kind].append(peak(kind.partition(',')[0], size, with_cp))
+    medians = {kind: int(statistics.median(used)) for kind, used in runs.items()}
+    return dict(memory=medians, memory_of_each=runs)
+
+
 def print_peak(name: str, size: int, with_cp: bool) -> None:
     Contender(name, device(), with_cp=with_cp).train(random_batch(size))
     print(memory_held())
@@ -177,8 +189,11 @@ def report(result: dict) -> str:
         )
         if helped := spent.get(HELPED):
             lines.append(f'  {HELPED}: {spread(ratios(peer, helped))} times as fast')
-    for name, used in result.get('memory', {}).items():
-        lines.append(f'peak memory, {name}: {used / 2**30:.2f} GiB')
+    memory = result.get('memory', {})
+    for name, used in memory.items():
+        lines.append(
+            f'peak memory, {name}: {used / 2**30:.2f} GiB, {used / memory["MMPretrain"]:.3f} times'
+        )
     return '\n'.join(lines)
 
 
@@ -195,10 +210,11 @@ def main() -> None:
     if args.peak:
         print_peak(args.peak, args.batch, args.with_cp)
         return
+    if args.amp and not has_bfloat16():
+        print('this processor emulates bfloat16: not measured')
+        return
     if args.memory:
-        found = {name: peak(name, args.batch, False) for name in CONFIGS}
-        found['vgg_mm, with_cp'] = peak('vgg_mm', args.batch, True)
-        key, result = f'memory at batch {args.batch}', dict(memory=found)
+        key, result = f'memory at batch {args.batch}', peaks(args.batch, args.repeats)
     else:
         result = measure(args.folder, args.batch, args.repeats, args.amp)
         key = f'batch {args.batch}' + ', bfloat16' * args.amp

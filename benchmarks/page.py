@@ -39,6 +39,8 @@ SECTIONS = [
             sections.model_speed),
     Section('Test protocols', 'test_protocols.json', 'test_protocols.py FOLDER',
             sections.test_protocols),
+    Section('Test protocols in bfloat16', 'test_protocols_amp.json',
+            'test_protocols.py FOLDER --amp', sections.test_protocols),
     Section('fc6 on larger maps', 'conv_head_speed.json', 'conv_head_speed.py',
             sections.conv_head),
     Section('Guards and exact resuming', 'guards.json', 'guards.py', sections.guards),

@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 
 import torch
-from machine import device, device_name, memory_held
+from machine import device, device_name, has_bfloat16, memory_held
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
@@ -245,6 +245,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.peak:
         print_peak(args.peak, args.folder)
+        return
+    if args.amp and not has_bfloat16():
+        print('this processor emulates bfloat16: not measured')
         return
     found = find_images(args.folder)
     paths = [found[i * len(found) // args.photos] for i in range(args.photos)]

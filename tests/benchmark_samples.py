@@ -27,8 +27,8 @@ def _jitter_set(images):
     return dict(images=images, differences={'lazy to PIL': 0.7}, seconds_per_image=times)
 
 
-def _protocol_batch(number):
-    seconds = dict(a=42.0 + number, b=30.0, c=6.0, d=36.1)
+def _protocol_batch(number, slower=1):
+    seconds = dict(a=42.0 + number, b=30.0 * slower, c=6.0 * slower, d=36.1 * slower)
     return dict(
         photos=[f'{number}_{i}.jpg' for i in range(4)],
         seconds=seconds,
@@ -50,6 +50,14 @@ def _course(images, held):
     return dict(images=images, resident=[held * 2**20] * len(images), peak=(held + 30) * 2**20)
 
 
+def _protocols(amp):
+    return dict(
+        device='x86_64, AVX2', torch='2.15.0', threads=2, amp=amp,
+        batches=[_protocol_batch(number, 0.5 if amp else 1) for number in range(3)],
+        peak_memory=dict.fromkeys('abcd', 3 * 2**30),
+    )  # fmt: skip
+
+
 SAMPLES = {
     'jitter': {
         'machine': {**MACHINE, 'nvimgcodec': '0.9.0'},
@@ -64,16 +72,23 @@ SAMPLES = {
                 for kind in ('training iteration', 'training iteration with data', 'inference')
             },
         ),
+        'batch 8, bfloat16': dict(
+            batch=8, amp=True, difference=1e-6, device='x86_64, AVX512', torch='2.15.0', threads=2,
+            seconds={
+                kind: {
+                    'MMPretrain': _around(3.0), 'vgg_mm': _around(1.0),
+                    'MMPretrain, autocast by vgg_mm': _around(1.5),
+                }
+                for kind in ('training iteration', 'training iteration with data', 'inference')
+            },
+        ),
         'memory at batch 8': dict(
             memory={'MMPretrain': 5 * 2**30, 'vgg_mm': 4 * 2**30, 'vgg_mm, with_cp': 3 * 2**30},
             device='x86_64, AVX2', torch='2.15.0', threads=2,
         ),
     },
-    'test_protocols': dict(
-        device='x86_64, AVX2', torch='2.15.0', threads=2, amp=False,
-        batches=[_protocol_batch(number) for number in range(3)],
-        peak_memory=dict.fromkeys('abcd', 3 * 2**30),
-    ),
+    'test_protocols': _protocols(amp=False),
+    'test_protocols_amp': _protocols(amp=True),
     'conv_head_speed': dict(
         dense_seconds={
             q: {'ConvHead': _around(s), 'conv2d': _around(3 * s)}

@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 
 from vgg_mm.models.architectures import ARCHITECTURES, BASE_CHANNELS
+from vgg_mm.models.max_pool import LeanMaxPool2d
 from vgg_mm.models.winograd import WinogradConv2d
 
 from ..net_table import FC_CHANNELS, FC_KERNEL
@@ -19,6 +20,9 @@ _CLASSIFIER = {'fc6': 0, 'fc7': 3, 'fc8': 6}
 
 #: Types of layers that torchvision's nets are made of, and what is the same in evaluation.
 _KINDS = {'Conv2d', 'ReLU', 'MaxPool2d', 'BatchNorm2d', 'SyncBatchNorm'}
+
+#: Layers that compute what torch's do.
+_STAND_INS = {WinogradConv2d: nn.Conv2d, LeanMaxPool2d: nn.MaxPool2d}
 
 
 def torchvision_names(arch: str, batch_norm: bool = False) -> dict[str, str]:
@@ -110,5 +114,5 @@ def _has_batch_norm(backbone: nn.Module) -> bool:
 
 
 def _kind(layer: nn.Module) -> str:
-    """The layer's class; WinogradConv2d is a Conv2d to everyone else."""
-    return 'Conv2d' if isinstance(layer, WinogradConv2d) else type(layer).__name__
+    """The layer's class; of this package's own ones, torch's that they stand for."""
+    return _STAND_INS.get(type(layer), type(layer)).__name__

@@ -14,6 +14,7 @@ from vgg_mm.registry import MODELS
 
 from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
 from ..initialisers import InitCfg, resolve_init_cfg
+from ..max_pool import LeanMaxPool2d
 from ..winograd import WinogradConv2d
 from .vgg_arguments import check_pools, check_sizes
 
@@ -165,7 +166,7 @@ class VGG(BaseBackbone):
 
     def _pool(self, block: int, ceil_mode: bool) -> nn.MaxPool2d:
         padding = (self.pool_size - 1) // 2
-        return nn.MaxPool2d(self.pool_size, self.strides[block], padding, ceil_mode=ceil_mode)
+        return LeanMaxPool2d(self.pool_size, self.strides[block], padding, ceil_mode=ceil_mode)
 
     def _add_layer(
         self, suffix: str, conv: nn.Module, norm_cfg: Optional[dict], act_cfg: dict

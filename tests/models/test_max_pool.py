@@ -1,0 +1,110 @@
+"""LeanMaxPool2d against torch's MaxPool2d."""
+
+import pytest
+import torch
+import torch.nn as nn
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vgg_mm.models import VGG
+from vgg_mm.models.max_pool import LeanMaxPool2d, max_of_pairs
+
+
+@given(
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    padded=st.booleans(),
+    ceil_mode=st.booleans(),
+    shape=st.tuples(
+        st.integers(1, 3), st.sampled_from([1, 3, 16, 18]), st.integers(3, 9), st.integers(3, 9)
+    ),
+    channels_last=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+)
+def test_values_and_gradients_are_torchs(
+    kernel, stride, padded, ceil_mode, shape, channels_last, dtype
+):
+    torch.manual_seed(0)
+    settings = dict(stride=stride, padding=padded * (kernel // 2), ceil_mode=ceil_mode)
+    # Few different values: the maximum is often there twice.
+    x = torch.randint(4, shape).to(dtype)
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last)
+    found = []
+    for kind in (nn.MaxPool2d, LeanMaxPool2d):
+        leaf = x.clone().requires_grad_()
+        out = kind(kernel, **settings)(leaf)
+        weights = torch.arange(out.numel(), dtype=dtype).view_as(out)
+        (grad,) = torch.autograd.grad((out * weights).sum(), leaf)
+        found.append((out.detach(), grad))
+        with torch.no_grad():
+            assert torch.equal(kind(kernel, **settings)(x), out)
+    for expected, actual in zip(*found):
+        assert torch.equal(expected, actual)
+
+
+@given(height=st.integers(2, 9), width=st.integers(2, 9), nan=st.booleans())
+def test_pairs_of_a_single_image(height, width, nan):
+    x = torch.randn(1, 16, height, width).to(memory_format=torch.channels_last)
+    if nan:
+        x[0, 3, 1, 1] = torch.nan
+    expected = nn.MaxPool2d(2)(x)
+    assert torch.equal(max_of_pairs(x).nan_to_num(9), expected.nan_to_num(9))
+    assert torch.equal(LeanMaxPool2d(2)(x).nan_to_num(9), expected.nan_to_num(9))
+
+
+def saved_bytes(net, x):
+    """Of the tensors that the backward pass is going to need, each memory once."""
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outs = net(x)
+    return sum(kept.values()), outs
+
+
+def test_only_the_input_is_kept():
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True), LeanMaxPool2d(2, 2))
+    x = torch.randn(2, 3, 34, 34)
+    plain = nn.Sequential(*layers[:2])
+    assert saved_bytes(layers, x)[0] == saved_bytes(plain, x)[0]
+    layers[2] = nn.MaxPool2d(2, 2)
+    assert saved_bytes(layers, x)[0] == saved_bytes(plain, x)[0] + 8 * 2 * 8 * 16 * 16
+
+
+def test_vgg_keeps_no_indices():
+    net = VGG('A', base_channels=16)
+    kept, _ = saved_bytes(net, torch.randn(2, 3, 64, 64))
+    for name, layer in list(net.named_children()):
+        if isinstance(layer, nn.MaxPool2d):
+            setattr(net, name, nn.MaxPool2d(2, 2))
+    with_indices, _ = saved_bytes(net, torch.randn(2, 3, 64, 64))
+    outputs = sum(w * (32 >> i) ** 2 for i, w in enumerate((16, 32, 64, 128, 128)))
+    assert with_indices - kept == 8 * 2 * outputs
+
+
+def test_second_derivatives():
+    x = torch.randn(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
+    pool = LeanMaxPool2d(2, 2)
+    assert torch.autograd.gradcheck(pool, x)
+    assert torch.autograd.gradgradcheck(pool, x)
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::FutureWarning')
+def test_traced_and_compiled_is_torchs_own():
+    x = torch.randn(1, 2, 6, 6, requires_grad=True)
+    traced = torch.jit.trace(LeanMaxPool2d(2), x)
+    assert 'aten::max_pool2d' in str(traced.graph)
+    exported = torch.export.export(LeanMaxPool2d(2), (x,))
+    assert any('max_pool2d' in str(node.target) for node in exported.graph.nodes)
+
+
+def test_indices_can_be_asked_for():
+    x = torch.randn(1, 2, 6, 6, requires_grad=True)
+    expected = nn.MaxPool2d(2, return_indices=True)(x)
+    actual = LeanMaxPool2d(2, return_indices=True)(x)
+    assert all(torch.equal(e, a) for e, a in zip(expected, actual))
