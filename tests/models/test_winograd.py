@@ -149,14 +149,14 @@ def test_traced_and_frozen():
 
 
 def test_vgg_trains_as_with_torchs_convolutions():
-    """The losses of 15 steps of net A agree to 1e-4."""
+    """The losses of 50 steps of net A agree to 1e-4."""
 
     def losses(**kwargs):
         torch.manual_seed(0)
         net = nn.Sequential(VGG('A', base_channels=32, **kwargs), PoolScores())
         optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
         found = []
-        for _ in range(15):
+        for _ in range(50):
             loss = F.cross_entropy(net(images), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -169,8 +169,8 @@ def test_vgg_trains_as_with_torchs_convolutions():
             return outs[0].mean((2, 3))[:, :10]
 
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(8, 3, 64, 64, generator=generator)
-    labels = torch.randint(10, (8,), generator=generator)
+    images = torch.randn(4, 3, 64, 64, generator=generator)
+    labels = torch.randint(10, (4,), generator=generator)
     own, reference = losses(), losses(conv_cfg=dict(type='Conv2d'))
     assert reference[-1] < reference[0]
-    assert own == pytest.approx(reference, rel=1e-4)
+    assert own == pytest.approx(reference, rel=1e-4, abs=1e-4)
