@@ -21,11 +21,6 @@ def device_name() -> str:
     return f'{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}'
 
 
-def has_bfloat16() -> bool:
-    """Whether --amp can be faster; processors without AVX-512 emulate bfloat16."""
-    return torch.cuda.is_available() or torch.backends.cpu.get_cpu_capability() != 'AVX2'
-
-
 def describe(*packages: str) -> dict:
     """Processor, versions, and how busy the machine was (load of the last minute)."""
     # Of the fork or of OpenMMLab.

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import mmpretrain
 import torch
-from machine import device, device_name, has_bfloat16, memory_held
+from machine import device, device_name, memory_held
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -36,6 +36,7 @@ from mmpretrain.structures import DataSample
 from timing import in_turn, ratios, seconds, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
+from vgg_mm.apis.config import has_bfloat16
 from vgg_mm.apis.rgb_statistics import find_images
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +55,14 @@ CROP = 224
 
 
 class Contender:
-    """A model with its optimizer and training pipeline."""
+    """A model with its optimizer and training pipeline.
+
+    Args:
+        name: Whose model, of ``CONFIGS``.
+        device: 'cuda' or 'cpu'.
+        amp: Whose optimizer wrapper of bfloat16, of ``WRAPPERS``; empty: float32.
+        with_cp: Gradient checkpointing.
+    """
 
     def __init__(self, name: str, device: str, amp: str = '', with_cp: bool = False):
         cfg = Config.fromfile(CONFIGS[name])
@@ -164,14 +172,14 @@ def peak(name: str, size: int, with_cp: bool) -> int:
 
 
 def peaks(size: int, repeats: int) -> dict:
-    """Medians and all repetitions, which take turns."""
-    kinds = {'MMPretrain': False, 'vgg_mm': False, 'vgg_mm, with_cp': True}
-    runs: dict[str, list[int]] = {kind: [] for kind in kinds}
+    """Of each repetition; they take turns."""
+    runs = {name: partial(peak, name, size, False) for name in CONFIGS}
+    runs['vgg_mm, with_cp'] = partial(peak, 'vgg_mm', size, True)
+    found: dict[str, list[int]] = {kind: [] for kind in runs}
     for _ in range(repeats):
-        for kind, with_cp in kinds.items():
-            runs[kind].append(peak(kind.partition(',')[0], size, with_cp))
-    medians = {kind: int(statistics.median(used)) for kind, used in runs.items()}
-    return dict(memory=medians, memory_of_each=runs)
+        for kind, run in runs.items():
+            found[kind].append(run())
+    return dict(memory=found)
 
 
 def print_peak(name: str, size: int, with_cp: bool) -> None:
@@ -192,7 +200,8 @@ def report(result: dict) -> str:
     memory = result.get('memory', {})
     for name, used in memory.items():
         lines.append(
-            f'peak memory, {name}: {used / 2**30:.2f} GiB, {used / memory["MMPretrain"]:.3f} times'
+            f'peak memory, {name}: {statistics.median(used) / 2**30:.2f} GiB, '
+            f'{spread(ratios(used, memory["MMPretrain"]), ".3f")} times'
         )
     return '\n'.join(lines)
 

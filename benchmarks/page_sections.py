@@ -87,9 +87,10 @@ def model_speed(found: dict) -> Part:
             goal = goals.MODEL_SPEED[kind]['bfloat16' in key]
             outcomes.append(Outcome(f'{key}: {kind}, times as fast', goal, faster))
         memory = one.get('memory', {})
-        memories += [[key, name, f'{b / GIB:.2f}'] for name, b in memory.items()]
+        for name, used in memory.items():
+            memories.append([key, name, f'{statistics.median(used) / GIB:.2f}'])
         outcomes += [
-            Outcome(f'{key}: {name}, against {PEER}', goal, [memory[name] / memory[PEER]])
+            Outcome(f'{key}: {name}, against {PEER}', goal, ratios(memory[name], memory[PEER]))
             for name, goal in goals.MODEL_MEMORY.items()
             if name in memory
         ]

@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 
 import torch
-from machine import device, device_name, has_bfloat16, memory_held
+from machine import device, device_name, memory_held
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
@@ -36,6 +36,7 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 from timing import ratios, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
+from vgg_mm.apis.config import has_bfloat16
 from vgg_mm.apis.rgb_statistics import find_images
 
 RESULTS = Path(__file__).parent / 'results'

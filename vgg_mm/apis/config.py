@@ -172,9 +172,14 @@ def _has_class_folder(folder: str) -> bool:
         return any(entry.is_dir() for entry in entries)
 
 
+def has_bfloat16() -> bool:
+    """Whether ``--amp`` can save time: processors without AVX-512 emulate bfloat16."""
+    return torch.cuda.is_available() or torch.backends.cpu.get_cpu_capability() != 'AVX2'
+
+
 def warn_of_slow_bfloat16() -> None:
-    """Say so where ``--amp`` costs time: processors without AVX-512 emulate bfloat16."""
-    if not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() == 'AVX2':
+    """Say so where ``--amp`` costs time."""
+    if not has_bfloat16():
         print(
             'warning: this processor has no bfloat16 instructions: --amp is slower than float32',
             file=sys.stderr,

@@ -6,6 +6,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from .eager import is_recorded
+
 #: Below, single channels cost more than the numbers in them.
 MIN_CHANNELS = 16
 
@@ -49,7 +51,7 @@ class LeanMaxPool2d(nn.MaxPool2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.return_indices or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        if self.return_indices or is_recorded():
             return super().forward(x)
         if x.requires_grad and torch.is_grad_enabled():
             return _MaxPool.apply(x, self)

@@ -25,6 +25,8 @@ import torch.nn.functional as F
 
 from vgg_mm.registry import MODELS
 
+from .eager import is_recorded
+
 #: Outputs of a tile, along each side.
 TILE = 4
 
@@ -274,7 +276,7 @@ class WinogradConv2d(nn.Conv2d):
 
     def is_eager(self, x: torch.Tensor) -> bool:
         """Whether x, (N, in_channels, H, W), is one that a suited layer filters minimally."""
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        if is_recorded():
             return False
         if torch.is_autocast_enabled('cpu') or x.dim() != 4 or x.shape[1] != self.in_channels:
             return False

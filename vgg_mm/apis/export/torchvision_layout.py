@@ -115,4 +115,5 @@ def _has_batch_norm(backbone: nn.Module) -> bool:
 
 def _kind(layer: nn.Module) -> str:
     """The layer's class; of this package's own ones, torch's that they stand for."""
-    return _STAND_INS.get(type(layer), type(layer)).__name__
+    torchs = (kind for own, kind in _STAND_INS.items() if isinstance(layer, own))
+    return next(torchs, type(layer)).__name__
