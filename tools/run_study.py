@@ -37,6 +37,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        metavar='N',
+        help='trainings and tests at a time, each with its share of the cores (default: 1)',
+    )
+    parser.add_argument(
         '--dry-run',
         action='store_true',
         help='print what is to be done, with hours from finished runs or a few measured steps',

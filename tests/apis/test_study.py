@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.metrics import accuracy_score
 
 from tests.apis.study_cases import tiny, write
@@ -198,3 +199,71 @@ def test_the_results_alone_make_the_report(finished, folder, tmp_path, monkeypat
     assert (folder / 'results/digits.json').stat().st_size < 30_000
     assert str(folder) not in (folder / 'report/tiny.html').read_text()
     assert Where('digits', 0, 'A') in trainings(load_study('study.yaml'), str(ROOT))
+
+
+@pytest.fixture(scope='module')
+def side_by_side(folder):
+    """Two seeds by two jobs: a call that is ended while both train, then the same command again."""
+    content = yaml.safe_load((folder / 'study.yaml').read_text())
+    profile = content['profiles']['tiny']
+    del profile['data']['absent']
+    profile.update(seeds=[1, 2], work_dir='jobs/runs', results='jobs', report='jobs/report')
+    (folder / 'jobs.yaml').write_text(yaml.safe_dump(content, sort_keys=False))
+    command = [ROOT / 'tools/run_study.py', 'jobs.yaml', '--jobs', '2']
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if len(lines) == 2:
+            process.send_signal(signal.SIGTERM)
+    stderr = process.communicate()[1]
+    done = run_tool('run_study.py', *command[1:], cwd=folder)
+    return lines, stderr, process.returncode, done.stdout.splitlines()
+
+
+def test_several_jobs_are_ended_together(side_by_side):
+    lines, stderr, status, _ = side_by_side
+    # D waits for A: what runs beside A is the next that needs nothing.
+    assert [line.split('] ')[1].strip() for line in lines] == [
+        'digits, seed 1, A: training',
+        'digits, seed 1, A-wild: training',
+    ]
+    assert status == 130
+    assert stderr.strip().splitlines()[-1].startswith('stopped; the same command goes on')
+    assert 'Traceback' not in stderr
+
+
+def test_several_jobs_do_everything_in_order(side_by_side, folder, monkeypatch):
+    output = side_by_side[-1]
+    place = {line.split('] ')[1]: i for i, line in enumerate(output) if line.startswith('[')}
+    for seed in (1, 2):
+        trained = f'  digits, seed {seed}, A: '
+        first, second = (f'digits, seed {seed}, {run}: training' for run in ('A', 'D'))
+        over = next(i for i, line in enumerate(output) if line.startswith(trained))
+        assert place[first] < over < place[second]
+    monkeypatch.chdir(folder)
+    study = load_study('jobs.yaml')
+    results = read_results(study, 'digits')
+    assert set(results.courses) == {f'{run}/{s}' for run in ('A', 'D', 'A-wild') for s in (1, 2)}
+    for side in study.sides(study.data['digits']):
+        assert results.wrong(side, study.seeds) is not None
+
+
+def test_the_log_tells_jobs_apart(side_by_side, folder):
+    numbers: dict[str, set] = {}
+    for line in (folder / 'jobs/runs/study.log').read_text().splitlines():
+        number, dollar, command = line.partition(' $ python tools/')
+        if dollar:
+            numbers.setdefault(number, set()).add(command)
+        assert re.match(r'\[\d+/14\] ', line)
+    assert {len(commands) for commands in numbers.values()} == {1}
+
+
+def test_there_is_at_least_one_job(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match='--jobs must be at least 1, got 0'):
+        run_study('study.yaml', str(ROOT), jobs=0)

@@ -6,11 +6,12 @@ import re
 import time
 from typing import Optional
 
+from ..cores import available_cores
 from ..tables import say
 from .findings import SERIOUS, Findings, count_problems, find_duplicates, problems
 from .layout import find_layout
 from .picture import picture
-from .scan import available_cores, scan
+from .scan import scan
 from .summary import summary
 from .text import render, verdict
 

@@ -1,7 +1,6 @@
 """Reading all images of a data set, in many processes."""
 
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -91,13 +90,6 @@ def scan(layout: Layout, workers: int) -> Scan:
     if bar is not None:
         print(file=sys.stderr)
     return result
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _read_all(layout: Layout, workers: int) -> Iterator[tuple[range, list[Facts]]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vgg_mm.checkpoints import write_atomically
 
-from ..check_dataset.scan import available_cores
+from ..cores import available_cores
 from ..predict.report import make_folder, printable
 from ..tables import say
 from .neighbours import nearest

@@ -13,7 +13,7 @@ from mmengine.utils import ProgressBar
 from vgg_mm.checkpoints import check_room, load_checkpoints_safely, preprocessing_of
 from vgg_mm.models.tta.paper_tta import DENSE
 
-from ..check_dataset.scan import available_cores
+from ..cores import available_cores
 from ..predict.load import load_predictor
 from ..predict.report import make_folder, printable
 from ..subprocess_tools import interruptible

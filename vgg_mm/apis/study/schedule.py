@@ -1,0 +1,176 @@
+"""Doing what a study has to do, several things at a time where that is wanted."""
+
+import os
+import os.path as osp
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import NamedTuple, Optional, TextIO
+
+from ..chain.curves import CURVES_FILE
+from ..chain.report import duration
+from ..errors import EXPECTED, one_line
+from ..subprocess_tools import interruptible
+from ..tool_pool import ToolPool
+from .plan import Task
+from .trainings import Training, Where
+
+#: A failure is named in a line of at most so many letters; the log has all of it.
+LONGEST_LINE = 300
+
+
+class Numbered(NamedTuple):
+    """A task and its place in the study."""
+
+    task: Task
+    number: str
+
+
+class TaskLog:
+    """The part of a log that a task writes: each line begins with its number."""
+
+    def __init__(self, log: TextIO, number: str):
+        self._log = log
+        self._number = number
+
+    def write(self, line: str) -> None:
+        self._log.write(f'{self._number} {line}')
+
+    def flush(self) -> None:
+        self._log.flush()
+
+
+class Schedule:
+    """Tasks in their order, each after what it needs.
+
+    A task that fails is said in a line, and the others go on.
+
+    Args:
+        tasks: What is to be done, each after what it needs.
+        jobs: How many at a time.
+        log: Path of the file that all of the tools' output is added to.
+        on_seed: Called when all tasks of a seed are over, the last seed's aside.
+    """
+
+    def __init__(
+        self, tasks: Sequence[Task], jobs: int, log: str, on_seed: Callable[[], None]
+    ) -> None:
+        self.jobs = jobs
+        self.log = log
+        self.on_seed = on_seed
+        self.failures: list[str] = []
+        total = len(tasks)
+        self._waiting = [Numbered(t, f'[{i}/{total}]') for i, t in enumerate(tasks, start=1)]
+        self._running: dict[Future, Numbered] = {}
+
+    def run(self) -> list[str]:
+        """Do everything that is not done; returns a line for each failure."""
+        os.makedirs(osp.dirname(self.log), exist_ok=True)
+        with (
+            open(self.log, 'a', encoding='utf-8') as log,
+            interruptible(),
+            ToolPool(self.jobs) as pool,
+        ):
+            while self._waiting or self._running:
+                self._fill(pool, log)
+                self._collect()
+        return self.failures
+
+    def _fill(self, pool: ToolPool, log: TextIO) -> None:
+        """Start as many as may run."""
+        while len(self._running) < self.jobs and (one := self._next()):
+            self._waiting.remove(one)
+            try:
+                command = _start(one)
+            except EXPECTED as error:
+                self._fail(one.task, error)
+                command = None
+            if command is None:
+                self._over(one.task)
+                continue
+            part = TaskLog(log, one.number)
+            part.write(f'$ {one.task.shown_command()}\n')
+            self._running[pool.submit(command, part)] = one
+
+    def _next(self) -> Optional[Numbered]:
+        """The first that need not wait for another."""
+        trained = self._in_training()
+        for one in self._waiting:
+            needed = _needs(one.task)
+            if needed is None or needed not in trained:
+                return one
+        return None
+
+    def _in_training(self) -> set[Where]:
+        """Trainings that are not over."""
+        open_tasks = [one.task for one in (*self._waiting, *self._running.values())]
+        return {task.where for task in open_tasks if isinstance(task, Training)}
+
+    def _collect(self) -> None:
+        """Wait for one that runs to be over."""
+        for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+            one = self._running.pop(future)
+            try:
+                _finish(one.task, future)
+            except EXPECTED as error:
+                self._fail(one.task, error)
+            self._over(one.task)
+
+    def _fail(self, task: Task, error: BaseException) -> None:
+        line = f'{task}: {one_line(error)}'
+        self.failures.append(line if len(line) < LONGEST_LINE else f'{line[:LONGEST_LINE]}...')
+        print(f'failed: {self.failures[-1]}', flush=True)
+
+    def _over(self, task: Task) -> None:
+        left = [*self._waiting, *self._running.values()]
+        if left and all(one.task.where.seed != task.where.seed for one in left):
+            self.on_seed()
+
+
+def _needs(task: Task) -> Optional[Where]:
+    """The training that a task cannot do without."""
+    if not isinstance(task, Training):
+        return task.where
+    return task.source.where if task.source else None
+
+
+def _start(one: Numbered) -> Optional[list[str]]:
+    """The command of a task that can begin; None if there is nothing to do.
+
+    Raises:
+        ValueError, RuntimeError: in one line, if it cannot.
+    """
+    task = one.task
+    if not isinstance(task, Training):
+        if task.done or not task.training.done:
+            return None
+        print(f'{one.number} {task}', flush=True)
+        return task.command()
+    if problem := task.problem():
+        raise ValueError(problem)
+    if task.done or task.not_finite():
+        return None
+    if task.source is not None and not task.source.done:
+        raise RuntimeError(f'it starts from {task.source.where.run}, which is not trained')
+    print(f'{one.number} {task}: training', flush=True)
+    return task.command()
+
+
+def _finish(task: Task, future: Future) -> None:
+    """Note what came of a task.
+
+    Raises:
+        RuntimeError: in one line, if it failed.
+    """
+    if not isinstance(task, Training):
+        future.result()
+        task.note_done()
+        return
+    try:
+        future.result()
+    except RuntimeError as error:
+        if not task.note_failure(one_line(error)):
+            raise
+        print(f'  {task}: {task.not_finite()}: kept as a result', flush=True)
+        return
+    curves = osp.join(task.folder, CURVES_FILE)
+    print(f'  {task}: {duration(task.minutes)}, curves: {curves}', flush=True)

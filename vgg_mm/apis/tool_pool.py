@@ -1,0 +1,82 @@
+"""Several of the tools at a time, each in a process of its own."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import Any, Optional, TextIO
+
+from .subprocess_tools import GRACE, run_tool
+
+
+class ToolPool:
+    """Runs commands, at most ``size`` at a time. What ends its ``with`` early ends them too.
+
+    Args:
+        size: How many.
+    """
+
+    def __init__(self, size: int):
+        self._threads = ThreadPoolExecutor(size)
+        self._calls: dict[Future, _Call] = {}
+
+    def submit(self, command: Sequence[str], log: TextIO) -> 'Future[None]':
+        """Run a command when there is room.
+
+        Args:
+            command: What to run.
+            log: Where its output is written; closed by the caller.
+
+        Returns:
+            What has the RuntimeError of :func:`run_tool` if the command fails.
+        """
+        call = _Call(command, log)
+        future = self._threads.submit(call.run)
+        self._calls[future] = call
+        return future
+
+    def __enter__(self) -> 'ToolPool':
+        return self
+
+    def __exit__(self, kind: Optional[type], *_: Any) -> None:
+        if kind is not None:
+            self._end()
+        self._threads.shutdown()
+
+    def _end(self) -> None:
+        """End what runs, or kill it when it does not end in time or at a second Ctrl-C."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        kill_at = time.monotonic() + GRACE
+        while left := [future for future in self._calls if not future.done()]:
+            for future in left:
+                self._calls[future].end(kill=time.monotonic() > kill_at)
+            try:
+                wait(left, timeout=0.1)
+            except KeyboardInterrupt:
+                kill_at = 0
+
+
+class _Call:
+    """A command that runs in a thread's process."""
+
+    def __init__(self, command: Sequence[str], log: TextIO):
+        self.command = command
+        self.log = log
+        self._process: Optional[int] = None
+        self._told = False
+
+    def run(self) -> None:
+        run_tool(self.command, lambda line: None, self.log, on_start=self._note)
+
+    def _note(self, process: int) -> None:
+        self._process = process
+
+    def end(self, kill: bool) -> None:
+        """Ask it once, or kill it; from another thread. Nothing if it has not started yet."""
+        if self._process is None or (self._told and not kill):
+            return
+        self._told = True
+        with suppress(ProcessLookupError):  # it ends by itself just now
+            os.killpg(self._process, signal.SIGKILL if kill else signal.SIGTERM)
