@@ -21,6 +21,13 @@ def device_name() -> str:
     return f'{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}'
 
 
+def results_folder() -> Path:
+    """Where the raw numbers of this kind of machine belong."""
+    folder = Path(__file__).parent / 'results' / ('gpu' if torch.cuda.is_available() else '')
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def describe(*packages: str) -> dict:
     """Processor, versions, and how busy the machine was (load of the last minute)."""
     # Of the fork or of OpenMMLab.

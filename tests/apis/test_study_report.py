@@ -1,6 +1,7 @@
 """The report of a study, from made-up results of the real one."""
 
 import json
+import os.path as osp
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -201,6 +202,9 @@ def test_results_are_kept_and_those_of_other_settings_are_not(tmp_path, monkeypa
     content = tiny()
     content['profiles']['tiny']['data']['digits']['root'] = 'elsewhere'
     assert read_results(load_study(write(tmp_path, content)), 'digits') == results
+    # The file may be named from another folder than before.
+    assert read_results(load_study('study.yaml'), 'digits') == results
+    assert not osp.isabs(results.settings['config'])
 
 
 @pytest.mark.parametrize('change', [

@@ -128,9 +128,10 @@ def unpack(text: str, images: int) -> np.ndarray:
 
 
 def settings_of(study: Study, data: DataSet) -> dict[str, Any]:
-    """What the results depend on; folders aside."""
+    """What the results depend on; folders aside, and from where the study file was named."""
     content = asdict(data)
     del content['root']
+    content['config'] = osp.relpath(data.config, osp.dirname(study.path)).replace(os.sep, '/')
     content['init'] = study.init
     content['runs'] = {name: list(run) for name, run in study.runs.items()}
     return json.loads(json.dumps(content))

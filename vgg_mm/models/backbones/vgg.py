@@ -13,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from vgg_mm.registry import MODELS
 
 from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
+from ..conv_relu import conv_relu, fuses, is_autocast_to_bfloat16
+from ..eager import is_recorded
 from ..initialisers import InitCfg, resolve_init_cfg
 from ..max_pool import LeanMaxPool2d
 from ..winograd import WinogradConv2d
@@ -211,11 +213,17 @@ class VGG(BaseBackbone):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(N, 3, H, W) -> the feature maps that ``out_indices`` names, in its order."""
-        if not (isinstance(self.conv1_1, WinogradConv2d) and self.conv1_1.is_eager(x)):
+        if not self._is_faster_in_channels_last(x):
             return self._run_blocks(x)
         maps = self._run_blocks(x.contiguous(memory_format=torch.channels_last))
         # mmcv's operators (RoIAlign) read a map's memory as if it were in the default format.
         return tuple(one.contiguous() for one in maps)
+
+    def _is_faster_in_channels_last(self, x: torch.Tensor) -> bool:
+        if x.device.type == 'cuda':
+            predicts = not (torch.is_grad_enabled() or is_recorded())
+            return predicts or is_autocast_to_bfloat16(x)
+        return isinstance(self.conv1_1, WinogradConv2d) and self.conv1_1.is_eager(x)
 
     def _run_blocks(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         outs: dict[Union[int, str], torch.Tensor] = {}
@@ -253,9 +261,13 @@ class VGG(BaseBackbone):
         self, block: list[tuple[str, list[str]]], x: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         named = {}
-        for layer, steps in block:
-            for step in steps:
-                x = getattr(self, step)(x)
+        for layer, names in block:
+            steps = [getattr(self, name) for name in names]
+            if len(steps) == 2 and fuses(*steps, x):
+                x = conv_relu(x, steps[0])
+            else:
+                for step in steps:
+                    x = step(x)
             if layer in self.out_indices:
                 named[layer] = x
         return x, named

@@ -1,0 +1,118 @@
+"""The convolution with its ReLU in one: the same as two layers, and only where it may be."""
+
+import contextlib
+
+import pytest
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from vgg_mm.models import VGG, conv_relu
+from vgg_mm.models.winograd import WinogradConv2d
+
+ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """On the CPU what a GPU does in bfloat16, with cuDNN's function computed by torch's."""
+    found = []
+
+    def cudnn_convolution_relu(x, weight, bias, stride, padding, dilation, groups):
+        found.append(tuple(weight.shape))
+        assert x.is_contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups).relu_()
+
+    monkeypatch.setattr(torch, 'cudnn_convolution_relu', cudnn_convolution_relu, raising=False)
+    monkeypatch.setattr(conv_relu, 'is_autocast_to_bfloat16', lambda x: True)
+    return found
+
+
+def net(**kwargs):
+    torch.manual_seed(0)
+    return VGG('A', base_channels=4, init_cfg='kaiming', conv_cfg=dict(type='Conv2d'), **kwargs)
+
+
+def train_step(model, x):
+    """Maps and gradients."""
+    maps = model.train()(x)
+    sum((one**2).mean() for one in maps).backward()
+    return [*maps, *(p.grad for p in model.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize('options', [
+    {},
+    dict(with_cp=True),
+    dict(frozen_stages=2),
+    dict(out_indices=('conv2_1', 'conv4_2', 4)),
+])  # fmt: skip
+def test_a_net_is_the_same_with_it(options, calls, monkeypatch):
+    x = torch.randn(2, 3, 64, 64)
+    fused = train_step(net(**options), x)
+    assert len(calls) >= 8
+    monkeypatch.setattr(conv_relu, 'is_autocast_to_bfloat16', lambda x: False)
+    torch.testing.assert_close(fused, train_step(net(**options), x), rtol=1e-4, atol=1e-6)
+
+
+def test_the_images_gradient_is_the_same(calls):
+    conv = nn.Conv2d(3, 5, 3, padding=1)
+    one, other = (torch.linspace(-1, 1, 216).view(1, 3, 6, 12).requires_grad_() for _ in range(2))
+    weights = torch.randn(1, 5, 6, 12)
+    (conv_relu.conv_relu(one, conv) * weights).sum().backward()
+    (conv(other).relu() * weights).sum().backward()
+    torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize('conv, activation, fused', [
+    (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), True),
+    (WinogradConv2d(4, 4, 3, padding=1), nn.ReLU(inplace=True), True),
+    (nn.Conv2d(4, 4, 1), nn.ReLU(), False),
+    (nn.Conv2d(4, 4, 5, padding=2), nn.ReLU(), False),
+    (nn.Conv2d(4, 4, 3), nn.ReLU(), False),
+    (nn.Conv2d(4, 4, 3, padding=2, dilation=2), nn.ReLU(), False),
+    (nn.Conv2d(4, 4, 3, padding=1, stride=2), nn.ReLU(), False),
+    (nn.Conv2d(4, 4, 3, padding=1, groups=2), nn.ReLU(), False),
+    (nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.ReLU(), False),
+    (nn.Conv2d(4, 4, 3, padding=1, padding_mode='reflect'), nn.ReLU(), False),
+    (nn.Conv2d(4, 4, 3, padding=1), nn.GELU(), False),
+    (nn.Conv2d(4, 4, 3, padding=1), nn.LeakyReLU(), False),
+])  # fmt: skip
+def test_only_such_pairs_are_fused(conv, activation, fused, calls):
+    assert conv_relu.fuses(conv, activation, torch.zeros(1, 4, 8, 8)) == fused
+
+
+@pytest.mark.parametrize('hook', [
+    'register_forward_hook', 'register_forward_pre_hook', 'register_full_backward_hook',
+])  # fmt: skip
+@pytest.mark.parametrize('layer', ['conv3_1', 'relu3_1'])
+def test_hooks_see_their_layers(layer, hook, calls):
+    model, seen = net(act_cfg=dict(type='ReLU', inplace=False)), []
+    getattr(getattr(model, layer), hook)(lambda *_: seen.append(layer))
+    train_step(model, torch.randn(1, 3, 32, 32))
+    assert seen and len(calls) == 7, 'the other seven layers are fused'
+
+
+@pytest.mark.parametrize('context', [
+    contextlib.nullcontext(),
+    torch.autocast('cpu', torch.bfloat16),
+])  # fmt: skip
+def test_processors_run_two_layers(context):
+    with context:
+        assert not conv_relu.is_autocast_to_bfloat16(torch.zeros(1, 3, 8, 8))
+
+
+@ON_A_GPU
+def test_on_a_gpu_it_is_as_near_to_float32_as_two_layers():
+    model, x = net().cuda(), torch.randn(4, 3, 64, 64, device='cuda')
+
+    def step(fused, enabled=True):
+        model.zero_grad()
+        with pytest.MonkeyPatch.context() as patch:
+            if not fused:
+                patch.setattr('vgg_mm.models.backbones.vgg.fuses', lambda *_: False)
+            with torch.autocast('cuda', torch.bfloat16, enabled=enabled):
+                return [one.float().clone() for one in train_step(model, x)]
+
+    exact, plain, fused = step(False, enabled=False), step(False), step(True)
+    for truth, one, other in zip(exact, plain, fused):
+        assert (other - truth).norm() <= 1.5 * (one - truth).norm() + 1e-3 * truth.norm()
