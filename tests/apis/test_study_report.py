@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from tests.apis.study_cases import made_up, real_study, tiny, write
 from tests.conftest import ROOT
+from vgg_mm.apis.study.collect import _note_course
 from vgg_mm.apis.study.load import load_study
 from vgg_mm.apis.study.report import write_report
 from vgg_mm.apis.study.results import (
@@ -26,6 +27,7 @@ from vgg_mm.apis.study.results import (
     unpack,
 )
 from vgg_mm.apis.study.study import Side
+from vgg_mm.apis.study.trainings import Training, Where, trainings
 from vgg_mm.apis.study.verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, RULE, UNDECIDED
 
 
@@ -223,3 +225,21 @@ def test_a_broken_file_of_results_is_named_in_a_line(change, tmp_path, monkeypat
     (tmp_path / path).write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r'digits.json is broken \(.*\): restore or delete it'):
         read_results(study, 'digits')
+
+
+def test_answers_of_two_nets_do_not_mix(tmp_path, monkeypatch):
+    """Where a run was trained anew, what the net before it answered goes."""
+    monkeypatch.chdir(tmp_path)
+    study = real_study()
+    results = made_up(study)['clothing']
+    before = set(results.answers)
+    training = trainings(study, str(ROOT))[Where('clothing', 0, 'E')]
+    monkeypatch.setattr(Training, 'finished', '2026-01-01T00:00')
+    sides = study.sides(study.data['clothing'])
+    _note_course(results, sides, training)
+    gone = before - set(results.answers)
+    assert {'E dense one/0', 'E dense several/0', 'D+E dense several/0'} == gone
+    assert results.courses['E/0'].finished == '2026-01-01T00:00'
+    results.answers['E dense one/0'] = results.answers['E dense one/1']
+    _note_course(results, sides, training)
+    assert 'E dense one/0' in results.answers, 'the same net'

@@ -29,7 +29,7 @@ def collect(study: Study, data: str, found: Trainings) -> Results:
     sides = study.sides(study.data[data])
     for where, training in found.items():
         if where.data == data and (training.done or training.not_finite()):
-            results.courses[f'{where.run}/{where.seed}'] = course_of(training)
+            _note_course(results, sides, training)
     # Losses that were not finite last: what is counted for them needs the labels.
     cases = [
         (side, seed, passes(side, data, seed, found)) for side in sides for seed in study.seeds
@@ -45,6 +45,17 @@ def collect(study: Study, data: str, found: Trainings) -> Results:
     if results.courses:
         results.write(results_path(study, data))
     return results
+
+
+def _note_course(results: Results, sides: list[Side], training: Training) -> None:
+    """Keep a training's course; answers of an earlier training of the run are dropped."""
+    run, seed = training.where.run, training.where.seed
+    before, course = results.courses.get(f'{run}/{seed}'), course_of(training)
+    if before is not None and before.finished != course.finished:
+        for side in sides:
+            if run in side.runs:
+                results.answers.pop(f'{side}/{seed}', None)
+    results.courses[f'{run}/{seed}'] = course
 
 
 def _answer(results: Results, tests: list[Pass]) -> Answer:
@@ -76,7 +87,10 @@ def _note_costs(
 def course_of(training: Training) -> Course:
     """Its course, from the logs in its folder."""
     course = Course(
-        round(training.minutes, 2), training.shown_command(), failed=training.not_finite()
+        round(training.minutes, 2),
+        training.shown_command(),
+        failed=training.not_finite(),
+        finished=training.finished or '',
     )
     try:
         curves = read_curves(training.folder)

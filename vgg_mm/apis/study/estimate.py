@@ -148,18 +148,22 @@ def start_seconds() -> float:
 
 
 def estimate_table(
-    study: Study, todo: Sequence[Task], everything: Sequence[Task], measure: bool = True
+    study: Study,
+    todo: Sequence[Task],
+    left: Sequence[Task],
+    everything: Sequence[Task],
+    measure: bool = True,
 ) -> str:
     """What is to be done, a line for each run on each data set, with hours.
 
     Args:
         study: The study.
         todo: The tasks that are wanted.
+        left: Those of them that the results need, finished or not.
         everything: All of its tasks: those that are finished say how long others take.
         measure: Whether nets of which none is finished are timed.
     """
-    done = [task for task in todo if task.done]
-    left = [task for task in todo if not (task.done or _settled(task))]
+    left = [task for task in left if not (task.done or _settled(task))]
     estimator = Estimator([task for task in everything if task.done], measure)
     start = start_seconds() if measure and left else 0.0
     rows: dict[tuple, list] = {}
@@ -178,7 +182,7 @@ def estimate_table(
     ]
     total = sum(row[2] for row in rows.values())
     title = f'{study.title} Profile {study.profile}: {study.about}.'
-    lines = [title, f'{len(done)} of {len(todo)} trainings and tests are done.']
+    lines = [title, f'{len(todo) - len(left)} of {len(todo)} trainings and tests are done.']
     if cells:
         lines += ['', format_table(HEADERS, cells), '', _note(total, measure)]
     return '\n'.join(lines)

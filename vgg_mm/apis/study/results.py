@@ -41,6 +41,7 @@ class Course:
         epochs, loss: Training loss at some points.
         error_epochs, errors: Top-1 error of the centre crop at each validation, in percent.
         drops: Epochs at which the rate fell.
+        finished: When it was, which tells it from another training of the run.
     """
 
     minutes: float
@@ -51,6 +52,7 @@ class Course:
     error_epochs: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     drops: list[float] = field(default_factory=list)
+    finished: str = ''
 
 
 @dataclass

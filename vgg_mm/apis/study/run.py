@@ -9,6 +9,7 @@ from ..cores import available_cores
 from .collect import collect
 from .estimate import estimate_table
 from .load import load_study
+from .missing import missing
 from .passes import Trainings
 from .plan import Task, select, tasks
 from .report import write_report
@@ -35,7 +36,8 @@ def run_study(
 ) -> None:
     """Train and test what a study needs, then write its results and its report.
 
-    What is finished is used as it is. A run that fails is reported in a line, and the others go on.
+    What is finished is used as it is, and what the results have is not computed again. A run that
+    fails is reported in a line, and the others go on.
 
     Args:
         study: The study file.
@@ -63,16 +65,17 @@ def run_study(
     found = trainings(loaded, root, amp)
     chosen = select(loaded, only)
     todo = list(tasks(loaded, chosen, found, loaded.seeds if seeds is None else seeds))
+    left = missing(loaded, todo, found)
     if dry_run:
         everything = list(tasks(loaded, select(loaded), found, loaded.seeds))
-        print(estimate_table(loaded, todo, everything, measure))
+        print(estimate_table(loaded, todo, left, everything, measure))
         return
-    failures = [] if report_only else _run_all(loaded, todo, found, jobs)
+    failures = [] if report_only else _run_all(loaded, left, found, jobs)
     _report(loaded, found)
     if failures:
         print('\nFailed:\n' + '\n'.join(f'  {line}' for line in failures))
         raise RuntimeError(
-            f'{len(failures)} of {len(todo)} runs failed (see above); the same command tries again'
+            f'{len(failures)} of {len(left)} runs failed (see above); the same command tries again'
         )
 
 
@@ -88,25 +91,25 @@ def _roots(data: Sequence[str]) -> dict[str, str]:
 
 def _run_all(study: Study, todo: Sequence[Task], found: Trainings, jobs: int) -> list[str]:
     """Do what is not done; returns a line for each failure."""
-    failures, without = _without_data(study)
+    failures, without = _without_data(study, {task.where.data for task in todo})
     possible = [task for task in todo if task.where.data not in without]
     log = osp.join(study.work_dir, LOG_FILE)
     return failures + Schedule(possible, jobs, log, lambda: _report(study, found)).run()
 
 
-def _without_data(study: Study) -> tuple[list[str], set[str]]:
-    """Lines for data sets whose folder is not there, and their names."""
-    missing = {name for name, data in study.data.items() if not osp.isdir(data.root)}
+def _without_data(study: Study, wanted: set[str]) -> tuple[list[str], set[str]]:
+    """Lines for the wanted data sets whose folder is not there, and their names."""
+    absent = {name for name in wanted if not osp.isdir(study.data[name].root)}
     lines = [
         f'{name}: no data folder {study.data[name].root!r}: give yours with --data {name}=FOLDER'
         for name in study.data
-        if name in missing
+        if name in absent
     ]
-    if missing == set(study.data):
+    if absent and absent == wanted:
         raise FileNotFoundError('; '.join(lines))
     for line in lines:
         print(f'failed: {line}', flush=True)
-    return lines, missing
+    return lines, absent
 
 
 def _report(study: Study, found: Trainings) -> None:

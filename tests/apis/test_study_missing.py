@@ -1,0 +1,100 @@
+"""What a study computes where its results are there and the folders of its runs are not."""
+
+import pytest
+
+from tests.apis.study_cases import made_up, real_study
+from tests.conftest import ROOT
+from vgg_mm.apis.study.missing import missing
+from vgg_mm.apis.study.passes import Pass
+from vgg_mm.apis.study.plan import select, tasks
+from vgg_mm.apis.study.results import results_path
+from vgg_mm.apis.study.trainings import Training, trainings
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """The study of the claims, in a folder without runs."""
+    monkeypatch.chdir(tmp_path)
+    return real_study()
+
+
+@pytest.fixture
+def whole(study):
+    """Results with everything in them, written by ``write``."""
+    return made_up(study)
+
+
+def write(study, results):
+    for name, one in results.items():
+        one.write(results_path(study, name))
+
+
+def forget(results, seed, *words):
+    """Drop the answers of a seed that name one of the words."""
+    for key in list(results.answers):
+        if key.endswith(f'/{seed}') and set(words) & set(key.partition(' ')[0].split('+')):
+            del results.answers[key]
+
+
+def needed(study, only=(), seeds=None):
+    """(data, seed, run) of trainings, and of tests with part and Q."""
+    found = trainings(study, str(ROOT))
+    todo = list(tasks(study, select(study, only), found, seeds or study.seeds))
+    left = missing(study, todo, found)
+    assert [task for task in todo if task in left] == left, 'in their order'
+    trained = {tuple(task.where) for task in left if isinstance(task, Training)}
+    tested = {(*task.where, task.part, task.q) for task in left if isinstance(task, Pass)}
+    return trained, tested
+
+
+def test_without_results_everything_is_missing(study):
+    trained, tested = needed(study)
+    assert len(trained) == len(study.runs) * len(study.data) * len(study.seeds)
+    assert {one[:3] for one in tested} <= trained
+
+
+def test_with_all_results_nothing_is(study, whole):
+    write(study, whole)
+    assert needed(study) == (set(), set())
+
+
+def test_a_net_is_trained_again_from_a_source_and_both_are_tested(study, whole):
+    forget(whole['clothing'], 1, 'C')
+    write(study, whole)
+    trained, tested = needed(study)
+    assert trained == {('clothing', 1, 'A'), ('clothing', 1, 'C')}
+    assert tested == {('clothing', 1, run, 'dense', 320) for run in 'AC'}
+
+
+def test_nets_that_are_averaged_are_trained_and_tested_together(study, whole):
+    del whole['cifar10'].answers['E dense several/0']
+    write(study, whole)
+    trained, tested = needed(study)
+    assert {run for *_, run in trained} == {'A', 'D', 'E'}
+    assert {part for *_, run, part, _ in tested if run == 'D'} == {'dense', 'multi_crop', 'centre'}
+
+
+def test_a_training_without_a_course_is_missing(study, whole):
+    del whole['clothing'].courses['B-random/2']
+    write(study, whole)
+    trained, tested = needed(study)
+    assert trained == {('clothing', 2, 'B-random')}
+    assert tested == {('clothing', 2, 'B-random', 'centre', 320)}
+
+
+def test_what_is_not_asked_for_is_not_trained(study, whole):
+    forget(whole['clothing'], 0, 'D-glorot', 'A-LRN')
+    write(study, whole)
+    assert needed(study, only=['lrn'])[0] == {('clothing', 0, 'A-LRN')}
+    assert needed(study, seeds=[1, 2]) == (set(), set())
+
+
+def test_nets_that_are_there_are_only_tested(study, whole, monkeypatch):
+    forget(whole['clothing'], 1, 'E')
+    write(study, whole)
+    monkeypatch.setattr(Training, 'done', True)
+    trained, tested = needed(study)
+    assert {run for *_, run in trained} == {'D', 'E'}, 'found done when their turn comes'
+    assert {one[2:] for one in tested if one[2] == 'D'} == {
+        ('D', 'dense', q) for q in (256, 320, 384)
+    }
