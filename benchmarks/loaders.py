@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import time
+from pathlib import Path
 
 import torch
 from machine import describe, device_name, results_folder
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument('folder', help='photos are searched below it')
     parser.add_argument('--workers', nargs='+', type=int, default=[1, 2, 4, 8, 16])
     parser.add_argument('--batches', type=int, default=12, help='of each worker')
+    parser.add_argument('--out', type=Path, help='default: in benchmarks/results')
     args = parser.parse_args()
     set_multi_processing(distributed=False)  # as the runner does: one thread in each worker
     paths = find_images(args.folder)
@@ -76,7 +78,8 @@ def main() -> None:
             found[name][workers] = rate(paths, pipeline, workers, args.batches)
             print(f'{name}, {workers} workers: {found[name][workers]:.0f} images/s', flush=True)
     result = dict(describe('torch'), device=device_name(), batch=BATCH, images_a_second=found)
-    (results_folder() / 'loaders.json').write_text(json.dumps(result, indent=1))
+    out = args.out or results_folder() / 'loaders.json'
+    out.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == '__main__':

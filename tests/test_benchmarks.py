@@ -134,6 +134,15 @@ def test_memory_of_testing(tmp_path):
     assert course['images'] == [4, 8] and len(course['resident']) == 2
 
 
+def test_loaders(tmp_path):
+    write_photos(tmp_path / 'photos')
+    text, result = run('loaders.py', 'photos', '--workers', 1, '--batches', 1, cwd=tmp_path)
+    rates = result['images_a_second']
+    assert rates.keys() == {'MMPretrain', 'vgg_mm'}
+    assert all(rate['1'] > 0 for rate in rates.values())
+    assert 'vgg_mm, 1 workers: ' in text
+
+
 def test_goals(benchmark):
     goals = benchmark('goals')
     assert [goals.Goal(2).verdict(x) for x in (1.9, 2, 2.1)] == ['missed', 'reached', 'reached']
