@@ -84,7 +84,8 @@ def made_up(study, images=300, seed=0):
                     12.5, f'python tools/train_chain.py {run}', None, x.tolist(), loss.tolist(),
                     x[::5].tolist(), errors.tolist(), [18.0, 22.0],
                 )  # fmt: skip
-        results.machine, results.test_minutes = ['a machine'], 100.0
+        results.machine = ['a machine']
+        results.test_minutes = {str(s): 100.0 for s in study.seeds}
         found[name] = results
     return found
 

@@ -77,11 +77,13 @@ def _note_costs(
     results: Results, sides: list[Side], data: str, seeds: Iterable[int], found: Trainings
 ) -> None:
     """Minutes of the tests that are there, and the machine."""
-    tests = [test for seed in seeds for test in all_passes(sides, data, seed, found) if test.done]
-    if tests:
-        seconds = sum(test.seconds_per_image() for test in tests) * len(results.labels)
-        results.test_minutes = max(results.test_minutes, seconds / 60)
-        results.machine = list(dict.fromkeys([*results.machine, machine_kind()]))
+    for seed in seeds:
+        tests = [test for test in all_passes(sides, data, seed, found) if test.done]
+        if tests:
+            seconds = sum(test.seconds_per_image() for test in tests) * len(results.labels)
+            before = results.test_minutes.get(str(seed), 0.0)
+            results.test_minutes[str(seed)] = max(before, round(seconds / 60, 2))
+            results.machine = list(dict.fromkeys([*results.machine, machine_kind()]))
 
 
 def course_of(training: Training) -> Course:

@@ -64,7 +64,7 @@ class Results:
         labels: True class of each test image, images sorted by name.
         answers: 'SIDE/SEED' -> what it got wrong.
         courses: 'RUN/SEED' -> its training.
-        test_minutes: Of all tests.
+        test_minutes: Seed -> of all tests with it.
         machine: What they were computed on, each kind once.
     """
 
@@ -72,7 +72,7 @@ class Results:
     labels: list[int] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     courses: dict[str, Course] = field(default_factory=dict)
-    test_minutes: float = 0.0
+    test_minutes: dict[str, float] = field(default_factory=dict)
     machine: list[str] = field(default_factory=list)
 
     def write(self, path: str) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Optional
 
+import numpy as np
+
 from vgg_mm.apis.chain.report import duration
 
 from .. import statistics
 from ..results import Results, results_path
 from ..study import Claim, Study
-from ..verdicts import RULE, UNDECIDED, Finding, Judgement, judge
+from ..verdicts import RULE, UNDECIDED, Finding, Judgement, guessing, judge
 from . import figures
 from .blocks import Block, Commands, Heading, Plot, Rows, Text
 from .paper import WHOSE, paper_error
@@ -38,8 +40,8 @@ CAPTIONS = {
     'depth': "Top-1 error over depth; C is beside D. The panel at the right holds the paper's "
     'figures (S = 256).',
     'curve': 'Top-1 error over Q, one Q at a time, dense evaluation; the bands are 95 % intervals.',
-    'cost': 'Top-1 error over the time that an image takes, as measured; the time of an average is '
-    'the sum of the times of its tests.',
+    'cost': 'Top-1 error over the time that an image takes, as measured beside what else ran; the '
+    'time of an average is the sum of the times of its tests.',
     'training': 'The course of trainings, a line a seed; dashed: the rate falls. The error is that '
     'of the test images, which decide nothing: the last checkpoint is tested.',
 }
@@ -88,7 +90,8 @@ def _introduction(study: Study) -> str:
     return (
         f"The claims of Section 4 of arXiv 1409.1556, checked on other images than the paper's. "
         f'Profile `{study.profile}`: {study.about}. Every net is trained with the seeds '
-        f'{", ".join(map(str, study.seeds))}. {missing}'
+        f'{", ".join(map(str, study.seeds))}. A verdict is on these nets, images and numbers of '
+        f"epochs, which are far from the paper's. {missing}"
     )
 
 
@@ -134,12 +137,28 @@ def _claim(study: Study, one: Judgement, found: Found) -> list[Block]:
         for side in study.sides(study.data[name], claim)
         if (seeds := results.failed(side, study.seeds))
     ]
+    if any(comparison.than is None for comparison in claim.comparisons):
+        notes.append(_about_guessing(found))
     return [
         Heading(3, f'{claim.number}. {claim.title}: {one.verdict}'),
         Text(f'The paper (Section {claim.section}): {claim.says}'),
         Rows(COMPARISONS, rows),
         *(Text(note, item=True) for note in notes),
     ]
+
+
+def _about_guessing(found: Found) -> str:
+    errors = [
+        f'{100 * guessing(np.array(results.labels), 1).mean():.1f} % on {name}'
+        for name, results in found.items()
+        if results.labels
+    ]
+    return (
+        'Guessing answers the most frequent class of the test images always'
+        + (f': an error of {", ".join(errors)}' if errors else '')
+        + '. A net that has learned nothing answers one class, too, maybe a rarer one, and can be '
+        'worse than that.'
+    )
 
 
 def _comparison(study: Study, claim: Claim, finding: Finding, results: Results) -> list[str]:
@@ -218,14 +237,21 @@ def _state(study: Study, run: str, results: Results) -> str:
 def _costs(study: Study, found: Found) -> list[Block]:
     rows, total = [], 0.0
     for name, results in found.items():
-        minutes = sum(course.minutes for course in results.courses.values())
-        total += minutes + results.test_minutes
+        keys = [f'{run}/{seed}' for run in study.runs for seed in study.seeds]
+        courses = [results.courses[key] for key in keys if key in results.courses]
+        minutes = sum(course.minutes for course in courses)
+        testing = sum(results.test_minutes.get(str(seed), 0.0) for seed in study.seeds)
+        total += minutes + testing
         rows.append([
-            name, f'{len(results.courses)} of {len(study.runs) * len(study.seeds)}',
-            duration(minutes), duration(results.test_minutes), '; '.join(results.machine) or '',
+            name, f'{len(courses)} of {len(keys)}', duration(minutes), duration(testing),
+            '; '.join(results.machine),
         ])  # fmt: skip
     headers = ('data', 'trainings', 'training', 'testing', 'machine')
-    return [Rows(headers, rows), Text(f'{duration(total)} in all; start-up of the tools aside.')]
+    text = (
+        f'{duration(total)} in all. What ran side by side counts each in full, as long as it took '
+        'there; start-up of the tools is in trainings and not in tests.'
+    )
+    return [Rows(headers, rows), Text(text)]
 
 
 def _commands(study: Study, found: Found) -> list[Block]:
