@@ -80,15 +80,17 @@ def depth(study: Study, found: Found) -> Figure:
             wrong = results.wrong(side, study.seeds)
             if wrong is not None:
                 points.append((_layers(study, side), statistics.error(wrong), side.runs[0]))
-        for x, (value, low, high), name in _beside(points):
+        beside = _beside(points)
+        for x, (value, low, high), name in beside:
             _point(panel, x, value, low, high, COLORS[0], 'o')
-            _name(panel, name, x, value)
+            _name(panel, name, x, value, beside)
         _frame(panel, data, 'weight layers')
     points = [(_layers(study, s), paper_error(study, s, LOW), s.runs[0]) for s in sides]
     points = [point for point in points if point[1] is not None]
-    for x, value, name in _beside(points):
+    beside = _beside(points)
+    for x, value, name in beside:
         paper.plot(x, value, 'D', color=INK, fillstyle='none')
-        _name(paper, study.runs[name].arch, x, value)
+        _name(paper, study.runs[name].arch, x, value, beside)
     _frame(paper, "ImageNet, the paper's", 'weight layers')
     for panel in (*panels, paper):
         layers = sorted({_layers(study, side) for side in sides})
@@ -120,8 +122,11 @@ def _point(
     )  # fmt: skip
 
 
-def _name(panel: Axes, name: str, x: float, y: float) -> None:
-    panel.annotate(name, (x, y), xytext=(6, 4), textcoords='offset points', fontsize=9)
+def _name(panel: Axes, name: str, x: float, y: float, points: list[tuple]) -> None:
+    """Write a point's name at its right; at its left if there is another of the points."""
+    left = any(0 < other[0] - x < 1 for other in points)
+    place = dict(xytext=(-6, 4), ha='right') if left else dict(xytext=(6, 4))
+    panel.annotate(name, (x, y), textcoords='offset points', fontsize=9, **place)
 
 
 def _frame(panel: Axes, title: str, x: str, y: str = 'top-1 error, %') -> None:
