@@ -263,7 +263,7 @@ class VGG(BaseBackbone):
         named = {}
         for layer, names in block:
             steps = [getattr(self, name) for name in names]
-            if len(steps) == 2 and fuses(*steps, x):
+            if len(steps) == 2 and fuses(steps[0], steps[1], x):
                 x = conv_relu(x, steps[0])
             else:
                 for step in steps:
