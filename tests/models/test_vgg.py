@@ -13,7 +13,7 @@ from mmpretrain.registry import MODELS
 import vgg_mm
 from vgg_mm.models.architectures import ARCHITECTURES
 from vgg_mm.models.backbones import vgg
-from vgg_mm.models.backbones.vgg import alexnet_lrn
+from vgg_mm.models.lrn import alexnet_lrn
 
 #: PAPER.md, 1000 classes.
 PARAMETERS = {

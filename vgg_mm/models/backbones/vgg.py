@@ -16,6 +16,7 @@ from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOC
 from ..conv_relu import conv_relu, fuses, is_autocast_to_bfloat16
 from ..eager import is_recorded
 from ..initialisers import InitCfg, resolve_init_cfg
+from ..lrn import alexnet_lrn
 from ..max_pool import LeanMaxPool2d
 from ..winograd import WinogradConv2d
 from .vgg_arguments import check_pools, check_sizes
@@ -26,14 +27,6 @@ RECOMPUTED, CROP_SIZE = 8, 224
 
 #: torch's convolution, faster on CPUs; conv_cfg=dict(type='Conv2d') is torch's alone.
 CONV_CFG = dict(type='vgg_mm.WinogradConv2d')
-
-
-def alexnet_lrn() -> nn.LocalResponseNorm:
-    """Local response normalisation with AlexNet's constants (n=5, alpha=1e-4, beta=0.75, k=2).
-
-    AlexNet multiplies the sum of squares by alpha, torch the mean of squares: hence alpha * n.
-    """
-    return nn.LocalResponseNorm(size=5, alpha=5e-4, beta=0.75, k=2.0)
 
 
 @MODELS.register_module()
