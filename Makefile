@@ -32,6 +32,7 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/memory.py '$(DATA)'
 	$(VENV)/bin/python benchmarks/growth.py
 	$(VENV)/bin/python benchmarks/conv_head_speed.py
+	$(VENV)/bin/python benchmarks/lrn_speed.py
 	$(VENV)/bin/python benchmarks/guards.py --iterations 450
 	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)'
 	$(VENV)/bin/python benchmarks/model_speed.py '$(DATA)' --amp

@@ -143,6 +143,12 @@ def test_loaders(tmp_path):
     assert 'vgg_mm, 1 workers: ' in text
 
 
+def test_lrn_speed(tmp_path):
+    text, result = run('lrn_speed.py', '--batch', 1, '--repetitions', 1, cwd=tmp_path)
+    assert [len(one) for one in result['seconds'].values()] == [2, 3]
+    assert "times as fast as torch's" in text
+
+
 def test_goals(benchmark):
     goals = benchmark('goals')
     assert [goals.Goal(2).verdict(x) for x in (1.9, 2, 2.1)] == ['missed', 'reached', 'reached']
