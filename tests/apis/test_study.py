@@ -50,21 +50,25 @@ def folder(few_digits, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope='module')
-def interrupted(folder):
-    """Output and status of the first call, ended as a batch system does, while D is trained."""
+def ended(folder, arguments, is_time):
+    """Output, error output and status of a call, ended as a batch system does when it is time."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / 'tools/run_study.py'), 'study.yaml'],
+        [sys.executable, str(ROOT / 'tools/run_study.py'), *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if 'seed 0, D: training' in line:
+        if is_time(lines):
             process.send_signal(signal.SIGTERM)
-    stderr = process.communicate()[1]
-    return lines, stderr, process.returncode
+    return lines, process.communicate()[1], process.returncode
+
+
+@pytest.fixture(scope='module')
+def interrupted(folder):
+    """Output and status of the first call, ended as a batch system does, while D is trained."""
+    return ended(folder, ['study.yaml'], lambda lines: 'seed 0, D: training' in lines[-1])
 
 
 @pytest.fixture(scope='module')
@@ -209,20 +213,10 @@ def side_by_side(folder):
     del profile['data']['absent']
     profile.update(seeds=[1, 2], work_dir='jobs/runs', results='jobs', report='jobs/report')
     (folder / 'jobs.yaml').write_text(yaml.safe_dump(content, sort_keys=False))
-    command = [ROOT / 'tools/run_study.py', 'jobs.yaml', '--jobs', '2']
-    process = subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=heed_ctrl_c,
-    )  # fmt: skip
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if len(lines) == 2:
-            process.send_signal(signal.SIGTERM)
-    stderr = process.communicate()[1]
-    done = run_tool('run_study.py', *command[1:], cwd=folder)
-    return lines, stderr, process.returncode, done.stdout.splitlines()
+    command = ['jobs.yaml', '--jobs', '2']
+    stopped = ended(folder, command, lambda lines: len(lines) == 2)
+    done = run_tool('run_study.py', *command, cwd=folder)
+    return *stopped, done.stdout.splitlines()
 
 
 def test_several_jobs_are_ended_together(side_by_side):
