@@ -76,7 +76,7 @@ def dry_run(words, folder):
     return [*words, '--dry-run', '--work-dir', 'dry_run']
 
 
-def dry_chain(words, folder):
+def dry(words, folder):
     return [*words, '--dry-run', '--no-measure']
 
 
@@ -131,11 +131,12 @@ TOOLS = {
     'predict.py': few_photos,
     'prepare_data.py': as_it_is,
     'rgb_statistics.py': as_it_is,
+    'run_study.py': dry,
     'scaling.py': scaling,
     'test.py': test,
     'test_views.py': as_it_is,
     'train.py': train,
-    'train_chain.py': dry_chain,
+    'train_chain.py': dry,
 }
 
 #: Words that stand for something of the reader's.

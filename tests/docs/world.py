@@ -134,6 +134,7 @@ def enter(world, folder):
         'tools': ROOT / 'tools',
         'configs': ROOT / 'configs',
         'docs': ROOT / 'docs',
+        'studies': ROOT / 'studies',
         'data/imagenet_cls_loc': world / 'cls_loc',
         'photo.jpg': world / 'photo.jpg',
         'PHOTO': world / 'photo.jpg',
@@ -156,6 +157,10 @@ def enter(world, folder):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(target)
     add_records(folder / 'work_dirs/vgg16_jitter_imagenet', [TESTED])
+    chain = folder / 'work_dirs/study/small/clothing/chains/A.py'
+    chain.parent.mkdir(parents=True)
+    config = str(ROOT / 'configs/vgg/vgg11_jitter_clothing.py')
+    chain.write_text(f'stages = [dict(name="A", config={config!r})]\n')
     last = folder / 'work_dirs/finetune_FOLDER/FOLDER/last_checkpoint'
     last.write_text('work_dirs/finetune_FOLDER/FOLDER/epoch_30.pth')
     return folder

@@ -94,7 +94,7 @@ def _markdown(block: Block, stem: str) -> str:
         rows = [[cell.replace('|', r'\|') for cell in row] for row in block.rows]
         return format_table(block.headers, rows, markdown=True)
     if isinstance(block, Commands):
-        return '```text\n' + '\n'.join(block.lines) + '\n```'
+        return '```bash\n' + '\n'.join(block.lines) + '\n```'
     name = osp.join('images', f'{osp.basename(stem)}_{block.name}.png')
     path = osp.join(osp.dirname(stem), name)
     os.makedirs(osp.dirname(path), exist_ok=True)
