@@ -53,6 +53,31 @@ def test_pairs_of_a_single_image(height, width, nan):
     assert torch.equal(LeanMaxPool2d(2)(x).nan_to_num(9), expected.nan_to_num(9))
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_gradients_in_parts(dtype, monkeypatch):
+    """Also of numbers that are not finite, which touch their own places alone."""
+    monkeypatch.setattr('vgg_mm.models.max_pool.PART', 2 * 4 * 8 * 8 // torch.get_num_threads())
+    x = torch.randint(-2, 2, (5, 4, 8, 8)).to(dtype).requires_grad_()
+    weights = torch.randn(5, 4, 4, 4).to(dtype)
+    weights[0, 0, 0] = torch.tensor([torch.inf, -torch.inf, torch.nan, -0.0])
+    expected, actual = (
+        torch.autograd.grad(pool(x), x, weights)[0] for pool in (nn.MaxPool2d(2), LeanMaxPool2d(2))
+    )
+    assert torch.equal(expected.nan_to_num(9), actual.nan_to_num(9))
+
+
+def test_gradients_of_a_part_of_a_tensor():
+    """Pairs that begin in the middle of 32 bits."""
+    whole = torch.randn(1 + 2 * 6 * 6).bfloat16().requires_grad_()
+    x = whole[1:].view(1, 2, 6, 6)
+    weights = torch.randn(1, 2, 3, 3).bfloat16()
+    expected, actual = (
+        torch.autograd.grad(pool(x), whole, weights, retain_graph=True)[0]
+        for pool in (nn.MaxPool2d(2), LeanMaxPool2d(2))
+    )
+    assert torch.equal(expected, actual)
+
+
 def saved_bytes(net, x):
     """Of the tensors that the backward pass is going to need, each memory once."""
     kept = {}
