@@ -100,7 +100,7 @@ class LeanMaxPool2d(nn.MaxPool2d):
 
     torch keeps a 64-bit index for each output: for VGG's five poolings 12 MB an image of 224 x 224,
     an eighth of what training holds. To look for them again takes about a hundredth of an
-    iteration. On the CPU windows of 2x2 are the maxima of pairs, which is some ten times as fast.
+    iteration. On the CPU windows of 2x2 are the maxima of pairs, which takes less time.
     On GPUs, where to look again takes a fourteenth of an iteration, and in tracing, exporting and
     compiling it is torch's own pooling.
     """
