@@ -204,6 +204,5 @@ def training(study: Study, data: str, results: Results) -> Figure:
         for x in drops:
             panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
     if loss.has_data():
-        loss.set_ylim(bottom=0)
         loss.legend(**OUTSIDE)
     return figure
