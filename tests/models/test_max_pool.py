@@ -66,6 +66,12 @@ def test_gradients_in_parts(dtype, monkeypatch):
     assert torch.equal(expected.nan_to_num(9), actual.nan_to_num(9))
 
 
+def test_gradients_of_no_image():
+    x = torch.randn(0, 2, 6, 6, requires_grad=True)
+    (grad,) = torch.autograd.grad(LeanMaxPool2d(2)(x).sum(), x)
+    assert grad.shape == x.shape
+
+
 def test_gradients_of_a_part_of_a_tensor():
     """Pairs that begin in the middle of 32 bits."""
     whole = torch.randn(1 + 2 * 6 * 6).bfloat16().requires_grad_()

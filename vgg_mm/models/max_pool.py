@@ -33,13 +33,11 @@ def gradient_of_pairs(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
         (N, C, H, W).
     """
     out = torch.empty_like(x)
-    images = max(1, PART * torch.get_num_threads() // x[:1].numel())
+    images = max(1, PART * torch.get_num_threads() // x.shape[1:].numel())
     parts = [tensor.split(images) for tensor in (x, grad.contiguous(), out)]
+    spread = _spread_halves if x.dtype == torch.bfloat16 else _spread
     for values, grads, target in zip(*parts):
-        if x.dtype == torch.bfloat16:
-            _spread_halves(values, grads, target.view(torch.int32))
-        else:
-            _spread(values, grads, target.view(torch.int32))
+        spread(values, grads, target.view(torch.int32))
     return out
 
 
