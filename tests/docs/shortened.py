@@ -76,7 +76,8 @@ def dry_run(words, folder):
     return [*words, '--dry-run', '--work-dir', 'dry_run']
 
 
-def dry(words, folder):
+def plan(words, folder):
+    """What would be done, without steps that are timed."""
     return [*words, '--dry-run', '--no-measure']
 
 
@@ -131,12 +132,12 @@ TOOLS = {
     'predict.py': few_photos,
     'prepare_data.py': as_it_is,
     'rgb_statistics.py': as_it_is,
-    'run_study.py': dry,
+    'run_study.py': plan,
     'scaling.py': scaling,
     'test.py': test,
     'test_views.py': as_it_is,
     'train.py': train,
-    'train_chain.py': dry,
+    'train_chain.py': plan,
 }
 
 #: Words that stand for something of the reader's.
