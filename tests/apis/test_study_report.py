@@ -92,6 +92,7 @@ def written(tmp_path_factory):
         guess = pack(labels != np.bincount(labels).argmax())
         clothing.answers[f'D-var dense one/{seed}'] = Answer(guess, failed=True)
         clothing.courses[f'D-var/{seed}'].failed = 'the loss is nan at iteration 3'
+    clothing.courses['D/0'].command += ' --amp'
     paths = write_report(study, found)
     texts = [open(path, encoding='utf-8').read() for path in paths]  # noqa: SIM115
     return study, found, texts, folder
@@ -147,6 +148,15 @@ def test_missing_and_failed_is_said(written):
     assert 'clothing: D-var dense one could not be trained with seed 0, 1, 2' in html
     (run,) = [r for r in rows if r[0] == 'D-var']
     assert run[5] == 'nan at iteration 3, ' * 2 + 'nan at iteration 3'
+
+
+def test_trainings_in_mixed_precision_are_counted(written):
+    study, _, (_, html), _ = written
+    rows = {tuple(row[:3]) for table in Page(html).tables for row in table}
+    total = len(study.runs) * len(study.seeds)
+    everything = f'{total} of {total}'
+    assert ('data', 'trainings', 'of them with --amp') in rows
+    assert {('clothing', everything, '1'), ('cifar10', everything, '0')} <= rows
 
 
 def test_plots_are_drawn(written):

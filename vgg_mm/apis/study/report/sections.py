@@ -241,12 +241,13 @@ def _costs(study: Study, found: Found) -> list[Block]:
         courses = [results.courses[key] for key in keys if key in results.courses]
         minutes = sum(course.minutes for course in courses)
         testing = sum(results.test_minutes.get(str(seed), 0.0) for seed in study.seeds)
+        mixed = sum('--amp' in course.command.split() for course in courses)
         total += minutes + testing
         rows.append([
-            name, f'{len(courses)} of {len(keys)}', duration(minutes), duration(testing),
-            '; '.join(results.machine),
+            name, f'{len(courses)} of {len(keys)}', str(mixed), duration(minutes),
+            duration(testing), '; '.join(results.machine),
         ])  # fmt: skip
-    headers = ('data', 'trainings', 'training', 'testing', 'machine')
+    headers = ('data', 'trainings', 'of them with `--amp`', 'training', 'testing', 'machine')
     text = (
         f'{duration(total)} in all. What ran side by side counts each in full, as long as it took '
         'there; start-up of the tools is in trainings and not in tests.'
@@ -269,7 +270,7 @@ def _commands(study: Study, found: Found) -> list[Block]:
 
 
 def _example(study: Study, found: Found) -> Optional[str]:
-    """The longest of the chains: a run that starts from another one."""
+    """The command of the first training that there is."""
     for results in found.values():
         for key, course in results.courses.items():
             if study.runs.get(key.partition('/')[0]) and course.command:
