@@ -85,7 +85,7 @@ def made_up(study, images=300, seed=0):
                     x[::5].tolist(), errors.tolist(), [18.0, 22.0],
                 )  # fmt: skip
         results.machine = ['a machine']
-        results.test_minutes = {str(s): 100.0 for s in study.seeds}
+        results.test_minutes = dict.fromkeys(results.courses, 100.0)
         found[name] = results
     return found
 

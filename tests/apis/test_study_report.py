@@ -253,3 +253,4 @@ def test_answers_of_two_nets_do_not_mix(tmp_path, monkeypatch):
     results.answers['E dense one/0'] = results.answers['E dense one/1']
     _note_course(results, sides, training)
     assert 'E dense one/0' in results.answers, 'the same net'
+    assert 'E/0' not in results.test_minutes and 'E/1' in results.test_minutes

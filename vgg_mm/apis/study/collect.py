@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -48,13 +49,14 @@ def collect(study: Study, data: str, found: Trainings) -> Results:
 
 
 def _note_course(results: Results, sides: list[Side], training: Training) -> None:
-    """Keep a training's course; answers of an earlier training of the run are dropped."""
+    """Keep a training's course; answers and tests of an earlier training of the run are dropped."""
     run, seed = training.where.run, training.where.seed
     before, course = results.courses.get(f'{run}/{seed}'), course_of(training)
     if before is not None and before.finished != course.finished:
         for side in sides:
             if run in side.runs:
                 results.answers.pop(f'{side}/{seed}', None)
+        results.test_minutes.pop(f'{run}/{seed}', None)
     results.courses[f'{run}/{seed}'] = course
 
 
@@ -78,11 +80,13 @@ def _note_costs(
 ) -> None:
     """Minutes of the tests that are there, and the machine."""
     for seed in seeds:
-        tests = [test for test in all_passes(sides, data, seed, found) if test.done]
-        if tests:
-            seconds = sum(test.seconds_per_image() for test in tests) * len(results.labels)
-            before = results.test_minutes.get(str(seed), 0.0)
-            results.test_minutes[str(seed)] = max(before, round(seconds / 60, 2))
+        seconds: dict[str, float] = defaultdict(float)
+        for test in all_passes(sides, data, seed, found):
+            if test.done:
+                seconds[f'{test.where.run}/{seed}'] += test.seconds_per_image()
+        for key, value in seconds.items():
+            results.test_minutes[key] = round(value * len(results.labels) / 60, 3)
+        if seconds:
             results.machine = list(dict.fromkeys([*results.machine, machine_kind()]))
 
 

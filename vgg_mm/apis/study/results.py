@@ -64,7 +64,7 @@ class Results:
         labels: True class of each test image, images sorted by name.
         answers: 'SIDE/SEED' -> what it got wrong.
         courses: 'RUN/SEED' -> its training.
-        test_minutes: Seed -> of all tests with it.
+        test_minutes: 'RUN/SEED' -> of all tests of that training.
         machine: What they were computed on, each kind once.
     """
 

@@ -240,7 +240,7 @@ def _costs(study: Study, found: Found) -> list[Block]:
         keys = [f'{run}/{seed}' for run in study.runs for seed in study.seeds]
         courses = [results.courses[key] for key in keys if key in results.courses]
         minutes = sum(course.minutes for course in courses)
-        testing = sum(results.test_minutes.get(str(seed), 0.0) for seed in study.seeds)
+        testing = sum(results.test_minutes.get(key, 0.0) for key in keys)
         mixed = sum('--amp' in course.command.split() for course in courses)
         total += minutes + testing
         rows.append([
