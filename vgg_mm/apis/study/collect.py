@@ -51,13 +51,14 @@ def collect(study: Study, data: str, found: Trainings) -> Results:
 def _note_course(results: Results, sides: list[Side], training: Training) -> None:
     """Keep a training's course; answers and tests of an earlier training of the run are dropped."""
     run, seed = training.where.run, training.where.seed
-    before, course = results.courses.get(f'{run}/{seed}'), course_of(training)
+    key = f'{run}/{seed}'
+    before, course = results.courses.get(key), course_of(training)
     if before is not None and before.finished != course.finished:
         for side in sides:
             if run in side.runs:
                 results.answers.pop(f'{side}/{seed}', None)
-        results.test_minutes.pop(f'{run}/{seed}', None)
-    results.courses[f'{run}/{seed}'] = course
+        results.test_minutes.pop(key, None)
+    results.courses[key] = course
 
 
 def _answer(results: Results, tests: list[Pass]) -> Answer:
@@ -79,15 +80,15 @@ def _note_costs(
     results: Results, sides: list[Side], data: str, seeds: Iterable[int], found: Trainings
 ) -> None:
     """Minutes of the tests that are there, and the machine."""
-    for seed in seeds:
-        seconds: dict[str, float] = defaultdict(float)
-        for test in all_passes(sides, data, seed, found):
-            if test.done:
-                seconds[f'{test.where.run}/{seed}'] += test.seconds_per_image()
-        for key, value in seconds.items():
-            results.test_minutes[key] = round(value * len(results.labels) / 60, 3)
-        if seconds:
-            results.machine = list(dict.fromkeys([*results.machine, machine_kind()]))
+    every = [one for seed in seeds for one in all_passes(sides, data, seed, found)]
+    tests = [test for test in every if test.done]
+    seconds: dict[str, float] = defaultdict(float)
+    for test in tests:
+        seconds[f'{test.where.run}/{test.where.seed}'] += test.seconds_per_image()
+    for key, value in seconds.items():
+        results.test_minutes[key] = round(value * len(results.labels) / 60, 3)
+    if tests:
+        results.machine = list(dict.fromkeys([*results.machine, machine_kind()]))
 
 
 def course_of(training: Training) -> Course:
