@@ -1,5 +1,6 @@
 """3x3 convolutions by minimal filtering against torch's own in float64."""
 
+import statistics
 from fractions import Fraction
 
 import pytest
@@ -149,28 +150,46 @@ def test_traced_and_frozen():
 
 
 def test_vgg_trains_as_with_torchs_convolutions():
-    """The losses of 50 steps of net A agree to 1e-4."""
+    """Net A's losses and gradients along 30 steps, at the same weights in each.
 
-    def losses(**kwargs):
-        torch.manual_seed(0)
-        net = nn.Sequential(VGG('A', base_channels=32, **kwargs), PoolScores())
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-        found = []
-        for _ in range(50):
-            loss = F.cross_entropy(net(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            found.append(loss.item())
-        return found
-
-    class PoolScores(nn.Module):
-        def forward(self, outs):
-            return outs[0].mean((2, 3))[:, :10]
-
+    Trained apart, any two float32 implementations part ways: where rounding decides the sign of an
+    activation, or which of a window is the largest, a gradient goes another way. Such a step moves
+    its parameters' gradients by 0.1 to 1 %, torch's own float32 no less than this one.
+    """
+    own, reference = small_net(), small_net(conv_cfg=dict(type='Conv2d')).double()
+    optimizer = torch.optim.SGD(reference.parameters(), lr=0.01, momentum=0.9)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(8, 3, 64, 64, generator=generator)
     labels = torch.randint(10, (8,), generator=generator)
-    own, reference = losses(), losses(conv_cfg=dict(type='Conv2d'))
-    assert reference[-1] < reference[0]
-    assert own == pytest.approx(reference, rel=1e-4)
+
+    def loss_and_gradients(net, x):
+        loss = F.cross_entropy(net(x), labels)
+        net.zero_grad()
+        loss.backward()
+        return loss.item(), [parameter.grad for parameter in net.parameters()]
+
+    losses, worst_errors = [], []
+    for _ in range(30):
+        own.load_state_dict(reference.state_dict())
+        loss, gradients = loss_and_gradients(reference, images.double())
+        found, own_gradients = loss_and_gradients(own, images)
+        assert found == pytest.approx(loss, rel=2e-6)
+        losses.append(loss)
+        used = [(f, g) for f, g in zip(own_gradients, gradients) if g.any()]
+        assert used
+        worst_errors.append(max(((f - g).norm() / g.norm()).item() for f, g in used))
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+    assert statistics.median(worst_errors) < 2e-5
+    assert max(worst_errors) < 0.05
+
+
+def small_net(**kwargs):
+    """Net A of half the width whose scores are conv5's means, the same weights in each call."""
+    torch.manual_seed(0)
+    return nn.Sequential(VGG('A', base_channels=32, **kwargs), MeanOfMaps())
+
+
+class MeanOfMaps(nn.Module):
+    def forward(self, outs):
+        return outs[0].mean((2, 3))[:, :10]
