@@ -63,12 +63,13 @@ def rescaled_photos(item):
 
 
 def crops_one_by_one(net, image):
-    """Each of the 25 crops alone, cut by PIL."""
-    posteriors = []
-    for top, left in multi_crop_places(image.height, image.width, side=224, grid=5):
+    """Each of the 25 crops alone, cut by PIL; those at the same place count each."""
+    places = multi_crop_places(image.height, image.width, side=224, grid=5)
+    posteriors = {}
+    for top, left in set(places):
         crop = image.crop((left, top, left + 224, top + 224))
-        posteriors.append(net(as_input(crop))[0].double().softmax(0))
-    return torch.stack(posteriors).mean(0)
+        posteriors[top, left] = net(as_input(crop))[0].double().softmax(0)
+    return torch.stack([posteriors[place] for place in places]).mean(0)
 
 
 def sliding_window(net, image):
