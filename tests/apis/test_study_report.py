@@ -175,6 +175,10 @@ def test_the_papers_figures_are_called_imagenets(written):
     for one in (text, html):
         assert "paper's, ImageNet" in one and 'ILSVRC-2012' in one
         assert 'measurements of this package' in one
+    columns = [table[0] for table in Page(html).tables if table[0][0] == 'comparison']
+    with_figures = [i for i, names in enumerate(columns, 1) if "paper's, ImageNet" in names]
+    # The paper gives none for the net with 5x5 layers, and none for nets that do not train.
+    assert with_figures == [1, 2, 3, 5, 6, 7, 8]
 
 
 def test_without_results_everything_is_missing(tmp_path):

@@ -20,9 +20,9 @@ from .paper import WHOSE, paper_error
 Found = Mapping[str, Results]
 
 SUMMARY = ('no.', 'claim', 'paper', 'verdict')
+PAPERS = "paper's, ImageNet"
 COMPARISONS = (
-    'comparison', 'data', 'first, %', 'second, %', 'difference, points', 'p',
-    'here', "paper's, ImageNet",
+    'comparison', 'data', 'first, %', 'second, %', 'difference, points', 'p', 'here', PAPERS,
 )  # fmt: skip
 
 NOTES = (
@@ -74,7 +74,7 @@ def report(study: Study, found: Found) -> list[Block]:
         Heading(2, 'In pictures'),
         *_plots(study, judged, found),
         Heading(2, 'Claim by claim'),
-        Text(f"The last column: {WHOSE}."),
+        Text(f'Under "{PAPERS}", where it has a figure: {WHOSE}.'),
         *(block for one in judged for block in _claim(study, one, found)),
         Heading(2, 'What was trained'),
         *_trained(study, found),
@@ -142,9 +142,16 @@ def _claim(study: Study, one: Judgement, found: Found) -> list[Block]:
     return [
         Heading(3, f'{claim.number}. {claim.title}: {one.verdict}'),
         Text(f'The paper (Section {claim.section}): {claim.says}'),
-        Rows(COMPARISONS, rows),
+        _without_empty_last(COMPARISONS, rows),
         *(Text(note, item=True) for note in notes),
     ]
+
+
+def _without_empty_last(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Rows:
+    """A table, without its last column where nothing is in it."""
+    if any(row[-1] for row in rows):
+        return Rows(headers, rows)
+    return Rows(headers[:-1], [row[:-1] for row in rows])
 
 
 def _about_guessing(found: Found) -> str:
