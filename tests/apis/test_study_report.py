@@ -159,6 +159,20 @@ def test_trainings_in_mixed_precision_are_counted(written):
     assert {('clothing', everything, '1'), ('cifar10', everything, '0')} <= rows
 
 
+@pytest.mark.parametrize('mixed', [True, False])
+def test_the_command_is_as_most_trainings_were(mixed, tmp_path):
+    study = replace(real_study('smoke'), report=str(tmp_path / 'study'))
+    found = made_up(study)
+    for results in found.values():
+        for number, course in enumerate(results.courses.values()):
+            if mixed == (number > 1):
+                course.command += ' --amp'
+    path, _ = write_report(study, found)
+    with open(path, encoding='utf-8') as file:
+        command = next(line for line in file if line.startswith('python tools/run_study.py'))
+    assert command.rstrip().endswith(' --amp') == mixed
+
+
 def test_plots_are_drawn(written):
     _, _, (text, html), folder = written
     names = re.findall(r'\((images/[^)]*)\)', text)

@@ -10,7 +10,7 @@ import numpy as np
 from vgg_mm.apis.chain.report import duration
 
 from .. import statistics
-from ..results import Results, results_path
+from ..results import Course, Results, results_path
 from ..study import Claim, Study
 from ..verdicts import RULE, UNDECIDED, Finding, Judgement, guessing, judge
 from . import figures
@@ -248,7 +248,7 @@ def _costs(study: Study, found: Found) -> list[Block]:
         courses = [results.courses[key] for key in keys if key in results.courses]
         minutes = sum(course.minutes for course in courses)
         testing = sum(results.test_minutes.get(key, 0.0) for key in keys)
-        mixed = sum('--amp' in course.command.split() for course in courses)
+        mixed = sum(map(_in_mixed_precision, courses))
         total += minutes + testing
         rows.append([
             name, f'{len(courses)} of {len(keys)}', str(mixed), duration(minutes),
@@ -262,13 +262,20 @@ def _costs(study: Study, found: Found) -> list[Block]:
     return [Rows(headers, rows), Text(text)]
 
 
+def _in_mixed_precision(course: Course) -> bool:
+    return '--amp' in course.command.split()
+
+
 def _commands(study: Study, found: Found) -> list[Block]:
     profile = ['--profile', study.profile]
     command = shlex.join(['python', 'tools/run_study.py', study.path, *profile])
+    courses = [course for results in found.values() for course in results.courses.values()]
+    # As most of the trainings were made.
+    amp = ' --amp' if 2 * sum(map(_in_mixed_precision, courses)) > len(courses) else ''
     single = _example(study, found)
     blocks: list[Block] = [
         Text('Everything, going on where an earlier call stopped; then this page alone:'),
-        Commands([command, f'{command} --report-only']),
+        Commands([command + amp, f'{command} --report-only']),
     ]
     if single:
         blocks += [Text('What it runs for one of the nets:'), Commands([single])]
