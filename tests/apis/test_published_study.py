@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,8 @@ def texts(tmp_path_factory):
         found = {name: read_results(study, name) for name in study.data}
         paths = [f'{study.report}.md', f'{study.report}.html']
         made = replace(study, report=str(tmp_path_factory.mktemp('report') / 'study'))
-        return [open(path, encoding='utf-8').read() for path in paths + write_report(made, found)]  # noqa: SIM115
+        paths += write_report(made, found)
+        return [Path(path).read_text(encoding='utf-8') for path in paths]
 
 
 def test_the_report_is_of_the_kept_results(texts):

@@ -236,9 +236,8 @@ def test_several_jobs_are_ended_together(side_by_side):
 def test_several_jobs_do_everything_in_order(side_by_side, folder, monkeypatch):
     output = side_by_side[-1]
     place = {line.split('] ')[1]: i for i, line in enumerate(output) if line.startswith('[')}
-    first, second = (f'digits, seed 1, {run}: training' for run in ('A', 'D'))
     over = next(i for i, line in enumerate(output) if line.startswith('  digits, seed 1, A: '))
-    assert place[first] < over < place[second]
+    assert place['digits, seed 1, A: training'] < over < place['digits, seed 1, D: training']
     monkeypatch.chdir(folder)
     study = load_study('jobs.yaml')
     results = read_results(study, 'digits')

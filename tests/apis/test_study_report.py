@@ -161,6 +161,7 @@ def test_trainings_in_mixed_precision_are_counted(written):
 
 @pytest.mark.parametrize('mixed', [True, False])
 def test_the_command_is_as_most_trainings_were(mixed, tmp_path):
+    """All but two of a data set's trainings with --amp, or these two alone."""
     study = replace(real_study('smoke'), report=str(tmp_path / 'study'))
     found = made_up(study)
     for results in found.values():

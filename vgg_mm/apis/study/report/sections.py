@@ -244,8 +244,8 @@ def _state(study: Study, run: str, results: Results) -> str:
 def _costs(study: Study, found: Found) -> list[Block]:
     rows, total = [], 0.0
     for name, results in found.items():
-        keys = [f'{run}/{seed}' for run in study.runs for seed in study.seeds]
-        courses = [results.courses[key] for key in keys if key in results.courses]
+        keys = _keys(study)
+        courses = _courses(study, results)
         minutes = sum(course.minutes for course in courses)
         testing = sum(results.test_minutes.get(key, 0.0) for key in keys)
         mixed = sum(map(_in_mixed_precision, courses))
@@ -262,14 +262,22 @@ def _costs(study: Study, found: Found) -> list[Block]:
     return [Rows(headers, rows), Text(text)]
 
 
+def _keys(study: Study) -> list[str]:
+    return [f'{run}/{seed}' for run in study.runs for seed in study.seeds]
+
+
+def _courses(study: Study, results: Results) -> list[Course]:
+    """Of the study's trainings, those that there are."""
+    return [results.courses[key] for key in _keys(study) if key in results.courses]
+
+
 def _in_mixed_precision(course: Course) -> bool:
     return '--amp' in course.command.split()
 
 
 def _commands(study: Study, found: Found) -> list[Block]:
-    profile = ['--profile', study.profile]
-    command = shlex.join(['python', 'tools/run_study.py', study.path, *profile])
-    courses = [course for results in found.values() for course in results.courses.values()]
+    command = shlex.join(['python', 'tools/run_study.py', study.path, '--profile', study.profile])
+    courses = [course for results in found.values() for course in _courses(study, results)]
     # As most of the trainings were made.
     amp = ' --amp' if 2 * sum(map(_in_mixed_precision, courses)) > len(courses) else ''
     single = _example(study, found)
