@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 
 from tests.conftest import A_DIGITS, ROOT, run_tool
 from vgg_mm.apis import VGGInferencer, predict
-from vgg_mm.apis.predict import load_predictor, predict_files
+from vgg_mm.apis.predict import load_predictor, predict_files, report
 from vgg_mm.apis.predict.checkpoint_config import checkpoint_config, parse_config_text
 from vgg_mm.apis.predict.inputs import find_images, picture_paths
 from vgg_mm.apis.predict.load import build_model
@@ -199,6 +200,28 @@ def test_stopped_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, mo
     written = json.loads(out.read_text())
     assert len(written['predictions']) == 2 and not written['complete']
     assert '2 of 10 images' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('ending', ['csv', 'json'])
+def test_killed_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, monkeypatch, ending):
+    out = tmp_path / f'r.{ending}'
+    prepare, left_by_kills = Predictor.prepare, []
+    seconds = 0
+
+    def look_first(self, *args):
+        nonlocal seconds
+        seconds += report.SAVE_EVERY
+        left_by_kills.append(out.read_text() if out.exists() else '')
+        return prepare(self, *args)
+
+    monkeypatch.setattr(report, 'time', SimpleNamespace(monotonic=lambda: seconds))
+    monkeypatch.setattr(Predictor, 'prepare', look_first)
+    with_defaults(predict_files, [str(folder)], str(checkpoint), str(out))
+    assert [text.count('.png') for text in left_by_kills] == list(range(10))
+    assert out.read_text().count('.png') == 10
+    if ending == 'json':
+        assert not json.loads(left_by_kills[-1])['complete']
+        assert json.loads(out.read_text())['complete']
 
 
 @pytest.mark.parametrize(

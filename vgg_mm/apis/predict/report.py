@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 #: What ``--out`` can be, by its ending.
 ENDINGS = ('.csv', '.json')
+
+#: Seconds of predictions that are lost at most if the process is killed.
+SAVE_EVERY = 60
 
 
 def printable(text: str) -> str:
@@ -73,18 +77,37 @@ def make_folder(folder: str, option: str) -> None:
         raise PermissionError(f'{option}: the folder {folder} cannot be written to')
 
 
-def write(path: str, predictions: Sequence['Prediction'], info: dict[str, Any]) -> None:
-    """Write a CSV or JSON file, whole or not at all.
+class ResultsFile:
+    """The CSV or JSON file of ``--out``, written at the end and now and then before.
 
     File names that are no text are written with ``\\udcxx`` for their bytes.
 
     Args:
         path: Ends in one of :data:`ENDINGS`.
-        predictions: One row (entry of 'predictions') an image, broken ones with their error.
-        info: What else a JSON file says.
+        info: What a JSON file says besides the predictions.
+        count: How many predictions there will be.
     """
-    text = _csv(predictions) if path.lower().endswith('.csv') else _json(predictions, info)
-    write_atomically(path, text.encode('utf-8', 'backslashreplace'))
+
+    def __init__(self, path: str, info: dict[str, Any], count: int) -> None:
+        self.path, self.info, self.count = path, info, count
+        self._due = time.monotonic() + SAVE_EVERY
+
+    def write(self, done: Sequence['Prediction']) -> None:
+        """Write, whole or not at all, a row (entry of 'predictions') for each image so far."""
+        if self.path.lower().endswith('.csv'):
+            text = _csv(done)
+        else:
+            text = _json(done, dict(self.info, complete=len(done) == self.count))
+        write_atomically(self.path, text.encode('utf-8', 'backslashreplace'))
+
+    def write_if_due(self, done: Sequence['Prediction']) -> None:
+        """Write if :data:`SAVE_EVERY` seconds have passed since the last time."""
+        start = time.monotonic()
+        if start >= self._due:
+            self.write(done)
+            end = time.monotonic()
+            # A long file must not cost more time than the predictions do.
+            self._due = end + max(SAVE_EVERY, 20 * (end - start))
 
 
 def _csv(predictions: Sequence['Prediction']) -> str:

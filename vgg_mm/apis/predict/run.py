@@ -17,7 +17,7 @@ from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_pa
 from .load import load_predictor
 from .prediction import Prediction
 from .predictor import Predictor
-from .report import check_out, make_folder, printable, table, write
+from .report import ResultsFile, check_out, make_folder, printable, table
 from .score_map import check_has_map
 
 
@@ -82,7 +82,8 @@ def predict_files(
 ) -> int:
     """What ``tools/predict.py`` does: :func:`predict`, with a table and a file of the results.
 
-    Stopped by Ctrl-C or an error, what was done by then is printed and written all the same.
+    Stopped by Ctrl-C or an error, what was done by then is printed and written all the same;
+    killed, all but the last minute's is in the file.
 
     Args:
         images: Files, folders, patterns.
@@ -103,14 +104,22 @@ def predict_files(
     sources = as_sources(images, heatmap or '')
     load_checkpoints_safely(trust_checkpoint)
     predictor = load_predictor(checkpoint, **options)
+    file = None
+    if out is not None:
+        how = dict(
+            checkpoint=checkpoint, protocol=predictor.tta.protocols[0], scales=predictor.scales
+        )
+        file = ResultsFile(out, how, len(sources))
     done: list[Prediction] = []
     try:
         with interruptible():
             results = _results(predictor, sources, top, heatmap, False, shown_class, BGR)
             for prediction in _with_progress(results, len(sources)):
                 done.append(prediction)
+                if file is not None:
+                    file.write_if_due(done)
     finally:
-        _report(done, len(sources), predictor, checkpoint, out, heatmap)
+        _report(done, len(sources), predictor, file, heatmap)
     return int(all(prediction.error for prediction in done))
 
 
@@ -177,8 +186,7 @@ def _report(
     done: list[Prediction],
     count: int,
     predictor: Predictor,
-    checkpoint: str,
-    out: Optional[str],
+    file: Optional[ResultsFile],
     heatmap: Optional[str],
 ) -> None:
     if not done:
@@ -188,12 +196,6 @@ def _report(
     say(f'{table(done)}\n\n{predictor.tta.protocols[0]}, Q = {scales}{part}')
     if heatmap is not None:
         say(f'pictures are in {printable(heatmap)}')
-    if out is not None:
-        info = dict(
-            checkpoint=checkpoint,
-            protocol=predictor.tta.protocols[0],
-            scales=predictor.scales,
-            complete=len(done) == count,
-        )
-        write(out, done, info)
-        say(f'results are in {printable(out)}')
+    if file is not None:
+        file.write(done)
+        say(f'results are in {printable(file.path)}')
