@@ -23,13 +23,13 @@ class Prediction:
         scores: Their posteriors in [0, 1].
         posterior: Of all classes, float32 (num_classes,); None if the image is broken.
         error: Why the image could not be read, or ''.
-        photo: uint8 (H, W, 3) RGB and
-        score_map: where score maps were asked for, else None.
+        photo: uint8 (H, W, 3) RGB, where score maps were asked for, else None.
+        score_map: Posteriors by place, where they were asked for, else None.
         shown: Class number that pictures show the map of: the first of ``labels``, or the one
             asked for.
         shown_class: Its name.
-        protocol: Of the posteriors, with
-        scales: the test scales Q.
+        protocol: Of the posteriors: 'dense', 'multi_crop' or 'dense+multi_crop'.
+        scales: Test scales Q in pixels.
         picture: File of the picture, or ''.
     """
 
