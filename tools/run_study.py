@@ -37,6 +37,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument(
+        '--out',
+        metavar='FOLDER',
+        help="runs, results and report there, in place of the profile's folders: all of the study "
+        'afresh',
+    )
+    parser.add_argument(
         '--jobs',
         type=int,
         default=1,

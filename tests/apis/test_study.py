@@ -144,6 +144,29 @@ def test_the_plan_says_what_is_left(finished, folder, monkeypatch, capsys):
     assert not (folder / 'runs/digits/seed1').exists()
 
 
+def test_out_begins_afresh_in_a_folder_of_its_own(finished, folder, monkeypatch, capsys):
+    """No results and no runs of the profile's are used, or changed."""
+    monkeypatch.chdir(folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
+    run_study('study.yaml', str(ROOT), out='again', dry_run=True, measure=False)
+    assert re.search(r'^0 of \d+ trainings and tests are done', capsys.readouterr().out, re.M)
+    run_study('study.yaml', str(ROOT), out='again', report_only=True)
+    written = capsys.readouterr().out.splitlines()
+    assert written == ['written: again/study.md', 'written: again/study.html']
+    assert not read_results(load_study('study.yaml', out='again'), 'digits').answers
+    assert (
+        '\npython tools/run_study.py study.yaml --profile tiny --out again\n'
+        in (folder / 'again/study.md').read_text()
+    )
+    new = folder / 'again'
+    after = {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob('*')
+        if path != new and new not in path.parents
+    }
+    assert after == before
+
+
 def test_errors_are_those_of_the_posteriors(finished, folder, monkeypatch):
     monkeypatch.chdir(folder)
     study = load_study('study.yaml')

@@ -170,6 +170,7 @@ COMMANDS = [
     ([CLAIMS, '--data', 'clothing'], "--data takes NAME=FOLDER, got 'clothing'"),
     ([CLAIMS, '--data', 'cloth=x'], "unknown data set 'cloth'; did you mean 'clothing'?"),
     ([CLAIMS, '--only', 'depht'], "--only: unknown claim or run 'depht'; did you mean 'depth'?"),
+    ([CLAIMS, '--out', CLAIMS], f'--out {CLAIMS} is a file; give a folder'),
     ([CLAIMS, '--only', 'depth'], "no data folder 'data/clothing': give yours with --data"),
 ]
 

@@ -44,6 +44,7 @@ def load_study(
     profile: Optional[str] = None,
     seeds: Optional[Sequence[int]] = None,
     roots: Optional[dict[str, str]] = None,
+    out: Optional[str] = None,
 ) -> Study:
     """Read a study file (studies/README.md describes it).
 
@@ -52,6 +53,7 @@ def load_study(
         profile: Which of its profiles; None: the first.
         seeds: More of them, besides the profile's.
         roots: Data set -> folder in place of the profile's.
+        out: Folder for runs, results and report in place of the profile's.
 
     Raises:
         FileNotFoundError: if there is no such file, or a config that it names is missing.
@@ -76,12 +78,18 @@ def load_study(
         data=_data_sets(path, entry, roots or {}),
         claims=_claims(path, content.get('claims', list), runs),
         plots=_plots(f'{path}: plots', content.get('plots', dict, {}), runs),
-        work_dir=entry.get('work_dir', str),
-        results=entry.get('results', str),
-        report=entry.get('report', str),
+        out=out,
+        **_folders(entry, out),
     )
     _check_test_scales(study)
     return study
+
+
+def _folders(profile: Entry, out: Optional[str]) -> dict[str, str]:
+    folders = {key: profile.get(key, str) for key in ('work_dir', 'results', 'report')}
+    if out is None:
+        return folders
+    return dict(work_dir=out, results=osp.join(out, 'results'), report=osp.join(out, 'study'))
 
 
 def _claims(path: str, entries: list, runs: dict[str, Run]) -> tuple[Claim, ...]:

@@ -29,6 +29,7 @@ def run_study(
     seeds: Optional[Sequence[int]] = None,
     only: Sequence[str] = (),
     amp: bool = False,
+    out: Optional[str] = None,
     jobs: int = 1,
     dry_run: bool = False,
     measure: bool = True,
@@ -47,6 +48,7 @@ def run_study(
         seeds: Which seeds to run; None: the profile's. The report is on the profile's and these.
         only: Claims and runs to work on.
         amp: Mixed precision.
+        out: Folder for runs, results and report in place of the profile's.
         jobs: How many trainings and tests run at a time. With several each has its share of the
             cores, unless the environment's OMP_NUM_THREADS says otherwise.
         dry_run: Print what is to be done and how long it takes, and do nothing.
@@ -59,9 +61,11 @@ def run_study(
     """
     if jobs < 1:
         raise ValueError(f'--jobs must be at least 1, got {jobs}')
+    if out is not None and osp.exists(out) and not osp.isdir(out):
+        raise ValueError(f'--out {out} is a file; give a folder')
     if jobs > 1:
         os.environ.setdefault('OMP_NUM_THREADS', str(max(1, available_cores() // jobs)))
-    loaded = load_study(study, profile, seeds, _roots(data))
+    loaded = load_study(study, profile, seeds, _roots(data), out)
     found = trainings(loaded, root, amp)
     chosen = select(loaded, only)
     todo = list(tasks(loaded, chosen, found, loaded.seeds if seeds is None else seeds))

@@ -177,6 +177,7 @@ class Study:
         work_dir: Folder of the runs.
         results: Folder of the JSON files.
         report: Path of the report without its ending.
+        out: Folder that holds these three in place of the profile's, if one was given.
     """
 
     path: str
@@ -192,6 +193,7 @@ class Study:
     work_dir: str
     results: str
     report: str
+    out: Optional[str] = None
 
     def curve_sides(self, data: DataSet) -> list[Side]:
         """The points of the curves of error over Q."""

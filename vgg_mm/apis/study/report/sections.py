@@ -1,23 +1,18 @@
-"""The text and tables of a study's report."""
+"""The text and tables of a study's report: the claims."""
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Optional
 
 import numpy as np
 
-from vgg_mm.apis.chain.report import duration
-
 from .. import statistics
-from ..results import Course, Results, results_path
+from ..results import Results
 from ..study import Claim, Study
 from ..verdicts import RULE, UNDECIDED, Finding, Judgement, guessing, judge
 from . import figures
-from .blocks import Block, Commands, Heading, Plot, Rows, Text
+from .blocks import Block, Heading, Plot, Rows, Text
 from .paper import WHOSE, paper_error
-
-Found = Mapping[str, Results]
+from .trained import Found, commands, costs, trained
 
 SUMMARY = ('no.', 'claim', 'paper', 'verdict')
 PAPERS = "paper's, ImageNet"
@@ -77,11 +72,11 @@ def report(study: Study, found: Found) -> list[Block]:
         Text(f'Under "{PAPERS}", where it has a figure: {WHOSE}.'),
         *(block for one in judged for block in _claim(study, one, found)),
         Heading(2, 'What was trained'),
-        *_trained(study, found),
+        *trained(study, found),
         Heading(2, 'Time and machine'),
-        *_costs(study, found),
+        *costs(study, found),
         Heading(2, 'Commands'),
-        *_commands(study, found),
+        *commands(study, found),
     ]  # fmt: skip
 
 
@@ -194,107 +189,3 @@ def _estimate(estimate: statistics.Estimate, sign: bool = False) -> str:
     form = '+.1f' if sign else '.1f'
     value, low, high = (format(number, form) for number in estimate)
     return f'{value} [{low}, {high}]'
-
-
-def _trained(study: Study, found: Found) -> list[Block]:
-    headers = ['', *found]
-    rows: list[list[str]] = []
-    settings = ('crop', 'width', 'fc_channels', 'scales', 'curve')
-    for key in settings:
-        rows.append([key, *(_value(getattr(study.data[name], key)) for name in found)])
-    options = dict.fromkeys(key for name in found for key in study.data[name].options)
-    for key in options:
-        rows.append(
-            [f'`{key}`', *(_value(study.data[name].options.get(key, '')) for name in found)]
-        )
-    rows.append(['config', *(f'`{study.data[name].config}`' for name in found)])
-    rows.append(['test images', *(_value(len(r.labels) or UNDECIDED) for r in found.values())])
-    runs = [
-        [run.name, run.arch, run.scale, run.init or study.init, run.source or 'random',
-         *(_state(study, run.name, results) for results in found.values())]
-        for run in study.runs.values()
-    ]  # fmt: skip
-    return [
-        Rows(headers, rows),
-        Text('The runs, with the centre crop\'s error after the last epoch, in percent, of each '
-             'seed:'),
-        Rows(('run', 'net', 'S', 'initialiser', 'starts from', *found), runs),
-    ]  # fmt: skip
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return '; '.join(f'{key} {_value(one)}' for key, one in value.items())
-    return ', '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _state(study: Study, run: str, results: Results) -> str:
-    states = []
-    for seed in study.seeds:
-        course = results.courses.get(f'{run}/{seed}')
-        if course is None:
-            states.append(UNDECIDED)
-        elif course.failed:
-            states.append(course.failed.removeprefix('the loss is '))
-        else:
-            states.append(f'{course.errors[-1]:.1f}' if course.errors else 'trained')
-    return UNDECIDED if set(states) == {UNDECIDED} else ', '.join(states)
-
-
-def _costs(study: Study, found: Found) -> list[Block]:
-    rows, total = [], 0.0
-    for name, results in found.items():
-        keys = _keys(study)
-        courses = _courses(study, results)
-        minutes = sum(course.minutes for course in courses)
-        testing = sum(results.test_minutes.get(key, 0.0) for key in keys)
-        mixed = sum(map(_in_mixed_precision, courses))
-        total += minutes + testing
-        rows.append([
-            name, f'{len(courses)} of {len(keys)}', str(mixed), duration(minutes),
-            duration(testing), '; '.join(results.machine),
-        ])  # fmt: skip
-    headers = ('data', 'trainings', 'of them with `--amp`', 'training', 'testing', 'machine')
-    text = (
-        f'{duration(total)} in all. What ran side by side counts each in full, as long as it took '
-        'there; start-up of the tools is in trainings and not in tests.'
-    )
-    return [Rows(headers, rows), Text(text)]
-
-
-def _keys(study: Study) -> list[str]:
-    return [f'{run}/{seed}' for run in study.runs for seed in study.seeds]
-
-
-def _courses(study: Study, results: Results) -> list[Course]:
-    """Of the study's trainings, those that there are."""
-    return [results.courses[key] for key in _keys(study) if key in results.courses]
-
-
-def _in_mixed_precision(course: Course) -> bool:
-    return '--amp' in course.command.split()
-
-
-def _commands(study: Study, found: Found) -> list[Block]:
-    command = shlex.join(['python', 'tools/run_study.py', study.path, '--profile', study.profile])
-    courses = [course for results in found.values() for course in _courses(study, results)]
-    # As most of the trainings were made.
-    amp = ' --amp' if 2 * sum(map(_in_mixed_precision, courses)) > len(courses) else ''
-    single = _example(study, found)
-    blocks: list[Block] = [
-        Text('Everything, going on where an earlier call stopped; then this page alone:'),
-        Commands([command + amp, f'{command} --report-only']),
-    ]
-    if single:
-        blocks += [Text('What it runs for one of the nets:'), Commands([single])]
-    files = ', '.join(f'`{results_path(study, name)}`' for name in found)
-    return [*blocks, Text(f'The numbers, image by image: {files}.')]
-
-
-def _example(study: Study, found: Found) -> Optional[str]:
-    """The command of the first training that there is."""
-    for results in found.values():
-        for key, course in results.courses.items():
-            if study.runs.get(key.partition('/')[0]) and course.command:
-                return course.command
-    return None
