@@ -1,4 +1,4 @@
-"""The text and tables of a study's report: the claims."""
+"""The order of a study's report, and its part on the claims."""
 
 from collections.abc import Sequence
 from functools import partial

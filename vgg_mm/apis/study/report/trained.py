@@ -98,8 +98,8 @@ def _in_mixed_precision(course: Course) -> bool:
 
 def commands(study: Study, found: Found) -> list[Block]:
     """How everything, and one training, can be made again."""
-    command = ['python', 'tools/run_study.py', study.path, '--profile', study.profile]
-    command = shlex.join(command + (['--out', study.out] if study.out else []))
+    words = ['python', 'tools/run_study.py', study.path, '--profile', study.profile]
+    command = shlex.join(words + (['--out', study.out] if study.out else []))
     courses = [course for results in found.values() for course in _courses(study, results)]
     # As most of the trainings were made.
     amp = ' --amp' if 2 * sum(map(_in_mixed_precision, courses)) > len(courses) else ''
