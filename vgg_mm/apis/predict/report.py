@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: What ``--out`` can be, by its ending.
 ENDINGS = ('.csv', '.json')
 
-#: Seconds of predictions that are lost at most if the process is killed.
+#: Seconds between two writes of a file while predictions are made; more if a write takes long.
 SAVE_EVERY = 60
 
 
@@ -101,7 +101,7 @@ class ResultsFile:
         write_atomically(self.path, text.encode('utf-8', 'backslashreplace'))
 
     def write_if_due(self, done: Sequence['Prediction']) -> None:
-        """Write if :data:`SAVE_EVERY` seconds have passed since the last time."""
+        """Write if :data:`SAVE_EVERY` seconds have passed, more after a write that took long."""
         start = time.monotonic()
         if start >= self._due:
             self.write(done)

@@ -83,7 +83,7 @@ def predict_files(
     """What ``tools/predict.py`` does: :func:`predict`, with a table and a file of the results.
 
     Stopped by Ctrl-C or an error, what was done by then is printed and written all the same;
-    killed, all but the last minute's is in the file.
+    killed, what was done up to about a minute before is in the file.
 
     Args:
         images: Files, folders, patterns.

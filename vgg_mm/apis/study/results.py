@@ -3,7 +3,7 @@
 import json
 import os
 import os.path as osp
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
@@ -110,6 +110,10 @@ class Results:
         """Seeds with which a net of the side could not be trained."""
         found = {seed: self.answers.get(f'{side}/{seed}') for seed in seeds}
         return [seed for seed, answer in found.items() if answer and answer.failed]
+
+
+#: Data set -> its results.
+Found = Mapping[str, Results]
 
 
 def pack(wrong: np.ndarray) -> str:

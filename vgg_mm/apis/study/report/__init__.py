@@ -2,9 +2,8 @@
 
 import os
 import os.path as osp
-from collections.abc import Mapping
 
-from ..results import Results
+from ..results import Found
 from ..study import Study
 from .blocks import markdown, page
 from .sections import report
@@ -12,7 +11,7 @@ from .sections import report
 __all__ = ['write_report']
 
 
-def write_report(study: Study, found: Mapping[str, Results]) -> list[str]:
+def write_report(study: Study, found: Found) -> list[str]:
     """Write ``REPORT.md``, with its pictures beside it, and ``REPORT.html``.
 
     Args:

@@ -1,6 +1,6 @@
 """The plots of a study; what is missing is said where it would be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -13,7 +13,7 @@ from vgg_mm.models.architectures import ARCHITECTURES
 from vgg_mm.models.tta.paper_tta import DENSE
 
 from .. import statistics
-from ..results import Results
+from ..results import Found, Results
 from ..study import LOW, NO_BETTER, Side, Study
 from ..verdicts import Judgement
 from .paper import paper_error
@@ -30,8 +30,6 @@ WIDTH, PANEL, LINE = 10.0, 3.6, 0.23
 
 #: Lines of a legend outside a panel.
 OUTSIDE = dict(loc='upper left', bbox_to_anchor=(1.01, 1), borderaxespad=0)
-
-Found = Mapping[str, Results]
 
 
 def effects(judgements: Sequence[Judgement], found: Found) -> Figure:

@@ -6,13 +6,13 @@ from functools import partial
 import numpy as np
 
 from .. import statistics
-from ..results import Results
+from ..results import Found, Results
 from ..study import Claim, Study
 from ..verdicts import RULE, UNDECIDED, Finding, Judgement, guessing, judge
 from . import figures
 from .blocks import Block, Heading, Plot, Rows, Text
 from .paper import WHOSE, paper_error
-from .trained import Found, commands, costs, trained
+from .trained import commands, costs, trained
 
 SUMMARY = ('no.', 'claim', 'paper', 'verdict')
 PAPERS = "paper's, ImageNet"

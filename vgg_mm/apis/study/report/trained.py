@@ -1,18 +1,14 @@
 """The part of a study's report on its trainings: what they are, their cost, their commands."""
 
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 from vgg_mm.apis.chain.report import duration
 
-from ..results import Course, Results, results_path
+from ..results import Course, Found, Results, results_path
 from ..study import Study
 from ..verdicts import UNDECIDED
 from .blocks import Block, Commands, Rows, Text
-
-#: Data set -> its results.
-Found = Mapping[str, Results]
 
 
 def trained(study: Study, found: Found) -> list[Block]:
