@@ -50,7 +50,7 @@ def main() -> None:
     args = parser.parse_args()
 
     def find():
-        from vgg_mm.apis.predict import predict_files
+        from vgg_mm.apis.inference import predict_files
 
         return lambda **options: sys.exit(predict_files(**options))
 

@@ -17,15 +17,17 @@ check_stack()
 from . import registry, zoo  # noqa: E402  (only on a checked stack)
 
 if TYPE_CHECKING:
-    from . import datasets, engine, evaluation, models, visualization
+    from . import apis, checkpoints, datasets, engine, evaluation, models, visualization
 
 zoo.register()
 
 #: What :func:`__getattr__` imports.
-ROOMS = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
+ROOMS = ('apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
 
 __all__ = [
     '__version__',
+    'apis',
+    'checkpoints',
     'datasets',
     'engine',
     'evaluation',

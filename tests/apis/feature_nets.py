@@ -9,7 +9,7 @@ from vgg_mm.apis.features.files import write
 from vgg_mm.apis.features.parts import Part
 from vgg_mm.apis.features.photos import Photos
 from vgg_mm.apis.features.settings import Settings
-from vgg_mm.apis.predict.load import build_model
+from vgg_mm.apis.inference.load import build_model
 
 CONFIGS = {'A': A_DIGITS, 'D': D_DIGITS}
 WIDTH, FC6, FC7 = 4, 24, 16

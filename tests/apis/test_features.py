@@ -18,7 +18,7 @@ from vgg_mm.apis.features import extractor as extractor_module
 from vgg_mm.apis.features import layer as layer_module
 from vgg_mm.apis.features.extractor import AHEAD, WINDOW, Extractor
 from vgg_mm.apis.features.photos import find_photos
-from vgg_mm.apis.predict.load import load_predictor
+from vgg_mm.apis.inference.load import load_predictor
 
 #: torchvision's notation for nets A and D at this width, and where each layer's output is.
 W = WIDTH

@@ -2,7 +2,7 @@
 
 # The functions, in place of the modules of the same names.
 from .features import extract_features, linear_probe, load_features
-from .predict import Prediction, VGGInferencer, predict
+from .inference import Prediction, VGGInferencer, predict
 
 __all__ = [
     'Prediction',

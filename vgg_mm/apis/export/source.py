@@ -12,7 +12,7 @@ from vgg_mm.models.architectures import STRIDE
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 from vgg_mm.version import __version__
 
-from ..predict.load import load_predictor
+from ..inference.load import load_predictor
 
 #: A test scale that is no smaller than any net's crop.
 ANY_SCALE = 2**14

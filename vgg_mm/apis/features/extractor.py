@@ -10,7 +10,7 @@ import torch
 
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
-from ..predict.predictor import Predictor
+from ..inference.predictor import Predictor
 from .layer import DenseFeatures, end_at
 from .parts import Part
 from .settings import AVERAGE, STACK, weights_digest

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from ..finetune.split import TRAIN_NAMES, VAL_NAMES
-from ..predict.inputs import find_images
+from ..inference.inputs import find_images
 
 #: Label of an image that lies in no class folder.
 NO_LABEL = -1

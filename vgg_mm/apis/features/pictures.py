@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from vgg_mm.datasets import LoadImage
 
 from ..check_dataset.picture import COLORS, DIM, INK, NAMED_CLASSES, SERIOUS_COLOR, STYLE
-from ..predict.report import printable
+from ..inference.report import printable
 
 COLOR_MAP = 'Blues'
 

@@ -10,7 +10,7 @@ import numpy as np
 from vgg_mm.checkpoints import write_atomically
 
 from ..cores import available_cores
-from ..predict.report import make_folder, printable
+from ..inference.report import make_folder, printable
 from ..tables import say
 from .neighbours import nearest
 from .probe_data import Labelled, train_and_test

@@ -7,7 +7,7 @@ import numpy as np
 
 from vgg_mm.evaluation import wilson_interval
 
-from ..predict.report import printable
+from ..inference.report import printable
 from ..tables import format_table
 
 #: More classes than this are in the JSON file only.

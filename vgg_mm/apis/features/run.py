@@ -14,8 +14,8 @@ from vgg_mm.checkpoints import check_room, load_checkpoints_safely, preprocessin
 from vgg_mm.models.tta.paper_tta import DENSE
 
 from ..cores import available_cores
-from ..predict.load import load_predictor
-from ..predict.report import make_folder, printable
+from ..inference.load import load_predictor
+from ..inference.report import make_folder, printable
 from ..subprocess_tools import interruptible
 from ..tables import say
 from .extractor import Extractor

@@ -18,7 +18,7 @@ from vgg_mm.models.architectures import STRIDE
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
 from ..convert_weights import Net, read_weights
-from ..predict.checkpoint_config import checkpoint_config
+from ..inference.checkpoint_config import checkpoint_config
 from .config import finetune_config
 from .decide import NEW_LAYER, Decisions, decide, describe_classes
 from .split import Split, list_lines, split_photos

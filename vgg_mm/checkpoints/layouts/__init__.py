@@ -2,7 +2,7 @@
 
 from .layout import Layout, Table
 from .own import has_own_names
-from .recognise import LAYOUTS, Recognised, recognise, to_own_layout, unknown_layout
+from .recognition import LAYOUTS, Recognised, recognise, to_own_layout, unknown_layout
 
 __all__ = [
     'LAYOUTS',
