@@ -53,6 +53,20 @@ def test_from_photos_to_a_table(done, photos):
     assert 'Größe S' in skipped.splitlines()[0]
 
 
+def test_every_tool_takes_what_it_wrote(done, photos, tmp_path):
+    checkpoint = (
+        photos.parent / 'work_dirs' / 'finetune_meine_Fotos' / 'meine_Fotos' / 'epoch_2.pth'
+    )
+    shown = run_tool('predict.py', photos, checkpoint, '--out', 'r.csv', cwd=tmp_path).stdout
+    assert 'Größe S' in shown and 'could not be read: 1' in shown
+    run_tool('export.py', checkpoint, 'net.safetensors', cwd=tmp_path)
+    run_tool('extract_features.py', checkpoint, photos, '--out', 'f.npz', cwd=tmp_path)
+    plan = run_tool(
+        'finetune.py', photos, '--weights', checkpoint, '--dry-run', cwd=tmp_path
+    ).stdout
+    assert '3 classes; fc8 is new' in plan and 'mean 77.8/77.8/77.8' in plan
+
+
 def test_the_config_is_an_ordinary_one(done, photos, tmp_path):
     path = photos.parent / 'work_dirs' / 'finetune_meine_Fotos' / 'meine_Fotos.py'
     cfg = Config.fromfile(path)

@@ -1,13 +1,15 @@
 """The config inside a checkpoint, read without running any of it.
 
 mmengine writes the whole config as Python text into ``meta['cfg']`` and reads it back by running
-it. A checkpoint can come from anywhere, so here the text may hold literals and ``dict(...)`` only,
-and what it asks to be built are parts of nets and pipelines, by their registered names: mmengine
-would import and call any ``type='module.function'``.
+it. A checkpoint can come from anywhere, so here the text may hold plain values and ``dict(...)``
+only, and what it asks to be built are parts of nets and pipelines, by their registered names:
+mmengine would import and call any ``type='module.function'``. What prediction has no use for, as
+hooks and optimizers, is not read at all.
 """
 
 import ast
-from typing import Any
+from collections.abc import Container
+from typing import Any, Optional
 
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -41,31 +43,40 @@ TRANSFORM_PARTS = (
 #: What is for training only, and may name files and addresses to load weights from.
 TRAINING_KEYS = ('init_cfg', 'pretrained', 'train_cfg')
 
-#: Longest text: a hundred times a usual config.
-MAX_LENGTH = 500_000
+#: Longest text: that of a config which names 20,000 classes in each of three data sets.
+MAX_LENGTH = 5_000_000
+
+#: Numbers that are written as names.
+NUMBER_NAMES = {'inf': float('inf'), 'nan': float('nan')}
 
 
 def checkpoint_config(text: Any) -> Config:
     """The parts of a config in :data:`KEYS` from ``checkpoint['meta']['cfg']``.
 
     Raises:
-        ValueError: in one line, if it is no text, holds anything but literals and ``dict(...)``,
-            or asks for anything but parts of nets and image transforms.
+        ValueError: in one line, if it is no text, holds anything but plain values and
+            ``dict(...)`` there, or asks for anything but parts of nets and image transforms.
     """
-    found = parse_config_text(text)
-    cfg = Config({key: found[key] for key in KEYS if key in found})
-    if not isinstance(cfg.get('model'), dict):
+    found = parse_config_text(text, KEYS)
+    if not isinstance(found.get('model'), dict):
         raise ValueError('it has no model')
     for key in ('model', 'tta_model'):
-        if key in cfg:
-            cfg[key] = _without_training(cfg[key])
-            _check_types(cfg[key], *MODEL_PARTS)
-    _check_types(cfg.get('tta_pipeline'), *TRANSFORM_PARTS)
-    return cfg
+        if key in found:
+            found[key] = _by_registered_names(_without_training(found[key]), *MODEL_PARTS)
+    if 'tta_pipeline' in found:
+        found['tta_pipeline'] = _by_registered_names(found['tta_pipeline'], *TRANSFORM_PARTS)
+    return Config(found)
 
 
-def parse_config_text(text: Any) -> dict[str, Any]:
-    """What assignments of literals and ``dict(...)`` in Python's notation mean.
+def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[str, Any]:
+    """What the assignments in a config's text mean, as mmengine's ``Config.pretty_text`` has it.
+
+    Values are literals, ``dict(a=...)``, ``dict({'a.b': ...})``, ``inf`` and ``nan``; the name of a
+    class, ``torch.nn.ReLU``, is given as text.
+
+    Args:
+        text: The text.
+        keys: The names whose values are read; None: all.
 
     Raises:
         ValueError: in one line, on anything else, with its line number.
@@ -83,7 +94,8 @@ def parse_config_text(text: Any) -> dict[str, Any]:
             (target,) = statement.targets
             if not isinstance(target, ast.Name):
                 raise _refused(statement)
-            found[target.id] = _value(statement.value)
+            if keys is None or target.id in keys:
+                found[target.id] = _value(statement.value)
     except SyntaxError as error:
         raise ValueError(f'its line {error.lineno} is not Python: {error.msg}') from error
     except (RecursionError, MemoryError) as error:
@@ -93,20 +105,44 @@ def parse_config_text(text: Any) -> dict[str, Any]:
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call):
-        named = all(keyword.arg is not None for keyword in node.keywords)
-        if not isinstance(node.func, ast.Name) or node.func.id != 'dict' or node.args or not named:
-            raise _refused(node)
-        return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        keys = [ast.literal_eval(key) for key in node.keys if isinstance(key, ast.Constant)]
-        if len(keys) == len(node.keys):
-            return {key: _value(value) for key, value in zip(keys, node.values)}
-    for kind, make in ((ast.List, list), (ast.Tuple, tuple)):
-        if isinstance(node, kind):
-            return make(_value(item) for item in node.elts)
+        return _dict_of(node)
+    if isinstance(node, ast.Dict) and None not in node.keys:  # {**x} has None for a key
+        return {_literal(key): _value(value) for key, value in zip(node.keys, node.values)}
+    if isinstance(node, ast.List):
+        return [_value(item) for item in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple(_value(item) for item in node.elts)
+    if isinstance(node, (ast.Name, ast.Attribute)):
+        name = _dotted_name(node)
+        return NUMBER_NAMES.get(name, name)
+    if isinstance(node, ast.UnaryOp) and ast.unparse(node) == '-inf':
+        return -NUMBER_NAMES['inf']
+    return _literal(node)
+
+
+def _dict_of(node: ast.Call) -> dict:
+    """``dict(a=1)``, and ``dict({'a.b': 1})``, which mmengine writes where keys are no names."""
+    named = all(keyword.arg is not None for keyword in node.keywords)
+    if isinstance(node.func, ast.Name) and node.func.id == 'dict' and named:
+        if not node.args:
+            return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
+            return _value(node.args[0])
+    raise _refused(node)
+
+
+def _dotted_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f'{_dotted_name(node.value)}.{node.attr}'
+    raise _refused(node)
+
+
+def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: a set or a key that cannot be hashed
         raise _refused(node) from None
 
 
@@ -126,30 +162,37 @@ def _without_training(node: Any) -> Any:
     return node
 
 
-def _check_types(node: Any, registries: dict[str, Registry], modules: tuple[str, ...]) -> None:
-    """Refuse every ``type`` that is not a registered name of a class of these modules."""
+def _by_registered_names(
+    node: Any, registries: dict[str, Registry], modules: tuple[str, ...]
+) -> Any:
+    """The same with every ``type`` as the registered name of a class of these modules.
+
+    Raises:
+        ValueError: if there is none.
+    """
     if isinstance(node, dict):
         if '_scope_' in node:
             raise ValueError("it changes registries by '_scope_'")
-        if 'type' in node and not _is_known(node['type'], registries, modules):
-            raise ValueError(f'it asks for {node["type"]!r}, which is built from config files only')
-        node = list(node.values())
+        found = {k: _by_registered_names(v, registries, modules) for k, v in node.items()}
+        if 'type' in node:
+            found['type'] = _registered_name(node['type'], registries, modules)
+        return found
     if isinstance(node, (list, tuple)):
-        for item in node:
-            _check_types(item, registries, modules)
+        return type(node)(_by_registered_names(item, registries, modules) for item in node)
+    return node
 
 
-def _is_known(name: Any, registries: dict[str, Registry], modules: tuple[str, ...]) -> bool:
-    if not isinstance(name, str):
-        return False
-    scope, _, short = name.rpartition('.')
-    # Without a scope a name is looked up in MMPretrain's registry, then in its parent.
-    scopes = [scope] if scope else ['mmpretrain', 'mmengine']
-    found = next(
-        (registries[s].module_dict[short] for s in scopes if short in _names(registries, s)), None
-    )
-    return getattr(found, '__module__', '').startswith(modules)
-
-
-def _names(registries: dict[str, Registry], scope: str) -> dict[str, Any]:
-    return registries[scope].module_dict if scope in registries else {}
+def _registered_name(name: Any, registries: dict[str, Registry], modules: tuple[str, ...]) -> str:
+    where, _, short = name.rpartition('.') if isinstance(name, str) else ('', '', '')
+    if where in registries:
+        scopes = [where]
+    else:  # without a scope a name is looked up in MMPretrain's registry, then in its parent
+        scopes = list(registries) if where else ['mmpretrain', 'mmengine']
+    for scope in scopes:
+        home = getattr(registries[scope].module_dict.get(short), '__module__', '')
+        # Configs in pure Python name a class by a module that has it: 'vgg_mm.models.VGG'.
+        if home and (where in ('', scope) or f'{home}.'.startswith(f'{where}.')):
+            if home.startswith(modules):
+                return f'{scope}.{short}' if where else short
+            break
+    raise ValueError(f'it asks for {name!r}, which is built from config files only')
