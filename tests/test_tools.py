@@ -16,9 +16,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from tests.conftest import A_DIGITS, D_DIGITS, ROOT, run_tool, short_run
+from vgg_mm.architectures import STAGED_LAYERS
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.evaluation import RECORDS_FILE, load_posteriors, read_records, wrong_images
-from vgg_mm.models.architectures import STAGED_LAYERS
 
 
 def weights(work_dir, epoch):

@@ -51,7 +51,7 @@ def load_torchvisions_weights(url: str, map_location: Any = None) -> dict:
     Raises:
         OSError, ValueError: in one line, if the file cannot be had or is damaged.
     """
-    # Here and below: the readers of checkpoints import the nets, and these MMPretrain's.
+    # Here and below: what reads checkpoints need not be imported with the package.
     from vgg_mm.checkpoints.schemes import load_from_http
 
     return load_from_http(url, map_location)

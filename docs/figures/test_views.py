@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from vgg_mm.architectures import STRIDE
 from vgg_mm.datasets.transforms.rescale import paper_test_scales, rescaled_size
-from vgg_mm.models.architectures import STRIDE
 from vgg_mm.models.backbones import VGG
 from vgg_mm.models.tta.crops import crop_corners
 

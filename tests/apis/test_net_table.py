@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.conftest import run_tool
 from tests.models.test_vgg import PARAMETERS, classifier
 from vgg_mm.apis.net_table import alexnet_totals, layers, report, stack_weights
+from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models import VGG
-from vgg_mm.models.architectures import ARCHITECTURES
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)

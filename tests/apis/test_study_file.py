@@ -11,7 +11,7 @@ from vgg_mm.apis.study.plan import select
 from vgg_mm.apis.study.report.paper import paper_error
 from vgg_mm.apis.study.study import Side
 from vgg_mm.apis.study.trainings import Where, trainings
-from vgg_mm.models.architectures import ARCHITECTURES
+from vgg_mm.architectures import ARCHITECTURES
 
 TITLES = ('depth', 'lrn', 'kernels', 'five', 'jitter', 'scales', 'protocols', 'fusion', 'start')
 

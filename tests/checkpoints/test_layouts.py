@@ -13,8 +13,8 @@ from mmpretrain.registry import MODELS
 
 from tests.checkpoints import source_nets as sources
 from vgg_mm.apis.convert_weights import describe, read_weights
+from vgg_mm.architectures import DEPTH_TO_ARCH
 from vgg_mm.checkpoints import load_checkpoint
-from vgg_mm.models.architectures import DEPTH_TO_ARCH
 
 NAMES = ['vgg11', 'vgg13', 'vgg16', 'vgg19']
 WITH_NORMS = [*NAMES, *(f'{name}_bn' for name in NAMES)]

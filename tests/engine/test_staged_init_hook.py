@@ -8,8 +8,8 @@ import torch
 from mmengine.registry import HOOKS
 
 from tests.models.test_vgg import classifier
+from vgg_mm.architectures import STAGED_LAYERS
 from vgg_mm.engine import CheckpointCheckHook, StagedInitHook
-from vgg_mm.models.architectures import STAGED_LAYERS
 
 
 def net(arch, seed, num_classes=7, base_channels=4, **kwargs):

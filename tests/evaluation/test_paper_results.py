@@ -2,9 +2,9 @@
 
 import pytest
 
+from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.evaluation.ensemble import scale_texts
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7
-from vgg_mm.models.architectures import ARCHITECTURES
 
 
 def find(table, net, scale, protocol='dense'):

@@ -11,8 +11,8 @@ from torchvision.transforms.functional import center_crop, five_crop
 
 from tests.models.test_conv_head import sliding_window
 from tests.models.test_vgg import classifier
+from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models import PaperTTA
-from vgg_mm.models.architectures import ARCHITECTURES
 from vgg_mm.models.tta.crops import crop_corners
 from vgg_mm.models.tta.strips import score_maps_in_strips
 

@@ -11,7 +11,7 @@ from mmpretrain.models import VGG as MMPretrainVGG
 from mmpretrain.registry import MODELS
 
 import vgg_mm
-from vgg_mm.models.architectures import ARCHITECTURES
+from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models.backbones import vgg
 from vgg_mm.models.lrn import alexnet_lrn
 

@@ -7,6 +7,12 @@ from typing import NamedTuple, Optional, Union
 
 import torch
 
+from vgg_mm.architectures import (
+    BASE_CHANNELS,
+    BLOCK_WIDTHS,
+    DEPTH_TO_ARCH,
+    resolve_arch,
+)
 from vgg_mm.checkpoints import (
     Preprocessing,
     has_own_names,
@@ -21,12 +27,6 @@ from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDI
 from vgg_mm.checkpoints.safe_load import trust_checkpoints
 from vgg_mm.checkpoints.weights import Weights, first_of, misfits
 from vgg_mm.models import VGG, ConvHead
-from vgg_mm.models.architectures import (
-    BASE_CHANNELS,
-    BLOCK_WIDTHS,
-    DEPTH_TO_ARCH,
-    resolve_arch,
-)
 
 from .tables import format_table
 

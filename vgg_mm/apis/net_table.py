@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Optional, Union
 
-from vgg_mm.models.architectures import ARCHITECTURES, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
+from vgg_mm.architectures import ARCHITECTURES, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
 
 from .tables import format_table
 

@@ -6,8 +6,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
+from vgg_mm.architectures import BASE_CHANNELS, resolve_arch
 from vgg_mm.evaluation import TestRecord, add_records, is_imagenet, scale_texts
-from vgg_mm.models.architectures import BASE_CHANNELS, resolve_arch
 from vgg_mm.models.tta.paper_tta import MULTI_CROP, PAPER_GRID
 
 from .tables import error_cell, format_table

@@ -6,9 +6,9 @@ from typing import NamedTuple, Optional
 import torch
 import torch.nn as nn
 
+from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import Preprocessing, preprocessing_of
 from vgg_mm.models import VGG, ConvHead
-from vgg_mm.models.architectures import STRIDE
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 from vgg_mm.version import __version__
 

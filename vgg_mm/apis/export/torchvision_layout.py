@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 import torch.nn as nn
 
-from vgg_mm.models.architectures import ARCHITECTURES, BASE_CHANNELS
+from vgg_mm.architectures import ARCHITECTURES, BASE_CHANNELS
 from vgg_mm.models.max_pool import LeanMaxPool2d
 from vgg_mm.models.winograd import WinogradConv2d
 

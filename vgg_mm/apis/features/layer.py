@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 from mmpretrain.models.classifiers import ImageClassifier
 
-from vgg_mm.models.architectures import BLOCK_WIDTHS, NUM_BLOCKS
+from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.models.backbones.vgg import VGG
 from vgg_mm.models.heads.conv_head import ConvHead
 from vgg_mm.models.tta import PaperTTA

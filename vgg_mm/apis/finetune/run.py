@@ -5,6 +5,7 @@ import os.path as osp
 import re
 from typing import Optional
 
+from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import (
     Preprocessing,
     is_local,
@@ -13,7 +14,6 @@ from vgg_mm.checkpoints import (
     write_atomically,
 )
 from vgg_mm.checkpoints.preprocessing import CENTRED_RGB
-from vgg_mm.models.architectures import STRIDE
 
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout

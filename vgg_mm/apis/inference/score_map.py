@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
 
-from vgg_mm.models.architectures import STRIDE
+from vgg_mm.architectures import STRIDE
 from vgg_mm.models.tta.strips import can_be_cut, score_maps_in_strips
 
 

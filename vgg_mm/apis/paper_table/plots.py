@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vgg_mm.apis.svg import INK, inline_svg, log_ticks, style
-from vgg_mm.models.architectures import ARCHITECTURES
+from vgg_mm.architectures import ARCHITECTURES
 
 from .tables import Row, Section, Table, place
 from .text import setting_cells

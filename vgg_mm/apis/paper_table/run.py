@@ -11,10 +11,10 @@ from vgg_mm.apis.config import replace_data_root
 from vgg_mm.apis.errors import EXPECTED, one_line
 from vgg_mm.apis.subprocess_tools import message_of, run_tool, tool_command
 from vgg_mm.apis.test_results import TEST_SUFFIX, describe
+from vgg_mm.architectures import BASE_CHANNELS
 from vgg_mm.datasets.transforms.rescale import paper_test_scales
 from vgg_mm.evaluation import is_imagenet
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5, Scale
-from vgg_mm.models.architectures import BASE_CHANNELS
 
 from .collect import Result, folders_with
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Optional, Union
 
+from vgg_mm.architectures import ARCHITECTURES, BASE_CHANNELS
 from vgg_mm.evaluation import TestRecord
 from vgg_mm.evaluation.paper_results import (
     TABLE_3,
@@ -14,7 +15,6 @@ from vgg_mm.evaluation.paper_results import (
     TABLE_7,
     PaperResult,
 )
-from vgg_mm.models.architectures import ARCHITECTURES, BASE_CHANNELS
 
 from .collect import Result
 

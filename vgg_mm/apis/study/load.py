@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import yaml
 
-from vgg_mm.models.architectures import ARCHITECTURES, STRIDE
+from vgg_mm.architectures import ARCHITECTURES, STRIDE
 from vgg_mm.models.initialisers import INITIALISERS
 
 from ..chain.stages import STARTS, option_texts

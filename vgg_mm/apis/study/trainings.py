@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Optional
 
 from mmengine.config import Config
 
+from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import write_atomically
-from vgg_mm.models.architectures import STRIDE
 
 from ..chain import load_chain
 from ..chain.job import DONE, Job

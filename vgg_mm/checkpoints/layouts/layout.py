@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional
 
 import torch
 
-from vgg_mm.models.architectures import ARCHITECTURES
+from vgg_mm.architectures import ARCHITECTURES
 
 from ..preprocessing import Preprocessing
 

@@ -8,6 +8,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from vgg_mm.architectures import STAGED_LAYERS
 from vgg_mm.checkpoints import (
     fits,
     has_own_names,
@@ -16,7 +17,6 @@ from vgg_mm.checkpoints import (
     unknown_layout,
     weights_of,
 )
-from vgg_mm.models.architectures import STAGED_LAYERS
 from vgg_mm.registry import HOOKS
 
 from ..preprocessing import warn_of_other_preprocessing

@@ -10,9 +10,15 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch.utils.checkpoint import checkpoint
 
+from vgg_mm.architectures import (
+    ARCHITECTURES,
+    BASE_CHANNELS,
+    BLOCK_WIDTHS,
+    NUM_BLOCKS,
+    resolve_arch,
+)
 from vgg_mm.registry import MODELS
 
-from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
 from ..conv_relu import conv_relu, fuses, is_autocast_to_bfloat16
 from ..eager import is_recorded
 from ..initialisers import InitCfg, resolve_init_cfg

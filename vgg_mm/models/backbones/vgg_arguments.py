@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..architectures import NUM_BLOCKS
+from vgg_mm.architectures import NUM_BLOCKS
 
 
 def check_sizes(

@@ -7,9 +7,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from vgg_mm.architectures import STRIDE
 from vgg_mm.registry import MODELS
 
-from ..architectures import STRIDE
 from ..folded_linear import FoldedLinear
 from .dense_head import DenseHead
 from .score_maps import BilinearUpsampling, upsample_cells

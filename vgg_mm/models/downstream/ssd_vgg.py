@@ -5,9 +5,15 @@ from typing import Any, Union
 import torch
 import torch.nn as nn
 
+from vgg_mm.architectures import (
+    ARCHITECTURES,
+    BASE_CHANNELS,
+    BLOCK_WIDTHS,
+    NUM_BLOCKS,
+    resolve_arch,
+)
 from vgg_mm.registry import MODELS
 
-from ..architectures import ARCHITECTURES, BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
 from ..backbones import VGG
 from ..heads.fc_layers import check_positive
 

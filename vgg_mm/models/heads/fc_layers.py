@@ -6,7 +6,8 @@ from typing import Union
 import torch
 import torch.nn as nn
 
-from ..architectures import STRIDE
+from vgg_mm.architectures import STRIDE
+
 from ..folded_linear import FoldedLinear
 
 

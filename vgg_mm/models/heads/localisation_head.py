@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmpretrain.structures import DataSample
 
+from vgg_mm.architectures import STRIDE
 from vgg_mm.registry import MODELS
 
-from ..architectures import STRIDE
 from ..initialisers import InitCfg, resolve_init_cfg
 from .fc_layers import FCLayers, check_positive
 

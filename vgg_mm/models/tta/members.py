@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Optional, Union
 import torch.nn as nn
 from mmengine.config import Config
 
+from vgg_mm.checkpoints import load_by_name, recorded_preprocessing, weights_of
+from vgg_mm.checkpoints.weights import first_of, misfits
 from vgg_mm.registry import MODELS
 
 Scales = Optional[tuple[int, ...]]
@@ -33,9 +35,6 @@ def load_member(spec: Any, where: str) -> Member:
     Raises:
         FileNotFoundError, ValueError: in one line, if something is missing or does not fit.
     """
-    # Here, because the readers of checkpoints import this package's architectures.
-    from vgg_mm.checkpoints import load_by_name, recorded_preprocessing, weights_of
-
     known = {'config', 'checkpoint', 'scales'}
     if not isinstance(spec, Mapping) or not {'config'} <= set(spec) <= known:
         raise ValueError(f'{where} must be dict(config=..., checkpoint=...[, scales=...])')
@@ -77,8 +76,6 @@ def _model_config(config: Union[str, dict], where: str) -> dict:
 
 
 def _copy_weights(net: nn.Module, weights: dict, where: str) -> None:
-    from vgg_mm.checkpoints.weights import first_of, misfits
-
     target = net.state_dict()
     problems = list(misfits(weights, target).values())
     problems += [f'{name} is missing' for name in target.keys() - weights.keys()]

@@ -9,9 +9,9 @@ from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel
 from mmpretrain.structures import DataSample
 
+from vgg_mm.architectures import STRIDE
 from vgg_mm.registry import MODELS
 
-from ..architectures import STRIDE
 from ..heads import LocalisationHead
 from .crops import Grid, check_grid, crop_corners
 from .strips import can_be_cut, score_maps_in_strips

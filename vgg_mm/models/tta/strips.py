@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 import torch.nn as nn
 
-from ..architectures import STRIDE
+from vgg_mm.architectures import STRIDE
+
 from ..backbones.vgg import VGG
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_mm.apis.svg import INK, log_ticks
-from vgg_mm.models.architectures import ARCHITECTURES
+from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models.tta.paper_tta import DENSE
 
 from .. import statistics
