@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import torch
 
-from vgg_mm.checkpoints import is_whole, last_whole_checkpoint
+from vgg_mm.checkpoints import is_whole, last_whole_checkpoint, load_checkpoint, run_checkpoint
 
 
 def save(path, seed=0):
@@ -128,3 +128,25 @@ def test_the_named_one_is_missing_and_there_is_no_other(tmp_path):
     name(tmp_path, tmp_path / 'gone.pth')
     with pytest.raises(ValueError, match='gone.pth is missing'):
         last_whole_checkpoint(tmp_path)
+
+
+def test_the_checkpoint_of_a_folder(tmp_path, capsys):
+    file = save(tmp_path / 'a.pth')
+    assert run_checkpoint(file) == str(file) and run_checkpoint('none.pth') == 'none.pth'
+    assert capsys.readouterr().err == ''
+    chain = tmp_path / 'chain'
+    (chain / 'plots').mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=f'no checkpoint in the folder {chain}: '):
+        run_checkpoint(chain)
+    first, last = (save(chain / stage / 'epoch_2.pth') for stage in ('z', 'b'))
+    for path, seconds in ((first, 1000), (last, 2000)):
+        name(path.parent, path)
+        for written in (path, path.parent / 'last_checkpoint'):
+            os.utime(written, (seconds, seconds))
+    assert run_checkpoint(chain) == str(last)
+    assert capsys.readouterr().err == f'checkpoint: {last}\n'
+    assert run_checkpoint(first.parent) == str(first)
+    save(last.parent / 'epoch_1.pth')
+    truncate(last)
+    assert run_checkpoint(chain) == str(last.parent / 'epoch_1.pth')
+    assert load_checkpoint(chain)['w'][0] == 0

@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmpretrain.registry import TRANSFORMS
 
-from vgg_mm.checkpoints import is_local, load_checkpoints_safely
+from vgg_mm.checkpoints import is_local, load_checkpoints_safely, run_checkpoint
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
 from .config import (
@@ -46,6 +46,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
         The metrics, e.g. ``error/top1`` in percent.
     """
     _check_out(args)
+    args.checkpoint = run_checkpoint(args.checkpoint)
     load_checkpoints_safely(args.trust_checkpoint)
     cfg = test_config(args)
     check_data_folders(cfg, ['test_dataloader'])

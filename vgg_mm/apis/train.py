@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 
-from vgg_mm.checkpoints import last_whole_checkpoint, load_checkpoints_safely
+from vgg_mm.checkpoints import last_whole_checkpoint, load_checkpoints_safely, run_checkpoint
 
 from .config import (
     add_hook,
@@ -42,7 +42,7 @@ def training_config(args: argparse.Namespace) -> Config:
         # At the first start there is none: load_from is what the run begins with.
         cfg.resume, cfg.load_from = last is not None, last or cfg.get('load_from')
     elif args.resume is not None:
-        cfg.resume, cfg.load_from = True, args.resume
+        cfg.resume, cfg.load_from = True, run_checkpoint(args.resume)
     if args.auto_scale_lr:
         if cfg.get('auto_scale_lr') is None:
             raise ValueError(

@@ -5,7 +5,13 @@ from .atomic_write import (
     write_checkpoints_atomically,
 )
 from .from_classifier import Transfer, initialise_from_classifier, transfer_classifier
-from .last_whole import LAST_CHECKPOINT, is_whole, last_whole_checkpoint, named_checkpoint
+from .last_whole import (
+    LAST_CHECKPOINT,
+    is_whole,
+    last_whole_checkpoint,
+    named_checkpoint,
+    run_checkpoint,
+)
 from .layouts import has_own_names, unknown_layout
 from .preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing
 from .safe_load import load_checkpoint
@@ -30,6 +36,7 @@ __all__ = [
     'named_checkpoint',
     'preprocessing_of',
     'recorded_preprocessing',
+    'run_checkpoint',
     'transfer_classifier',
     'unknown_layout',
     'weights_of',

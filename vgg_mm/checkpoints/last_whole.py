@@ -83,6 +83,43 @@ def named_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
     return here if path and not os.path.isfile(path) and os.path.isfile(here) else path or None
 
 
+def run_checkpoint(path: Union[str, os.PathLike]) -> str:
+    """The checkpoint that is meant by a file, or by the folder of a run.
+
+    Of a run's work directory that is :func:`last_whole_checkpoint`; of a folder with the work
+    directories of several runs (a chain's, that of ``tools/finetune.py``) the one of the run that
+    wrote last. For a folder, a line on standard error names the file.
+
+    Returns:
+        The path as it is, if it is no folder.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint in the folder, nor in the folders in it.
+        ValueError: in one line, if there are checkpoints, but none is whole.
+    """
+    path = os.fspath(path)
+    if not os.path.isdir(path):
+        return path
+    found = last_whole_checkpoint(path)
+    if found is None:
+        below = [entry.path for entry in os.scandir(path) if entry.is_dir()]
+        runs = {_written(run): run for run in sorted(below) if _written(run)}
+        found = last_whole_checkpoint(runs[max(runs)]) if runs else None
+    if found is None:
+        raise FileNotFoundError(
+            f'no checkpoint in the folder {path}: in the folder of a run there is '
+            f'{LAST_CHECKPOINT} or epoch_N.pth, or a folder with them'
+        )
+    print(f'checkpoint: {found}', file=sys.stderr)
+    return found
+
+
+def _written(run: str) -> float:
+    """When a run wrote its last checkpoint; 0 without one."""
+    paths = [*_newest_first([run]), os.path.join(run, LAST_CHECKPOINT)]
+    return max((os.path.getmtime(path) for path in paths if os.path.isfile(path)), default=0.0)
+
+
 def _newest_first(folders: list[str]) -> list[str]:
     """The numbered checkpoints: by number, those of the kind that was written last first."""
     by_kind: dict[str, list[tuple[int, str]]] = {}

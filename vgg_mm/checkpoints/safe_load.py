@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from torch.serialization import safe_globals
 
 from . import formats
+from .last_whole import run_checkpoint
 from .layouts import to_own_layout
 from .stand_ins import allowed_globals
 
@@ -52,7 +53,7 @@ def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
     out.
 
     Args:
-        path: A file on this machine.
+        path: A file on this machine, or the folder of a run (:func:`run_checkpoint`).
         map_location: As in :func:`torch.load`, for PyTorch's files.
 
     Raises:
@@ -61,7 +62,7 @@ def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
         ValueError: in one line, if it is no checkpoint, is truncated, or holds anything that is
             not allowed.
     """
-    path = os.path.expanduser(path)
+    path = run_checkpoint(os.path.expanduser(path))
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint not found: {path}')
     kind = formats.format_of(path)
