@@ -57,18 +57,19 @@ typecheck: $(VENV_DEV)/.installed
 dist: $(VENV_DEV)/.installed
 	$(VENV_DEV)/bin/python -m build
 
-$(VENV)/.installed: setup.py requirements/*.txt constraints/*.txt | python-version
+$(VENV)/.installed: setup.py requirements/*.txt studies/requirements.txt constraints/*.txt | python-version
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --disable-pip-version-check -q -c constraints/ci.txt -e '.[tests]'
+	$(VENV)/bin/pip install --disable-pip-version-check -q -c constraints/ci.txt -e '.[tests]' \
+	  -r studies/requirements.txt
 	touch $@
 
 # The fork and OpenMMLab's packages share their folders: hence --no-deps for this package.
-$(VENV_OPENMMLAB)/.installed: setup.py requirements/*.txt constraints/*.txt | python-version
+$(VENV_OPENMMLAB)/.installed: setup.py requirements/*.txt studies/requirements.txt constraints/*.txt | python-version
 	$(PYTHON) -m venv $(VENV_OPENMMLAB)
 	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q -c constraints/openmmlab.txt \
 	  -r requirements/runtime.txt -r requirements/openmmlab.txt \
 	  -r requirements/digits.txt -r requirements/weights.txt -r requirements/export.txt \
-	  -r requirements/fast.txt -r requirements/features.txt -r requirements/study.txt \
+	  -r requirements/fast.txt -r requirements/features.txt -r studies/requirements.txt \
 	  -r requirements/tests.txt
 	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@

@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MIM = os.path.join(HERE, 'vgg_mm', '.mim')
-MIM_FILES = ('tools', 'configs', 'studies', 'model-index.yml')
+MIM_FILES = ('tools', 'configs', 'model-index.yml')
 
 
 def read(*path):
@@ -66,10 +66,9 @@ if __name__ == '__main__':
             'export': requirements('export.txt') + requirements('weights.txt'),
             'fast': requirements('fast.txt'),
             'features': requirements('features.txt'),
-            'study': requirements('study.txt'),
             'tests': [
                 line
-                for name in ('digits', 'weights', 'export', 'fast', 'features', 'study', 'tests')
+                for name in ('digits', 'weights', 'export', 'fast', 'features', 'tests')
                 for line in requirements(f'{name}.txt')
             ],
         },

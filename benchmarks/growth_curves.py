@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 import cv2
 import numpy as np
 import torch
+from communication_model.layers import counter
 from machine import device
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
@@ -16,7 +17,6 @@ from mmpretrain.structures import DataSample
 from test_protocols import classifier
 from torch.utils.data import DataLoader, Dataset
 
-from vgg_mm.apis.scaling.layers import counter
 from vgg_mm.evaluation import Posteriors, load_posteriors
 from vgg_mm.evaluation.ensemble import Member, ensembles
 

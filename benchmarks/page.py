@@ -15,8 +15,7 @@ from typing import NamedTuple, Optional
 
 import page_sections as sections
 from page_sections import Outcome, Part
-
-from vgg_mm.apis.study.report.blocks import Block, Heading, Rows, Text, markdown, page
+from study.report.blocks import Block, Heading, Rows, Text, markdown, page
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, OUT = ROOT / 'benchmarks/results', ROOT / 'build/bench'

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from study.report.figures import COLORS, MARKERS, OUTSIDE, PANEL, WIDTH
 
-from vgg_mm.apis.study.report.figures import COLORS, MARKERS, OUTSIDE, PANEL, WIDTH
 from vgg_mm.apis.svg import INK
 
 #: Inches of a row and of what is around the rows of a panel.

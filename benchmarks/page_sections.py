@@ -11,10 +11,9 @@ import page_plots as plots
 from goals import Goal
 from jitter import DECODING, MMPRETRAIN, REGIONS, speed
 from start_up import OURS, PEER
+from study.report.blocks import Block, Heading, Plot, Rows
 from test_protocols import NAMES
 from timing import ratios, spread
-
-from vgg_mm.apis.study.report.blocks import Block, Heading, Plot, Rows
 
 GIB = 2**30
 

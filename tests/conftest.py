@@ -41,11 +41,11 @@ def pytest_collection_modifyitems(items):
 
 
 def run_tool(name, *args, cwd, launcher=(), env=None, check=True):
-    """Run tools/NAME in a folder of its own and return the finished process.
+    """Run tools/NAME, or FOLDER/NAME, in a folder of its own and return the finished process.
 
     With a launcher or an environment it is started afresh, as from a shell.
     """
-    command = [str(ROOT / 'tools' / name), *map(str, args)]
+    command = [str(ROOT / (name if '/' in name else f'tools/{name}')), *map(str, args)]
     if launcher or env:
         done = subprocess.run(
             [sys.executable, *launcher, *command],

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 
 #: The folders of the checkout that the package carries along.
-CARRIED = ('configs', 'studies', 'tools')
+CARRIED = ('configs', 'tools')
 
 
 def run(command, cwd, **kwargs):

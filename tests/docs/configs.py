@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from communication_model.data_paths import annotate, pack_lmdb, pack_tar
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
@@ -13,7 +14,6 @@ from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 from tests.conftest import ROOT
 from tests.docs.world import NARROW, in_places
 from vgg_mm.apis.chain import load_chain
-from vgg_mm.apis.scaling.data_paths import annotate, pack_lmdb, pack_tar
 from vgg_mm.checkpoints import load_checkpoints_safely
 
 D_JITTER = 'configs/vgg/vgg16_jitter_imagenet.py'
@@ -143,7 +143,7 @@ CONFIGS = {
     'docs/architecture.md#how-to-add-a-test-protocol': protocol,
     'docs/configs.md#a-config-explained': explained,
     'docs/recipe.md#a-chain-of-ones-own': chain,
-    'docs/scaling.md#the-data-path': lmdb,
+    'benchmarks/scaling.md#the-data-path': lmdb,
     'docs/training.md#the-data': tar_shards,
     'docs/weights.md#using': pretrained,
 }

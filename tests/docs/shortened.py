@@ -132,7 +132,7 @@ TOOLS = {
     'predict.py': few_photos,
     'prepare_data.py': as_it_is,
     'rgb_statistics.py': as_it_is,
-    'run_study.py': plan,
+    'run.py': plan,
     'scaling.py': scaling,
     'test.py': test,
     'test_views.py': as_it_is,

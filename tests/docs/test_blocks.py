@@ -31,7 +31,12 @@ RUNNABLE = pages_with(lambda b: b.language in (BASH, CONSOLE, PYTHON) and not is
 
 
 #: Pages with many trainings, tests or measurements.
-SLOW = ('docs/features.md', 'docs/localisation.md', 'docs/quickstart.md', 'docs/scaling.md')
+SLOW = (
+    'benchmarks/scaling.md',
+    'docs/features.md',
+    'docs/localisation.md',
+    'docs/quickstart.md',
+)
 
 
 @pytest.mark.parametrize(

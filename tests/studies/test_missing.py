@@ -1,14 +1,14 @@
 """What a study computes where its results are there and the folders of its runs are not."""
 
 import pytest
+from study.missing import missing
+from study.passes import Pass
+from study.plan import select, tasks
+from study.results import results_path
+from study.trainings import Training, trainings
 
-from tests.apis.study_cases import made_up, real_study
 from tests.conftest import ROOT
-from vgg_mm.apis.study.missing import missing
-from vgg_mm.apis.study.passes import Pass
-from vgg_mm.apis.study.plan import select, tasks
-from vgg_mm.apis.study.results import results_path
-from vgg_mm.apis.study.trainings import Training, trainings
+from tests.studies.cases import made_up, real_study
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, Optional
 
 from mmengine.config import Config
 
+from vgg_mm.apis.chain import load_chain
+from vgg_mm.apis.chain.job import DONE, Job
+from vgg_mm.apis.chain.settings import RunOptions
+from vgg_mm.apis.chain.stages import option_texts
+from vgg_mm.apis.subprocess_tools import tool_command
 from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import write_atomically
 
-from ..chain import load_chain
-from ..chain.job import DONE, Job
-from ..chain.settings import RunOptions
-from ..chain.stages import option_texts
-from ..subprocess_tools import tool_command
 from .study import ONE, DataSet, Run, Study
 
 #: In a run's folder, where its loss was not finite.
@@ -102,7 +102,7 @@ class Training:
 
     def write_chain(self) -> None:
         """Write the chain, unless it is there as it should be."""
-        text = f'# Written by tools/run_study.py {self.study.path}\nstages = [\n'
+        text = f'# Written by studies/run.py {self.study.path}\nstages = [\n'
         text += ''.join(f'    {stage!r},\n' for stage in self.stages()) + ']\n'
         if osp.isfile(self.chain):
             with open(self.chain, encoding='utf-8') as file:

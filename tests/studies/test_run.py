@@ -1,4 +1,4 @@
-"""tools/run_study.py from training to report, killed and going on."""
+"""studies/run.py from training to report, killed and going on."""
 
 import json
 import os
@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import yaml
 from sklearn.metrics import accuracy_score
+from study import run_study
+from study.load import load_study
+from study.passes import average, passes
+from study.results import read_results, unpack
+from study.study import Side
+from study.trainings import Where, trainings
 
-from tests.apis.study_cases import tiny, write
 from tests.conftest import ROOT, heed_ctrl_c, run_tool
-from vgg_mm.apis.study import run_study
-from vgg_mm.apis.study.load import load_study
-from vgg_mm.apis.study.passes import average, passes
-from vgg_mm.apis.study.results import read_results, unpack
-from vgg_mm.apis.study.study import Side
-from vgg_mm.apis.study.trainings import Where, trainings
+from tests.studies.cases import tiny, write
 from vgg_mm.evaluation import load_posteriors
 
 LR = 'optim_wrapper.optimizer.lr'
@@ -53,7 +53,7 @@ def folder(few_digits, tmp_path_factory):
 def ended(folder, arguments, is_time):
     """Output, error output and status of a call, ended as a batch system does when it is time."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / 'tools/run_study.py'), *arguments],
+        [sys.executable, str(ROOT / 'studies/run.py'), *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=heed_ctrl_c,
     )  # fmt: skip
@@ -76,7 +76,7 @@ def finished(folder, interrupted):
     """Output of the same command, run to its end, and when A's checkpoint was written."""
     checkpoint = folder / 'runs/digits/seed0/A/epoch_2.pth'
     before = checkpoint.stat().st_mtime_ns
-    done = run_tool('run_study.py', 'study.yaml', cwd=folder, check=False)
+    done = run_tool('studies/run.py', 'study.yaml', cwd=folder, check=False)
     assert checkpoint.stat().st_mtime_ns == before, 'a finished training is used as it is'
     return done
 
@@ -155,7 +155,7 @@ def test_out_begins_afresh_in_a_folder_of_its_own(finished, folder, monkeypatch,
     assert written == ['written: again/study.md', 'written: again/study.html']
     assert not read_results(load_study('study.yaml', out='again'), 'digits').answers
     assert (
-        '\npython tools/run_study.py study.yaml --profile tiny --out again\n'
+        '\npython studies/run.py study.yaml --profile tiny --out again\n'
         in (folder / 'again/study.md').read_text()
     )
     new = folder / 'again'
@@ -240,7 +240,7 @@ def side_by_side(folder):
     (folder / 'jobs.yaml').write_text(yaml.safe_dump(content, sort_keys=False))
     command = ['jobs.yaml', '--jobs', '2']
     stopped = ended(folder, command, lambda lines: len(lines) == 2)
-    done = run_tool('run_study.py', *command, cwd=folder)
+    done = run_tool('studies/run.py', *command, cwd=folder)
     return *stopped, done.stdout.splitlines()
 
 

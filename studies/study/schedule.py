@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import NamedTuple, Optional, TextIO
 
-from ..chain.curves import CURVES_FILE
-from ..chain.report import duration
-from ..errors import EXPECTED, one_line
-from ..subprocess_tools import interruptible
-from ..tool_pool import ToolPool
+from vgg_mm.apis.chain.curves import CURVES_FILE
+from vgg_mm.apis.chain.report import duration
+from vgg_mm.apis.errors import EXPECTED, one_line
+from vgg_mm.apis.subprocess_tools import interruptible
+from vgg_mm.apis.tool_pool import ToolPool
+
 from .plan import Task
 from .trainings import Training, Where
 

@@ -12,13 +12,13 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from vgg_mm.apis.chain.stages import option_texts
+from vgg_mm.apis.subprocess_tools import tool_command
+from vgg_mm.apis.test_results import CENTRE_CROP
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.evaluation import RECORDS_FILE, Posteriors, load_posteriors, read_records
 from vgg_mm.evaluation.ensemble import Member, ensembles
 
-from ..chain.stages import option_texts
-from ..subprocess_tools import tool_command
-from ..test_results import CENTRE_CROP
 from .study import CENTRE, PARTS, Side
 from .trainings import Training, Where
 

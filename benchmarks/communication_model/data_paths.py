@@ -15,9 +15,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from ..rgb_statistics import find_images
-from ..tables import format_table
-from ..train import is_load_image
+from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.apis.tables import format_table
+from vgg_mm.apis.train import is_load_image
 
 FOLDERS, TAR, LMDB = 'image folders', 'tar shards', 'LMDB'
 

@@ -10,7 +10,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from tests import preloaded
-from tests.benchmark_samples import SAMPLES
+from tests.benchmarks.samples import SAMPLES
 from tests.conftest import ROOT
 from tests.docs.world import write_photos
 from vgg_mm.apis.net_table import layers

@@ -1,11 +1,11 @@
-"""A small study and results of the real one, for the tests of tools/run_study.py."""
+"""A small study and results of the real one, for the tests of studies/run.py."""
 
 import numpy as np
 import yaml
+from study.load import load_study
+from study.results import Answer, Course, Results, pack, settings_of
 
 from tests.conftest import ROOT
-from vgg_mm.apis.study.load import load_study
-from vgg_mm.apis.study.results import Answer, Course, Results, pack, settings_of
 
 CLAIMS = str(ROOT / 'studies/claims.yaml')
 CONFIG = str(ROOT / 'configs/vgg/vgg11_jitter_digits.py')

@@ -1,11 +1,12 @@
-"""``tools/run_study.py``: train, test, compare and report, going on where it stopped."""
+"""``studies/run.py``: train, test, compare and report, going on where it stopped."""
 
 import os
 import os.path as osp
 from collections.abc import Sequence
 from typing import Optional
 
-from ..cores import available_cores
+from vgg_mm.apis.cores import available_cores
+
 from .collect import collect
 from .estimate import estimate_table
 from .load import load_study

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
-from ..chain.estimate import crop_size
+from vgg_mm.apis.chain.estimate import crop_size
 
 
 class LayerCost(NamedTuple):

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from study.load import load_study
+from study.report import write_report
+from study.results import read_results
 
-from tests.apis.test_study_report import Page, markdown_tables
 from tests.conftest import ROOT
-from vgg_mm.apis.study.load import load_study
-from vgg_mm.apis.study.report import write_report
-from vgg_mm.apis.study.results import read_results
+from tests.studies.test_report import Page, markdown_tables
 
 
 @pytest.fixture(scope='module')
@@ -28,7 +28,7 @@ def texts(tmp_path_factory):
 
 def test_the_report_is_of_the_kept_results(texts):
     markdown, page, made_markdown, made_page = texts
-    again = 'write it again: python tools/run_study.py studies/claims.yaml --report-only'
+    again = 'write it again: python studies/run.py studies/claims.yaml --report-only'
     assert markdown == made_markdown, again
     assert Page(page).tables == Page(made_page).tables, again
 

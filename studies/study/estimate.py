@@ -13,13 +13,13 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
+from vgg_mm.apis.chain.estimate import device_name, measure_step
+from vgg_mm.apis.chain.plan import Cost
+from vgg_mm.apis.chain.settings import total_batch
+from vgg_mm.apis.errors import EXPECTED
+from vgg_mm.apis.tables import format_table
 from vgg_mm.models.tta.paper_tta import DENSE
 
-from ..chain.estimate import device_name, measure_step
-from ..chain.plan import Cost
-from ..chain.settings import total_batch
-from ..errors import EXPECTED
-from ..tables import format_table
 from .passes import Pass
 from .plan import Task
 from .study import CENTRE, Study

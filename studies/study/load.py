@@ -7,10 +7,10 @@ from typing import Any, Optional
 
 import yaml
 
+from vgg_mm.apis.chain.stages import STARTS, option_texts
 from vgg_mm.architectures import ARCHITECTURES, STRIDE
 from vgg_mm.models.initialisers import INITIALISERS
 
-from ..chain.stages import STARTS, option_texts
 from .checks import Entry, check_known
 from .study import (
     BETTER,

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple, Optional
 
-from ..chain.estimate import StepTime
+from vgg_mm.apis.chain.estimate import StepTime
+
 from .layers import LayerCost
 from .network import Network, gpu_bytes
 from .timeline import (

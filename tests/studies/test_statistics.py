@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-
-from tests.apis.study_cases import real_study
-from vgg_mm.apis.study.statistics import compare, error, holm, mcnemar
-from vgg_mm.apis.study.study import BETTER, NO_BETTER, Claim, Comparison, Side
-from vgg_mm.apis.study.verdicts import (
+from study.statistics import compare, error, holm, mcnemar
+from study.study import BETTER, NO_BETTER, Claim, Comparison, Side
+from study.verdicts import (
     CONFIRMED,
     CONTRADICTED,
     NOT_SEEN,
@@ -21,6 +19,8 @@ from vgg_mm.apis.study.verdicts import (
     on_data_set,
     over_data_sets,
 )
+
+from tests.studies.cases import real_study
 
 X, Y = Side(('X',), 'dense', 'one'), Side(('Y',), 'dense', 'one')
 BEATS = Comparison(X, Y)

@@ -1,8 +1,11 @@
-"""Check the paper's claims on other images: python tools/run_study.py studies/claims.yaml"""
+"""Check the paper's claims on other images: python studies/run.py studies/claims.yaml"""
 
 import argparse
+import sys
+from pathlib import Path
 
-import _command_line
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / 'tools'))
+import _command_line  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,7 +70,7 @@ def main() -> None:
     args = parse_args()
 
     def find():
-        from vgg_mm.apis.study import run_study
+        from study import run_study
 
         return run_study
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from vgg_mm.apis.chain.curves import read_curves, smooth
 from vgg_mm.evaluation import wrong_images
 
-from ..chain.curves import read_curves, smooth
 from .passes import Pass, Trainings, all_passes, average, passes
 from .results import Answer, Course, Results, pack, read_results, results_path
 from .study import Side, Study

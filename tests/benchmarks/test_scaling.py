@@ -9,21 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from torch.distributed.fsdp.wrap import _recursive_wrap, size_based_auto_wrap_policy
-
-from tests.conftest import A_DIGITS, ROOT, run_tool
-from tests.models.test_vgg import classifier
-from vgg_mm.apis.chain.estimate import StepTime
-from vgg_mm.apis.net_table import layers as net_table_layers
-from vgg_mm.apis.scaling import data_paths, report
-from vgg_mm.apis.scaling.layers import LayerCost, backward_multiply_adds, layer_costs
-from vgg_mm.apis.scaling.network import Network, gpu_bytes
-from vgg_mm.apis.scaling.rows import Training, scaling_row
-from vgg_mm.apis.scaling.timeline import (
+from communication_model import data_paths, report
+from communication_model.layers import LayerCost, backward_multiply_adds, layer_costs
+from communication_model.network import Network, gpu_bytes
+from communication_model.rows import Training, scaling_row
+from communication_model.timeline import (
     BUCKET,
     FIRST_BUCKET,
     UNIT_PARAMETERS,
@@ -35,6 +25,16 @@ from vgg_mm.apis.scaling.timeline import (
     fsdp_communication,
     fsdp_units,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch.distributed.fsdp.wrap import _recursive_wrap, size_based_auto_wrap_policy
+
+from tests.conftest import A_DIGITS, ROOT, run_tool
+from tests.models.test_vgg import classifier
+from vgg_mm.apis.chain.estimate import StepTime
+from vgg_mm.apis.net_table import layers as net_table_layers
 from vgg_mm.datasets import TarShards
 
 D_IMAGENET = str(ROOT / 'configs/vgg/vgg16_jitter_imagenet.py')
@@ -268,7 +268,7 @@ def test_sharding_sends_weights_twice_and_gradients_once(net_d):
 
 def examples():
     """(command, output) of every console block of the doc."""
-    text = (ROOT / 'docs/scaling.md').read_text()
+    text = (ROOT / 'benchmarks/scaling.md').read_text()
     blocks = re.findall(r'```console\n\$ (.*?)(?<!\\)\n(.*?)```', text, flags=re.S)
     assert len(blocks) >= 4
     return [(command.replace('\\\n', ' '), output) for command, output in blocks]
@@ -277,14 +277,14 @@ def examples():
 @pytest.mark.parametrize('command, output', examples())
 def test_the_docs_tables_are_the_tools(command, output, tmp_path):
     python, tool, *options = shlex.split(command)
-    assert (python, tool) == ('python', 'tools/scaling.py')
-    assert run_tool('scaling.py', *options, cwd=tmp_path).stdout == output
+    assert (python, tool) == ('python', 'benchmarks/scaling.py')
+    assert run_tool('benchmarks/scaling.py', *options, cwd=tmp_path).stdout == output
 
 
 def test_a_measured_step_and_measured_data_paths(few_digits, tmp_path):
     pytest.importorskip('lmdb')
     done = run_tool(
-        'scaling.py', A_DIGITS, '--gpus', 1, 4, '--per-gpu-batch', 8, '--data',
+        'benchmarks/scaling.py', A_DIGITS, '--gpus', 1, 4, '--per-gpu-batch', 8, '--data',
         few_digits / 'train', '--data-seconds', 0.05, '--json', 'x.json', '--markdown',
         '--cfg-options', 'default_hooks.gradient_compression.dtype=bfloat16', cwd=tmp_path,
     )  # fmt: skip
@@ -361,7 +361,7 @@ def test_shards_of_the_webdataset_library(few_digits, tmp_path):
     ],
 )
 def test_wrong_options_are_one_clear_line(options, message, tmp_path):
-    done = run_tool('scaling.py', *options, cwd=tmp_path, check=False)
+    done = run_tool('benchmarks/scaling.py', *options, cwd=tmp_path, check=False)
     assert done.returncode == 1 and done.stdout == ''
     assert done.stderr.startswith(f'error: {message}') and done.stderr.count('\n') == 1
 

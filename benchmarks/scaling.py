@@ -1,9 +1,12 @@
-"""Compute bytes and milliseconds of a step on 1 to 1,024 GPUs: python tools/scaling.py"""
+"""Compute bytes and milliseconds of a step on 1 to 1,024 GPUs: python benchmarks/scaling.py"""
 
 import argparse
 import os
+import sys
+from pathlib import Path
 
-import _command_line
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / 'tools'))
+import _command_line  # noqa: E402
 
 CONFIG = os.path.join(_command_line.ROOT, 'configs/vgg/vgg16_jitter_imagenet.py')
 
@@ -11,7 +14,7 @@ CONFIG = os.path.join(_command_line.ROOT, 'configs/vgg/vgg16_jitter_imagenet.py'
 def parse_args() -> argparse.Namespace:
     parser = _command_line.parser(
         'Bytes sent, milliseconds and images a second of a training step on each number of GPUs, '
-        "computed from one GPU's step and the rates of the links (docs/scaling.md)."
+        "computed from one GPU's step and the rates of the links (benchmarks/scaling.md)."
     )
     parser.add_argument('config', nargs='?', default=CONFIG, help='default: net D on ImageNet')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
@@ -84,7 +87,7 @@ def main() -> None:
     args = parse_args()
 
     def find():
-        from vgg_mm.apis.scaling import scaling
+        from communication_model import scaling
 
         return scaling
 

@@ -11,13 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-
-from tests.apis.study_cases import made_up, real_study, tiny, write
-from tests.conftest import ROOT
-from vgg_mm.apis.study.collect import _note_course
-from vgg_mm.apis.study.load import load_study
-from vgg_mm.apis.study.report import write_report
-from vgg_mm.apis.study.results import (
+from study.collect import _note_course
+from study.load import load_study
+from study.report import write_report
+from study.results import (
     Answer,
     Results,
     pack,
@@ -26,9 +23,12 @@ from vgg_mm.apis.study.results import (
     settings_of,
     unpack,
 )
-from vgg_mm.apis.study.study import Side
-from vgg_mm.apis.study.trainings import Training, Where, trainings
-from vgg_mm.apis.study.verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, RULE, UNDECIDED
+from study.study import Side
+from study.trainings import Training, Where, trainings
+from study.verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, RULE, UNDECIDED
+
+from tests.conftest import ROOT
+from tests.studies.cases import made_up, real_study, tiny, write
 
 
 class Page(HTMLParser):
@@ -170,7 +170,7 @@ def test_the_command_is_as_most_trainings_were(mixed, tmp_path):
                 course.command += ' --amp'
     path, _ = write_report(study, found)
     with open(path, encoding='utf-8') as file:
-        command = next(line for line in file if line.startswith('python tools/run_study.py'))
+        command = next(line for line in file if line.startswith('python studies/run.py'))
     assert command.rstrip().endswith(' --amp') == mixed
 
 

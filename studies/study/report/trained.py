@@ -94,7 +94,7 @@ def _in_mixed_precision(course: Course) -> bool:
 
 def commands(study: Study, found: Found) -> list[Block]:
     """How everything, and one training, can be made again."""
-    words = ['python', 'tools/run_study.py', study.path, '--profile', study.profile]
+    words = ['python', 'studies/run.py', study.path, '--profile', study.profile]
     command = shlex.join(words + (['--out', study.out] if study.out else []))
     courses = [course for results in found.values() for course in _courses(study, results)]
     # As most of the trainings were made.

@@ -1,4 +1,4 @@
-"""``tools/scaling.py``: bytes and milliseconds of a training step on 1 to 1,024 GPUs."""
+"""``benchmarks/scaling.py``: bytes and milliseconds of a training step on 1 to 1,024 GPUs."""
 
 import argparse
 import json
@@ -7,11 +7,11 @@ from typing import Optional
 
 from mmengine.config import Config
 
+from vgg_mm.apis.chain.estimate import StepTime, device_name, measure_step
+from vgg_mm.apis.config import load_config
+from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import write_atomically
 
-from ..chain.estimate import StepTime, device_name, measure_step
-from ..config import load_config
-from ..tables import format_table
 from .data_paths import FOLDERS, DataPath, data_path_table, measure_data_paths
 from .layers import layer_costs
 from .network import Network
@@ -27,7 +27,7 @@ HEADERS = (
 
 
 def scaling(args: argparse.Namespace) -> None:
-    """Print the tables that ``args`` (of ``tools/scaling.py``) ask for; write ``--json``.
+    """Print the tables that ``args`` (of ``benchmarks/scaling.py``) ask for; write ``--json``.
 
     Raises:
         ValueError, FileNotFoundError: in one line, if an option does not fit.

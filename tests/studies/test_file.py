@@ -3,14 +3,14 @@
 from functools import reduce
 
 import pytest
+from study.load import load_study
+from study.plan import select
+from study.report.paper import paper_error
+from study.study import Side
+from study.trainings import Where, trainings
 
-from tests.apis.study_cases import CLAIMS, real_study, tiny, write
 from tests.conftest import ROOT, run_tool
-from vgg_mm.apis.study.load import load_study
-from vgg_mm.apis.study.plan import select
-from vgg_mm.apis.study.report.paper import paper_error
-from vgg_mm.apis.study.study import Side
-from vgg_mm.apis.study.trainings import Where, trainings
+from tests.studies.cases import CLAIMS, real_study, tiny, write
 from vgg_mm.architectures import ARCHITECTURES
 
 TITLES = ('depth', 'lrn', 'kernels', 'five', 'jitter', 'scales', 'protocols', 'fusion', 'start')
@@ -177,7 +177,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize('arguments, message', COMMANDS, ids=[c[1][:30] for c in COMMANDS])
 def test_bad_commands_are_refused_in_a_line(arguments, message, tmp_path):
-    done = run_tool('run_study.py', *arguments, cwd=tmp_path, check=False)
+    done = run_tool('studies/run.py', *arguments, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not done.stdout

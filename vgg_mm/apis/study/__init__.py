@@ -1,5 +1,0 @@
-"""``tools/run_study.py``: which claims of the paper hold on other images, by a fixed rule."""
-
-from .run import run_study
-
-__all__ = ['run_study']
