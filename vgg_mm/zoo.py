@@ -77,13 +77,14 @@ def for_rgb(checkpoint: dict) -> dict:
     Returns:
         The same object if it is for RGB, or says nothing; else a new one.
     """
-    from vgg_mm.checkpoints import Preprocessing, recorded_preprocessing
+    from vgg_mm.checkpoints import recorded_preprocessing
+    from vgg_mm.checkpoints.preprocessing import note_preprocessing
 
     found = recorded_preprocessing(checkpoint)
     if found is None or found.to_rgb:
         return checkpoint
     weights = dict(checkpoint['state_dict'])
     weights[FIRST_WEIGHT] = weights[FIRST_WEIGHT].flip(1)
-    turned = Preprocessing(True, found.mean[::-1], found.std[::-1])
-    meta = dict(checkpoint['meta'], preprocessing=turned.to_meta())
+    meta = dict(checkpoint['meta'])
+    note_preprocessing(meta, found.turned())
     return {**checkpoint, 'state_dict': weights, 'meta': meta}

@@ -23,7 +23,12 @@ from vgg_mm.checkpoints import (
     write_atomically,
 )
 from vgg_mm.checkpoints.layouts import recognise
-from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
+from vgg_mm.checkpoints.preprocessing import (
+    CENTRED_BGR,
+    CENTRED_RGB,
+    STANDARDISED_RGB,
+    note_preprocessing,
+)
 from vgg_mm.checkpoints.safe_load import trust_checkpoints
 from vgg_mm.checkpoints.weights import Weights, first_of, misfits
 from vgg_mm.models import VGG, ConvHead
@@ -96,7 +101,7 @@ class Converted(NamedTuple):
         """As it is written."""
         meta = dict(layout=self.layout, net=self.net._asdict())
         if self.preprocessing is not None:
-            meta['preprocessing'] = self.preprocessing.to_meta()
+            note_preprocessing(meta, self.preprocessing)
         if self.classes:
             meta['dataset_meta'] = dict(classes=self.classes)
         return dict(state_dict=self.weights, meta=meta)
@@ -128,7 +133,10 @@ def convert_weights(
     trust_checkpoints(trust_checkpoint)
     converted = read_weights(source, arch)
     if preprocessing is not None:
-        converted = converted._replace(preprocessing=PREPROCESSING[preprocessing])
+        given = PREPROCESSING[preprocessing]._replace(
+            origin='recorded: as given with --preprocessing'
+        )
+        converted = converted._replace(preprocessing=given)
     buffer = io.BytesIO()
     torch.save(converted.checkpoint(), buffer)
     write_atomically(out, buffer.getvalue())

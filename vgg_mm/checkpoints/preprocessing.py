@@ -7,8 +7,11 @@ from typing import Any, NamedTuple, Optional
 import torch
 import torch.nn as nn
 
-#: Where a converted checkpoint's ``meta`` holds it.
-META_KEY = 'preprocessing'
+#: Where a converted checkpoint's ``meta`` holds it, and how it is known.
+META_KEY, ORIGIN_KEY = 'preprocessing', 'preprocessing_origin'
+
+#: What a file says itself.
+RECORDED = 'recorded'
 
 #: The mean RGB of ImageNet's training images that the authors subtract.
 VGG_MEAN = (123.68, 116.779, 103.939)
@@ -21,15 +24,21 @@ class Preprocessing(NamedTuple):
     """Channel order, mean and standard deviation of the input, on the scale 0 to 255.
 
     The names are those of MMPretrain's ``ClsDataPreprocessor``, which is given BGR images.
+
+    ``origin`` says how it is known, in a word that a reason may follow: 'recorded' in the file,
+    'recognised' by the weights' numbers, or 'assumed' from the names they have. It is '' where the
+    question does not arise, as for a model's own.
     """
 
     to_rgb: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    origin: str = ''
 
     def __str__(self) -> str:
         order = 'RGB' if self.to_rgb else 'BGR'
-        return f'{order}, mean {_numbers(self.mean)}, std {_numbers(self.std)}'
+        text = f'{order}, mean {_numbers(self.mean)}, std {_numbers(self.std)}'
+        return f'{text} ({self.origin})' if self.origin else text
 
     def same_as(self, other: 'Preprocessing') -> bool:
         """Whether both give the same input, apart from how their numbers were rounded."""
@@ -41,6 +50,10 @@ class Preprocessing(NamedTuple):
     def to_meta(self) -> dict:
         """As a checkpoint holds it: plain values, named as in a data_preprocessor's config."""
         return dict(to_rgb=self.to_rgb, mean=list(self.mean), std=list(self.std))
+
+    def turned(self) -> 'Preprocessing':
+        """For the same weights with the channels of conv1_1 in the opposite order."""
+        return self._replace(to_rgb=not self.to_rgb, mean=self.mean[::-1], std=self.std[::-1])
 
     def put_into(self, data_preprocessor: Any) -> None:
         """Let a data preprocessor that :func:`preprocessing_of` understands do this from now on."""
@@ -90,12 +103,16 @@ def _turns_channels(data_preprocessor: Optional[nn.Module]) -> Optional[str]:
 
 
 def recorded_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
-    """What a checkpoint says its weights expect; None if it does not.
+    """What a checkpoint's weights expect, and how that is known; None if nothing is known.
+
+    That is what its ``meta`` says. Readers of files note there what they recognise or assume, with
+    the difference.
 
     Raises:
         ValueError: in one line, if it says something that cannot be.
     """
-    found = (checkpoint.get('meta') or {}).get(META_KEY)
+    meta = checkpoint.get('meta') or {}
+    found = meta.get(META_KEY)
     if found is None:
         return None
     try:
@@ -109,7 +126,13 @@ def recorded_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
             f'the checkpoint holds the pre-processing {str(found)[:200]!r}; it must be '
             'dict(to_rgb=True or False, mean=[three numbers], std=[three positive numbers])'
         )
-    return Preprocessing(to_rgb, mean, std)
+    return Preprocessing(to_rgb, mean, std, str(meta.get(ORIGIN_KEY) or RECORDED))
+
+
+def note_preprocessing(meta: dict, preprocessing: Preprocessing) -> None:
+    """Write into a checkpoint's ``meta`` what its weights expect, and how that is known."""
+    meta[META_KEY] = preprocessing.to_meta()
+    meta[ORIGIN_KEY] = preprocessing.origin or RECORDED
 
 
 def _possible(mean: Sequence[float], std: Sequence[float]) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+from .preprocessing import META_KEY, ORIGIN_KEY
+
 #: How many of the weights that do not fit an error names.
 NAMED = 3
 
@@ -82,4 +84,5 @@ def use_source_names(checkpoint: dict, target: Weights) -> None:
     source = checkpoint.get('source_state_dict') or {}
     if source.keys() & target.keys() and not checkpoint['state_dict'].keys() & target.keys():
         checkpoint['state_dict'] = checkpoint.pop('source_state_dict')
-        checkpoint['meta'].pop('preprocessing', None)
+        for key in (META_KEY, ORIGIN_KEY):
+            checkpoint['meta'].pop(key, None)

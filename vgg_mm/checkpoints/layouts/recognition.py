@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Optional
 
 from vgg_mm.architectures import ARCHITECTURES
 
+from ..known_weights import identify
+from ..preprocessing import META_KEY, Preprocessing, note_preprocessing
 from ..weights import weights_of
 from .caffe import CAFFE
 from .keras import KERAS
@@ -155,8 +157,9 @@ def to_own_layout(checkpoint: dict) -> dict:
     if found is None:
         return checkpoint
     meta = dict(checkpoint.get('meta') or {}, layout=found.layout.name)
-    if found.layout.preprocessing is not None:
-        meta.setdefault('preprocessing', found.layout.preprocessing.to_meta())
+    expected = _preprocessing(found)
+    if expected is not None and META_KEY not in meta:
+        note_preprocessing(meta, expected)
     rest = checkpoint if 'state_dict' in checkpoint else {}
     conversion = dict(arch=found.arch, sources=found.sources, left_out=found.left_out)
     return {
@@ -166,6 +169,18 @@ def to_own_layout(checkpoint: dict) -> dict:
         'conversion': conversion,
         'source_state_dict': weights,
     }
+
+
+def _preprocessing(found: Recognised) -> Optional[Preprocessing]:
+    """What the weights expect: by their numbers, or else what those published in the layout do."""
+    weight, bias = (found.weights.get(f'backbone.conv1_1.{kind}') for kind in ('weight', 'bias'))
+    identity = identify(weight, bias)
+    if identity is not None:
+        return identity.preprocessing
+    usual = found.layout.preprocessing
+    return usual and usual._replace(
+        origin=f'assumed: as of published weights of {found.layout.name}'
+    )
 
 
 def unknown_layout(weights: Weights, where: str) -> ValueError:

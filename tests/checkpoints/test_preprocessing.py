@@ -1,0 +1,86 @@
+"""What weights expect of an image: recorded, recognised by their numbers, or assumed."""
+
+import pytest
+import torch
+
+from tests.checkpoints import source_nets as sources
+from vgg_mm.checkpoints import load_checkpoint, recorded_preprocessing
+from vgg_mm.checkpoints.known_weights import KNOWN, identify
+from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
+
+AUTHORS, TORCHVISIONS = KNOWN
+
+
+def with_conv1_1(state, name, filters, biases):
+    state = {key: tensor.clone() for key, tensor in state.items()}
+    state[f'{name}.weight'][:3], state[f'{name}.bias'][:3] = filters, biases
+    return state
+
+
+@pytest.fixture(scope='module')
+def torchvision_state():
+    return sources.torchvision_net('vgg16')[0].state_dict()
+
+
+def expected_of(path, state, **meta):
+    torch.save(dict(state_dict=state, meta=meta) if meta else state, path)
+    return recorded_preprocessing(load_checkpoint(path))
+
+
+@pytest.mark.parametrize('order, expected', [('BGR', CENTRED_BGR), ('RGB', CENTRED_RGB)])
+@pytest.mark.parametrize('names', ['features.0', 'conv1_1', 'backbone.features.0.conv'])
+def test_the_authors_weights_whatever_their_names(
+    names, order, expected, torchvision_state, tmp_path
+):
+    """As in vgg16_caffe of OpenMMLab, in torchvision's names; with the channels turned, too."""
+    state = torchvision_state
+    if names == 'conv1_1':
+        torch.save(state, tmp_path / 'net.pth')
+        own = load_checkpoint(tmp_path / 'net.pth')['state_dict']
+        state = {name.split('.', 1)[1]: tensor for name, tensor in own.items()}
+    elif names.startswith('backbone'):
+        state = sources.mmpretrain_net('vgg16')[0].state_dict()
+    filters = AUTHORS.filters if order == 'BGR' else AUTHORS.filters.flip(1)
+    found = expected_of(tmp_path / 'x.pth', with_conv1_1(state, names, filters, AUTHORS.biases))
+    assert found.same_as(expected)
+    assert found.origin == "recognised: conv1_1 is that of the authors' net D"
+
+
+def test_origins(torchvision_state, tmp_path):
+    path = tmp_path / 'x.pth'
+    found = expected_of(path, torchvision_state)
+    assert found.same_as(STANDARDISED_RGB)
+    assert str(found).endswith('(assumed: as of published weights of torchvision)')
+    own = with_conv1_1(torchvision_state, 'features.0', TORCHVISIONS.filters, TORCHVISIONS.biases)
+    assert expected_of(path, own).origin.startswith("recognised: conv1_1 is that of torchvision's")
+    # What a file says goes before what can be seen.
+    says = dict(to_rgb=False, mean=[1, 2, 3], std=[4, 5, 6])
+    assert (
+        str(expected_of(path, own, preprocessing=says)) == 'BGR, mean 1/2/3, std 4/5/6 (recorded)'
+    )
+
+
+def test_rounded_fine_tuned_and_other_weights():
+    """bfloat16 is the same; a changed bias or a trained conv1_1 is only alike; noise is neither."""
+    weight = torch.randn(64, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    bias = torch.zeros(64)
+    assert identify(weight, bias) is None and identify(weight, None) is None
+    weight[:3], bias[:3] = AUTHORS.filters, AUTHORS.biases
+    rounded = identify(weight.bfloat16(), bias.half())
+    assert rounded.preprocessing.origin.startswith('recognised') and not rounded.rotated
+    assert identify(weight, bias + 0.1).preprocessing.origin.startswith('assumed: conv1_1 is much')
+    trained = weight + 0.03 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    alike = identify(trained.flip(1), bias).preprocessing
+    assert alike.origin.startswith('assumed') and alike.same_as(CENTRED_RGB)
+    assert identify(weight.flip(2, 3), bias).rotated
+    assert identify(weight[:, :1], bias) is None and identify(weight[:2], bias[:2]) is None
+
+
+def test_the_four_forms_of_known_weights_are_told_apart():
+    for known in KNOWN:
+        forms = [known.filters, known.filters.flip(1), known.filters.flip(2, 3)]
+        forms.append(known.filters.flip(1, 2, 3))
+        found = [identify(form, known.biases) for form in forms]
+        assert [one.rotated for one in found] == [False, False, True, True]
+        orders = [one.preprocessing.to_rgb for one in found]
+        assert orders == [known.preprocessing.to_rgb, not known.preprocessing.to_rgb] * 2
