@@ -10,7 +10,7 @@ DATA ?= photos
 # Files of tests side by side, on a core each.
 PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-openmmlab bench lint docs typecheck dist clean python-version
+.PHONY: demo test test-openmmlab test-docs bench lint docs typecheck dist clean python-version
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python tools/demo.py
@@ -49,6 +49,10 @@ lint: $(VENV)/.installed
 docs: $(VENV_DEV)/.installed
 	$(VENV_DEV)/bin/sphinx-build -W --keep-going -q -b html -c docs . build/site
 	@echo "build/site/index.html"
+
+# What needs Sphinx, which `make test` does without.
+test-docs: docs
+	$(VENV_DEV)/bin/python -m pytest tests/docs/test_site.py
 
 typecheck: $(VENV_DEV)/.installed
 	$(VENV_DEV)/bin/mypy

@@ -33,7 +33,7 @@ WAYS = (
 
 
 def test_all_ways_lead_to_the_modules():
-    """Each in a process that has imported the package and nothing of its rooms."""
+    """Each in a process that has imported the package and none of its packages."""
     script = (
         f'{PRELUDE}{FRESH}import os\nfor way in {WAYS!r}:\n'
         '    child = os.fork()\n'
@@ -65,7 +65,7 @@ def modules():
 
 
 def test_every_module_is_where_its_name_says():
-    """None is hidden by a function of the same name, and rooms need no import of their own."""
+    """None is hidden by a function of the same name, and packages need no import of their own."""
     found = list(modules())
     assert len(found) > 100
     for module in found:
@@ -74,8 +74,8 @@ def test_every_module_is_where_its_name_says():
         lazy = hasattr(module, '__getattr__')  # imports on demand what may not be installed
         for public in () if lazy else getattr(module, '__all__', ()):
             assert hasattr(module, public), f'{module.__name__}.{public}'
-    rooms = {module.name for module in pkgutil.iter_modules(vgg_mm.__path__) if module.ispkg}
-    assert rooms == set(vgg_mm.ROOMS) and rooms <= set(vgg_mm.__all__)
+    packages = {module.name for module in pkgutil.iter_modules(vgg_mm.__path__) if module.ispkg}
+    assert packages == set(vgg_mm.PACKAGES) and packages <= set(vgg_mm.__all__)
 
 
 def test_every_name_of_the_api_reference_can_be_imported():

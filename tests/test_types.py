@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 tomllib = pytest.importorskip('tomllib')  # Python 3.11
 
 #: The packages whose ``__all__`` is the public API, besides names in configs.
-ROOMS = ('apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
+PACKAGES = ('apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
 
 
 @pytest.fixture(scope='module')
@@ -22,8 +22,8 @@ def settings():
 
 def public_files():
     files = set()
-    for room in ROOMS:
-        package = importlib.import_module(f'vgg_mm.{room}')
+    for package_name in PACKAGES:
+        package = importlib.import_module(f'vgg_mm.{package_name}')
         for name in package.__all__:
             module = sys.modules.get(getattr(getattr(package, name), '__module__', None) or '')
             if module is not None and module.__name__.startswith('vgg_mm.'):

@@ -98,9 +98,9 @@ def test_the_sdist_holds_no_tests_data_or_links(sdist):
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
     assert all(member.isfile() or member.isdir() for member in members)
-    rooms = {member.name.split('/')[1] for member in members if '/' in member.name}
-    assert {'LICENSE', 'CITATION.cff', 'setup.py', 'vgg_mm'} <= rooms
-    assert not rooms & {'data', 'work_dirs', 'build', '.venv'}
+    names = {member.name.split('/')[1] for member in members if '/' in member.name}
+    assert {'LICENSE', 'CITATION.cff', 'setup.py', 'vgg_mm'} <= names
+    assert not names & {'data', 'work_dirs', 'build', '.venv'}
 
 
 def test_what_mim_and_mmpretrain_find(python, mim, tmp_path):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 zoo.register()
 
 #: What :func:`__getattr__` imports.
-ROOMS = ('apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
+PACKAGES = ('apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
 
 __all__ = [
     '__version__',
@@ -39,10 +39,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ROOMS:
+    if name in PACKAGES:
         return import_module(f'{__name__}.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *ROOMS})
+    return sorted({*globals(), *PACKAGES})

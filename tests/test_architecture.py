@@ -1,0 +1,130 @@
+"""Imports lead from upper layers to lower ones, and in no circle (docs/architecture.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+
+#: From top to bottom; what stands in one line may import each other, without circles.
+LAYERS = (
+    ('tools', 'benchmarks', 'studies'),
+    ('cli',),
+    ('apis',),
+    ('visualization',),
+    ('engine', 'evaluation', 'datasets', 'models', 'kernels'),
+    ('zoo',),
+    ('checkpoints',),
+    ('registry', 'architectures', 'seeding', 'slow_imports', 'stack', 'version'),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+#: Arrows that lead up, and circles of modules, which are still there: only ever to be shortened.
+UPWARD: set[tuple[str, str]] = set()
+CIRCLES = [
+    {'vgg_mm.datasets.transforms.lazy_image', 'vgg_mm.datasets.transforms.loading'},
+    {
+        'vgg_mm.apis.inference.picture',
+        'vgg_mm.apis.inference.prediction',
+        'vgg_mm.apis.inference.report',
+    },
+]
+
+#: Importable without the package: those of the checkout's folders.
+FOLDERS = ('tools', 'benchmarks', 'studies')
+
+
+def find_modules(folder: Path, prefix: str = '') -> dict[str, Path]:
+    """Module name -> file, of a package or of a folder of scripts."""
+    paths = [path for path in folder.rglob('*.py') if '.mim' not in path.parts]
+    return {
+        '.'.join([*filter(None, [prefix]), *path.relative_to(folder).with_suffix('').parts])
+        .removesuffix('.__init__'): path
+        for path in paths
+    }  # fmt: skip
+
+
+PACKAGE = find_modules(ROOT / 'vgg_mm', 'vgg_mm')
+# It hands all of the packages on, and belongs to no layer.
+PACKAGE.pop('vgg_mm')
+MODULES = {**PACKAGE, **{n: p for name in FOLDERS for n, p in find_modules(ROOT / name).items()}}
+
+
+def imported_by(name: str, path: Path, known) -> set[str]:
+    """The known modules that a module imports, wherever in it, for their types alone too."""
+    package = name if path.name == '__init__.py' else name.rpartition('.')[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split('.')[: len(package.split('.')) - node.level + 1]
+            parts = [*(parents if node.level else []), *filter(None, [node.module])]
+            base = '.'.join(parts)
+            for alias in node.names:
+                inner = f'{base}.{alias.name}'
+                found.add(inner if inner in known else base)
+    return (found & known.keys()) - {name}
+
+
+@pytest.fixture(scope='module')
+def arrows() -> dict[str, set[str]]:
+    return {name: imported_by(name, path, MODULES) for name, path in MODULES.items()}
+
+
+def layer_of(name: str) -> str:
+    path = MODULES[name].relative_to(ROOT)
+    return path.parts[1].removesuffix('.py') if path.parts[0] == 'vgg_mm' else path.parts[0]
+
+
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """Strongly connected components of several modules, by the closure of the arrows."""
+    names = list(arrows)
+    place = {name: i for i, name in enumerate(names)}
+    reach = torch.eye(len(names))
+    for name, others in arrows.items():
+        for other in others:
+            reach[place[name], place[other]] = 1
+    while True:
+        further = (reach @ reach).clamp(max=1)
+        if torch.equal(further, reach):
+            break
+        reach = further
+    both = (reach * reach.T).bool()
+    found = {frozenset(names[i] for i in row.nonzero().flatten()) for row in both}
+    return sorted((set(one) for one in found if len(one) > 1), key=sorted)
+
+
+def test_every_module_is_in_a_layer():
+    unknown = {layer_of(name) for name in MODULES} - LEVEL.keys()
+    assert not unknown, f'name a layer of tests/test_architecture.py for {unknown}'
+
+
+def test_arrows_lead_down(arrows):
+    upward = {
+        (name, other)
+        for name, others in arrows.items()
+        for other in others
+        if LEVEL[layer_of(other)] < LEVEL[layer_of(name)]
+    }
+    assert upward == UPWARD
+
+
+def test_there_are_no_circles_of_modules(arrows):
+    assert circles(arrows) == sorted(CIRCLES, key=sorted)
+
+
+def test_there_are_no_circles_of_packages(arrows):
+    between: dict[str, set[str]] = {layer_of(name): set() for name in arrows}
+    for name, others in arrows.items():
+        between[layer_of(name)] |= {layer_of(other) for other in others} - {layer_of(name)}
+    assert not circles(between)
+
+
+def test_what_is_looked_for_is_found():
+    arrows = {'a': {'b'}, 'b': {'c'}, 'c': {'a'}, 'd': {'a'}, 'e': set()}
+    assert circles(arrows) == [{'a', 'b', 'c'}]
+    found = imported_by('vgg_mm.models.tta.members', PACKAGE['vgg_mm.models.tta.members'], MODULES)
+    assert 'vgg_mm.registry' in found and any('checkpoints' in name for name in found)
