@@ -48,7 +48,7 @@ PARTS = ('backbone.', 'head.')
 class Net(NamedTuple):
     """What weights say about their net.
 
-    ``num_classes``, ``fc_channels`` and ``kernel_size`` are None for a backbone alone.
+    ``fc_channels`` and ``kernel_size`` are None without fc6 and fc7, ``num_classes`` without fc8.
     """
 
     arch: str
@@ -62,21 +62,30 @@ class Net(NamedTuple):
         depths = {arch: f' (VGG-{depth})' for depth, arch in DEPTH_TO_ARCH.items()}
         norm = 'batch norm' if self.norm else 'no norm'
         text = f'{self.arch}{depths.get(self.arch, "")}, {norm}, width {self.base_channels}'
-        if self.num_classes is None:
+        if self.fc_channels is None:
             return f'{text}, without fully-connected layers'
-        widths = '/'.join(map(str, self.fc_channels))
-        return f'{text}, fc6/fc7 {widths}, {self.num_classes} classes'
+        text += f', fc6/fc7 {"/".join(map(str, self.fc_channels))}'
+        if self.is_reduced:
+            text += " (SSD's and DeepLab's, fc6 3x3)"
+        return f'{text}, {f"{self.num_classes} classes" if self.num_classes else "without fc8"}'
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether fc6 and fc7 are sub-sampled for SSD or DeepLab: no classifier has them."""
+        return self.num_classes is None and self.kernel_size == 3
 
     def backbone_config(self) -> dict:
         norm = dict(norm_cfg=dict(type='BN')) if self.norm else {}
         return dict(arch=self.arch, base_channels=self.base_channels, **norm)
 
     def head_config(self) -> Optional[dict]:
-        """Arguments of :class:`ConvHead`; None without one."""
-        if self.num_classes is None:
+        """Arguments of :class:`ConvHead`, without ``num_classes`` if there is no fc8; None if
+        there is no fc6 and fc7 for it."""
+        if self.fc_channels is None or self.is_reduced:
             return None
+        classes = dict(num_classes=self.num_classes) if self.num_classes else {}
         return dict(
-            num_classes=self.num_classes,
+            **classes,
             in_channels=self.base_channels * BLOCK_WIDTHS[-1],
             fc_channels=self.fc_channels,
             kernel_size=self.kernel_size,
@@ -208,12 +217,15 @@ def describe(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
 
 
 def _head(bare: Weights, source: str, base_channels: int) -> dict:
-    missing = [name for name in ('fc7.weight', 'fc8.weight') if name not in bare]
-    if missing:
-        raise ValueError(f'{source} has fc6.weight, but no {missing[0]}')
-    fc6, fc7, fc8 = (bare[f'fc{i}.weight'] for i in (6, 7, 8))
+    if 'fc7.weight' not in bare:
+        raise ValueError(f'{source} has fc6.weight, but no fc7.weight')
+    fc6, fc7 = bare['fc6.weight'], bare['fc7.weight']
     side = math.isqrt(fc6[0].numel() // (base_channels * BLOCK_WIDTHS[-1]))
-    return dict(num_classes=len(fc8), fc_channels=(len(fc6), len(fc7)), kernel_size=max(side, 1))
+    return dict(
+        num_classes=len(bare['fc8.weight']) if 'fc8.weight' in bare else None,
+        fc_channels=(len(fc6), len(fc7)),
+        kernel_size=max(side, 1),
+    )
 
 
 def _check(net: Net, weights: Weights, source: str) -> None:
@@ -221,9 +233,11 @@ def _check(net: Net, weights: Weights, source: str) -> None:
     with torch.device('meta'):
         parts = {'backbone': VGG(**net.backbone_config())}
         if net.head_config():
-            parts['head'] = ConvHead(**net.head_config())
+            parts['head'] = ConvHead(**{'num_classes': 1, **net.head_config()})
     for part, module in parts.items():
         target |= {f'{part}.{name}': tensor for name, tensor in module.state_dict().items()}
+    if net.num_classes is None:
+        target = {name: tensor for name, tensor in target.items() if '.fc8.' not in name}
     problems = list(misfits(weights, target).values())
     # Old files have no counters of batches.
     missing = [n for n in target if n not in weights and not n.endswith('num_batches_tracked')]

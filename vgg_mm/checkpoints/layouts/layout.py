@@ -1,5 +1,6 @@
 """What a layout is: the names that a library gives to the layers of VGG."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple, Optional
@@ -9,8 +10,7 @@ import torch
 from vgg_mm.architectures import ARCHITECTURES
 
 from ..preprocessing import Preprocessing
-
-Weights = dict[str, torch.Tensor]
+from ..weights import WRAPPERS, Weights
 
 #: layer of the file -> layer of this package ('conv1_1', 'bn1_1', 'fc6')
 Table = dict[str, str]
@@ -29,6 +29,10 @@ class Layout(NamedTuple):
         tensor_of: (layer of this package, 'weight' or the like, tensor of the file, channels of the
             last map) -> the tensor as this package stores it.
         applies: Whether weights with these names can be of this layout.
+        positional: Whether fully-connected layers are known by their places in a list, so that two
+            of them may be anything.
+        finish: (weights as this package stores them, the file's ``meta``) -> the same, after what
+            only all of them tell; raises a ValueError if they do not.
     """
 
     name: str
@@ -38,13 +42,15 @@ class Layout(NamedTuple):
     layer_of: Callable[[str, torch.Tensor], Optional[tuple[str, str]]]
     tensor_of: Callable[[str, str, torch.Tensor, int], torch.Tensor]
     applies: Callable[[Weights], bool] = lambda weights: True
+    positional: bool = False
+    finish: Callable[[Weights, dict], Weights] = lambda weights, meta: weights
 
 
 def split_name(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
     """PyTorch's way: 'features.0.weight' -> ('features.0', 'weight')."""
-    # nn.DataParallel puts 'module' wherever it wraps.
+    # nn.DataParallel and torch.compile put their names wherever they wrap.
     layer, _, kind = name.rpartition('.')
-    layer = '.'.join(part for part in layer.split('.') if part != 'module')
+    layer = '.'.join(part for part in layer.split('.') if part not in WRAPPERS)
     return (layer, kind) if layer else None
 
 
@@ -77,15 +83,33 @@ def module_indices(arch: str, step: int) -> Iterator[tuple[int, str]]:
         index += 1
 
 
-def sequential_tables(arch: str, prefix: str, fc: Table) -> list[Table]:
+def sequential_tables(arch: str, prefix: str, *fc: Table) -> list[Table]:
     """Tables of nets like torchvision's, ``features`` a list of all layers: without and with norms.
 
     Args:
         arch: One of :data:`ARCHITECTURES`.
-        prefix: Of the convolutions: 'features'.
-        fc: The fully-connected layers.
+        prefix: Of the convolutions: 'features.'.
+        fc: The possible names of the fully-connected layers.
     """
-    plain = {f'{prefix}.{i}': f'conv{name}' for i, name in module_indices(arch, 2)}
-    with_norms = {f'{prefix}.{i}': f'conv{name}' for i, name in module_indices(arch, 3)}
-    with_norms |= {f'{prefix}.{i + 1}': f'bn{name}' for i, name in module_indices(arch, 3)}
-    return [plain | fc, with_norms | fc]
+    plain = {f'{prefix}{i}': f'conv{name}' for i, name in module_indices(arch, 2)}
+    with_norms = {f'{prefix}{i}': f'conv{name}' for i, name in module_indices(arch, 3)}
+    with_norms |= {f'{prefix}{i + 1}': f'bn{name}' for i, name in module_indices(arch, 3)}
+    return [convs | names for convs in (plain, with_norms) for names in fc]
+
+
+def reduced_fc(arch: str, prefix: str) -> Table:
+    """fc6 and fc7 as SSD has them: convolutions in the same list, after the last pooling."""
+    last = max(i for i, _ in module_indices(arch, 2))
+    return {f'{prefix}{last + 3}': 'fc6', f'{prefix}{last + 5}': 'fc7'}
+
+
+def rows_in_hwc(tensor: torch.Tensor, channels: int) -> torch.Tensor:
+    """fc6 in FC form, (out, in * k * k), from (k * k * in, out) for a map in the order H-W-C.
+
+    Raises:
+        ValueError: if it is for no square map.
+    """
+    side = math.isqrt(len(tensor) // channels)
+    if side * side * channels != len(tensor):
+        raise ValueError(f'fc6 takes {len(tensor)} numbers, no square map of {channels} channels')
+    return tensor.reshape(side, side, channels, -1).permute(3, 2, 0, 1).flatten(1).contiguous()

@@ -28,4 +28,5 @@ MMPRETRAIN = Layout(
     tables=_tables,
     layer_of=_layer_of,
     tensor_of=flat_fc,
+    positional=True,
 )

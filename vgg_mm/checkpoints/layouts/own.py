@@ -6,6 +6,7 @@ backbone's or a head's own state dict, or the authors' release as others convert
 prefixes of a classifier.
 """
 
+import re
 from collections.abc import Iterable
 
 from .layout import Layout, Table, conv_names, flat_fc, split_name
@@ -13,9 +14,16 @@ from .layout import Layout, Table, conv_names, flat_fc, split_name
 FC = {name: name for name in ('fc6', 'fc7', 'fc8')}
 
 
+#: A backbone's first layer or a head's, or alone after a dot.
+_OWN = re.compile(r'((.*\.)?(backbone\.conv1_1|\w*head\.fc6)|\.(conv1_1|fc6))\.weight')
+
+
 def has_own_names(names: Iterable[str]) -> bool:
-    """Whether weights are named as this package names them, with something before."""
-    return any(name.endswith(('.conv1_1.weight', '.fc6.weight')) for name in names)
+    """Whether weights are named as this package names them: ``backbone.conv1_1``, ``head.fc6``.
+
+    A dot before the names of a backbone or head alone says that theirs count, too.
+    """
+    return any(_OWN.fullmatch(name) for name in names)
 
 
 def _tables(arch: str) -> list[Table]:

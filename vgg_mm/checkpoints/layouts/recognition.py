@@ -1,23 +1,30 @@
 """Which layout weights are in, and the same weights in this package's."""
 
+import re
 from collections.abc import Iterator
+from os.path import commonprefix
 from typing import Any, NamedTuple, Optional
+
+import torch
 
 from vgg_mm.architectures import ARCHITECTURES
 
 from ..known_weights import identify
 from ..preprocessing import META_KEY, Preprocessing, note_preprocessing
-from ..weights import weights_of
+from ..weights import Weights, averaged_weights, is_averaged, state_dicts, weights_of
 from .caffe import CAFFE
 from .keras import KERAS
-from .layout import Layout, Table, Weights, conv_names
+from .layout import Layout, Table, conv_names
 from .mmpretrain import MMPRETRAIN
 from .own import BARE, has_own_names
 from .timm import TIMM
-from .torchvision import TORCHVISION, TORCHVISION_FEATURES
+from .torchvision import SEQUENTIAL, TORCHVISION, TORCHVISION_FEATURES
 
 #: Those of other libraries; where two fit equally, the first is meant.
-LAYOUTS = (TORCHVISION, TORCHVISION_FEATURES, TIMM, MMPRETRAIN, CAFFE, KERAS, BARE)
+LAYOUTS = (TORCHVISION, TORCHVISION_FEATURES, TIMM, MMPRETRAIN, CAFFE, KERAS, BARE, SEQUENTIAL)
+
+#: fc6, fc7 and fc8 as this package's ONNX files name them.
+_EXPORTED = re.compile(r'^(fc[678]\.)')
 
 OWN_LOOKS_LIKE = 'backbone.conv1_1.weight'
 
@@ -42,9 +49,18 @@ class Recognised(NamedTuple):
     sources: dict[str, str]
     left_out: list[str]
 
+    @property
+    def preprocessing(self) -> Optional[Preprocessing]:
+        """What the weights expect, by their numbers, or else as those published in the layout."""
+        known = _by_numbers(self.weights)
+        usual = self.layout.preprocessing
+        origin = f'assumed: as of published weights of {self.layout.name}'
+        return known or (usual and usual._replace(origin=origin))
+
 
 class _Match(NamedTuple):
     layout: Layout
+    prefix: str  # of the names in the file, before the layout's
     arch: str
     table: Table
     layers: dict[str, dict[str, str]]  # layer of the file -> 'weight' ... -> full name
@@ -55,28 +71,68 @@ class _Match(NamedTuple):
         return len(self.table.keys() & self.layers.keys())
 
 
-def recognise(weights: Weights) -> Optional[Recognised]:
+def recognise(
+    weights: Weights, meta: Optional[dict] = None, averaged: bool = False
+) -> Optional[Recognised]:
     """Find the layout by the weights' names and shapes; None if there is none that fits.
 
+    Args:
+        weights: By the names in the file, whatever is before a layout's own.
+        meta: What the file says besides.
+        averaged: Which net, where averaged weights (EMA) stand beside the plain ones.
+
     Raises:
-        ValueError: in one line, if a layer has a shape that it cannot have.
+        ValueError: in one line, if a layer has a shape that it cannot have, or the names leave
+            open what the layers are.
     """
+    matches = _best_matches(weights, averaged)
+    return _convert(matches[0], weights, meta or {}) if len(matches) == 1 else None
+
+
+def _best_matches(weights: Weights, averaged: bool = False) -> list[_Match]:
+    """The matches with most layers; several if the file holds several nets."""
     matches = [
         match
         for layout in LAYOUTS
-        if layout.applies(weights)
-        for match in _matches(layout, weights)
+        for prefix in _prefixes(layout, weights)
+        for match in _matches(layout, prefix, weights)
         if _kernels_fit(match, weights)
     ]
-    return _convert(max(matches, key=lambda match: match.found), weights) if matches else None
+    if not matches:
+        return []
+    kinds = [match for match in matches if is_averaged(match.prefix) == averaged] or matches
+    best = max(kinds, key=lambda match: match.found)
+    nets: dict[str, _Match] = {}
+    for match in kinds:
+        if match.layout is best.layout and match.found == best.found:
+            nets.setdefault(match.prefix, match)
+    return list(nets.values())
 
 
-def _matches(layout: Layout, weights: Weights) -> Iterator[_Match]:
-    """The tables whose convolutions are exactly those in the file."""
-    layers: dict[str, dict[str, str]] = {}
+def _prefixes(layout: Layout, weights: Weights) -> list[str]:
+    """What stands before the layout's names: 'model.' in 'model.features.0.weight'."""
+    tables = [table for arch in ARCHITECTURES for table in layout.tables(arch)]
+    first = {layer for table in tables for layer, own in table.items() if own == 'conv1_1'}
+    prefixes = {}
     for name, tensor in weights.items():
+        parts = name.split('.') if tensor.ndim == 4 else []
+        for i in range(len(parts)):
+            found = layout.layer_of('.'.join(parts[i:]), tensor)
+            if found and found[0] in first and found[1] == 'weight':
+                prefixes['.'.join([*parts[:i], ''])] = None
+                break
+    return list(prefixes)
+
+
+def _matches(layout: Layout, prefix: str, weights: Weights) -> Iterator[_Match]:
+    """The tables whose convolutions are those in the file."""
+    bare = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
+    if not layout.applies(bare):
+        return
+    layers: dict[str, dict[str, str]] = {}
+    for name, tensor in bare.items():
         if found := layout.layer_of(name, tensor):
-            layers.setdefault(found[0], {})[found[1]] = name
+            layers.setdefault(found[0], {})[found[1]] = prefix + name
     tables = [(arch, table) for arch in ARCHITECTURES for table in layout.tables(arch)]
     possible = {layer for _, table in tables for layer in _convs(table)}
     # Where one net has a convolution, another may have a norm: its weight has no kernel.
@@ -86,8 +142,9 @@ def _matches(layout: Layout, weights: Weights) -> Iterator[_Match]:
         if 'weight' in layers[layer] and weights[layers[layer]['weight']].ndim == 4
     }
     for arch, table in tables:
-        if present and present == _convs(table):
-            yield _Match(layout, arch, table, layers)
+        # SSD's fc6 and fc7 stand where a deeper net has convolutions.
+        if _convs(table) <= present <= table.keys():
+            yield _Match(layout, prefix, arch, table, layers)
 
 
 def _convs(table: Table) -> set[str]:
@@ -106,23 +163,80 @@ def _kernels_fit(match: _Match, weights: Weights) -> bool:
     return True
 
 
-def _convert(match: _Match, weights: Weights) -> Recognised:
-    converted, sources = {}, {}
+def _convert(match: _Match, weights: Weights, meta: dict) -> Recognised:
+    layout, converted, sources = match.layout, {}, {}
     channels = 1
-    # In the order of the table: convolutions first, so that fc6 can be told how wide the last is.
-    for layer, own in match.table.items():
+
+    def add(layer: str, own: str) -> None:
         for kind, name in match.layers.get(layer, {}).items():
-            tensor = weights[name]
-            _check(own, kind, name, tensor)
-            tensor = match.layout.tensor_of(own, kind, tensor, channels)
+            _check(own, kind, name, weights[name])
             part = 'head' if own.startswith('fc') else 'backbone'
+            tensor = layout.tensor_of(own, kind, weights[name], channels)
             converted[f'{part}.{own}.{kind}'] = tensor
             sources[f'{part}.{own}.{kind}'] = name
-            if own.startswith('conv') and kind == 'weight':
-                channels = len(tensor)
+
+    # In the order of the table: convolutions first, so that fc6 can be told how wide the last is.
+    for layer, own in match.table.items():
+        add(layer, own)
+        if own.startswith('conv'):
+            channels = len(converted[f'backbone.{own}.weight'])
+    if 'head.fc8.weight' not in converted:
+        if (last := _renamed_fc8(match, converted, weights)) is not None:
+            add(last, 'fc8')
+        elif layout.positional and not _is_square(converted.get('head.fc7.weight')):
+            # Two layers of a list may be any classifier; VGG's fc7 takes as many as it gives.
+            converted = _without_head(converted)
+    if layout.positional and _has_norms_between(match, weights):
+        converted = _without_head(converted)
+    converted = layout.finish(converted, meta)
+    sources = {name: sources[name] for name in converted}
     used = set(sources.values())
     left_out = [name for name in weights if name not in used]
-    return Recognised(match.layout, match.arch, converted, sources, left_out)
+    return Recognised(layout, match.arch, converted, sources, left_out)
+
+
+def _renamed_fc8(match: _Match, converted: Weights, weights: Weights) -> Optional[str]:
+    """The layer that takes fc7's outputs under another name, as ``fc8a`` of Places365.
+
+    None if several do, as in detectors, or fc6 is SSD's or DeepLab's: there, fc7 is followed by
+    something else.
+    """
+    fc6, fc7 = (match.layers.get(_layer(match.table, own), {}) for own in ('fc6', 'fc7'))
+    if 'weight' not in fc6 or 'weight' not in fc7 or weights[fc6['weight']].shape[2:] == (3, 3):
+        return None
+    width = len(converted['head.fc7.weight'])
+    others = {layer: kinds for layer, kinds in match.layers.items() if layer not in match.table}
+    found = []
+    for layer, kinds in others.items():
+        tensor = weights.get(kinds.get('weight', ''))
+        if tensor is not None and tensor.ndim in (2, 4):
+            shape = match.layout.tensor_of('fc8', 'weight', tensor, width).shape
+            found += [layer] if shape[1:] == (width,) else []
+    return found[0] if len(found) == 1 else None
+
+
+def _has_norms_between(match: _Match, weights: Weights) -> bool:
+    """Whether there are norms in the list of fully-connected layers, which VGG has none of."""
+    fc = {layer.rpartition('.')[0] for layer, own in match.table.items() if own.startswith('fc')}
+    return any(
+        layer not in match.table
+        and layer.rpartition('.')[0] in fc
+        and 'weight' in kinds
+        and weights[kinds['weight']].ndim == 1
+        for layer, kinds in match.layers.items()
+    )
+
+
+def _without_head(weights: Weights) -> Weights:
+    return {name: tensor for name, tensor in weights.items() if not name.startswith('head.')}
+
+
+def _layer(table: Table, own: str) -> str:
+    return next((layer for layer, name in table.items() if name == own), '')
+
+
+def _is_square(tensor: Optional[torch.Tensor]) -> bool:
+    return tensor is not None and len(tensor) == tensor[0].numel()
 
 
 def _check(own: str, kind: str, name: str, tensor: Any) -> None:
@@ -133,14 +247,16 @@ def _check(own: str, kind: str, name: str, tensor: Any) -> None:
         raise ValueError(f'{name} is {shape}: there is nothing in it')
 
 
-def to_own_layout(checkpoint: dict) -> dict:
+def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
     """A checkpoint with its weights in this package's layout.
 
-    Weights that are in it already, and those of other models, are left as they are: whoever needs
-    a VGG's weights asks :func:`unknown_layout` for the error.
+    Weights of other models are left as they are: whoever needs a VGG's weights asks
+    :func:`unknown_layout` for the error.
 
     Args:
-        checkpoint: With a ``state_dict`` (or ``model``), or a state dict itself.
+        checkpoint: With a ``state_dict``, or one in another container (see
+            :func:`~vgg_mm.checkpoints.weights.weights_of`), or a state dict itself.
+        averaged: Take averaged weights (EMA) where they stand beside the plain ones.
 
     Returns:
         The same object, or a new one with, in its ``meta``, ``layout`` (the library) and
@@ -148,16 +264,23 @@ def to_own_layout(checkpoint: dict) -> dict:
         done is its ``conversion``, the weights by their old names its ``source_state_dict``.
 
     Raises:
-        ValueError: in one line, if a layer has a shape that it cannot have.
+        ValueError: in one line, if a layer has a shape that it cannot have, or the names leave
+            open what the layers are.
     """
-    weights = weights_of(checkpoint, required=False)
-    if has_own_names(weights):
+    name, average = averaged_weights(checkpoint)
+    first = average if averaged and name else weights_of(checkpoint, required=False)
+    others = [one for key, one in state_dicts(checkpoint).items() if not is_averaged(key)]
+    meta = dict(checkpoint.get('meta') or {})
+    for weights in [first, *others]:
+        if has_own_names(weights):
+            return _with_own_names(checkpoint, weights, meta)
+        found = recognise(weights, meta, averaged)
+        if found is not None:
+            break
+    else:
         return checkpoint
-    found = recognise(weights)
-    if found is None:
-        return checkpoint
-    meta = dict(checkpoint.get('meta') or {}, layout=found.layout.name)
-    expected = _preprocessing(found)
+    meta['layout'] = found.layout.name
+    expected = found.preprocessing
     if expected is not None and META_KEY not in meta:
         note_preprocessing(meta, expected)
     rest = checkpoint if 'state_dict' in checkpoint else {}
@@ -171,20 +294,48 @@ def to_own_layout(checkpoint: dict) -> dict:
     }
 
 
-def _preprocessing(found: Recognised) -> Optional[Preprocessing]:
-    """What the weights expect: by their numbers, or else what those published in the layout do."""
-    weight, bias = (found.weights.get(f'backbone.conv1_1.{kind}') for kind in ('weight', 'bias'))
-    identity = identify(weight, bias)
-    if identity is not None:
-        return identity.preprocessing
-    usual = found.layout.preprocessing
-    return usual and usual._replace(
-        origin=f'assumed: as of published weights of {found.layout.name}'
-    )
+def _with_own_names(checkpoint: dict, weights: Weights, meta: dict) -> dict:
+    """The same checkpoint, or one with the weights where mmengine looks for them.
+
+    Something before all of the names, such as ``model.`` of a training framework, is left out.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    taken = all(state.get(name) is tensor for name, tensor in weights.items())
+    before = _before_own_names(weights)
+    own = {_EXPORTED.sub(r'head.\1', n.removeprefix(before)): t for n, t in weights.items()}
+    # A config in the checkpoint says it, too.
+    expected = None if META_KEY in meta or 'cfg' in meta else _by_numbers(own)
+    if expected is not None:
+        note_preprocessing(meta, expected)
+    elif taken and own.keys() == weights.keys():
+        return checkpoint
+    rest = checkpoint if 'state_dict' in checkpoint else {}
+    return {**rest, 'state_dict': own, 'meta': meta}
+
+
+def _before_own_names(weights: Weights) -> str:
+    """'model.' if that is before each of the names, and a classifier's follow."""
+    common = f'.{commonprefix(list(weights))}'
+    for part in ('.backbone.', '.head.'):
+        common = common[: common.index(part) + 1] if part in common else common
+    before = common[1 : common.rfind('.') + 1]
+    parts = (f'{before}backbone.', f'{before}head.')
+    return before if any(name.startswith(parts) for name in weights) else ''
+
+
+def _by_numbers(weights: Weights) -> Optional[Preprocessing]:
+    weight, bias = (weights.get(f'backbone.conv1_1.{kind}') for kind in ('weight', 'bias'))
+    identity = None if weight is None else identify(weight, bias)
+    return identity and identity.preprocessing
 
 
 def unknown_layout(weights: Weights, where: str) -> ValueError:
-    """The error for weights in which no VGG can be found."""
+    """The error for weights in which no VGG can be found, or several."""
+    several = [match.prefix or 'without a prefix' for match in _best_matches(weights)]
+    if len(several) > 1:
+        return ValueError(
+            f'{where} holds several nets ({", ".join(several)}): give a file with one of them'
+        )
     names = [repr(name[:LONGEST_NAME]) for name in weights]
     more = f', ... ({len(names)} in all)' if len(names) > SHOWN else ''
     examples = {OWN_LOOKS_LIKE: 'vgg_mm'}

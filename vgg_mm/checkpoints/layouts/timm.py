@@ -9,7 +9,7 @@ TIMM = Layout(
     name='timm',
     looks_like='pre_logits.fc1.weight',
     preprocessing=STANDARDISED_RGB,
-    tables=lambda arch: sequential_tables(arch, 'features', FC),
+    tables=lambda arch: sequential_tables(arch, 'features.', FC),
     layer_of=split_name,
     tensor_of=flat_fc,
 )
