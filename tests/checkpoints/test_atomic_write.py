@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import signal
+import time
 from types import SimpleNamespace
 
 import mmengine
@@ -116,7 +117,15 @@ def test_other_failures(tmp_path):
     assert left_in(tmp_path) == ['file']
 
 
-def test_what_killed_runs_left_is_removed(tmp_path):
+def test_a_folder_is_not_searched_for_every_file(tmp_path, monkeypatch):
+    searched, scandir = [], os.scandir
+    monkeypatch.setattr(os, 'scandir', lambda folder: searched.append(folder) or scandir(folder))
+    for number in range(50):
+        write_atomically(tmp_path / f'{number}.png', b'pixels')
+    assert searched == [os.path.realpath(tmp_path)]
+
+
+def test_what_killed_runs_left_is_removed(tmp_path, monkeypatch):
     def part(name, age):
         path = tmp_path / f'.epoch_1.pth.{name}{PART_SUFFIX}'
         path.write_bytes(b'half')
@@ -137,5 +146,7 @@ def test_what_killed_runs_left_is_removed(tmp_path):
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
+    later = time.monotonic() + YOUNG
+    monkeypatch.setattr(time, 'monotonic', lambda: later)
     write_atomically(tmp_path / 'epoch_2.pth', b'new')
     assert left_in(tmp_path) == [young.name, 'epoch_2.pth']

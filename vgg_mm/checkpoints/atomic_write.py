@@ -1,6 +1,7 @@
 """Files that are either whole or not there, whatever happens while they are written."""
 
 import errno
+import math
 import os
 import shutil
 import time
@@ -22,8 +23,11 @@ except ImportError:  # not on Windows: what killed runs leave there stays
 PART_SUFFIX = '.vgg_mm_part'
 
 #: Temporary files that were written to within so many seconds are never taken for left ones: they
-#: may be about to be locked or renamed.
+#: may be about to be locked or renamed. So a folder need not be searched more often.
 YOUNG = 60
+
+#: When this process last searched a folder for temporary files of others, by time.monotonic().
+_searched: dict[str, float] = {}
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -60,7 +64,8 @@ def write_atomically(path: Union[str, os.PathLike], content: bytes) -> None:
     """Write a file so that at any moment ``path`` is what it was before, or whole.
 
     The content goes to a hidden temporary file in the same folder, which takes the name ``path``
-    when it is safely on the disk. Temporary files that killed processes left there are removed.
+    when it is safely on the disk. Temporary files that killed processes left there are removed,
+    a minute after they were written to at the earliest.
 
     Raises:
         OSError: in one line; if the disk is full with the folder, the bytes needed and free.
@@ -139,7 +144,11 @@ def _lock(file: BinaryIO) -> bool:
 
 
 def _remove_stale_parts(folder: str) -> None:
-    """Remove the temporary files of processes that are gone."""
+    """Remove the temporary files of processes that are gone; at most once in ``YOUNG`` seconds."""
+    now = time.monotonic()
+    if now - _searched.get(folder, -math.inf) < YOUNG:
+        return
+    _searched[folder] = now
     for entry in os.scandir(folder):
         if not entry.name.endswith(PART_SUFFIX):
             continue
