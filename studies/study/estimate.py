@@ -5,10 +5,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import cache
 from statistics import mean
 from typing import NamedTuple, Optional
 
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from PIL import Image
@@ -65,6 +65,7 @@ class Estimator:
             else:
                 self.tested.setdefault(_test_kind(task), []).append(task.seconds_per_image())
         self._steps: dict[tuple, Optional[float]] = {}
+        self._images: dict[str, Images] = {}
 
     def training(self, training: Training) -> tuple[Optional[float], str]:
         """Hours of what is left of a training, and what they come from."""
@@ -76,12 +77,12 @@ class Estimator:
             return None, UNKNOWN
         hours = seconds * cost.left * cost.iterations * cost.batch / 3600
         validations = (cost.epochs or 0) // training.job.cfg.train_cfg.get('val_interval', 1)
-        images = test_images(training)
+        images = self.test_images(training)
         return hours + validations * cost.left * images.count * seconds * FORWARD / 3600, MEASURED
 
     def test(self, test: Pass) -> tuple[Optional[float], str]:
         """Hours of a test."""
-        images = test_images(test.training)
+        images = self.test_images(test.training)
         if _test_kind(test) in self.tested:
             return images.count * mean(self.tested[_test_kind(test)]) / 3600, FINISHED
         seconds = self.seconds_per_image(test.training)
@@ -90,6 +91,14 @@ class Estimator:
         crops = {CENTRE: 1, DENSE: FLIPS * images.aspect * (test.q / test.training.data.crop) ** 2}
         passes = crops.get(test.part, CROPS)
         return images.count * passes * seconds * FORWARD / 3600, MEASURED
+
+    def test_images(self, training: Training) -> Images:
+        """The test set of a training's config; none if it is not there."""
+        cfg = training.job.cfg
+        key = json.dumps([cfg.get('default_scope'), cfg.test_dataloader.dataset], default=str)
+        if key not in self._images:
+            self._images[key] = _find_images(cfg)
+        return self._images[key]
 
     def seconds_per_image(self, training: Training) -> Optional[float]:
         """Of a training step."""
@@ -116,19 +125,10 @@ def _test_kind(test: Pass) -> tuple:
     return *_kind(test.training), test.part, test.q
 
 
-def test_images(training: Training) -> Images:
-    """The test set of a training's config; none if it is not there."""
-    cfg = training.job.cfg
-    key = json.dumps([cfg.get('default_scope'), cfg.test_dataloader.dataset], default=str)
-    return _images(key)
-
-
-@cache
-def _images(key: str) -> Images:
-    scope, dataset = json.loads(key)
+def _find_images(cfg: Config) -> Images:
     try:
-        with DefaultScope.overwrite_default_scope(scope or 'mmpretrain'):
-            built = DATASETS.build(dataset)
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
+            built = DATASETS.build(cfg.test_dataloader.dataset)
     except EXPECTED:
         return Images(0, 1.0)  # said in a line when the study is run
     step = max(1, len(built) // SAMPLE)

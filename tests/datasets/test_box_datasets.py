@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 
 from vgg_mm.datasets import CocoBoxes, ImageNetBoxes, LoadImage
-from vgg_mm.datasets.box_dataset import files_in
 
 WIDTH, HEIGHT = 60, 40
-
-
-@pytest.fixture(autouse=True)
-def folders_read_anew():
-    files_in.cache_clear()
 
 
 def write_image(path, size=(HEIGHT, WIDTH)):
@@ -70,6 +64,14 @@ def imagenet(folder):
         (notes / f'{name}.xml').write_text(xml(wordnet_id))
     write_image(data / 'train/n01/n01_without_boxes.JPEG')
     return notes
+
+
+def test_a_file_that_comes_later_is_seen(tmp_path):
+    content = coco(tmp_path)
+    (tmp_path / 'photos' / 'b.jpg').rename(tmp_path / 'b.jpg')
+    assert len(read_coco(tmp_path, content, on_error='skip')) == 1
+    (tmp_path / 'b.jpg').rename(tmp_path / 'photos' / 'b.jpg')
+    assert len(read_coco(tmp_path, content)) == 2
 
 
 def test_coco_files(tmp_path):

@@ -5,7 +5,6 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -73,6 +72,7 @@ class BoxDataset(BaseDataset):
         self.on_error = on_error
         self.several_classes = several_classes
         self.skipped: list[str] = []
+        self._listed: dict[str, frozenset[str]] = {}
         super().__init__(ann_file, **kwargs)
 
     @abstractmethod
@@ -90,6 +90,7 @@ class BoxDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """One dict per image, see the class."""
         self.skipped = []
+        self._listed = {}
         data, total = [], 0
         for source in self.sources():
             total += 1
@@ -109,6 +110,7 @@ class BoxDataset(BaseDataset):
                 f'{type(self).__name__}: none of {total} annotations in {self.place} can be used'
                 + (f': {first_of(self.skipped)}' if self.skipped else '')
             )
+        self._listed = {}
         return data
 
     @property
@@ -124,8 +126,7 @@ class BoxDataset(BaseDataset):
     def _image(self, annotation: Annotation) -> dict:
         """The entry of an image, with the boxes that are good."""
         where, path, shape, objects = annotation
-        folder, name = os.path.split(path)
-        if name not in files_in(folder):
+        if not self._is_there(path):
             raise ValueError(f'{where}: image not found: {path}')
         good = []
         for class_name, box in objects:
@@ -141,6 +142,13 @@ class BoxDataset(BaseDataset):
         boxes = np.clip(np.float32(boxes), 0, np.float32([width, height, width, height]))
         info = {'img_path': path, 'gt_label': label, BOXES: boxes}
         return info | ({ANNOTATED_SHAPE: shape} if shape else {})
+
+    def _is_there(self, path: str) -> bool:
+        """Whether there is such a file; each folder is listed once while the data are loaded."""
+        folder, name = os.path.split(path)
+        if folder not in self._listed:
+            self._listed[folder] = frozenset(os.listdir(folder) if os.path.isdir(folder) else ())
+        return name in self._listed[folder]
 
     def _problem(self, class_name: str, box: Box, shape: tuple[int, int]) -> str:
         """What is wrong with a box; '' if nothing is."""
@@ -170,12 +178,6 @@ class BoxDataset(BaseDataset):
         if not hasattr(self, '_class_numbers'):
             self._class_numbers = self.class_to_idx
         return self._class_numbers
-
-
-@cache
-def files_in(folder: str) -> frozenset[str]:
-    """Names in a folder, read once; none if there is no folder."""
-    return frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
 
 
 def _area(box: Box) -> float:

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from vgg_mm.registry import DATASETS
 
-from .box_dataset import Annotation, BoxDataset, files_in
+from .box_dataset import Annotation, BoxDataset
 
 #: Beside ILSVRC/ in Kaggle's copy: a line ``n01440764 tench, Tinca tinca`` for each class.
 SYNSETS = 'LOC_synset_mapping.txt'
@@ -99,7 +99,7 @@ class ImageNetBoxes(BoxDataset):
     def read(self, source: str) -> Annotation:
         where = os.path.join(self.annotations, f'{source}.xml')
         image = os.path.join(self.images, f'{source}{IMAGE_ENDING}')
-        if os.path.basename(where) not in files_in(os.path.dirname(where)):
+        if not self._is_there(where):
             raise ValueError(f'{image} has no annotation: {where} is missing')
         try:
             tree = ElementTree.parse(where)
