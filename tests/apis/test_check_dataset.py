@@ -56,6 +56,7 @@ def damage(folder):
     (val / 'dog').mkdir()
     content = save(noise(90, 120), train / 'ant' / 'sound.jpg').read_bytes()
     (train / 'ant' / 'truncated.jpg').write_bytes(content[: len(content) // 2])
+    (train / 'ant' / 'no end.jpg').write_bytes(content[:-1] + b'\xd8')
     save(noise(90, 120), train / 'ant' / 'profile.png', icc_profile=bytes(50))
     (train / 'ant' / 'empty.jpg').touch()
     (train / 'ant' / 'empty too.jpg').touch()
@@ -212,10 +213,13 @@ def test_problems_are_one_a_line(report, done, messy):
         'missing class': 2,
         'empty class': 1,
         'outside class folders': 1,
+        'incomplete': 1,
         'wrong extension': 1,
         'decoder warning': 1,
     }
     reasons = {(path, kind): reason for path, kind, reason in rows}
+    incomplete = reasons['animals/train/ant/no end.jpg', 'incomplete']
+    assert incomplete == 'used all the same: it lacks its last bytes, which costs no pixel'
     leak = reasons['animals/val/ant/leak.jpg', 'duplicate across splits']
     assert leak == 'same content as animals/train/ant/0.jpg'
     assert reasons['animals/train/ant/empty.jpg', 'unreadable'] == 'empty image file'

@@ -1,12 +1,18 @@
 """Loading: right on odd files, one clear line on broken ones."""
 
 import io
+import re
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmcv.transforms import LoadImageFromFile
+from mmengine.fileio import BaseStorageBackend, FileClient
+from mmengine.logging import MMLogger
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vgg_mm.datasets import LoadImage
 
@@ -41,7 +47,7 @@ def test_grey_cmyk_and_progressive_jpeg(tmp_path, photo, mode, progressive):
     assert np.abs(image.astype(int) - expected).mean() < 3
 
 
-@pytest.mark.parametrize('share', [0.02, 0.3, 0.6, 0.99])
+@pytest.mark.parametrize('share', [0.02, 0.3, 0.6, 0.9])
 @pytest.mark.parametrize('with_thumbnail', [False, True])
 def test_truncated_jpeg_is_refused(tmp_path, photo, share, with_thumbnail):
     """Also with a whole JPEG thumbnail in its header, whose end marker means nothing."""
@@ -58,6 +64,136 @@ def test_truncated_jpeg_is_refused(tmp_path, photo, share, with_thumbnail):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ValueError, match=f'(truncated JPEG|cannot be read|cannot decode).*{path}'):
         load(path)
+
+
+def encode(image, kind='jpeg', mode='RGB', **options):
+    file = io.BytesIO()
+    Image.fromarray(image[..., ::-1]).convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+@pytest.mark.parametrize('progressive', [False, True])
+@pytest.mark.parametrize('turned', [False, True])
+@pytest.mark.parametrize('lazy', [False, True])
+def test_a_jpeg_without_its_end_marker_is_used(photo, mode, progressive, turned, lazy):
+    """All its pixels are there. (That files end so, OpenCV 5 and Pillow call an error.)"""
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    content = encode(photo, mode=mode, progressive=progressive, exif=exif)
+    whole = load_bytes(content)
+    for missing in (1, 2):
+        found = load_bytes(content[:-missing], lazy=lazy)
+        assert np.array_equal(found['img'], whole['img'])
+        assert found['load_remark'] == 'it lacks its last bytes, which costs no pixel'
+
+
+def load_bytes(content, **options):
+    return LoadImage(**options).transform(dict(img_path='a.jpg', img_bytes=content))
+
+
+@given(
+    size=st.tuples(st.integers(20, 400), st.integers(20, 300)),
+    missing=st.integers(1, 3000),
+    options=st.fixed_dictionaries(
+        dict(
+            progressive=st.booleans(),
+            subsampling=st.integers(0, 2),
+            quality=st.integers(30, 95),
+            restart_marker_rows=st.integers(0, 2),
+        )
+    ),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_jpeg_is_used_if_it_reaches_the_last_rows(size, missing, options):
+    """Whatever is used differs from the whole image in its last rows only, as it says itself."""
+    noise = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), np.uint8)
+    content = encode(cv2.GaussianBlur(noise, (5, 5), 0), **options)
+    try:
+        found = load_bytes(content[:-missing])
+    except ValueError as error:
+        assert re.search('truncated JPEG|not an image|cannot decode|empty', str(error))
+        assert missing > 2
+        return
+    rows = re.search(r'last (\d+) of (\d+) rows', found['load_remark'])
+    rows = int(rows[1]) if rows else 0
+    kept = slice(0, size[0] - rows)
+    assert rows <= min(18, size[0] / 10)
+    assert np.array_equal(found['img'][kept], load_bytes(content)['img'][kept])
+
+
+@pytest.mark.parametrize('tail', [bytes(40_000), b'<html>503 Service Unavailable</html>' * 999])
+def test_other_content_in_place_of_the_end_is_no_picture(photo, tail):
+    """Zeros of a download that was broken off, or a server's words: they would decode, too."""
+    content = encode(photo)
+    for share in (0.5, 0.9, 1):
+        with pytest.raises(ValueError, match='truncated JPEG file'):
+            load_bytes(content[: int(share * len(content)) - 2] + tail)
+
+
+def test_a_progressive_jpeg_that_lacks_a_scan_is_refused(photo):
+    """Its last row is there, coarsely, as all the others."""
+    content = encode(photo, progressive=True)
+    with pytest.raises(ValueError, match='truncated JPEG file'):
+        load_bytes(content[: content.rindex(b'\xff\xda')])
+
+
+def test_a_png_is_used_if_no_pixel_is_missing(photo):
+    content = encode(photo, 'png', pnginfo=PngInfo())
+    note = b'\0\0\0\5tEXta\0bcd\1\2\3\4'  # with a wrong checksum
+    end = content.rindex(b'IEND') - 4
+    whole = content[:end] + note + content[end:]
+    for used in (whole, whole[:-1], whole[:-12], whole[:-20], content[:-13], content[:-16]):
+        assert np.array_equal(load_bytes(used)['img'], photo)
+        assert ('load_remark' in load_bytes(used)) == (used is not whole)
+    for refused in (content[:-25], content[:-300], content[: len(content) // 2]):
+        with pytest.raises(ValueError, match='truncated, damaged'):
+            load_bytes(refused)
+
+
+@pytest.fixture
+def log(caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield lambda: [record.getMessage() for record in caplog.records]
+    logger.removeHandler(caplog.handler)
+
+
+def test_images_that_are_used_though_damaged_are_counted(jpeg, log):
+    step = LoadImage()
+    for _ in range(2):
+        for number in range(13):
+            step(dict(img_path=f'{number}.jpg', img_bytes=jpeg[:-2]))
+    lines = log()
+    assert lines[1] == (
+        'image 2 that is used though its file is damaged: 1.jpg: it lacks its last bytes, which '
+        'costs no pixel'
+    )
+    assert len(lines) == 11 and lines[-1].startswith('more than 10 images are used though')
+
+
+def test_ignore_empty_leaves_an_image_out(tmp_path, jpeg, log):
+    (tmp_path / 'broken.jpg').write_bytes(jpeg[: len(jpeg) // 2])
+    for name in ('broken.jpg', 'missing.jpg'):
+        results = dict(img_path=str(tmp_path / name))
+        assert LoadImage(ignore_empty=True)(results) is None
+    assert [line.split(':')[0] for line in log()] == ['left out'] * 2
+    with pytest.raises(ValueError, match="on_error='mark' says otherwise"):
+        LoadImage(ignore_empty=True, on_error='mark')
+
+
+def test_file_client_args_are_taken(tmp_path, jpeg):
+    class Reversed(BaseStorageBackend):
+        def get(self, path):
+            return jpeg[::-1][::-1]
+
+        def get_text(self, path):
+            raise NotImplementedError
+
+    FileClient.register_backend('constant', Reversed, force=True)
+    with pytest.warns(DeprecationWarning):
+        step = LoadImage(file_client_args=dict(backend='constant'))
+    assert step(dict(img_path='nowhere.jpg'))['img_shape'] == (150, 200)
 
 
 def test_bytes_after_the_end_marker_do_no_harm(tmp_path, jpeg):

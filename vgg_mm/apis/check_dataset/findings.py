@@ -18,6 +18,7 @@ WITHIN_CLASS = 'duplicate within class'
 MISSING_CLASS = 'missing class'
 EMPTY_CLASS = 'empty class'
 OUTSIDE = 'outside class folders'
+INCOMPLETE = 'incomplete'
 WRONG_EXTENSION = 'wrong extension'
 DECODER_WARNING = 'decoder warning'
 
@@ -201,6 +202,8 @@ def problems(findings: Findings) -> Iterator[Problem]:
         yield Problem(
             path, OUTSIDE, f'images directly in it, which training does not see: {count:,}'
         )
+    for index, remark in sorted(scan.incomplete.items()):
+        yield Problem(layout.path(index), INCOMPLETE, f'used all the same: {remark}')
     for index, format in sorted(scan.wrong_format.items()):
         yield Problem(layout.path(index), WRONG_EXTENSION, f'the content is {format}')
     for index, text in sorted(scan.warnings.items()):

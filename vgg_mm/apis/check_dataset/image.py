@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import os
 import signal
 import tempfile
@@ -13,6 +14,7 @@ import cv2
 from PIL import Image
 
 from vgg_mm.datasets import LoadImage
+from vgg_mm.datasets.transforms.loading import LOAD_REMARK
 
 #: Extensions that belong to a format, by Pillow's names, among those that training takes.
 FORMAT_EXTENSIONS = {
@@ -50,7 +52,8 @@ class Facts(NamedTuple):
 
     ``format`` is Pillow's name, '' if unknown, ``mode`` one of ``MODES``'s words, ``rotated``
     whether the EXIF orientation is not upright, ``digest`` a hash of the file's bytes, ``reason``
-    training's error without the path and ``warning`` what the decoder wrote to standard error.
+    training's error without the path, ``remark`` what a file lacks that training uses all the same,
+    and ``warning`` what the decoder wrote to standard error.
     """
 
     height: int = 0
@@ -60,6 +63,7 @@ class Facts(NamedTuple):
     rotated: bool = False
     digest: bytes = bytes(16)
     reason: str = ''
+    remark: str = ''
     warning: str = ''
 
 
@@ -68,6 +72,7 @@ def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     warnings.simplefilter('ignore')
+    logging.disable(logging.WARNING)
     Image.MAX_IMAGE_PIXELS = None
     # Decoders written in C warn there: the text is to be told with the file's name.
     with tempfile.TemporaryFile() as file:
@@ -81,7 +86,8 @@ def read_images(paths: Sequence[str]) -> list[Facts]:
 
 def _read(path: str) -> Facts:
     try:
-        height, width = LoadImage().transform(dict(img_path=path))['img_shape']
+        loaded = LoadImage().transform(dict(img_path=path))
+        (height, width), remark = loaded['img_shape'], loaded.get(LOAD_REMARK, '')
         warning = _written_to_stderr()
         with open(path, 'rb') as file:
             content = file.read()
@@ -91,7 +97,9 @@ def _read(path: str) -> Facts:
         reason = ' '.join(str(error).replace(f' {path}', '').split()).rstrip(':')
         return Facts(reason=reason or type(error).__name__)
     digest = hashlib.blake2b(content, digest_size=16).digest()
-    return Facts(height, width, *_header(content), digest, warning=warning)
+    if remark:
+        warning = ''  # of the attempts to decode it
+    return Facts(height, width, *_header(content), digest, remark=remark, warning=warning)
 
 
 def _written_to_stderr() -> str:

@@ -39,12 +39,14 @@ class Scan(NamedTuple):
     """What was found in the images of a layout.
 
     ``records[i]`` belongs to image i, its ``mode`` is a place in ``modes``. The dicts are keyed by
-    image: why it cannot be read, what the decoder said, the format of its content.
+    image: why it cannot be read, what it lacks at its end, what the decoder said, the format of its
+    content.
     """
 
     records: np.ndarray
     modes: list[str]
     unreadable: dict[int, str]
+    incomplete: dict[int, str]
     warnings: dict[int, str]
     wrong_format: dict[int, str]
 
@@ -69,6 +71,8 @@ class Scan(NamedTuple):
             record['height'], record['width'] = facts.height, facts.width
             record['mode'], record['rotated'] = self.modes.index(facts.mode), facts.rotated
             record['readable'] = True
+            if facts.remark:
+                self.incomplete[index] = facts.remark
             if facts.warning:
                 self.warnings[index] = facts.warning
             if has_wrong_extension(path, facts.format):
@@ -78,7 +82,7 @@ class Scan(NamedTuple):
 
 def scan(layout: Layout, workers: int) -> Scan:
     """Read every image; ``seen`` of the result is smaller if the user stopped it."""
-    result = Scan(np.zeros(len(layout.paths), RECORD), [], {}, {}, {})
+    result = Scan(np.zeros(len(layout.paths), RECORD), [], {}, {}, {}, {})
     bar = ProgressBar(len(layout.paths), file=sys.stderr) if sys.stderr.isatty() else None
     # What was read before an interrupt is reported.
     with suppress(KeyboardInterrupt), closing(_read_all(layout, workers)) as chunks:

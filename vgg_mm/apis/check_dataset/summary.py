@@ -31,6 +31,7 @@ def summary(findings: Findings) -> dict:
         exif_rotated=_paths(layout, findings.rotated),
         problems=dict(count_problems(findings)),
         unreadable=_texts(layout, scan.unreadable),
+        incomplete=_texts(layout, scan.incomplete),
         wrong_extension=_texts(layout, scan.wrong_format),
         decoder_warnings=_texts(layout, scan.warnings),
         duplicates={

@@ -9,30 +9,30 @@ import mmcv
 import numpy as np
 from PIL import Image, ImageOps
 
+from .missing_end import JPEG_START, PNG_START, complete_jpeg, complete_png, read_jpeg_header
+
 #: Formats whose headers are read. Not those of PIL that call other programs, such as EPS.
 FORMATS = ('AVIF', 'BMP', 'GIF', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
-
-JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
-#: Second bytes of JPEG markers: frame headers, the start of a scan, those without a length.
-JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-JPEG_SCAN, JPEG_ALONE = 0xDA, {0x00, 0x01, *range(0xD0, 0xDA)}
 
 _limit_lock = threading.Lock()
 
 
-def decode(content: bytes, path: str, color_type: str, backend: str, max_pixels: int) -> np.ndarray:
+def decode(
+    content: bytes, path: str, color_type: str, backend: str, max_pixels: int
+) -> tuple[np.ndarray, str]:
     """Decode an image file, see :class:`vgg_mm.LoadImage`.
+
+    Returns:
+        The pixels, and in words what is missing at the end of a file that is used all the same.
 
     Raises:
         ValueError: in one line with ``path``, if the content is no whole image or too large.
     """
     if not content:
         raise ValueError(f'empty image file: {path}')
-    header = None
+    header, whole = None, True
     if content.startswith(JPEG_START):
         width, height, whole = read_jpeg_header(content)
-        if not whole:
-            raise ValueError(f'truncated JPEG file (no end marker): {path}')
     else:
         header = _open(content)
         width, height = header.size if header else (0, 0)
@@ -41,18 +41,16 @@ def decode(content: bytes, path: str, color_type: str, backend: str, max_pixels:
             f'image of {width}x{height} pixels, more than LoadImage(max_pixels={max_pixels}) '
             f'takes: {path}'
         )
-    try:
-        if header and backend == 'cv2' and color_type == 'color' and _opencv_misreads(header):
-            return np.array(ImageOps.exif_transpose(header).convert('RGB'))[..., ::-1].copy()
-        img = mmcv.imfrombytes(content, flag=color_type, backend=backend)
-    except Exception as error:
-        reason = ' '.join(str(error).split())
-        if 'CV_IO_MAX' in reason:
-            reason = (
-                f'{width}x{height} pixels are more than OpenCV takes; its limits are the '
-                'environment variables CV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT'
-            )
-        raise ValueError(f'cannot decode image {path}: {reason}') from error
+    remark = ''
+    if not whole:
+        completed = complete_jpeg(content)
+        if completed is None:
+            raise ValueError(f'truncated JPEG file (no end marker): {path}')
+        content, rows = completed
+        remark = _remark(rows, height)
+    img = _decode(content, path, color_type, backend, header)
+    if img is None and content.startswith(PNG_START) and (png := complete_png(content)):
+        img, remark = _decode(png, path, color_type, backend, _open(png)), _remark(0, height)
     if img is None and header:
         raise ValueError(
             f'cannot decode image {path}: {header.format} file of {width}x{height} pixels, '
@@ -60,31 +58,30 @@ def decode(content: bytes, path: str, color_type: str, backend: str, max_pixels:
         )
     if img is None:
         raise ValueError(f'not an image, or of a format that cannot be read: {path}')
-    return img
+    return img, remark
 
 
-def read_jpeg_header(content: bytes) -> tuple[int, int, bool]:
-    """(width, height, whole): the size that a JPEG file declares, and whether it has an end.
+def _remark(rows: int, height: int) -> str:
+    lost = f'pixels of the last {rows} of {height} rows' if rows else 'no pixel'
+    return f'it lacks its last bytes, which costs {lost}'
 
-    OpenCV decodes truncated files without complaint to images whose lower part is grey. An end
-    marker counts after the start of the first scan: what comes before may hold thumbnails with
-    theirs. What follows the image may be anything.
-    """
-    place, width, height = len(JPEG_START), 0, 0
-    while 0 <= (place := content.find(b'\xff', place)) < len(content) - 1:
-        marker = content[place + 1]
-        if marker == JPEG_SCAN:
-            return width, height, content.rfind(JPEG_END, place) >= 0
-        if marker in JPEG_FRAMES:
-            height = int.from_bytes(content[place + 5 : place + 7], 'big')
-            width = int.from_bytes(content[place + 7 : place + 9], 'big')
-        if marker == 0xFF:  # any number of these may come before a marker
-            place += 1
-        elif marker in JPEG_ALONE:
-            place += 2
-        else:
-            place += 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
-    return width, height, True  # nothing of an image: the decoder says so
+
+def _decode(
+    content: bytes, path: str, color_type: str, backend: str, header: Optional[Image.Image]
+) -> Optional[np.ndarray]:
+    try:
+        if header and backend == 'cv2' and color_type == 'color' and _opencv_misreads(header):
+            return np.array(ImageOps.exif_transpose(header).convert('RGB'))[..., ::-1].copy()
+        return mmcv.imfrombytes(content, flag=color_type, backend=backend)
+    except Exception as error:
+        reason = ' '.join(str(error).split())
+        if 'CV_IO_MAX' in reason:
+            width, height = header.size if header else read_jpeg_header(content)[:2]
+            reason = (
+                f'{width}x{height} pixels are more than OpenCV takes; its limits are the '
+                'environment variables CV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT'
+            )
+        raise ValueError(f'cannot decode image {path}: {reason}') from error
 
 
 @functools.cache

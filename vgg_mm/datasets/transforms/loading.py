@@ -1,5 +1,6 @@
 """Image loading whose errors name the file."""
 
+import logging
 import os
 import re
 from typing import Any, Optional, Union
@@ -7,16 +8,24 @@ from typing import Any, Optional, Union
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
+from mmengine.logging import print_log
 
 from vgg_mm.registry import TRANSFORMS
 
-from .decoding import JPEG_END, decode
+from .decoding import decode
 from .jpeg_header import read_plain_header
 from .lazy_image import LazyImage
+from .missing_end import JPEG_END
 from .region_decoder import announce
 
 #: Key of the reason why an image could not be read, where loading goes on all the same.
 LOAD_ERROR = 'load_error'
+
+#: Key of what is missing in an image that is used all the same.
+LOAD_REMARK = 'load_remark'
+
+#: So many of these a process names.
+MOST_NAMED = 10
 
 #: Key of the (height, width) that an annotation with boxes claims of its image.
 ANNOTATED_SHAPE = 'annotated_shape'
@@ -38,13 +47,16 @@ class LoadImage(LoadImageFromFile):
     Pixels are those of ``PIL.ImageOps.exif_transpose(image).convert('RGB')`` as BGR, up to 1 for
     CMYK, with these conventions: transparency is dropped, the colours below it count, whatever they
     are; of 16 bits the high byte counts (in TIFF, colours are rounded); of animations the first
-    image. The content decides, not the file's extension. Truncated JPEG files are refused, which
-    OpenCV decodes without complaint to images whose lower part is grey.
+    image. The content decides, not the file's extension. Truncated files are refused, also JPEG
+    files, of which some versions of OpenCV make images whose lower part is grey without complaint.
+    What lacks its last bytes only is used: PNG files with all pixels, and JPEG files that lack part
+    of the last 18 rows (and of the last tenth) at most. The log names them and counts them, and
+    ``check_dataset.py`` lists them.
 
     Required key: ``img_path``. Optional: ``img_bytes``, the file's content, which is removed;
     ``img_path`` then names it in errors; ``annotated_shape``, the (height, width) that the image
     has to have, because its boxes are meant for that. Added: ``img``, (H, W, 3) BGR uint8,
-    ``img_shape`` and ``ori_shape``, (H, W).
+    ``img_shape`` and ``ori_shape``, (H, W); ``load_remark``, in words what a file lacks.
 
     With ``lazy``, plain JPEG files (8 bits, grey or YCbCr, upright) are decoded by the next step,
     ``ScaleJitter`` or ``CentralCrop``, as far as their crop needs it: at 1/2, 1/4 or 1/8 of the
@@ -63,13 +75,16 @@ class LoadImage(LoadImageFromFile):
         skipped_file: Where 'skip' appends its lines. The hook gives one; only workers that start
             before training does, those of iteration-based loops, need it here.
         lazy: Leave decoding to the next step, which has to be ``ScaleJitter`` or ``CentralCrop``.
+        ignore_empty: As in ``LoadImageFromFile``: None for an image that cannot be read, in whose
+            place the data set draws another in training. Each is a warning in the log.
         kwargs: As in ``LoadImageFromFile``.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if ``lazy`` is to give other pixels than OpenCV's in uint8 colours;
-            if the file is empty, truncated, too large, not an image or not of the annotated
-            shape; if 100 images in a row were skipped, or one was where nobody counts.
+        ValueError: if ``lazy`` is to give other pixels than OpenCV's in uint8 colours, or
+            ``ignore_empty`` and ``on_error`` say different things; if the file is empty,
+            truncated, too large, not an image or not of the annotated shape; if 100 images in a
+            row were skipped, or one was where nobody counts.
     """
 
     def __init__(
@@ -78,12 +93,18 @@ class LoadImage(LoadImageFromFile):
         max_pixels: int = MAX_PIXELS,
         skipped_file: Optional[str] = None,
         lazy: bool = False,
+        ignore_empty: bool = False,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(ignore_empty=ignore_empty, **kwargs)
         if on_error not in ON_ERROR:
             raise ValueError(
                 f"LoadImage: on_error must be 'raise', 'mark' or 'skip', got {on_error!r}"
+            )
+        if ignore_empty and on_error != RAISE:
+            raise ValueError(
+                f'LoadImage: ignore_empty=True leaves out images that cannot be read, '
+                f'on_error={on_error!r} says otherwise: give one of the two'
             )
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise ValueError(f'LoadImage: max_pixels must be a positive integer, got {max_pixels}')
@@ -92,6 +113,7 @@ class LoadImage(LoadImageFromFile):
         self.skipped_file = skipped_file
         self.lazy = lazy
         self._skipped_in_a_row = 0
+        self._incomplete: set[str] = set()
         if lazy:
             if (self.color_type, self.imdecode_backend, self.to_float32) != ('color', 'cv2', False):
                 raise ValueError(
@@ -110,6 +132,11 @@ class LoadImage(LoadImageFromFile):
         """:meth:`transform` without laziness."""
         return self._load(results, lazy=False)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether an image that cannot be read is no error."""
+        return self.ignore_empty or self.on_error != RAISE
+
     def note_good_image(self) -> None:
         """An image was decoded: it ends a row of skipped ones."""
         self._skipped_in_a_row = 0
@@ -118,8 +145,11 @@ class LoadImage(LoadImageFromFile):
         try:
             img = self._read(results, lazy)
         except (OSError, ValueError) as error:
-            if self.on_error == RAISE:
+            if not self.goes_on:
                 raise
+            if self.ignore_empty:
+                print_log(f'left out: {error}', 'current', logging.WARNING)
+                return None
             if self.on_error == SKIP:
                 self._skip(results['img_path'], str(error))
                 return None
@@ -135,18 +165,40 @@ class LoadImage(LoadImageFromFile):
 
     def _read(self, results: dict, lazy: bool) -> Union[np.ndarray, LazyImage]:
         path = results['img_path']
-        if 'img_bytes' in results:
-            content = results.pop('img_bytes')
-        else:
-            try:
-                content = fileio.get(path, backend_args=self.backend_args)
-            except FileNotFoundError:
-                raise FileNotFoundError(f'image not found: {path}') from None
+        content = results.pop('img_bytes') if 'img_bytes' in results else self._fetch(path)
         img: Union[np.ndarray, LazyImage, None] = self._undecoded(content, path) if lazy else None
         if img is None:
-            img = decode(content, path, self.color_type, self.imdecode_backend, self.max_pixels)
+            img, remark = decode(
+                content, path, self.color_type, self.imdecode_backend, self.max_pixels
+            )
+            if remark:
+                results[LOAD_REMARK] = remark
+                self._note_incomplete(path, remark)
         _check_shape(img, results)
         return img
+
+    def _fetch(self, path: str) -> bytes:
+        try:
+            if self.file_client_args is not None:
+                return fileio.FileClient.infer_client(self.file_client_args, path).get(path)
+            return fileio.get(path, backend_args=self.backend_args)
+        except FileNotFoundError:
+            raise FileNotFoundError(f'image not found: {path}') from None
+
+    def _note_incomplete(self, path: str, remark: str) -> None:
+        """Name the image, once a process, and count it."""
+        if path in self._incomplete or len(self._incomplete) > MOST_NAMED:
+            return
+        self._incomplete.add(path)
+        number = len(self._incomplete)
+        print_log(
+            f'image {number} that is used though its file is damaged: {path}: {remark}'
+            if number <= MOST_NAMED
+            else f'more than {MOST_NAMED} images are used though their files are damaged; '
+            'tools/check_dataset.py lists them',
+            'current',
+            logging.WARNING,
+        )
 
     def _undecoded(self, content: bytes, path: str) -> Optional[LazyImage]:
         """The image, if it is one that can wait and its header shows no error."""
