@@ -117,7 +117,7 @@ def test_a_jpeg_is_used_if_it_reaches_the_last_rows(size, missing, options):
         return
     rows = re.search(r'last (\d+) of (\d+) rows', found['load_remark'])
     rows = int(rows[1]) if rows else 0
-    kept = slice(0, size[0] - rows)
+    kept = slice(0, size[0] - rows - 2 * (rows > 0))  # colours are interpolated between rows
     assert rows <= min(18, size[0] / 10)
     assert np.array_equal(found['img'][kept], load_bytes(content)['img'][kept])
 

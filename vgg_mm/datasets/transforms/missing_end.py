@@ -8,6 +8,7 @@ import numpy as np
 
 from .jpeg_header import MARKER
 from .jpeg_header import START as JPEG_START
+from .region_decoder import silent_stderr
 
 JPEG_END = b'\xff\xd9'
 PNG_START = b'\x89PNG\r\n\x1a\n'
@@ -15,7 +16,8 @@ PNG_IMAGE, PNG_END = b'IDAT', b'IEND'
 
 #: Second bytes of JPEG markers: frame headers, the start of a scan, those without a length.
 FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-SCAN, ALONE = 0xDA, {0x00, 0x01, *range(0xD0, 0xDA)}
+SCAN, RESTARTS = 0xDA, range(0xD0, 0xD8)
+ALONE = {0x00, 0x01, *range(0xD0, 0xDA)}
 
 #: A JPEG file may lack the last row of blocks, 16 pixels and two that interpolated colours reach,
 #: and a tenth of the height at most.
@@ -66,16 +68,18 @@ def complete_jpeg(content: bytes) -> Optional[tuple[bytes, int]]:
     if not _has_all_scans(content):
         return None
     body = content.rstrip(b'\xff')
-    as_it_is = _decode(body)
-    if as_it_is is None or np.array_equal(as_it_is, _decode(body[:-LAST])):
-        return None
-    height, rows = len(as_it_is), 0
-    for byte in OTHER_BYTES:
-        changed = _decode(body + _other_data(byte))
-        if changed is None:
+    with silent_stderr():  # of the decoder, to which all of these are damaged
+        as_it_is = _decode(body)
+        if as_it_is is None or np.array_equal(as_it_is, _decode(body[:-LAST])):
             return None
-        differing = np.flatnonzero((as_it_is != changed).any(axis=(1, 2)))
-        rows = max([rows, *(height - differing[:1]).tolist()])
+        height = len(as_it_is)
+        differs = np.zeros(height, bool)
+        for byte in OTHER_BYTES:
+            other = _decode(_with_other_data(body, byte))
+            if other is None:
+                return None
+            differs |= (as_it_is != other).any(axis=(1, 2))
+    rows = height - int(differs.argmax()) if differs.any() else 0
     if rows > min(MOST_ROWS, MOST_OF_HEIGHT * height):
         return None
     return body + JPEG_END, rows
@@ -86,10 +90,13 @@ def _decode(body: bytes) -> Optional[np.ndarray]:
     return cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-def _other_data(byte: int) -> bytes:
-    """Data that go on from wherever a file was cut, also from the end of a restart interval."""
+def _with_other_data(body: bytes, byte: int) -> bytes:
+    """The file, going on from wherever it was cut, also from the end of a restart interval."""
     data = bytes([byte]) * 32
-    return b''.join(data + bytes([0xFF, 0xD0 + number]) for number in range(8)) + data
+    last = max(body.rfind(bytes([0xFF, marker])) for marker in RESTARTS)
+    next_one = body[last + 1] + 1 if last >= 0 else 0
+    restarts = (bytes([0xFF, RESTARTS[(next_one + n) % 8]]) for n in range(8))
+    return body + data + b''.join(restart + data for restart in restarts)
 
 
 def _has_all_scans(content: bytes) -> bool:

@@ -16,6 +16,8 @@ from mmengine.logging import print_log
 #: Decoders by process and thread: a forked process makes its own, and keeps its parent's untouched.
 _decoders: dict[tuple[int, int], '_Decoder'] = {}
 
+_stderr_lock = threading.Lock()
+
 
 @functools.cache
 def is_installed() -> bool:
@@ -95,13 +97,14 @@ def _import_codec() -> Optional[Any]:
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Drop what libraries write to the process's standard error."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+    """Drop what libraries write to the process's standard error; one thread at a time."""
+    with _stderr_lock:
+        sys.stderr.flush()
+        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nothing, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nothing)
