@@ -56,6 +56,16 @@ def detector(text, folder):
     )
 
 
+def other_classes(text, folder):
+    """A file beside the shipped ones."""
+    (folder / 'own.py').write_text(text.replace("'./", f"'{boxes.CONFIGS}/"))
+    cfg = Config.fromfile(folder / 'own.py')
+    with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
+        net = MODELS.build(ConfigDict(cfg.model))
+    classes = {cfg[f'{name}_dataloader'].dataset.metainfo.classes for name in ('train', 'test')}
+    assert {len(names) for names in classes} == {net.bbox_head.num_classes}
+
+
 def own_config(base, text, folder):
     """As a reader writes it: the page's text in a file over a base, with ``_delete_``."""
     if base == FASTER_RCNN and '_delete_' not in text:
@@ -74,6 +84,7 @@ def elsewhere(text, folder):
 #: Page#heading -> what is done with its configs.
 CONFIGS = {
     'docs/downstream.md#a-classifiers-weights': hook,
+    'docs/downstream.md#other-classes': other_classes,
     'docs/downstream.md#in-a-config-of-ones-own': detector,
     'docs/segmentation.md#in-a-config-of-ones-own': elsewhere,
 }

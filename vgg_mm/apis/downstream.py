@@ -4,6 +4,7 @@ import json
 import os
 import os.path as osp
 from collections.abc import Iterator
+from copy import deepcopy
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -36,6 +37,30 @@ def datasets_of(dataset: dict) -> Iterator[dict]:
     yield dataset
     for one in filter(None, dataset.get('datasets') or [dataset.get('dataset')]):
         yield from datasets_of(one)
+
+
+def steps_of(dataset: dict) -> Iterator[dict]:
+    """The transforms of a data set's config and of those inside it."""
+    for one in datasets_of(dataset):
+        yield from one.get('pipeline') or []
+
+
+def load_images_here(cfg: Config, *loaders: str) -> None:
+    """Let these data loaders of a detector's or segmentor's config read images with
+    ``vgg_mm.LoadImage``, whose errors name the file and the cause.
+
+    The configs themselves say ``LoadImageFromFile``: MMDetection's and MMSegmentation's inferencers
+    and analysis tools look for that name. For the same reason the test pipeline of a training's
+    config, which goes into its checkpoints, stays as it is.
+    """
+    if not is_downstream(cfg):
+        return
+    for name in loaders:
+        # Of its own: configs say test_dataloader = val_dataloader.
+        loader = cfg[name] = deepcopy(cfg.get(name))
+        for step in steps_of(loader.dataset) if loader else ():
+            if str(step['type']).rpartition('.')[2] == 'LoadImageFromFile':
+                step['type'] = 'vgg_mm.LoadImage'
 
 
 def check_files(dataset: dict) -> None:

@@ -21,7 +21,7 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
-from .downstream import is_downstream
+from .downstream import is_downstream, load_images_here
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import use_test_time_augmentation
 
@@ -103,10 +103,13 @@ def test_config(args: argparse.Namespace) -> Config:
         if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
             # VGG's inputs reach +-128, its activations thousands: near float16's limit.
             torch.set_autocast_dtype('cuda', torch.bfloat16)
+        if is_downstream(cfg):
+            add_hook(cfg, type='vgg_mm.Float32OperatorsHook')
     if args.show or args.show_dir is not None:
         _show_predictions(cfg, args)
     if args.tta or args.tta_cfg:
         use_test_time_augmentation(cfg, args.tta_cfg)
+    load_images_here(cfg, 'test_dataloader')
     if args.broken_images == 'count':
         count_broken_images(cfg.test_dataloader.dataset.pipeline)
     if args.out and args.out_item == 'pred':

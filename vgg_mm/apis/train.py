@@ -1,7 +1,6 @@
 """``tools/train.py``: train a net from a config."""
 
 import argparse
-from collections.abc import Iterator
 
 import torch
 from mmengine.config import Config
@@ -16,7 +15,7 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
-from .downstream import datasets_of
+from .downstream import load_images_here, steps_of
 from .resumable import make_resumable
 
 
@@ -51,6 +50,7 @@ def training_config(args: argparse.Namespace) -> Config:
         cfg.auto_scale_lr.enable = True
         # mmengine's rule looks at one iteration; a step of accumulated gradients takes several.
         cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
+    load_images_here(cfg, 'train_dataloader', 'val_dataloader')
     if args.broken_images == 'skip':
         skip_broken_images(cfg)
     set_dataloader_defaults(cfg, args, persistent_workers=True)
@@ -72,12 +72,6 @@ def skip_broken_images(cfg: Config) -> None:
     for load in loads:
         load['on_error'] = 'skip'
     add_hook(cfg, type='vgg_mm.SkippedImagesHook')
-
-
-def steps_of(dataset: dict) -> Iterator[dict]:
-    """The transforms of a data set's config and of those inside it."""
-    for one in datasets_of(dataset):
-        yield from one.get('pipeline') or []
 
 
 def is_load_image(step: dict) -> bool:

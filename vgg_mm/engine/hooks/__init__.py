@@ -3,6 +3,7 @@ from .checkpoint_hook import CheckpointHook
 from .class_check_hook import ClassCheckHook
 from .classifier_init_hook import ClassifierInitHook
 from .exact_resume_hook import ExactResumeHook
+from .float32_operators_hook import Float32OperatorsHook
 from .gradient_compression_hook import GradientCompressionHook
 from .loss_guard_hook import LossGuardHook
 from .preprocessing_hook import PreprocessingHook
@@ -16,6 +17,7 @@ __all__ = [
     'ClassCheckHook',
     'ClassifierInitHook',
     'ExactResumeHook',
+    'Float32OperatorsHook',
     'GradientCompressionHook',
     'LossGuardHook',
     'PreprocessingHook',

@@ -4,9 +4,16 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vgg_mm.checkpoints import has_own_names, unknown_layout, weights_of
-from vgg_mm.checkpoints.weights import first_of, misfits, other_classes, use_source_names
+from vgg_mm.checkpoints.weights import (
+    Weights,
+    first_of,
+    misfits,
+    other_classes,
+    use_source_names,
+)
 from vgg_mm.registry import HOOKS
 
+from ..class_layers import class_dependent_shapes, fits_but_for_classes
 from ..unwrap import whole_weights
 
 
@@ -16,8 +23,9 @@ class CheckpointCheckHook(Hook):
 
     mmengine copies what fits and warns about the rest in a long list, so that a test of the wrong
     net goes on and prints a meaningless error. With ``strict`` (testing, resuming) every weight
-    has to be there; without (``load_from`` for fine-tuning) weights may be missing, and an fc8 for
-    another number of classes is left as initialised, with a notice.
+    has to be there; without (``load_from`` for fine-tuning) weights may be missing, and layers that
+    are for another number of classes (a classifier's fc8, a detector's fc_cls, a segmentor's
+    conv_seg) are left as initialised, with a notice.
 
     Args:
         strict: See above.
@@ -39,6 +47,10 @@ class CheckpointCheckHook(Hook):
                 runner.logger.info(notice)
                 _drop(name, checkpoint)
                 wrong.pop(name)
+            if wrong:
+                for name in self._other_classes(runner, checkpoint, weights, wrong):
+                    _drop(name, checkpoint)
+                    wrong.pop(name)
         problems = list(wrong.values())
         if not weights.keys() & target.keys():
             if has_own_names(target) and not has_own_names(weights):
@@ -51,6 +63,26 @@ class CheckpointCheckHook(Hook):
             problems += [f'{n} is not in the model' for n in unexpected]
         if problems:
             raise ValueError(f'the checkpoint is of another net: {first_of(problems)}')
+
+    def _other_classes(
+        self, runner: Runner, checkpoint: dict, weights: Weights, wrong: dict[str, str]
+    ) -> list[str]:
+        """Those of the wrong weights that are so because of the number of classes; it is said."""
+        shapes = class_dependent_shapes(runner.cfg.get('model') or {})
+        names = [
+            name
+            for name in wrong
+            if name in shapes and fits_but_for_classes(tuple(weights[name].shape), shapes[name])
+        ]
+        if names:
+            meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+            classes = f' ({len(meta["classes"])})' if meta.get('classes') else ''
+            layers = dict.fromkeys(name.rpartition('.')[0] for name in names)
+            runner.logger.warning(
+                f'left as initialised, since the checkpoint has them for another number of classes'
+                f'{classes}: {", ".join(layers)}'
+            )
+        return names
 
 
 def _drop(name: str, checkpoint: dict) -> None:

@@ -33,7 +33,9 @@ class CheckpointHook(MMEngineCheckpointHook):
       that, and only then are outdated ones removed, also the old best (``save_best``);
     - before a checkpoint is written, the free space is compared with its size;
     - only this hook's own files in its own folder are removed, whatever paths are in the checkpoint
-      that a run goes on from.
+      that a run goes on from;
+    - with ``save_best='auto'`` a segmentor's best checkpoint is that of its first mean over classes
+      (mIoU, mDice, mFscore), not that of the accuracy over all pixels, which comes first.
 
     Raises:
         OSError: in one line, if there is no room for a checkpoint, with the folder, the bytes
@@ -100,6 +102,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._remove(self.file_backend.join_path(self.out_dir, old) for old in outdated)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if self.save_best == ['auto']:
+            metrics = {key: value for key, value in metrics.items() if key != 'aAcc'} or metrics
         backend = self.file_backend
         self.file_backend = later = _RemoveLater(backend)
         try:

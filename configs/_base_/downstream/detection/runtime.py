@@ -7,7 +7,10 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='coco/bbox_mAP'),
+    # 'auto': the first metric that is reported: coco/bbox_mAP, pascal_voc/mAP.
+    checkpoint=dict(
+        type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='auto', rule='greater'
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
     # conv1_1 ... conv5_3, fc6 and fc7 from a classifier: a file or URL of any library's layout.
@@ -17,6 +20,8 @@ default_hooks = dict(
     class_check=dict(type='vgg_mm.ClassCheckHook'),
     # Stops at a loss that is not finite.
     loss_guard=dict(type='vgg_mm.LossGuardHook'),
+    # mmcv's RoIAlign and nms know no bfloat16.
+    float32_operators=dict(type='vgg_mm.Float32OperatorsHook'),
 )
 
 env_cfg = dict(

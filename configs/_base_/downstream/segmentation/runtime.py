@@ -7,7 +7,10 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='mIoU'),
+    # 'auto': the first metric that is reported, but for aAcc: mIoU, mDice, mFscore.
+    checkpoint=dict(
+        type='vgg_mm.CheckpointHook', interval=1, max_keep_ckpts=2, save_best='auto', rule='greater'
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     # conv1_1 ... conv5_3, fc6 and fc7 from a classifier: a file or URL of any library's layout.

@@ -4,14 +4,14 @@
 DATA_ROOT = 'data/coco'
 
 train_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=(1000, 600), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1000, 600), keep_ratio=True),
     # After resizing, which would change the boxes that the evaluation compares with.
     dict(type='LoadAnnotations', with_bbox=True),

@@ -1,0 +1,181 @@
+"""MMDetection's and MMSegmentation's own tools on what this package's tools trained."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import run_tool
+from tests.downstream import need
+
+need('mmdet')
+need('mmseg')
+
+import mmdet  # noqa: E402
+from mmdet.apis import DetInferencer, inference_detector, init_detector  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.registry import DefaultScope  # noqa: E402
+from mmseg.apis import MMSegInferencer, inference_model, init_model  # noqa: E402
+
+from tests.downstream import boxes, masks  # noqa: E402
+from vgg_mm.checkpoints import load_checkpoint  # noqa: E402
+
+DETECTOR = boxes.CONFIGS / 'ssd300_vgg16_animals.py'
+SEGMENTOR = masks.CONFIGS / 'fcn32s_vgg16_camvid.py'
+
+
+def own_config(path, base, data, options):
+    """A user's file over a shipped config: other data, a narrower net."""
+    cfg = Config.fromfile(base)
+    cfg.merge_from_dict(dict(options))
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        cfg[name].update(num_workers=0, persistent_workers=False)
+        cfg[name].dataset.data_root = str(data)
+    for name in ('val_evaluator', 'test_evaluator'):
+        if 'ann_file' in cfg[name]:
+            cfg[name].ann_file = str(data / 'val.json')
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.dump(path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def detector(tmp_path_factory):
+    """Config and checkpoint of an SSD300, trained by this package's tool."""
+    folder = tmp_path_factory.mktemp('detector')
+    data = boxes.write_boxes(folder / 'data', dict(train=4, val=2))
+    config = own_config(folder / 'own.py', DETECTOR, data, boxes.NARROW_SSD)
+    run_tool('train.py', config, '--work-dir', 'run', cwd=folder)
+    return config, folder / 'run/epoch_1.pth', data
+
+
+@pytest.fixture(scope='module')
+def segmentor(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('segmentor')
+    data = masks.write_streets(folder / 'data')
+    options = masks.narrow('fcn32s_vgg16')
+    config = own_config(folder / 'own.py', SEGMENTOR, data, options)
+    run_tool('train.py', config, '--work-dir', 'run', cwd=folder)
+    return config, folder / 'run/epoch_1.pth', data
+
+
+def run_script(package, script, *args, cwd):
+    """A tool that comes with MMDetection or MMSegmentation."""
+    path = Path(package.__file__).parent / '.mim/tools' / script
+    if not path.is_file():
+        pytest.skip(f'{path} is not installed')
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', path, *map(str, args)],
+        cwd=cwd, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize('source', ['config and checkpoint', 'checkpoint'])
+def test_det_inferencer(source, detector, tmp_path):
+    """On a folder, on one image, on pixels (a video's frame)."""
+    config, checkpoint, data = detector
+    model = str(config) if source == 'config and checkpoint' else None
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        inferencer = DetInferencer(model, str(checkpoint), device='cpu', show_progress=False)
+        found = inferencer(str(data / 'val'), out_dir=str(tmp_path), no_save_pred=False)
+        frame = cv2.imread(str(data / 'val/0.png'))
+        alone = inferencer(frame)
+    assert len(found['predictions']) == 2
+    assert {p.name for p in (tmp_path / 'vis').iterdir()} == {'0.png', '1.png'}
+    assert json.loads((tmp_path / 'preds/0.json').read_text()).keys() >= {'bboxes', 'scores'}
+    by_name = json.loads((tmp_path / 'preds/0.json').read_text())
+    np.testing.assert_allclose(alone['predictions'][0]['bboxes'], by_name['bboxes'], atol=1e-3)
+
+
+def test_inference_detector(detector):
+    """What the image and video demos call."""
+    config, checkpoint, data = detector
+    model = init_detector(str(config), str(checkpoint), device='cpu')
+    file = str(data / 'val/0.png')
+    by_name = inference_detector(model, [file, file])
+    by_pixels = inference_detector(model, cv2.imread(file))
+    torch.testing.assert_close(by_name[0].pred_instances.bboxes, by_pixels.pred_instances.bboxes)
+
+
+def test_analyze_results(detector, tmp_path):
+    config, checkpoint, _ = detector
+    run_script(mmdet, 'test.py', config, checkpoint, '--out', 'found.pkl', cwd=tmp_path)
+    run_script(
+        mmdet, 'analysis_tools/analyze_results.py', config, 'found.pkl', 'shown', '--topk', '1',
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert list((tmp_path / 'shown').rglob('*.png'))
+
+
+def test_mmseg_inferencer(segmentor, tmp_path):
+    config, checkpoint, data = segmentor
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        inferencer = MMSegInferencer(str(config), str(checkpoint), device='cpu')
+        folder = str(data / 'img_dir/val')
+        found = inferencer(folder, out_dir=str(tmp_path), show=False)
+        alone = inferencer(cv2.imread(f'{folder}/0.png'))
+    assert [mask.shape for mask in found['predictions']] == [(61, 85)] * 2
+    assert len(list((tmp_path / 'vis').iterdir())) == 2
+    assert (alone['predictions'] == found['predictions'][0]).all()
+
+
+def test_inference_model(segmentor):
+    config, checkpoint, data = segmentor
+    model = init_model(str(config), str(checkpoint), device='cpu')
+    found = inference_model(model, str(data / 'img_dir/val/0.png'))
+    assert found.pred_sem_seg.shape == (61, 85)
+
+
+def test_the_best_checkpoint_is_of_the_first_metric_but_pixel_accuracy(detector, segmentor):
+    assert (detector[1].parent / 'best_coco_bbox_mAP_epoch_1.pth').is_file()
+    assert (segmentor[1].parent / 'best_mIoU_epoch_1.pth').is_file()
+
+
+def test_fine_tuning_a_detector_to_other_classes(detector, tmp_path):
+    _, checkpoint, _ = detector
+    data = boxes.write_boxes(tmp_path / 'data', dict(train=2, val=1), ('fox', 'owl', 'elk'))
+    config = own_config(tmp_path / 'own.py', DETECTOR, data, boxes.NARROW_SSD)
+    classes = "('fox','owl','elk')"
+    options = [f'{n}_dataloader.dataset.metainfo.classes={classes}' for n in ('train', 'val')]
+    options += ['model.bbox_head.num_classes=3', f'load_from={checkpoint}']
+    options += ['optim_wrapper.optimizer.lr=0']
+    done = run_tool(
+        'train.py', config, '--no-validate', '--work-dir', 'run', '--cfg-options', *options,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert 'for another number of classes (2): bbox_head.cls_convs.0.0, bbox_head.' in done.stdout
+    old, new = (
+        load_checkpoint(p)['state_dict'] for p in (checkpoint, tmp_path / 'run/epoch_1.pth')
+    )
+    assert new['bbox_head.cls_convs.0.0.weight'].shape[0] == 4 * 4
+    same = [name for name in new if name in old and torch.equal(old[name], new[name])]
+    assert {n.split('.')[1] for n in new.keys() - same} == {'cls_convs'}
+
+
+def test_fine_tuning_a_segmentor_to_other_classes(segmentor, tmp_path):
+    config, checkpoint, _ = segmentor
+    classes = "('a','b','c','d')"
+    options = [f'{n}_dataloader.dataset.metainfo.classes={classes}' for n in ('train', 'val')]
+    options += [f'{n}_dataloader.dataset.metainfo.palette=[]' for n in ('train', 'val')]
+    options += ['model.decode_head.num_classes=4', f'load_from={checkpoint}']
+    done = run_tool(
+        'train.py', config, '--no-validate', '--work-dir', 'run', '--cfg-options', *options,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert 'for another number of classes (11): decode_head.conv_seg' in done.stdout
+
+
+def test_another_net_is_refused_all_the_same(detector, tmp_path):
+    config, checkpoint, _ = detector
+    options = ['model.backbone.fc_channels=8', 'model.neck.in_channels=(32,8)']
+    options += ['model.neck.out_channels=(32,8,8,8,8,8)', f'load_from={checkpoint}']
+    options += ['model.bbox_head.in_channels=(32,8,8,8,8,8)', 'model.bbox_head.num_classes=2']
+    done = run_tool('train.py', config, '--cfg-options', *options, cwd=tmp_path, check=False)
+    assert 'the checkpoint is of another net: backbone.fc6' in done.stderr
