@@ -61,21 +61,21 @@ typecheck: $(VENV_DEV)/.installed
 dist: $(VENV_DEV)/.installed
 	$(VENV_DEV)/bin/python -m build
 
-$(VENV)/.installed: setup.py requirements/*.txt studies/requirements.txt constraints/*.txt | python-version
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --disable-pip-version-check -q -c constraints/ci.txt -e '.[tests]' \
-	  -r studies/requirements.txt
+# $(call install,FOLDER,CONSTRAINTS,STACK): a virtual environment with this checkout in it.
+define install
+$(PYTHON) -m venv $(1)
+$(1)/bin/pip install --disable-pip-version-check -q -c constraints/$(2).txt -e '.[$(3),tests]' \
+  -r studies/requirements.txt
+endef
+
+$(VENV)/.installed: pyproject.toml setup.py requirements/*.txt studies/requirements.txt \
+  constraints/*.txt | python-version
+	$(call install,$(VENV),ci,onedl)
 	touch $@
 
-# The fork and OpenMMLab's packages share their folders: hence --no-deps for this package.
-$(VENV_OPENMMLAB)/.installed: setup.py requirements/*.txt studies/requirements.txt constraints/*.txt | python-version
-	$(PYTHON) -m venv $(VENV_OPENMMLAB)
-	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q -c constraints/openmmlab.txt \
-	  -r requirements/runtime.txt -r requirements/openmmlab.txt \
-	  -r requirements/digits.txt -r requirements/weights.txt -r requirements/export.txt \
-	  -r requirements/fast.txt -r requirements/features.txt -r studies/requirements.txt \
-	  -r requirements/tests.txt
-	$(VENV_OPENMMLAB)/bin/pip install --disable-pip-version-check -q --no-deps -e .
+$(VENV_OPENMMLAB)/.installed: pyproject.toml setup.py requirements/*.txt studies/requirements.txt \
+  constraints/*.txt | python-version
+	$(call install,$(VENV_OPENMMLAB),openmmlab,openmmlab)
 	touch $@
 
 # $(call on_top,FOLDER): a virtual environment on top of $(VENV), which stays as it is. The first line

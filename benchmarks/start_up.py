@@ -56,7 +56,7 @@ def commands(kind: str) -> dict[str, list[str]]:
 def mmpretrain_folder() -> Path:
     spec = find_spec('mmpretrain')
     if spec is None or spec.origin is None:
-        sys.exit('mmpretrain is not installed: pip install -e .')
+        sys.exit("mmpretrain is not installed: pip install -e '.[onedl]'")
     return Path(spec.origin).parent
 
 

@@ -1,12 +1,14 @@
 """Unsupported or incomplete stacks are named in one line, with the fix."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import ROOT
-from vgg_mm.stack import TESTED_RANGES, check_version
+from vgg_mm import stack
+from vgg_mm.stack import TESTED_RANGES, check_version, how_to_install
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,26 @@ def test_versions_out_of_range(name, version):
     with pytest.raises(ImportError, match=f'{name} {version} is installed: pip install') as error:
         check_version(name, version)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'installed, name, command',
+    [
+        ([], 'mmengine', "pip install -e '.*[onedl]' installs .* [openmmlab] in place of"),
+        (['vgg_mm'], 'mmcv', "pip install 'vgg_mm[onedl]' installs .* [openmmlab] in place of"),
+        (['vgg_mm', 'onedl-mmengine'], 'mmpretrain', "pip install 'vgg_mm[onedl]'"),
+        (['vgg_mm', 'mmengine'], 'mmpretrain', "pip install 'mmpretrain>=1.2.0,<1.4'"),
+        (['vgg_mm', 'mmengine'], 'mmcv', "pip install 'mmcv-lite>=2.2.0,<2.4'"),
+        (['vgg_mm', 'mmengine', 'mmcv'], 'mmcv', "pip install 'mmcv>=2.2.0,<2.4'"),
+        (['vgg_mm', 'onedl-mmcv'], 'mmdet', "pip install 'vgg_mm[downstream]'"),
+        (['vgg_mm', 'mmcv'], 'mmdet', "pip install 'vgg_mm[downstream]' in an environment without"),
+    ],
+)
+def test_the_fix_leaves_what_is_there(monkeypatch, installed, name, command):
+    """Nobody who has OpenMMLab's packages is told to put the fork's in their place."""
+    monkeypatch.setattr(stack, '_is_installed', lambda distribution: distribution in installed)
+    pattern = re.escape(command).replace(r'\.\*', '.*')
+    assert re.match(pattern, how_to_install(name)), how_to_install(name)
 
 
 @pytest.mark.parametrize('name', TESTED_RANGES)

@@ -1,15 +1,18 @@
 """What is built works without the checkout: sdist, the wheel made of it, an empty environment."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import venv
 import zipfile
+from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
@@ -35,17 +38,23 @@ def shipped():
     return [path for path in listed.stdout.splitlines() if (ROOT / path).is_file()]
 
 
-@pytest.fixture(scope='module')
-def sdist(tmp_path_factory):
-    """Of a copy of the repository: building replaces the links below vgg_mm/.mim by copies."""
-    folder = tmp_path_factory.mktemp('copy')
+def build(what, folder):
+    """The file that ``build_WHAT`` of the build system makes in a copy of the repository.
+
+    A copy, because building replaces what is below vgg_mm/.mim.
+    """
     for path in shipped():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes((ROOT / path).read_bytes())
-    build = 'from setuptools.build_meta import build_sdist; build_sdist("dist")'
-    run([sys.executable, '-c', build], folder)
-    (archive,) = (folder / 'dist').glob('*.tar.gz')
-    return archive
+    code = f'from setuptools.build_meta import build_{what} as build; build("dist")'
+    run([sys.executable, '-c', code], folder)
+    (built,) = (folder / 'dist').iterdir()
+    return built
+
+
+@pytest.fixture(scope='module')
+def sdist(tmp_path_factory):
+    return build('sdist', tmp_path_factory.mktemp('copy'))
 
 
 @pytest.fixture(scope='module')
@@ -63,7 +72,10 @@ def wheel(sdist, tmp_path_factory):
 @pytest.fixture(scope='module')
 def python(wheel, tmp_path_factory):
     """Python of an environment with this one's other packages, and vgg_mm from the wheel alone."""
-    folder = tmp_path_factory.mktemp('environment')
+    return environment_with(wheel, tmp_path_factory.mktemp('environment'))
+
+
+def environment_with(wheel, folder):
     venv.create(folder, with_pip=False)
     python = folder / 'bin' / 'python'
     purelib = run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], folder)
@@ -92,6 +104,30 @@ def test_the_wheel_holds_what_the_checkout_holds(wheel):
     assert 'vgg_mm/py.typed' in names
     others = {name for name in names - wanted if '.dist-info/' not in name}
     assert not others
+
+
+def test_nothing_takes_the_place_of_openmmlabs_packages(wheel):
+    """Who has mmengine, mmcv and mmpretrain keeps them: what shares their folders is an extra."""
+    (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith('.dist-info/METADATA'))
+    metadata = BytesParser().parsebytes(zipfile.ZipFile(wheel).read(name))
+    required = [Requirement(line) for line in metadata.get_all('Requires-Dist')]
+    always = {r.name for r in required if r.marker is None}
+    assert {'torch', 'torchvision'} <= always
+    assert not [n for n in always if re.match('(onedl-)?mm|onedl|openmim', n)]
+    for extra, prefix in (('onedl', 'onedl-'), ('openmmlab', '')):
+        given = {r.name for r in required if r.marker and r.marker.evaluate({'extra': extra})}
+        assert given - always == {
+            f'{prefix}mmengine', f'{prefix}mmpretrain', 'onedl-mmcv' if prefix else 'mmcv-lite'
+        }  # fmt: skip
+
+
+def test_an_editable_install_is_found_from_the_folder_above(tmp_path):
+    """There the checkout itself, a folder named vgg_mm, is the first thing on Python's path."""
+    checkout = tmp_path / 'above' / 'vgg_mm'
+    python = environment_with(build('editable', checkout), tmp_path / 'environment')
+    code = 'import vgg_mm; print(vgg_mm.__file__)'
+    found = run([python, '-W', 'ignore', '-c', code], checkout.parent)
+    assert Path(found.strip()) == checkout / 'vgg_mm' / '__init__.py'
 
 
 def test_the_sdist_holds_no_tests_data_or_links(sdist):

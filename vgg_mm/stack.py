@@ -2,7 +2,9 @@
 
 import importlib
 import io
+import os
 from contextlib import redirect_stdout
+from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -22,10 +24,14 @@ DOWNSTREAM_RANGES = {
 #: mmcv's compiled operators, which both need.
 OPERATORS = 'mmcv._ext'
 
-DOWNSTREAM_FIX = "pip install -e .[downstream] (in vgg_mm's folder)"
 OPERATORS_FIX = 'python tools/build_mmcv_ops.py'
 
-FIX = "pip install -e . (in vgg_mm's folder) installs a tested stack"
+#: What OpenMMLab publishes each as; the fork's have the prefix ``onedl-``.
+DISTRIBUTIONS = {
+    'mmengine': ('mmengine',),
+    'mmcv': ('mmcv', 'mmcv-lite'),
+    'mmpretrain': ('mmpretrain',),
+}
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -43,15 +49,54 @@ def check_version(name: str, version: str) -> None:
     """Raise ImportError, in one line, when ``name`` is outside its tested range."""
     low, high = (TESTED_RANGES | DOWNSTREAM_RANGES)[name]
     if not _version(low) <= _version(version) < _version(high):
-        fix = DOWNSTREAM_FIX if name in DOWNSTREAM_RANGES else FIX
         raise ImportError(
-            f'vgg_mm works with {name} >= {low}, < {high}, but {name} {version} is installed: {fix}'
+            f'vgg_mm works with {name} >= {low}, < {high}, but {name} {version} is installed: '
+            f'{how_to_install(name)}'
         )
+
+
+def how_to_install(name: str) -> str:
+    """The command that installs a package in a tested version, beside those that are there.
+
+    The fork's packages and OpenMMLab's have the same folders: who has the ones is not told to
+    install the others.
+    """
+    has_fork = any(_is_installed(f'onedl-{one}') for one in DISTRIBUTIONS)
+    has_openmmlab = any(_is_installed(one) for several in DISTRIBUTIONS.values() for one in several)
+    if name in DOWNSTREAM_RANGES:
+        elsewhere = " in an environment without OpenMMLab's packages, whose place the fork's take"
+        return _with_extra('downstream') + (elsewhere if has_openmmlab and not has_fork else '')
+    if has_fork:
+        return _with_extra('onedl')
+    if has_openmmlab:
+        published = DISTRIBUTIONS[name]
+        one = next(filter(_is_installed, published), published[-1])
+        low, high = TESTED_RANGES[name]
+        return f"pip install '{one}>={low},<{high}'"
+    return (
+        f"{_with_extra('onedl')} installs a tested stack, the maintained fork of OpenMMLab's "
+        "packages; [openmmlab] in place of [onedl] OpenMMLab's own"
+    )
+
+
+def _with_extra(extra: str) -> str:
+    if _is_installed('vgg_mm'):
+        return f"pip install 'vgg_mm[{extra}]'"
+    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return f"pip install -e '{checkout}[{extra}]'"
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _import_tested(name: str) -> ModuleType:
     if find_spec(name) is None:
-        raise ImportError(f'vgg_mm needs {name}, which is not installed: {FIX}')
+        raise ImportError(f'vgg_mm needs {name}, which is not installed: {how_to_install(name)}')
     module = importlib.import_module(name)
     check_version(name, module.__version__)
     return module
@@ -103,7 +148,8 @@ def import_downstream(name: str, owner: str) -> None:
     """
     if find_spec(name) is None:
         raise ImportError(
-            f'{owner} needs {name}, which is not installed: {DOWNSTREAM_FIX}, then {OPERATORS_FIX}'
+            f'{owner} needs {name}, which is not installed: {how_to_install(name)}, then '
+            f'{OPERATORS_FIX}'
         )
     if find_spec(OPERATORS) is None:
         raise ImportError(
@@ -116,6 +162,6 @@ def import_downstream(name: str, owner: str) -> None:
     except (ImportError, AssertionError) as error:
         # Both packages assert the version of mmcv.
         raise ImportError(
-            f'{owner} needs {name}, whose import fails ({error}): {DOWNSTREAM_FIX}, then '
-            f'{OPERATORS_FIX}'
+            f'{owner} needs {name}, whose import fails ({error}): {how_to_install(name)}, '
+            f'then {OPERATORS_FIX}'
         ) from error

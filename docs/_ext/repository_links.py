@@ -1,7 +1,7 @@
 """Links to the repository's files and folders, which are no pages of the site.
 
 On GitHub they work as they are. In the site they lead to the address that the package's metadata
-gives as ``Source`` (setup.py, ``project_urls``: the address of the tree at a branch or tag). As
+gives as ``Source`` (pyproject.toml, ``project.urls``: a branch or tag). As
 long as it gives none, files are downloads, which MyST makes of them, and folders are plain text.
 A link to what does not exist is left alone: MyST warns of it.
 """

@@ -214,11 +214,12 @@ def pip(words, folder):
     from packaging.requirements import Requirement
 
     assert words[0] == 'install', f'pip {words[0]}: {HOW}'
-    setup = (ROOT / 'setup.py').read_text()
+    listed = (ROOT / 'pyproject.toml').read_text().partition('dynamic.optional-dependencies]')[2]
     for word in words[1:]:
-        extra = re.fullmatch(r'\.(?:\[(\w+)\])?', word)
+        extra = re.fullmatch(r'\.(?:\[([\w,]+)\])?', word)
         if extra and extra[1]:
-            assert f"'{extra[1]}': " in setup, f'setup.py has no extra {extra[1]!r}'
+            for name in extra[1].split(','):
+                assert f'\n{name} = ' in listed, f'pyproject.toml has no extra {name!r}'
         elif not extra and not word.startswith('-') and not word.endswith('.whl'):
             Requirement(word)
     return finished(words)

@@ -45,7 +45,7 @@ def test_what_is_missing_is_said_when_it_is_asked_for(missing, tmp_path):
         assert f'vgg_mm.{name} needs {PACKAGES[name]}' in line or 'mmcv' in line
         assert 'python tools/build_mmcv_ops.py' in line
         lacks_package = missing != 'mmcv._ext' or find_spec(PACKAGES[name]) is None
-        assert ('pip install -e .[downstream]' in line) == lacks_package
+        assert ('[downstream]' in line) == lacks_package
 
 
 def test_the_tools_say_it_too(tmp_path):
