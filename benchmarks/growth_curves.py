@@ -17,6 +17,7 @@ from mmpretrain.structures import DataSample
 from test_protocols import classifier
 from torch.utils.data import DataLoader, Dataset
 
+from vgg_mm.apis.kernels import use_kernels
 from vgg_mm.evaluation import Posteriors, load_posteriors
 from vgg_mm.evaluation.ensemble import Member, ensembles
 
@@ -58,8 +59,7 @@ class Tester:
 
     def __init__(self, width: int, protocol: str = 'dense', num_classes: int = 1000, **kwargs):
         net = classifier('A', width, num_classes)
-        if device() == 'cpu':  # as vgg_mm's tools do
-            net.to(memory_format=torch.channels_last)
+        use_kernels(net)
         tta = dict(type='vgg_mm.PaperTTA', protocol=protocol, module=net, **kwargs)
         self.model = MODELS.build(tta).eval().to(device())
 

@@ -25,6 +25,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
 import vgg_mm  # noqa: F401  (registers its parts)
+from vgg_mm.apis.kernels import use_kernels
 from vgg_mm.engine.layer_statistics import layer_statistics
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +52,7 @@ def run(cfg: Config, iterations: int) -> dict:
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    model.to(memory_format=torch.channels_last).train()
+    use_kernels(model.train())
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     optim_wrapper = cfg.optim_wrapper.copy()
     optim_wrapper.clip_grad = None  # the paper has none

@@ -18,15 +18,12 @@ import torch.nn as nn
 from machine import describe, results_folder
 from timing import in_turn, ratios, seconds, spread
 
+from vgg_mm.kernels import BandLocalResponseNorm, accelerate
 from vgg_mm.models import VGG
-from vgg_mm.models.lrn import alexnet_lrn
+from vgg_mm.models.backbones.vgg import ALEXNET_LRN
 
 A, OWN, TORCHS = 'A', 'A-LRN, vgg_mm', "A-LRN, torch's layer"
-
-
-def torchs_lrn() -> nn.LocalResponseNorm:
-    own = alexnet_lrn()
-    return nn.LocalResponseNorm(own.size, own.alpha, own.beta, own.k)
+LAYERS = {OWN: BandLocalResponseNorm, TORCHS: nn.LocalResponseNorm}
 
 
 def run(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -44,8 +41,8 @@ def nets() -> dict[str, nn.Module]:
     made = {name: VGG(name.partition(',')[0], init_cfg='kaiming') for name in (A, OWN, TORCHS)}
     for net in made.values():
         net.load_state_dict(made[A].state_dict())
-        net.to(memory_format=torch.channels_last).train()
-    made[TORCHS].lrn1 = torchs_lrn()
+        accelerate(net.train())
+    made[TORCHS].lrn1 = nn.LocalResponseNorm(**ALEXNET_LRN)
     return made
 
 
@@ -57,7 +54,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(0)
     x = 50 * torch.randn(args.batch, 64, 224, 224).to(memory_format=torch.channels_last)
-    layers = {OWN: alexnet_lrn(), TORCHS: torchs_lrn()}
+    layers = {kind: layer(**ALEXNET_LRN) for kind, layer in LAYERS.items()}
     torch.testing.assert_close(*(run(layer, x) for layer in layers.values()))
     image = 50 * torch.randn(args.batch, 3, 224, 224)
     found = {

@@ -37,6 +37,7 @@ from timing import in_turn, ratios, seconds, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.config import has_bfloat16
+from vgg_mm.apis.kernels import use_kernels
 from vgg_mm.apis.rgb_statistics import find_images
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,8 +76,8 @@ class Contender:
                 data_preprocessor=cfg.get('data_preprocessor') or cfg.model.data_preprocessor,
             )
         ).to(device)
-        if name == 'vgg_mm' and device == 'cpu':  # as vgg_mm's tools do
-            self.model.to(memory_format=torch.channels_last)
+        if name == 'vgg_mm':
+            use_kernels(self.model)  # as its tools do
         kind = dict(WRAPPERS[amp]) if amp else {}
         self.cudnn_benchmark = cfg.env_cfg.cudnn_benchmark
         self.optim = build_optim_wrapper(self.model, dict(cfg.optim_wrapper, **kind))

@@ -37,6 +37,7 @@ from timing import ratios, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.config import has_bfloat16
+from vgg_mm.apis.kernels import use_kernels
 from vgg_mm.apis.rgb_statistics import find_images
 
 SCALES, CROP, GRID = (256, 384, 512), 224, 5
@@ -143,10 +144,9 @@ def tensor_bytes(inputs) -> int:
 
 
 def contenders(device: str) -> dict[str, Contender]:
-    """(a) has a copy of the weights in the default memory format, and torch's convolutions."""
-    plain, ours = classifier(conv_cfg=dict(type='Conv2d')), classifier()
-    if device == 'cpu':
-        ours.to(memory_format=torch.channels_last)
+    """(a) has a copy of the weights, and torch's layers."""
+    plain, ours = classifier(), classifier()
+    use_kernels(ours)
     made = {'a': Contender(peer_pipeline(), dict(type='AverageClsScoreTTA'), plain, device)}
     for key, protocol in (('b', 'multi_crop'), ('c', 'dense'), ('d', ALL)):
         tta = dict(type='vgg_mm.PaperTTA', protocol=protocol)

@@ -11,7 +11,9 @@ from tests.conftest import ROOT
 tomllib = pytest.importorskip('tomllib')  # Python 3.11
 
 #: The packages whose ``__all__`` is the public API, besides names in configs.
-PACKAGES = ('apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
+PACKAGES = (
+    'apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'kernels', 'models', 'visualization',
+)  # fmt: skip
 
 
 @pytest.fixture(scope='module')

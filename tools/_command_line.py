@@ -33,6 +33,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help='run the code in checkpoints that cannot be read without; from sources you trust',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    add_kernels_option(parser)
     parser.add_argument('--no-pin-memory', action='store_true')
     parser.add_argument(
         '--launcher',
@@ -42,6 +43,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     # torch's launchers pass this one.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_kernels_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--kernels',
+        choices=['auto', 'plain'],
+        default='auto',
+        help="auto (default): faster forms of the layers where they pay; plain: torch's own",
+    )
 
 
 def set_local_rank(args: argparse.Namespace) -> None:

@@ -50,6 +50,7 @@ def parse_args():
         '--workers', type=int, help='threads that read images (default: one a core, at most 4)'
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: the GPU if there is one)')
+    _command_line.add_kernels_option(parser)
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',

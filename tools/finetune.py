@@ -24,6 +24,7 @@ def parse_args():
     )
     parser.add_argument('--seed', type=int, default=0, help='of the split, if there is none')
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    _command_line.add_kernels_option(parser)
     parser.add_argument(
         '--dry-run', action='store_true', help='decide, write the config, estimate the hours; stop'
     )

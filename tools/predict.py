@@ -42,6 +42,7 @@ def main() -> None:
     )
     parser.add_argument('--out', metavar='FILE', help='results as .csv or .json')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: the GPU if there is one)')
+    _command_line.add_kernels_option(parser)
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',

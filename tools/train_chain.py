@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
         help='settings of all stages: DATA_ROOT=FOLDER a.b=1 c="[1,2]"',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    _command_line.add_kernels_option(parser)
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',

@@ -17,12 +17,30 @@ check_stack()
 from . import registry, zoo  # noqa: E402  (only on a checked stack)
 
 if TYPE_CHECKING:
-    from . import apis, checkpoints, datasets, engine, evaluation, models, visualization
+    from . import (
+        apis,
+        checkpoints,
+        datasets,
+        engine,
+        evaluation,
+        kernels,
+        models,
+        visualization,
+    )
 
 zoo.register()
 
 #: What :func:`__getattr__` imports.
-PACKAGES = ('apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
+PACKAGES = (
+    'apis',
+    'checkpoints',
+    'datasets',
+    'engine',
+    'evaluation',
+    'kernels',
+    'models',
+    'visualization',
+)
 
 __all__ = [
     '__version__',
@@ -31,6 +49,7 @@ __all__ = [
     'datasets',
     'engine',
     'evaluation',
+    'kernels',
     'models',
     'registry',
     'visualization',

@@ -1,10 +1,14 @@
 """The networks of the paper's Table 1 as data (Sections 2.2 and 4.1)."""
 
-from typing import NamedTuple, Union
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Union
 
 
 class Architecture(NamedTuple):
-    """One column of Table 1: the kernel size of every convolution, block by block."""
+    """One column of Table 1: the kernel size of every convolution, block by block.
+
+    ``lrn``: local response normalisation after the first convolution.
+    """
 
     kernels: tuple[tuple[int, ...], ...]
     lrn: bool = False
@@ -12,6 +16,16 @@ class Architecture(NamedTuple):
     @property
     def conv_layers(self) -> int:
         return sum(len(block) for block in self.kernels)
+
+    def __str__(self) -> str:
+        """'3-3/3-3/3-3-3/3-3-3/3-3-3' is net D's."""
+        blocks = '/'.join('-'.join(map(str, block)) for block in self.kernels)
+        return f'{blocks} with LRN' if self.lrn else blocks
+
+
+#: A net: a name of :data:`ARCHITECTURES`, a depth of :data:`DEPTH_TO_ARCH`, or an
+#: :class:`Architecture` by value, also as ``dict(kernels=((3, 3), (3, 3), ...), lrn=False)``.
+Arch = Union[str, int, Mapping[str, Any], Sequence[Any]]
 
 
 ARCHITECTURES = {
@@ -44,16 +58,53 @@ STRIDE = 2**NUM_BLOCKS
 STAGED_LAYERS = ('conv1_1', 'conv2_1', 'conv3_1', 'conv3_2', 'fc6', 'fc7', 'fc8')
 
 
-def resolve_arch(arch: Union[str, int]) -> str:
-    """The name in :data:`ARCHITECTURES` that a name or a depth means.
+def resolve_arch(arch: Arch) -> str:
+    """The name of a net: in :data:`ARCHITECTURES`, or its kernels where it has none there.
 
     Raises:
-        ValueError: if ``arch`` is neither.
+        ValueError: in one line, if ``arch`` is no net.
     """
-    name = DEPTH_TO_ARCH.get(arch, arch)
-    if name not in ARCHITECTURES:
-        raise ValueError(
-            f'VGG: unknown arch {arch!r}; choose one of {", ".join(ARCHITECTURES)} '
-            f'or a depth of {", ".join(map(str, DEPTH_TO_ARCH))}'
-        )
-    return name
+    name = DEPTH_TO_ARCH.get(arch, arch) if isinstance(arch, (str, int)) else arch
+    if isinstance(name, str) and name in ARCHITECTURES:
+        return name
+    value = architecture_of(arch)
+    return next((name for name, known in ARCHITECTURES.items() if known == value), str(value))
+
+
+def architecture_of(arch: Arch) -> Architecture:
+    """The architecture that a name or a depth means, or that is given by value.
+
+    Raises:
+        ValueError: in one line, if ``arch`` is no net.
+    """
+    if isinstance(arch, (str, int)):
+        name = DEPTH_TO_ARCH.get(arch, arch)
+        if name not in ARCHITECTURES:
+            raise ValueError(
+                f'VGG: unknown arch {arch!r}; choose one of {", ".join(ARCHITECTURES)}, '
+                f'a depth of {", ".join(map(str, DEPTH_TO_ARCH))}, or give the net by value, '
+                f'{_BY_VALUE}'
+            )
+        return ARCHITECTURES[name]
+    return _by_value(arch)
+
+
+_BY_VALUE = 'dict(kernels=((3, 3), (3, 3), ...), lrn=False)'
+
+
+def _by_value(arch: Any) -> Architecture:
+    wrong = ValueError(
+        f'VGG: arch by value is {_BY_VALUE}, 1 to {NUM_BLOCKS} blocks of odd kernel sizes, '
+        f'got {arch!r}'
+    )
+    given = dict(arch) if isinstance(arch, Mapping) else arch
+    try:
+        found = Architecture(**given) if isinstance(given, dict) else Architecture(*given)
+        kernels = tuple(tuple(block) for block in found.kernels)
+    except TypeError:
+        raise wrong from None
+    sizes = [size for block in kernels for size in block]
+    odd = all(type(size) is int and size > 0 and size % 2 for size in sizes)
+    if not (odd and 1 <= len(kernels) <= NUM_BLOCKS and all(kernels) and type(found.lrn) is bool):
+        raise wrong
+    return Architecture(kernels, found.lrn)

@@ -55,11 +55,11 @@ class LazyRegistry(Registry):
         return super().get(key)
 
 
-def _child(name: str, parent: Registry, location: str) -> LazyRegistry:
-    return LazyRegistry(name, parent=parent, scope='vgg_mm', locations=[location])
+def _child(name: str, parent: Registry, *locations: str) -> LazyRegistry:
+    return LazyRegistry(name, parent=parent, scope='vgg_mm', locations=list(locations))
 
 
-MODELS = _child('model', MMENGINE_MODELS, 'vgg_mm.models')
+MODELS = _child('model', MMENGINE_MODELS, 'vgg_mm.models', 'vgg_mm.kernels')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'vgg_mm.datasets')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'vgg_mm.datasets')
 DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'vgg_mm.datasets')

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 import torchvision
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -13,7 +14,7 @@ from mmpretrain.registry import MODELS
 import vgg_mm
 from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models.backbones import vgg
-from vgg_mm.models.lrn import alexnet_lrn
+from vgg_mm.models.backbones.vgg import ALEXNET_LRN
 
 #: PAPER.md, 1000 classes.
 PARAMETERS = {
@@ -132,15 +133,16 @@ def test_lrn_is_alexnets():
     squares = np.pad(x.numpy() ** 2, ((0, 0), (2, 2), (0, 0), (0, 0)))
     total = sum(squares[:, i : i + 16] for i in range(5))
     expected = x.numpy() / (2 + 1e-4 * total) ** 0.75
-    np.testing.assert_allclose(alexnet_lrn()(x).numpy(), expected, rtol=1e-9)
+    np.testing.assert_allclose(nn.LocalResponseNorm(**ALEXNET_LRN)(x).numpy(), expected, rtol=1e-9)
 
 
 def test_lrn_changes_net_a_only_in_its_first_block():
     plain, lrn = small('A', out_indices=('conv1_1', 0)), small('A-LRN', out_indices=('conv1_1', 0))
     x = torch.randn(1, 3, 32, 32) * 100
+    normalise = nn.LocalResponseNorm(**ALEXNET_LRN)
     (relu, pooled), (relu_lrn, pooled_lrn) = plain(x), lrn(x)
     torch.testing.assert_close(relu, relu_lrn)
-    torch.testing.assert_close(F.max_pool2d(alexnet_lrn()(relu), 2), pooled_lrn)
+    torch.testing.assert_close(F.max_pool2d(normalise(relu), 2), pooled_lrn)
     assert not torch.allclose(pooled, pooled_lrn)
 
 

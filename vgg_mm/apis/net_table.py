@@ -1,9 +1,16 @@
 """``tools/net_table.py``: the paper's Tables 1 and 2, from the code."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
-from vgg_mm.architectures import ARCHITECTURES, BLOCK_WIDTHS, NUM_BLOCKS, resolve_arch
+from vgg_mm.architectures import (
+    ARCHITECTURES,
+    BLOCK_WIDTHS,
+    NUM_BLOCKS,
+    Arch,
+    architecture_of,
+    resolve_arch,
+)
 
 from .tables import format_table
 
@@ -40,7 +47,7 @@ class LayerRow(NamedTuple):
     multiply_adds: int
 
 
-def layers(arch: Union[str, int], num_classes: int = 1000, size: int = CROP) -> list[LayerRow]:
+def layers(arch: Arch, num_classes: int = 1000, size: int = CROP) -> list[LayerRow]:
     """All layers of a net at the paper's width, for an image of ``size`` x ``size``.
 
     Above 224 the fully-connected layers are convolutions over a larger map (Section 3.2).
@@ -48,14 +55,14 @@ def layers(arch: Union[str, int], num_classes: int = 1000, size: int = CROP) -> 
     Raises:
         ValueError: if the net is unknown, ``size`` is below 224 or ``num_classes`` below 1.
     """
-    arch = resolve_arch(arch)
+    plan = list(_plan(arch, num_classes))
     if size < CROP:
         raise ValueError(f'net_table: size must be at least {CROP}, got {size}')
     if num_classes < 1:
         raise ValueError(f'net_table: num_classes must be positive, got {num_classes}')
     rows = []
     side, channels, stride, field = size, 3, 1, 1
-    for name, kernel, width in _plan(arch, num_classes):
+    for name, kernel, width in plan:
         if name.startswith('pool'):
             side, field, stride = side // 2, field + stride, stride * 2
             parameters = macs = 0
@@ -72,9 +79,9 @@ def layers(arch: Union[str, int], num_classes: int = 1000, size: int = CROP) -> 
     return rows
 
 
-def _plan(arch: str, num_classes: int) -> Iterator[tuple[str, int, int]]:
+def _plan(arch: Arch, num_classes: int) -> Iterator[tuple[str, int, int]]:
     """(name, kernel size, output channels) of every layer in order."""
-    kernels, lrn = ARCHITECTURES[arch]
+    kernels, lrn = architecture_of(arch)
     for block, (block_kernels, multiple) in enumerate(zip(kernels, BLOCK_WIDTHS), start=1):
         for index, kernel in enumerate(block_kernels, start=1):
             yield f'conv{block}_{index}', kernel, 64 * multiple
@@ -152,7 +159,7 @@ def stacks(markdown: bool = False) -> str:
 
 
 def layer_table(
-    net: Union[str, int], num_classes: int = 1000, size: int = CROP, markdown: bool = False
+    net: Arch, num_classes: int = 1000, size: int = CROP, markdown: bool = False
 ) -> str:
     """Every layer of one net, with totals."""
     table = layers(net, num_classes, size)

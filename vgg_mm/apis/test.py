@@ -52,7 +52,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     check_data_folders(cfg, ['test_dataloader'])
     if is_local(args.checkpoint) and not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint not found: {args.checkpoint}')
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, args.kernels)
     metrics = runner.test()
     if is_main_process():
         print(keep_results(runner, metrics, args.config))

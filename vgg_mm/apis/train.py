@@ -25,7 +25,7 @@ def train(args: argparse.Namespace) -> None:
     cfg = training_config(args)
     check_data_folders(cfg, ['train_dataloader', 'val_dataloader'])
     make_resumable(cfg)
-    build_runner(cfg).train()
+    build_runner(cfg, args.kernels).train()
 
 
 def training_config(args: argparse.Namespace) -> Config:

@@ -4,7 +4,6 @@ from .backbones import VGG
 from .downstream import SSDVGG
 from .heads import ConvHead, LocalisationHead
 from .tta import LocalisationTTA, PaperTTA
-from .winograd import WinogradConv2d
 
 __all__ = [
     'SSDVGG',
@@ -13,5 +12,4 @@ __all__ = [
     'LocalisationHead',
     'LocalisationTTA',
     'PaperTTA',
-    'WinogradConv2d',
 ]

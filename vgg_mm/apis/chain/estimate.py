@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from ..kernels import AUTO, use_kernels
 from ..train import use_mixed_precision
 
 #: Timed steps of each of two batches, after one to warm up; the fastest counts.
@@ -48,7 +49,7 @@ def crop_size(cfg: Config) -> Optional[int]:
     return None
 
 
-def measure_step(cfg: Config, amp: bool = False) -> Optional[StepTime]:
+def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optional[StepTime]:
     """Time training steps of the config's model on random uint8 images of its crop size.
 
     Data loading, validation and the exchange of gradients between processes are not in it.
@@ -70,8 +71,7 @@ def measure_step(cfg: Config, amp: bool = False) -> Optional[StepTime]:
             optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
         finally:
             logging.disable(logging.NOTSET)
-    if device == 'cpu':
-        model.to(memory_format=torch.channels_last)  # as in training
+    use_kernels(model, kernels)
     large = max(2, min(cfg.train_dataloader.batch_size, PIXELS[device] // size**2))
     small = max(1, large // 4)
     times = [_fastest_step(model, optimizer, images, size) for images in (small, large)]

@@ -162,6 +162,7 @@ class Job:
             *('train.py', self.stage.config, '--work-dir', self.work_dir, '--resume'),
             *(['--amp'] if self.run.amp else []),
             *(['--auto-scale-lr'] if self.run.auto_scale_lr else []),
+            *self._kernels(),
             *config_options(self.stage, self.run, start),
         )
 
@@ -171,9 +172,13 @@ class Job:
         return self._tool(
             *('test.py', self.stage.config, self.checkpoint(), '--tta', '--tta-cfg', name),
             *('--work-dir', self.work_dir, *(['--amp'] if self.run.amp else [])),
+            *self._kernels(),
             *(['--out', osp.join(self.work_dir, POSTERIORS)] if last else []),
             *config_options(self.stage, self.run),
         )
+
+    def _kernels(self) -> list[str]:
+        return [] if self.run.kernels == 'auto' else ['--kernels', self.run.kernels]
 
     def _tool(self, name: str, *args: str) -> list[str]:
         return tool_command(self.run.root, name, *args, processes=self.run.processes)

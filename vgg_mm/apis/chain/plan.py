@@ -136,7 +136,7 @@ def _hours(costs: Sequence[Cost]) -> list[Optional[float]]:
             parts = [cfg.model, cfg.optim_wrapper.get('type'), cfg.train_dataloader.batch_size]
             net = json.dumps([*parts, crop_size(cfg)], default=str)
             if net not in measured:
-                measured[net] = measure_step(cfg, cost.job.run.amp)
+                measured[net] = measure_step(cfg, cost.job.run.amp, cost.job.run.kernels)
             hours.append(cost.hours(measured[net]))
         else:
             hours.append(cost.hours(None))

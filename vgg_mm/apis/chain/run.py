@@ -46,6 +46,7 @@ def train_chain(
     dry_run: bool = False,
     measure: bool = True,
     accept_changes: bool = False,
+    kernels: str = 'auto',
 ) -> str:
     """Train the stages of a chain in order, then test them; go on where an earlier run stopped.
 
@@ -64,6 +65,7 @@ def train_chain(
         dry_run: Return the plan and run nothing.
         measure: Estimate the plan's hours.
         accept_changes: Use what is there even where settings changed since.
+        kernels: 'auto' or 'plain', as of ``tools/train.py``.
 
     Returns:
         The table of errors, or of the plan.
@@ -74,7 +76,7 @@ def train_chain(
     """
     option_texts({'work_dir': work_dir})  # the tools are given paths in it
     processes = _processes(launcher, gpus)
-    run = RunOptions(root, work_dir, tuple(cfg_options), amp, auto_scale_lr, processes)
+    run = RunOptions(root, work_dir, tuple(cfg_options), amp, auto_scale_lr, processes, kernels)
     jobs: dict[str, Job] = {}
     for stage in load_chain(chain):
         jobs[stage.name] = Job(stage, run, jobs.get(stage.source))

@@ -44,6 +44,7 @@ class RunOptions(NamedTuple):
         amp: Mixed precision.
         auto_scale_lr: Scale the learning rates with the batch.
         processes: How many torch's launcher starts; None: one, without it.
+        kernels: 'auto' or 'plain', as of ``tools/train.py``.
     """
 
     root: str
@@ -52,6 +53,7 @@ class RunOptions(NamedTuple):
     amp: bool = False
     auto_scale_lr: bool = False
     processes: Optional[int] = None
+    kernels: str = 'auto'
 
 
 def stage_config(stage: Stage, run: RunOptions) -> Config:

@@ -3,7 +3,6 @@
 import json
 from typing import NamedTuple, Optional
 
-import torch
 import torch.nn as nn
 
 from vgg_mm.architectures import STRIDE
@@ -13,6 +12,7 @@ from vgg_mm.models.tta.paper_tta import MULTI_CROP
 from vgg_mm.version import __version__
 
 from ..inference.load import load_predictor
+from ..kernels import PLAIN
 
 #: A test scale that is no smaller than any net's crop.
 ANY_SCALE = 2**14
@@ -67,13 +67,14 @@ def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier
             needed, or the net is no VGG with a ConvHead.
     """
     # Neither protocol nor test scales matter here; configs need not say any.
-    predictor = load_predictor(checkpoint, config, MULTI_CROP, (ANY_SCALE,), device='cpu')
+    predictor = load_predictor(
+        checkpoint, config, MULTI_CROP, (ANY_SCALE,), device='cpu', kernels=PLAIN
+    )
     for notice in predictor.notices:
         print(f'notice: {notice}')
     model = predictor.tta.module
     check_kind(model)
-    # Predictors have their weights in channels_last.
-    model.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
     return Classifier(model, tuple(predictor.classes), preprocessing_of(model.data_preprocessor))
 
 

@@ -6,8 +6,6 @@ import torch
 import torch.nn as nn
 
 from vgg_mm.architectures import ARCHITECTURES, BASE_CHANNELS
-from vgg_mm.models.max_pool import LeanMaxPool2d
-from vgg_mm.models.winograd import WinogradConv2d
 
 from ..net_table import FC_CHANNELS, FC_KERNEL
 from .source import Classifier
@@ -20,9 +18,6 @@ _CLASSIFIER = {'fc6': 0, 'fc7': 3, 'fc8': 6}
 
 #: Types of layers that torchvision's nets are made of, and what is the same in evaluation.
 _KINDS = {'Conv2d', 'ReLU', 'MaxPool2d', 'BatchNorm2d', 'SyncBatchNorm'}
-
-#: Layers that compute what torch's do.
-_STAND_INS = {WinogradConv2d: nn.Conv2d, LeanMaxPool2d: nn.MaxPool2d}
 
 
 def torchvision_names(arch: str, batch_norm: bool = False) -> dict[str, str]:
@@ -103,7 +98,7 @@ def notice(classifier: Classifier) -> str:
 
 def _has_batch_norm(backbone: nn.Module) -> bool:
     """Whether the net has batch norms as torchvision's; ValueError if it has anything else."""
-    kinds = {_kind(layer) for layer in backbone.children()}
+    kinds = {type(layer).__name__ for layer in backbone.children()}
     norms = [m for m in backbone.children() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if kinds - _KINDS or any(norm.eps != 1e-5 for norm in norms):
         raise ValueError(
@@ -111,9 +106,3 @@ def _has_batch_norm(backbone: nn.Module) -> bool:
             f'BatchNorm2d(eps=1e-5), this one of {", ".join(sorted(kinds))}'
         )
     return bool(norms)
-
-
-def _kind(layer: nn.Module) -> str:
-    """The layer's class; of this package's own ones, torch's that they stand for."""
-    torchs = (kind for own, kind in _STAND_INS.items() if isinstance(layer, own))
-    return next(torchs, type(layer)).__name__

@@ -16,6 +16,7 @@ from vgg_mm.models.tta.paper_tta import DENSE
 from ..cores import available_cores
 from ..inference.load import load_predictor
 from ..inference.report import make_folder, printable
+from ..kernels import AUTO
 from ..subprocess_tools import interruptible
 from ..tables import say
 from .extractor import Extractor
@@ -59,6 +60,7 @@ def extract_features(
     broken_images: str = COUNT,
     workers: Optional[int] = None,
     device: Union[str, torch.device, None] = None,
+    kernels: str = AUTO,
 ) -> Extraction:
     """Write a feature vector for every image of a folder (Appendix B).
 
@@ -86,6 +88,7 @@ def extract_features(
             reason; 'stop': the first one is an error.
         workers: Threads that read images; by default one a core, at most 4.
         device: By default the GPU if there is one.
+        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
 
     Raises:
         FileNotFoundError, ValueError, ImportError: in one line, if an argument does not fit or a
@@ -95,7 +98,7 @@ def extract_features(
     out = os.fspath(out)
     _check(out, combine, broken_images, workers)
     photos = find_photos(os.fspath(folder))
-    predictor = load_predictor(checkpoint, config, DENSE, scales, device)
+    predictor = load_predictor(checkpoint, config, DENSE, scales, device, kernels=kernels)
     extractor = Extractor(predictor, layer, combine, flip)
     settings = _settings(extractor, photos)
     parts = Parts(out)

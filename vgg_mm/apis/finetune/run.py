@@ -37,6 +37,7 @@ def finetune(
     seed: int = 0,
     amp: bool = False,
     dry_run: bool = False,
+    kernels: str = 'auto',
     **settings,
 ) -> str:
     """Fine-tune on photos in class folders and test the result; a second call goes on.
@@ -49,6 +50,7 @@ def finetune(
         seed: Of the split, where the folder has none.
         amp: Mixed precision.
         dry_run: Decide, write the config, estimate the hours and stop.
+        kernels: 'auto' or 'plain', as of ``tools/train.py``.
         **settings: ``epochs``, ``batch_size``, ``lr``, ``frozen`` in place of those decided.
 
     Returns:
@@ -66,7 +68,7 @@ def finetune(
     work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
     print('\n'.join(_report(folder, weights, split, net, preprocessing, chosen)))
     chain = _write(folder, weights, work_dir, name, split, net, preprocessing, chosen)
-    return train_chain(chain, root, work_dir, amp=amp, dry_run=dry_run)
+    return train_chain(chain, root, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
 
 
 def _read_weights(weights: str) -> tuple[Net, Preprocessing]:

@@ -12,6 +12,7 @@ from mmpretrain.apis import ImageClassificationInferencer
 from mmpretrain.structures import DataSample
 from mmpretrain.visualization import UniversalVisualizer
 
+from vgg_mm.apis.kernels import AUTO
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
 from .inputs import ImageLike, as_sources, name, picture_paths
@@ -42,6 +43,7 @@ class VGGInferencer(ImageClassificationInferencer):
         classes: Class names; by default the checkpoint's, then the config's, then numbers.
         protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
         scales: Test scales Q; by default the config's.
+        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`load_predictor`.
@@ -55,11 +57,14 @@ class VGGInferencer(ImageClassificationInferencer):
         classes: Optional[Sequence[str]] = None,
         protocol: str = 'dense',
         scales: Optional[Sequence[int]] = None,
+        kernels: str = AUTO,
     ):
         # The parent's constructor would look for the model among MMPretrain's.
         if not isinstance(pretrained, (str, os.PathLike)):
             raise ValueError(f'VGGInferencer: pretrained must be a file, got {pretrained!r}')
-        self.predictor = load_predictor(pretrained, model, protocol, scales, device, classes)
+        self.predictor = load_predictor(
+            pretrained, model, protocol, scales, device, classes, kernels
+        )
         self.config = self.predictor.cfg
         self.model = self.predictor.tta
         self.pipeline = self.predictor.pipeline

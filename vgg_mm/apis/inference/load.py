@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
+from vgg_mm.apis.kernels import AUTO, use_kernels
 from vgg_mm.apis.resumable import undo_seeded_dataset
 from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import (
@@ -47,6 +48,7 @@ def load_predictor(
     scales: Optional[Sequence[int]] = None,
     device: Union[str, torch.device, None] = None,
     classes: Optional[Sequence[str]] = None,
+    kernels: str = AUTO,
 ) -> Predictor:
     """Build the net of a checkpoint, with its weights, protocol, pipeline and class names.
 
@@ -57,6 +59,7 @@ def load_predictor(
         scales: Test scales Q; by default the config's.
         device: By default the GPU if there is one.
         classes: Class names; by default the checkpoint's, then the config's, then numbers.
+        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
 
     Raises:
         FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or does
@@ -71,10 +74,7 @@ def load_predictor(
         notices = [_load_weights(model, content, checkpoint)]
         pipeline = _pipeline(cfg, scales)
         load, *steps = [TRANSFORMS.build(step) for step in pipeline]
-    model.to(_device(device))
-    if not torch.cuda.is_available():
-        # As in the tools: convolutions are faster so on a CPU.
-        model.to(memory_format=torch.channels_last)
+    use_kernels(model.to(_device(device)), kernels)
     tta = PaperTTA(model, protocol=protocol, **_tta_options(cfg)).eval()
     names, notice = _classes(classes, meta, cfg, _num_classes(model, weights_of(content)))
     notices = [text for text in [*notices, notice] if text]

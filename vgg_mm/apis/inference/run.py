@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.utils import ProgressBar
 
+from vgg_mm.apis.kernels import AUTO
 from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import say
 from vgg_mm.checkpoints import load_checkpoints_safely, write_atomically
@@ -34,6 +35,7 @@ def predict(
     classes: Optional[Sequence[str]] = None,
     channel_order: str = BGR,
     device: Union[str, torch.device, None] = None,
+    kernels: str = AUTO,
 ) -> list[Prediction]:
     """Predict the classes of images by the paper's protocols (Section 3.2).
 
@@ -58,6 +60,7 @@ def predict(
         channel_order: Of arrays: 'bgr', as OpenCV, mmcv and MMPretrain's inferencers have it, or
             'rgb'.
         device: By default the GPU if there is one.
+        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
 
     Returns:
         A :class:`Prediction` for each image, in order.
@@ -69,7 +72,7 @@ def predict(
     heatmap = None if heatmap is None else os.fspath(heatmap)
     _check(top, channel_order)
     sources = as_sources(images, heatmap or '')
-    predictor = load_predictor(checkpoint, config, protocol, scales, device, classes)
+    predictor = load_predictor(checkpoint, config, protocol, scales, device, classes, kernels)
     return list(_results(predictor, sources, top, heatmap, score_maps, shown_class, channel_order))
 
 
@@ -90,8 +93,8 @@ def predict_files(
         checkpoint: File.
         out: A .csv or .json file.
         trust_checkpoint: Run the code in a checkpoint that cannot be read without.
-        options: ``config``, ``protocol``, ``top``, ``heatmap``, ``scales``, ``shown_class`` and
-            ``device`` of :func:`predict`.
+        options: ``config``, ``protocol``, ``top``, ``heatmap``, ``scales``, ``shown_class``,
+            ``device`` and ``kernels`` of :func:`predict`.
 
     Returns:
         Exit status: 0, or 1 if no image could be read.

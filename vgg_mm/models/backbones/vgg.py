@@ -8,65 +8,68 @@ import torch.nn as nn
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 from vgg_mm.architectures import (
-    ARCHITECTURES,
     BASE_CHANNELS,
     BLOCK_WIDTHS,
     NUM_BLOCKS,
+    Arch,
+    architecture_of,
     resolve_arch,
 )
 from vgg_mm.registry import MODELS
 
-from ..conv_relu import conv_relu, fuses, is_autocast_to_bfloat16
-from ..eager import is_recorded
 from ..initialisers import InitCfg, resolve_init_cfg
-from ..lrn import alexnet_lrn
-from ..max_pool import LeanMaxPool2d
-from ..winograd import WinogradConv2d
 from .vgg_arguments import check_pools, check_sizes
 
 #: With ``with_cp``, so many images of the paper's crop size are recomputed together in block 1,
 #: and maps of as many numbers in the others.
 RECOMPUTED, CROP_SIZE = 8, 224
 
-#: torch's convolution, faster on CPUs; conv_cfg=dict(type='Conv2d') is torch's alone.
-CONV_CFG = dict(type='vgg_mm.WinogradConv2d')
+#: AlexNet's n=5, alpha=1e-4, beta=0.75, k=2. It multiplies the sum of squares by alpha, torch their
+#: mean: hence alpha * n.
+ALEXNET_LRN = dict(size=5, alpha=5e-4, beta=0.75, k=2.0)
+
+Maps = dict[str, torch.Tensor]
 
 
 @MODELS.register_module()
 class VGG(BaseBackbone):
     """The networks of Table 1, without their fully-connected layers.
 
-    Input: (N, 3, H, W) float images, already normalised. Output: a tuple of feature maps in the
-    order of ``out_indices``; the default is the last block's, (N, 8 * base_channels, H/32, W/32).
+    Input: (N, in_channels, H, W) float images, already normalised. Output: a tuple of feature maps
+    in the order of ``out_indices``; the default is the last block's, (N, 8 * base_channels, H/32,
+    W/32).
 
     Parameters are named as in the authors' release: ``conv1_1.weight`` ... ``conv5_4.bias``, and
-    ``bn1_1`` ... for norms.
+    ``bn1_1`` ... for norms. All layers are torch's; :func:`vgg_mm.kernels.accelerate` puts faster
+    ones in their place.
 
     Args:
-        arch: 'A', 'A-LRN', 'B', 'B-5x5', 'C', 'D' or 'E', or a depth: 11, 13, 16, 19 mean A, B,
-            D, E.
+        arch: 'A', 'A-LRN', 'B', 'B-5x5', 'C', 'D' or 'E'; a depth: 11, 13, 16, 19 mean A, B, D, E;
+            or a net of one's own by its kernel sizes, ``dict(kernels=((3, 3), (3, 3), (5,)))``,
+            with ``lrn=True`` as A-LRN has it.
         depth: MMPretrain's name for the same choice; give one of the two.
+        in_channels: Channels of the images: 3, or 1 for grey ones.
         base_channels: Width of the first block (64 in the paper); the blocks are 1, 2, 4, 8 and 8
             times as wide.
         num_classes: As in MMPretrain's VGG: above 0, the classifier (:class:`ConvHead`) becomes
             part of the backbone and index 5 of ``out_indices`` is its score. Prefer a ConvHead as
             the model's head.
-        num_stages: Number of blocks, 1 to 5.
+        num_stages: Number of blocks, 1 to 5; by default all that the net has.
         strides: Stride of each block's pooling, 1 or 2 (default). Where it is 1, later blocks need
             twice the dilation to see what they saw: DeepLab has strides=(2, 2, 2, 1, 1) and
             dilations=(1, 1, 1, 1, 2).
-        dilations: Dilation of the convolutions of each block.
+        dilations: Dilation of the convolutions of each block; 1 by default.
         pool_size: Side of the poolings' windows: 2 as in the paper, or 3, centred (padding 1), as
             in DeepLab; stride 1 needs 3.
         out_indices: Which outputs: a block number 0-4 is the block's output after pooling, a layer
             name such as 'conv4_3' that layer's output after its ReLU. Default: the last block, or
             the score if ``num_classes`` is above 0.
         frozen_stages: The first so many blocks are not trained; -1 or 0 freezes nothing.
-        conv_cfg, norm_cfg, act_cfg: Layer types, as in mmcv. Without ``conv_cfg`` the convolutions
-            are :class:`vgg_mm.models.winograd.WinogradConv2d`.
+        conv_cfg, norm_cfg, act_cfg: Layer types, as in mmcv.
         norm_eval: Keep batch norms in eval mode while training.
         ceil_mode: Rounding of the poolings' output size.
         with_last_pool: Whether the last block is pooled.
@@ -79,14 +82,15 @@ class VGG(BaseBackbone):
 
     def __init__(
         self,
-        arch: Union[str, int, None] = None,
+        arch: Optional[Arch] = None,
         *,
         depth: Optional[int] = None,
+        in_channels: int = 3,
         base_channels: int = BASE_CHANNELS,
         num_classes: int = -1,
-        num_stages: int = NUM_BLOCKS,
+        num_stages: Optional[int] = None,
         strides: Optional[Sequence[int]] = None,
-        dilations: Sequence[int] = (1, 1, 1, 1, 1),
+        dilations: Optional[Sequence[int]] = None,
         pool_size: int = 2,
         out_indices: Optional[Sequence[Union[int, str]]] = None,
         frozen_stages: int = -1,
@@ -104,87 +108,83 @@ class VGG(BaseBackbone):
         if given is None or (arch is not None and depth is not None):
             raise ValueError(f'VGG: give either arch or depth, got arch={arch}, depth={depth}')
         self.arch = resolve_arch(given)
+        self.architecture = architecture_of(given)
+        blocks = len(self.architecture.kernels)
+        num_stages = blocks if num_stages is None else num_stages
         self.base_channels = base_channels
         self.strides = (2,) * num_stages if strides is None else tuple(strides)
-        self.dilations = tuple(dilations)
+        self.dilations = (1,) * num_stages if dilations is None else tuple(dilations)
         self.pool_size = pool_size
         halving = set(self.strides) == {2} and pool_size == 2
         self.plain_pools = with_last_pool and not ceil_mode and halving
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
-        check_sizes(base_channels, num_stages, dilations, frozen_stages)
+        check_sizes(in_channels, base_channels, num_stages, blocks, self.dilations, frozen_stages)
         check_pools(self.strides, num_stages, pool_size)
 
-        self._blocks = self._build_blocks(
-            num_stages, dilations, conv_cfg, norm_cfg, act_cfg, ceil_mode, with_last_pool
-        )
+        #: Names of each block's layers, in order.
+        self._blocks: list[list[str]] = []
+        self._norms: list[str] = []
+        #: Output ('conv4_3', or a number of ``out_indices``) -> name of the layer that gives it.
+        self._sources: dict[Union[int, str], str] = {}
+        for block in range(num_stages):
+            self._blocks.append([])
+            width = base_channels * BLOCK_WIDTHS[block]
+            self._add_convolutions(block, in_channels, width, conv_cfg, norm_cfg, act_cfg)
+            if block < num_stages - 1 or with_last_pool:
+                self._add(f'pool{block + 1}', self._pool(block, ceil_mode))
+            self._sources[block] = self._blocks[block][-1]
+            in_channels = width
         if num_classes > 0:
-            width = base_channels * BLOCK_WIDTHS[num_stages - 1]
-            head = dict(type='vgg_mm.ConvHead', num_classes=num_classes, in_channels=width)
+            head = dict(type='vgg_mm.ConvHead', num_classes=num_classes, in_channels=in_channels)
             self.classifier = MODELS.build(head)
+            self._sources[num_stages] = 'classifier'
         if out_indices is None:
             out_indices = (num_stages if num_classes > 0 else num_stages - 1,)
         self.out_indices = tuple(out_indices)
-        self._check_out_indices(num_stages, with_score=num_classes > 0)
+        self._check_out_indices()
         # Now, not only by train(): DistributedDataParallel waits for gradients of what it is given.
         self._freeze()
 
-    def _build_blocks(
+    def _add(self, name: str, layer: nn.Module) -> None:
+        """Add a layer to the last block."""
+        self.add_module(name, layer)
+        self._blocks[-1].append(name)
+
+    def _add_convolutions(
         self,
-        num_stages: int,
-        dilations: Sequence[int],
+        block: int,
+        in_channels: int,
+        width: int,
         conv_cfg: Optional[dict],
         norm_cfg: Optional[dict],
         act_cfg: dict,
-        ceil_mode: bool,
-        with_last_pool: bool,
-    ) -> list[list[tuple[str, list[str]]]]:
-        """Add the layers to self; return, for each block, its (layer, module names to run)."""
-        kernels, lrn = ARCHITECTURES[self.arch]
-        in_channels = 3
-        blocks = []
-        for block in range(num_stages):
-            out_channels = self.base_channels * BLOCK_WIDTHS[block]
-            layers = []
-            for index, kernel in enumerate(kernels[block]):
-                suffix = f'{block + 1}_{index + 1}'
-                dilation = dilations[block]
-                padding = dilation * (kernel - 1) // 2
-                shape = dict(kernel_size=kernel, padding=padding, dilation=dilation)
-                conv = build_conv_layer(conv_cfg or CONV_CFG, in_channels, out_channels, **shape)
-                layers.append((f'conv{suffix}', self._add_layer(suffix, conv, norm_cfg, act_cfg)))
-                if lrn and block == index == 0:
-                    self.lrn1 = alexnet_lrn()
-                    layers.append(('lrn1', ['lrn1']))
-                in_channels = out_channels
-            if block < num_stages - 1 or with_last_pool:
-                name = f'pool{block + 1}'
-                self.add_module(name, self._pool(block, ceil_mode))
-                layers.append((name, [name]))
-            blocks.append(layers)
-        return blocks
+    ) -> None:
+        """Add the convolutions of a block, each with its norm and activation."""
+        dilation = self.dilations[block]
+        for index, kernel in enumerate(self.architecture.kernels[block]):
+            suffix = f'{block + 1}_{index + 1}'
+            shape = dict(kernel_size=kernel, padding=dilation * (kernel // 2), dilation=dilation)
+            conv = build_conv_layer(conv_cfg, in_channels, width, **shape)
+            self._add(f'conv{suffix}', conv)
+            if norm_cfg is not None:
+                name, norm = build_norm_layer(norm_cfg, width, postfix=suffix)
+                self._add(name, norm)
+                self._norms.append(name)
+            self._add(f'relu{suffix}', build_activation_layer(act_cfg))
+            self._sources[f'conv{suffix}'] = f'relu{suffix}'
+            if self.architecture.lrn and block == index == 0:
+                self._add('lrn1', nn.LocalResponseNorm(**ALEXNET_LRN))
+            in_channels = width
 
     def _pool(self, block: int, ceil_mode: bool) -> nn.MaxPool2d:
         padding = (self.pool_size - 1) // 2
-        return LeanMaxPool2d(self.pool_size, self.strides[block], padding, ceil_mode=ceil_mode)
+        return nn.MaxPool2d(self.pool_size, self.strides[block], padding, ceil_mode=ceil_mode)
 
-    def _add_layer(
-        self, suffix: str, conv: nn.Module, norm_cfg: Optional[dict], act_cfg: dict
-    ) -> list[str]:
-        """Add a convolution with its norm and activation; return their names in order."""
-        modules = [(f'conv{suffix}', conv)]
-        if norm_cfg is not None:
-            modules.append(build_norm_layer(norm_cfg, conv.out_channels, postfix=suffix))
-        modules.append((f'relu{suffix}', build_activation_layer(_saving_memory(act_cfg))))
-        for name, module in modules:
-            self.add_module(name, module)
-        return [name for name, _ in modules]
-
-    def _check_out_indices(self, num_stages: int, with_score: bool) -> None:
-        indices = list(range(num_stages + with_score))
-        unknown = [i for i in self.out_indices if i not in indices and i not in self.layer_names]
-        if unknown or not self.out_indices:
+    def _check_out_indices(self) -> None:
+        if not self.out_indices or any(i not in self._sources for i in self.out_indices):
+            indices = [i for i in self._sources if isinstance(i, int)]
             raise ValueError(
                 f'VGG: out_indices={self.out_indices} is not possible for arch {self.arch}; '
                 f'choose from {indices} and {", ".join(self.layer_names)}'
@@ -193,83 +193,67 @@ class VGG(BaseBackbone):
     @property
     def layer_names(self) -> list[str]:
         """Names of the convolutional layers, first to last: 'conv1_1', ..."""
-        return [name for block in self._blocks for name, _ in block if name.startswith('conv')]
+        return [name for name in self._sources if isinstance(name, str)]
 
     @property
     def reach(self) -> Optional[int]:
         """How many pixels a position of the last block's map sees on each side of its 32x32 cell.
 
-        None if the net's last output is not a map of such cells: the image can then not be cut.
+        None if the net's last output is not a map of such cells, or depends on the whole image
+        through norms that take their statistics from it (GN, IN): the image can then not be cut.
         """
-        if self.out_indices[-1] != NUM_BLOCKS - 1 or not self.plain_pools:
+        last = self._sources[self.out_indices[-1]]
+        norms = [getattr(self, name) for name in self._norms]
+        if last != f'pool{NUM_BLOCKS}' or not self.plain_pools or not all(map(_is_local, norms)):
             return None
-        kernels = ARCHITECTURES[self.arch].kernels
         return sum(
-            2**block * self.dilations[block] * (kernel - 1) // 2
+            2**block * self.dilations[block] * (kernel // 2)
             for block in range(NUM_BLOCKS)
-            for kernel in kernels[block]
+            for kernel in self.architecture.kernels[block]
         )
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(N, 3, H, W) -> the feature maps that ``out_indices`` names, in its order."""
-        if not self._is_faster_in_channels_last(x):
-            return self._run_blocks(x)
-        maps = self._run_blocks(x.contiguous(memory_format=torch.channels_last))
-        # mmcv's operators (RoIAlign) read a map's memory as if it were in the default format.
-        return tuple(one.contiguous() for one in maps)
-
-    def _is_faster_in_channels_last(self, x: torch.Tensor) -> bool:
-        if x.device.type == 'cuda':
-            predicts = not (torch.is_grad_enabled() or is_recorded())
-            return predicts or is_autocast_to_bfloat16(x)
-        return isinstance(self.conv1_1, WinogradConv2d) and self.conv1_1.is_eager(x)
-
-    def _run_blocks(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        outs: dict[Union[int, str], torch.Tensor] = {}
-        for index, block in enumerate(self._blocks):
-            if self.with_cp and torch.is_grad_enabled() and self.training:
-                x, named = self._run_block_twice(index, x)
-            else:
-                x, named = self._run_block(block, x)
-            outs.update(named)
-            outs[index] = x
+        """(N, in_channels, H, W) -> the feature maps that ``out_indices`` names, in its order."""
+        maps: Maps = {}
+        for block in range(len(self._blocks)):
+            run = self._run_twice if self._recomputes(x) else self._run
+            x, found = run(block, x)
+            maps.update(found)
         if hasattr(self, 'classifier'):
-            outs[len(self._blocks)] = self.classifier((x,))
-        return tuple(outs[index] for index in self.out_indices)
+            maps['classifier'] = self.classifier((x,))
+        return tuple(maps[self._sources[index]] for index in self.out_indices)
 
-    def _run_block_twice(
-        self, index: int, x: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def _run(self, block: int, x: torch.Tensor) -> tuple[torch.Tensor, Maps]:
+        """x through the layers of a block -> its output, and those of the layers asked for."""
+        asked_for = {self._sources[index] for index in self.out_indices}
+        maps = {}
+        for name in self._blocks[block]:
+            x = getattr(self, name)(x)
+            if name in asked_for:
+                maps[name] = x
+        return x, maps
+
+    def _recomputes(self, x: torch.Tensor) -> bool:
+        # What torch.fx records with is no tensor.
+        real = isinstance(x, torch.Tensor)
+        return self.with_cp and self.training and torch.is_grad_enabled() and real
+
+    def _run_twice(self, block: int, x: torch.Tensor) -> tuple[torch.Tensor, Maps]:
         """A block of which only the input is kept; in the backward pass it runs again.
 
         Without batch norm in parts of the batch, so that little is held at once there, too.
         """
         size = len(x)
         if not any(isinstance(module, _BatchNorm) for module in self.modules()):
-            cost = BLOCK_WIDTHS[index] * x.shape[-2] * x.shape[-1]
+            cost = BLOCK_WIDTHS[block] * x.shape[-2] * x.shape[-1]
             size = max(1, RECOMPUTED * CROP_SIZE**2 // cost)
         parts = [
-            checkpoint(self._run_block, self._blocks[index], part, use_reentrant=False)
+            checkpoint(self._run, block, part, use_reentrant=False)
             for part in x.split(max(1, size))
         ]
-        maps, named = zip(*parts)
-        together = {name: torch.cat([one[name] for one in named]) for name in named[0]}
-        return torch.cat(maps), together
-
-    def _run_block(
-        self, block: list[tuple[str, list[str]]], x: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        named = {}
-        for layer, names in block:
-            steps = [getattr(self, name) for name in names]
-            if len(steps) == 2 and fuses(steps[0], steps[1], x):
-                x = conv_relu(x, steps[0])
-            else:
-                for step in steps:
-                    x = step(x)
-            if layer in self.out_indices:
-                named[layer] = x
-        return x, named
+        outputs, maps = zip(*parts)
+        together = {name: torch.cat([one[name] for one in maps]) for name in maps[0]}
+        return torch.cat(outputs), together
 
     def train(self, mode: bool = True) -> 'VGG':
         """Set the mode; frozen blocks (and norms under ``norm_eval``) stay in eval mode."""
@@ -283,10 +267,11 @@ class VGG(BaseBackbone):
 
     def _freeze(self) -> None:
         for block in self._blocks[: max(self.frozen_stages, 0)]:
-            for _, steps in block:
-                for step in steps:
-                    getattr(self, step).eval().requires_grad_(False)
+            for name in block:
+                getattr(self, name).eval().requires_grad_(False)
 
 
-def _saving_memory(act_cfg: dict) -> dict:
-    return {'inplace': True, **act_cfg} if act_cfg['type'] == 'ReLU' else act_cfg
+def _is_local(norm: nn.Module) -> bool:
+    """Whether a norm treats each position by itself, as batch norm with its running averages."""
+    running = getattr(norm, 'running_mean', None) is not None
+    return isinstance(norm, _NormBase) and running and not norm.training

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 
-from vgg_mm.architectures import NUM_BLOCKS
-
 
 def check_sizes(
-    base_channels: int, num_stages: int, dilations: Sequence[int], frozen_stages: int
+    in_channels: int,
+    base_channels: int,
+    num_stages: int,
+    blocks: int,
+    dilations: Sequence[int],
+    frozen_stages: int,
 ) -> None:
-    if not isinstance(base_channels, int) or base_channels < 1:
-        raise ValueError(f'VGG: base_channels must be a positive integer, got {base_channels!r}')
-    if not 1 <= num_stages <= NUM_BLOCKS:
-        raise ValueError(f'VGG: num_stages must be 1 to {NUM_BLOCKS}, got {num_stages}')
+    for name, value in dict(in_channels=in_channels, base_channels=base_channels).items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f'VGG: {name} must be a positive integer, got {value!r}')
+    if not 1 <= num_stages <= blocks:
+        raise ValueError(f'VGG: num_stages must be 1 to {blocks}, got {num_stages}')
     if len(dilations) != num_stages or any(d < 1 for d in dilations):
         raise ValueError(
             f'VGG: dilations must hold {num_stages} positive integers (one a block), '

@@ -73,7 +73,7 @@ class VGGBBoxHead(BBoxHead):
         self.roi_feat_area = size[0] * size[1]
         self.fc6 = nn.Linear(in_channels * self.roi_feat_area, widths[0])
         self.fc7 = nn.Linear(widths[0], widths[1])
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = nn.ReLU()
         self.dropout = nn.Dropout(dropout)
         if kwargs.get('init_cfg') is None:
             layers = [dict(name='fc6'), dict(name='fc7')]

@@ -1,17 +1,11 @@
 """VGG as the backbone of SSD (Liu et al., ECCV 2016, arXiv 1512.02325)."""
 
-from typing import Any, Union
+from typing import Any
 
 import torch
 import torch.nn as nn
 
-from vgg_mm.architectures import (
-    ARCHITECTURES,
-    BASE_CHANNELS,
-    BLOCK_WIDTHS,
-    NUM_BLOCKS,
-    resolve_arch,
-)
+from vgg_mm.architectures import BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOCKS, Arch, architecture_of
 from vgg_mm.registry import MODELS
 
 from ..backbones import VGG
@@ -48,7 +42,7 @@ class SSDVGG(VGG):
 
     def __init__(
         self,
-        arch: Union[str, int] = 'D',
+        arch: Arch = 'D',
         *,
         base_channels: int = BASE_CHANNELS,
         fc_channels: int = 1024,
@@ -71,7 +65,7 @@ class SSDVGG(VGG):
         in_channels = BLOCK_WIDTHS[-1] * base_channels
         self.fc6 = nn.Conv2d(in_channels, fc_channels, 3, padding=DILATION, dilation=DILATION)
         self.fc7 = nn.Conv2d(fc_channels, fc_channels, 1)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, 3, H, W) -> block 4's last layer at stride 8 and fc7 at stride 16."""
@@ -80,5 +74,8 @@ class SSDVGG(VGG):
         return conv4, self.relu(self.fc7(fc6))
 
 
-def _last_of_block_4(arch: Union[str, int]) -> str:
-    return f'conv4_{len(ARCHITECTURES[resolve_arch(arch)].kernels[3])}'
+def _last_of_block_4(arch: Arch) -> str:
+    kernels = architecture_of(arch).kernels
+    if len(kernels) != NUM_BLOCKS:
+        raise ValueError(f'SSDVGG: the net needs {NUM_BLOCKS} blocks, got arch={arch}')
+    return f'conv4_{len(kernels[3])}'

@@ -63,6 +63,8 @@ class FCLayers:
         return self.dropout(self.relu(self.fc7(x)))
 
     def _check_map(self, x: torch.Tensor) -> None:
+        if not _has_size(x):
+            return
         name = type(self).__name__
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
@@ -91,6 +93,13 @@ class FCLayers:
             (N, outputs of fc8, h - kernel_size + 1, w - kernel_size + 1).
         """
         return self.fc8(self._fc7_map(feats))
+
+
+def _has_size(x: torch.Tensor) -> bool:
+    """Whether x has a size that is a number: not so where a graph for any size is recorded."""
+    if not isinstance(x, torch.Tensor) or torch.jit.is_tracing():
+        return False
+    return all(type(side) is int for side in x.shape)
 
 
 def check_positive(owner: str, name: str, value: int) -> int:

@@ -7,15 +7,16 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from vgg_mm.models import VGG, conv_relu
-from vgg_mm.models.winograd import WinogradConv2d
+from vgg_mm.kernels import accelerate, conv_relu
+from vgg_mm.kernels.winograd import WinogradConv2d
+from vgg_mm.models import VGG
 
 ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """On the CPU what a GPU does in bfloat16, with cuDNN's function computed by torch's."""
+    """On the CPU what a GPU does, with cuDNN's function computed by torch's in float32."""
     found = []
 
     def cudnn_convolution_relu(x, weight, bias, stride, padding, dilation, groups):
@@ -25,12 +26,13 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(torch, 'cudnn_convolution_relu', cudnn_convolution_relu, raising=False)
     monkeypatch.setattr(conv_relu, 'is_autocast_to_bfloat16', lambda x: True)
+    monkeypatch.setattr(conv_relu, 'NARROW', torch.float32)
     return found
 
 
 def net(**kwargs):
     torch.manual_seed(0)
-    return VGG('A', base_channels=4, init_cfg='kaiming', conv_cfg=dict(type='Conv2d'), **kwargs)
+    return accelerate(VGG('A', base_channels=4, init_cfg='kaiming', **kwargs))
 
 
 def train_step(model, x):
@@ -65,7 +67,7 @@ def test_the_images_gradient_is_the_same(calls):
 
 @pytest.mark.parametrize('conv, activation, fused', [
     (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), True),
-    (WinogradConv2d(4, 4, 3, padding=1), nn.ReLU(inplace=True), True),
+    (WinogradConv2d(4, 4, 3, padding=1), nn.ReLU(), True),
     (nn.Conv2d(4, 4, 1), nn.ReLU(), False),
     (nn.Conv2d(4, 4, 5, padding=2), nn.ReLU(), False),
     (nn.Conv2d(4, 4, 3), nn.ReLU(), False),
@@ -78,7 +80,23 @@ def test_the_images_gradient_is_the_same(calls):
     (nn.Conv2d(4, 4, 3, padding=1), nn.LeakyReLU(), False),
 ])  # fmt: skip
 def test_only_such_pairs_are_fused(conv, activation, fused, calls):
-    assert conv_relu.fuses(conv, activation, torch.zeros(1, 4, 8, 8)) == fused
+    x = torch.randn(1, 4, 8, 8)
+    expected = activation(conv(x))
+    if conv_relu.follows(conv, activation, x):
+        torch.testing.assert_close(conv_relu.run_with_relu(conv, x), expected)
+    assert bool(calls) == fused
+
+
+def test_second_derivatives(calls, monkeypatch):
+    monkeypatch.setattr(conv_relu, 'NARROW', torch.float64)
+    conv = nn.Conv2d(2, 3, 3, padding=1).double()
+    x = torch.randn(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+
+    def run(x, weight, bias):
+        return conv_relu._ConvReLU.apply(x, weight, bias)
+
+    assert torch.autograd.gradcheck(run, (x, conv.weight, conv.bias))
+    assert torch.autograd.gradgradcheck(run, (x, conv.weight, conv.bias))
 
 
 @pytest.mark.parametrize('hook', [
@@ -86,7 +104,7 @@ def test_only_such_pairs_are_fused(conv, activation, fused, calls):
 ])  # fmt: skip
 @pytest.mark.parametrize('layer', ['conv3_1', 'relu3_1'])
 def test_hooks_see_their_layers(layer, hook, calls):
-    model, seen = net(act_cfg=dict(type='ReLU', inplace=False)), []
+    model, seen = net(), []
     getattr(getattr(model, layer), hook)(lambda *_: seen.append(layer))
     train_step(model, torch.randn(1, 3, 32, 32))
     assert seen and len(calls) == 7, 'the other seven layers are fused'
@@ -109,7 +127,7 @@ def test_on_a_gpu_it_is_as_near_to_float32_as_two_layers():
         model.zero_grad()
         with pytest.MonkeyPatch.context() as patch:
             if not fused:
-                patch.setattr('vgg_mm.models.backbones.vgg.fuses', lambda *_: False)
+                patch.setattr('vgg_mm.kernels.vgg.follows', lambda *_: False)
             with torch.autocast('cuda', torch.bfloat16, enabled=enabled):
                 return [one.float().clone() for one in train_step(model, x)]
 

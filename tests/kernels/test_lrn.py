@@ -6,7 +6,7 @@ import torch.nn as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vgg_mm.models.lrn import LocalResponseNorm
+from vgg_mm.kernels import BandLocalResponseNorm
 
 
 def both(layer, x, grad):
@@ -29,21 +29,21 @@ def test_it_is_torchs(size, channels, beta, alpha, k, last):
         x = x.to(memory_format=torch.channels_last)
     own, torchs = (
         both(kind(size, alpha, beta, k), x, grad)
-        for kind in (LocalResponseNorm, nn.LocalResponseNorm)
+        for kind in (BandLocalResponseNorm, nn.LocalResponseNorm)
     )
     torch.testing.assert_close(own, torchs)
 
 
 def test_its_gradient_is_that_of_finite_differences():
     x = (10 * torch.randn(1, 7, 2, 3, dtype=torch.float64)).requires_grad_()
-    assert torch.autograd.gradcheck(LocalResponseNorm(5, 0.1, 0.75, 2.0), x)
+    assert torch.autograd.gradcheck(BandLocalResponseNorm(5, 0.1, 0.75, 2.0), x)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_narrow_numbers_are_summed_in_float32(dtype):
     """torch's own has no half-precision sum on CPUs."""
     x = (100 * torch.randn(1, 8, 3, 3)).to(dtype)
-    y = LocalResponseNorm(5, 5e-4, 0.75, 2.0)(x)
+    y = BandLocalResponseNorm(5, 5e-4, 0.75, 2.0)(x)
     assert y.dtype == dtype
     exact = nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)(x.float())
     torch.testing.assert_close(y, exact.to(dtype))
@@ -51,13 +51,13 @@ def test_narrow_numbers_are_summed_in_float32(dtype):
 
 def test_autocast_does_not_narrow_it():
     x, grad = 100 * torch.randn(2, 1, 8, 4, 4)
-    layer = LocalResponseNorm(5, 5e-4, 0.75, 2.0)
+    layer = BandLocalResponseNorm(5, 5e-4, 0.75, 2.0)
     exact = both(layer, x, grad)
     with torch.autocast('cpu', torch.bfloat16):
         torch.testing.assert_close(both(layer, x, grad), exact, rtol=0, atol=0)
 
 
 def test_exporting_sees_torchs_layer():
-    layer = LocalResponseNorm(5, 5e-4, 0.75, 2.0)
+    layer = BandLocalResponseNorm(5, 5e-4, 0.75, 2.0)
     graph = torch.export.export(layer, (torch.randn(1, 8, 4, 4),)).graph
     assert any('avg_pool3d' in str(node.target) for node in graph.nodes)

@@ -3,13 +3,15 @@
 import pytest
 import torch
 import torch.nn as nn
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vgg_mm.kernels import accelerate
+from vgg_mm.kernels.max_pool import LeanMaxPool2d, max_of_pairs
 from vgg_mm.models import VGG
-from vgg_mm.models.max_pool import LeanMaxPool2d, max_of_pairs
 
 
+@settings(deadline=None)
 @given(
     kernel=st.integers(1, 3),
     stride=st.integers(1, 3),
@@ -25,7 +27,7 @@ def test_values_and_gradients_are_torchs(
     kernel, stride, padded, ceil_mode, shape, channels_last, dtype
 ):
     torch.manual_seed(0)
-    settings = dict(stride=stride, padding=padded * (kernel // 2), ceil_mode=ceil_mode)
+    shape_of_window = dict(stride=stride, padding=padded * (kernel // 2), ceil_mode=ceil_mode)
     # Few different values: the maximum is often there twice.
     x = torch.randint(4, shape).to(dtype)
     if channels_last:
@@ -33,16 +35,17 @@ def test_values_and_gradients_are_torchs(
     found = []
     for kind in (nn.MaxPool2d, LeanMaxPool2d):
         leaf = x.clone().requires_grad_()
-        out = kind(kernel, **settings)(leaf)
+        out = kind(kernel, **shape_of_window)(leaf)
         weights = torch.arange(out.numel(), dtype=dtype).view_as(out)
         (grad,) = torch.autograd.grad((out * weights).sum(), leaf)
         found.append((out.detach(), grad))
         with torch.no_grad():
-            assert torch.equal(kind(kernel, **settings)(x), out)
+            assert torch.equal(kind(kernel, **shape_of_window)(x), out)
     for expected, actual in zip(*found):
         assert torch.equal(expected, actual)
 
 
+@settings(deadline=None)
 @given(height=st.integers(2, 9), width=st.integers(2, 9), nan=st.booleans())
 def test_pairs_of_a_single_image(height, width, nan):
     x = torch.randn(1, 16, height, width).to(memory_format=torch.channels_last)
@@ -56,7 +59,7 @@ def test_pairs_of_a_single_image(height, width, nan):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_gradients_in_parts(dtype, monkeypatch):
     """Also of numbers that are not finite, which touch their own places alone."""
-    monkeypatch.setattr('vgg_mm.models.max_pool.PART', 2 * 4 * 8 * 8 // torch.get_num_threads())
+    monkeypatch.setattr('vgg_mm.kernels.max_pool.PART', 2 * 4 * 8 * 8 // torch.get_num_threads())
     x = torch.randint(-2, 2, (5, 4, 8, 8)).to(dtype).requires_grad_()
     weights = torch.randn(5, 4, 4, 4).to(dtype)
     weights[0, 0, 0] = torch.tensor([torch.inf, -torch.inf, torch.nan, -0.0])
@@ -108,7 +111,7 @@ def test_only_the_input_is_kept():
 
 
 def test_vgg_keeps_no_indices():
-    net = VGG('A', base_channels=16)
+    net = accelerate(VGG('A', base_channels=16))
     kept, _ = saved_bytes(net, torch.randn(2, 3, 64, 64))
     for name, layer in list(net.named_children()):
         if isinstance(layer, nn.MaxPool2d):

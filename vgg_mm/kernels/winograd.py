@@ -25,7 +25,7 @@ import torch.nn.functional as F
 
 from vgg_mm.registry import MODELS
 
-from .eager import is_recorded
+from .ordinary import is_ordinary
 
 #: Outputs of a tile, along each side.
 TILE = 4
@@ -77,7 +77,8 @@ def toom_cook(
 
 
 def _matrix(rows: Sequence[Sequence[Fraction]]) -> torch.Tensor:
-    return torch.tensor([[float(x) for x in row] for row in rows], dtype=torch.float64)
+    numbers = [[float(x) for x in row] for row in rows]
+    return torch.tensor(numbers, dtype=torch.float64, device='cpu')
 
 
 def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
@@ -90,22 +91,29 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(False)  # they outlive the call
 def _transforms() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A (16, 36), B (36, 36) and G (36, 9)."""
+    """A (16, 36), B (36, 36) and G (36, 9), in float32."""
     a, b, g = (torch.kron(m, m).float() for m in toom_cook(POINTS, TILE, KERNEL))
     return a, b, g
 
 
-def conv3x3(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:
+def conv3x3(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: Optional[torch.Tensor],
+    memory_format: torch.memory_format = torch.channels_last,
+) -> torch.Tensor:
     """Convolution with 3x3 kernels, stride 1, padding 1.
 
     Args:
         x: (N, C, H, W), float32, on the CPU; best in channels_last.
         weight: (K, C, 3, 3).
         bias: (K,) or None.
+        memory_format: Of the output; channels_last is best.
 
     Returns:
-        (N, K, H, W), in channels_last.
+        (N, K, H, W).
     """
     n, _, height, width = x.shape
     out_channels, in_channels = weight.shape[:2]
@@ -113,7 +121,7 @@ def conv3x3(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor])
     kernels = _scratch(WINDOW**2, in_channels, out_channels)
     torch.mm(_transforms()[2], columns, out=kernels.view(WINDOW**2, -1))
     shape = n, out_channels, height, width
-    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    out = torch.empty(shape, dtype=x.dtype, device='cpu', memory_format=memory_format)
     for images in _groups(n, height, width):
         windows = _windows(x[images])
         for rows in _rows(height, width):
@@ -176,7 +184,9 @@ def _scratch(*shape: int) -> torch.Tensor:
     size = math.prod(shape)
     held = getattr(_THREAD, 'scratch', None)
     if held is None or held.numel() < size:
-        held = _THREAD.scratch = torch.empty(size)
+        with torch.inference_mode(False):  # it outlives the pass
+            held = torch.empty(size, dtype=torch.float32, device='cpu')
+        _THREAD.scratch = held
     return held[:size].view(shape)
 
 
@@ -222,7 +232,7 @@ class _Conv3x3(torch.autograd.Function):
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
         if _pays(x, weight):
-            return conv3x3(x, weight, bias)
+            return conv3x3(x, weight, bias, _format_of(x, weight))
         return F.conv2d(x, weight, bias, padding=1)
 
     @staticmethod
@@ -230,16 +240,19 @@ class _Conv3x3(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         in_x, in_weight, in_bias = ctx.needs_input_grad
         input_grad = weight_grad = None
-        differentiable = torch.is_grad_enabled()  # the gradient is to have one itself
-        if in_x and _pays(grad, weight) and not differentiable:
-            input_grad = conv3x3(grad, weight.flip(2, 3).transpose(0, 1), None)
-        elif in_x:
-            input_grad = torch.nn.grad.conv2d_input(x.shape, weight, grad, padding=1)
-        if in_weight and _pays(x, weight, DIRECT_WEIGHT_GRAD) and not differentiable:
-            weight_grad = conv3x3_weight_grad(x, grad)
-        elif in_weight:
-            weight_grad = torch.nn.grad.conv2d_weight(x, weight.shape, grad, padding=1)
-        return input_grad, weight_grad, grad.sum((0, 2, 3)) if in_bias else None
+        # A second derivative is to come where gradients are recorded.
+        first = not torch.is_grad_enabled() and is_ordinary(x, weight, grad)
+        with torch.autocast('cpu', enabled=False):  # the loss may be in its region
+            if in_x and first and _pays(grad, weight):
+                kernels = weight.flip(2, 3).transpose(0, 1)
+                input_grad = conv3x3(grad, kernels, None, _format_of(x, weight))
+            elif in_x:
+                input_grad = torch.nn.grad.conv2d_input(x.shape, weight, grad, padding=1)
+            if in_weight and first and _pays(x, weight, DIRECT_WEIGHT_GRAD):
+                weight_grad = conv3x3_weight_grad(x, grad)
+            elif in_weight:
+                weight_grad = torch.nn.grad.conv2d_weight(x, weight.shape, grad, padding=1)
+            return input_grad, weight_grad, grad.sum((0, 2, 3)) if in_bias else None
 
 
 def _pays(x: torch.Tensor, weight: torch.Tensor, direct: float = 1.0) -> bool:
@@ -252,32 +265,49 @@ def _pays(x: torch.Tensor, weight: torch.Tensor, direct: float = 1.0) -> bool:
     return cost < direct * KERNEL**2 * n * height * width
 
 
+def _format_of(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
+    """The output's, by torch's rule: channels_last if either is so."""
+    last = torch.channels_last
+    either = any(t.is_contiguous(memory_format=last) and not t.is_contiguous() for t in (x, weight))
+    return last if either else torch.contiguous_format
+
+
 @MODELS.register_module()
 class WinogradConv2d(nn.Conv2d):
     """torch's Conv2d; on the CPU in float32, a 3x3 kernel's by minimal filtering where it pays.
 
-    Everything else (other kernels, strides, paddings, dilations; GPUs; autocast; tracing, exporting
-    and compiling; narrow layers; few and small maps) is torch's own convolution.
+    Everything else (other kernels, strides, paddings, dilations; GPUs; autocast; narrow layers;
+    few and small maps) is torch's own convolution, as where it has to step aside
+    (:mod:`vgg_mm.kernels.ordinary`).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self._is_plain() and self.is_eager(x):
-            return _Conv3x3.apply(x, self.weight, self.bias)
-        return super().forward(x)
+        weight, bias = self.weight, self.bias
+        if self.suits(self) and _is_ordinary(x, weight, bias) and x.shape[1] == self.in_channels:
+            return _Conv3x3.apply(x, weight, bias)
+        return self._conv_forward(x, weight, bias)
 
-    def _is_plain(self) -> bool:
+    @staticmethod
+    def suits(conv: nn.Conv2d) -> bool:
+        """Whether it is a convolution of the kind that can be filtered minimally."""
         return (
-            self.kernel_size == (KERNEL, KERNEL)
-            and self.stride == self.padding == self.dilation == (1, 1)
-            and self.groups == 1
-            and self.padding_mode == 'zeros'
-            and self.in_channels >= MIN_CHANNELS
+            conv.kernel_size == (KERNEL, KERNEL)
+            and conv.stride == conv.padding == conv.dilation == (1, 1)
+            and conv.groups == 1
+            and conv.padding_mode == 'zeros'
+            and conv.in_channels >= MIN_CHANNELS
         )
 
-    def is_eager(self, x: torch.Tensor) -> bool:
-        """Whether x, (N, in_channels, H, W), is one that a suited layer filters minimally."""
-        if is_recorded():
-            return False
-        if torch.is_autocast_enabled('cpu') or x.dim() != 4 or x.shape[1] != self.in_channels:
-            return False
-        return all(t.device.type == 'cpu' and t.dtype == torch.float32 for t in (x, self.weight))
+    def __prepare_scriptable__(self) -> nn.Conv2d:
+        """torch's layer in its place, where TorchScript compiles."""
+        plain = nn.Conv2d.__new__(nn.Conv2d)
+        plain.__dict__ = self.__dict__.copy()
+        return plain
+
+
+def _is_ordinary(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> bool:
+    """Whether a layer with these weights filters x, (N, in_channels, H, W), minimally."""
+    tensors = [x, weight] if bias is None else [x, weight, bias]
+    if not is_ordinary(*tensors) or torch.is_autocast_enabled('cpu') or x.dim() != 4:
+        return False
+    return all(t.device.type == 'cpu' and t.dtype == torch.float32 for t in tensors)

@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .eager import is_recorded
+from .ordinary import is_ordinary
 
 #: Of channels_last: below, single channels cost more than the numbers in them.
 MIN_CHANNELS = 16
@@ -61,7 +61,7 @@ def _spread_halves(x: torch.Tensor, grad: torch.Tensor, out: torch.Tensor) -> No
 def _to_rows(left: torch.Tensor, right: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
     """Gradients of 2x2 windows -> of the larger one of each row's two."""
     row_maxima = torch.maximum(left, right)
-    rows = torch.empty(row_maxima.shape, dtype=torch.int32)
+    rows = torch.empty(row_maxima.shape, dtype=torch.int32, device='cpu')
     upper, lower = rows[:, :, ::2], rows[:, :, 1::2]
     torch.mul(bits, row_maxima[:, :, ::2] >= row_maxima[:, :, 1::2], out=upper)
     torch.sub(bits, upper, out=lower)
@@ -79,7 +79,8 @@ class _MaxPool(torch.autograd.Function):
     def backward(ctx, grad):
         (x,), pool = ctx.saved_tensors, ctx.pool
         # A second derivative is to come where gradients are recorded.
-        if pool.halves() and _is_of_whole_pairs(x) and not torch.is_grad_enabled():
+        first = not torch.is_grad_enabled() and is_ordinary(x, grad)
+        if first and pool.halves() and _is_of_whole_pairs(x):
             return gradient_of_pairs(x, grad), None
         window = pool.kernel_size, pool.stride, pool.padding, pool.dilation
         _, indices = F.max_pool2d(x.detach(), *window, pool.ceil_mode, return_indices=True)
@@ -99,12 +100,12 @@ class LeanMaxPool2d(nn.MaxPool2d):
     torch keeps a 64-bit index for each output: for VGG's five poolings 12 MB an image of 224 x 224,
     an eighth of what training holds. To look for them again takes about a hundredth of an
     iteration. On the CPU windows of 2x2 are the maxima of pairs, which takes less time.
-    On GPUs, where to look again takes a fourteenth of an iteration, and in tracing, exporting and
-    compiling it is torch's own pooling.
+    On GPUs, where to look again takes a fourteenth of an iteration, and where it has to step aside
+    it is torch's own pooling.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.return_indices or x.device.type == 'cuda' or is_recorded():
+        if self.return_indices or not is_ordinary(x) or x.device.type != 'cpu':
             return super().forward(x)
         if x.requires_grad and torch.is_grad_enabled():
             return _MaxPool.apply(x, self)
@@ -123,8 +124,8 @@ class LeanMaxPool2d(nn.MaxPool2d):
 
 
 def _has_fast_pairs(x: torch.Tensor) -> bool:
-    """Whether it is maps on a CPU of which neighbours, or many channels, lie side by side."""
-    if x.device.type != 'cpu' or x.dim() != 4 or min(x.shape[2:]) < 2:
+    """Whether it is maps of which neighbours, or many channels, lie side by side."""
+    if x.dim() != 4 or min(x.shape[2:]) < 2 or not x.is_floating_point():
         return False
     last = x.is_contiguous(memory_format=torch.channels_last) and x.shape[1] >= MIN_CHANNELS
     return last or x.is_contiguous()
@@ -132,6 +133,6 @@ def _has_fast_pairs(x: torch.Tensor) -> bool:
 
 def _is_of_whole_pairs(x: torch.Tensor) -> bool:
     """Whether :func:`gradient_of_pairs` takes it."""
-    is_map = x.device.type == 'cpu' and x.dim() == 4 and x.is_contiguous()
+    is_map = x.dim() == 4 and x.is_contiguous()
     even = not any(size % 2 for size in (*x.shape[2:], x.storage_offset()))
     return is_map and even and x.dtype in (torch.float32, torch.bfloat16)

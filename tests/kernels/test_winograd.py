@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vgg_mm.models import VGG, WinogradConv2d
-from vgg_mm.models.winograd import (
+from vgg_mm.kernels import WinogradConv2d, accelerate
+from vgg_mm.kernels.winograd import (
     POINTS,
     conv3x3,
     conv3x3_weight_grad,
     toom_cook,
 )
+from vgg_mm.models import VGG
 
 SIZES = dict(
     n=st.integers(1, 3),
@@ -157,8 +158,8 @@ def test_vgg_trains_as_with_torchs_convolutions():
     its parameters' gradients by 0.1 to 1 %, torch's own float32 no less than this one.
     """
     torch.manual_seed(0)
-    reference = VGG('A', base_channels=32, conv_cfg=dict(type='Conv2d')).double()
-    own = VGG('A', base_channels=32)
+    reference = VGG('A', base_channels=32).double()
+    own = accelerate(VGG('A', base_channels=32))
     optimizer = torch.optim.SGD(reference.parameters(), lr=0.01, momentum=0.9)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(8, 3, 64, 64, generator=generator)

@@ -1,0 +1,36 @@
+"""Where faster forms of layers may run: elsewhere they step aside, and torch's own layer runs."""
+
+import torch
+import torch.nn as nn
+from torch.autograd import forward_ad
+
+
+def is_ordinary(*tensors: torch.Tensor) -> bool:
+    """Whether the tensors hold numbers, and nothing records or transforms what is done with them.
+
+    Not so: compiling, exporting and tracing; ``torch.func`` and forward-mode differentiation;
+    dispatch modes, which count or replace operations; tensors of other classes (``torch.fx``'s
+    proxies, ``DTensor``) or layouts.
+    """
+    return (
+        # First: the compiler then does not look at the rest.
+        not torch.compiler.is_compiling()
+        and all(type(t) in (torch.Tensor, nn.Parameter) for t in tensors)
+        and all(t.layout == torch.strided for t in tensors)
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+        and forward_ad._current_level < 0
+    )
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether someone can hold what goes into the module or comes out of it: by a hook, or by a
+    ``forward`` of its own.
+    """
+    hooks = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+    return (
+        any(getattr(module, name) for name in hooks)
+        or 'forward' in vars(module)
+        or bool(nn.modules.module._has_any_global_hook())
+    )
