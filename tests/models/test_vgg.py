@@ -180,13 +180,6 @@ def test_channels_last_gives_the_same():
     torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_maps_are_in_the_default_format():
-    """On the CPU convolutions like another one, but mmcv's operators read memory as it lies."""
-    net, x = small(out_indices=('conv4_3', 4)), torch.randn(2, 3, 64, 96)
-    for given in (x, x.contiguous(memory_format=torch.channels_last)):
-        assert all(out.is_contiguous() for out in net(given))
-
-
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
 def test_builds_and_runs_from_other_scopes(scope):
     """A registry of that scope below mmengine's root is what those packages have."""
