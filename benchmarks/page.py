@@ -15,12 +15,16 @@ from typing import NamedTuple, Optional
 
 import page_sections as sections
 from page_sections import Outcome, Part
-from study.report.blocks import Block, Heading, Rows, Text, markdown, page
+
+from vgg_mm.apis.document import BAD, DIM, GOOD, Block, Heading, Table, Text, markdown, page
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, OUT = ROOT / 'benchmarks/results', ROOT / 'build/bench'
 TITLE = 'Measurements of vgg_mm'
 MISSING = 'missing'
+
+#: verdict -> class of its cells on the page
+CLASSES = {'reached': GOOD, 'missed': BAD, MISSING: DIM}
 
 
 class Section(NamedTuple):
@@ -90,7 +94,7 @@ def report(folder: Path) -> list[Block]:
             'bars; ratios are of runs that took turns.'
         ),
         Heading(2, 'Goals'),
-        Rows(['benchmark', 'measured', 'goal', 'figure', 'verdict'], rows),
+        Table(['benchmark', 'measured', 'goal', 'figure', 'verdict'], rows),
         *(block for section, part in parts for block in body(section, part)),
     ]
 
@@ -104,7 +108,7 @@ def main() -> None:
         sys.exit(f'no folder {args.results}: the benchmarks write their JSON files there')
     blocks = report(args.results)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'index.html').write_text(page(blocks, TITLE), encoding='utf-8')
+    (args.out / 'index.html').write_text(page(blocks, TITLE, CLASSES), encoding='utf-8')
     (args.out / 'index.md').write_text(markdown(blocks, str(args.out / 'index')), encoding='utf-8')
     print(args.out / 'index.html')
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from study.report.figures import COLORS, MARKERS, OUTSIDE, PANEL, WIDTH
 
-from vgg_mm.apis.svg import INK
+from vgg_mm.visualization.style import COLORS, INK, MARKERS, OUTSIDE, PANEL, WIDTH, grid
 
 #: Inches of a row and of what is around the rows of a panel.
 ROW, AROUND = 0.3, 0.9
@@ -28,8 +27,8 @@ def spans(panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str) -> Fig
             _span(panel, y, values, color)
         panel.set_yticks(range(len(rows)), list(rows))
         panel.set_ylim(len(rows) - 0.4, -0.6)
-        panel.set_title(title, fontweight='bold')
-        panel.grid(axis='x', color=INK, alpha=0.15)
+        panel.set_title(title)
+        grid(panel, 'x')
         panel.tick_params(axis='y', length=0)
     axes[-1].set_xlabel(unit)
     return figure
@@ -51,7 +50,7 @@ def growth(curves: Mapping[str, dict]) -> Figure:
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, (name, curve), color in zip(axes, curves.items(), COLORS):
         _curve(panel, curve, color)
-        panel.set_title(name, fontweight='bold')
+        panel.set_title(name)
         panel.set_xlabel(curve['over'])
     for panel in axes[len(curves) :]:
         panel.axis('off')
@@ -77,7 +76,7 @@ def _curve(panel: Axes, curve: dict, color: str) -> None:
     panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.yaxis.set_major_formatter('{x:g}')
     panel.minorticks_off()
-    panel.grid(color=INK, alpha=0.15)
+    grid(panel)
     panel.legend()
 
 
@@ -89,9 +88,9 @@ def courses(panels: Mapping[str, Mapping[str, dict]]) -> Figure:
         for (name, found), color, marker in zip(kinds.items(), COLORS, MARKERS):
             held = [value / MIB for value in found['resident']]
             panel.plot(found['images'], held, color=color, marker=marker, markersize=4, label=name)
-        panel.set_title(title, fontweight='bold')
+        panel.set_title(title)
         panel.set(xlabel='images', ylabel='resident memory, MiB')
         panel.set_ylim(0, 1.1 * panel.get_ylim()[1])
-        panel.grid(color=INK, alpha=0.15)
+        grid(panel)
         panel.legend(**OUTSIDE)
     return figure

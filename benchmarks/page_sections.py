@@ -11,9 +11,10 @@ import page_plots as plots
 from goals import Goal
 from jitter import DECODING, MMPRETRAIN, REGIONS, speed
 from start_up import OURS, PEER
-from study.report.blocks import Block, Heading, Plot, Rows
 from test_protocols import NAMES
 from timing import ratios, spread
+
+from vgg_mm.apis.document import Block, Heading, Plot, Table
 
 GIB = 2**30
 
@@ -65,7 +66,7 @@ def jitter(found: dict) -> Part:
             for kind in times
         ]  # fmt: skip
         headers = ['pipeline', 'img/s', 'times MMPretrain', 'times decoding alone']
-        blocks += [Heading(3, name), Rows(headers, rows)]
+        blocks += [Heading(3, name), Table(headers, rows)]
         outcomes += [
             Outcome(f'{name}: {REGIONS}, against {peer}', goal, speed(times, REGIONS, peer))
             for peer, goal in wanted.items()
@@ -98,9 +99,9 @@ def model_speed(found: dict) -> Part:
         titles = ['setting', 'what', f'{PEER}, s', f'{OURS}, s', 'times as fast']
         caption = 'Seconds of an iteration or of the inference of a batch.'
         draw = partial(plots.spans, panels, 'seconds')
-        blocks += [Rows(titles, rows), Plot('model_speed', caption, draw)]
+        blocks += [Table(titles, rows), Plot('model_speed', caption, draw)]
     if memories:
-        blocks.append(Rows(['setting', 'net', 'peak memory, GiB'], memories))
+        blocks.append(Table(['setting', 'net', 'peak memory, GiB'], memories))
     return Part(machine_of(next(iter(found.values()))), outcomes, blocks)
 
 
@@ -133,7 +134,7 @@ def test_protocols(found: dict) -> Part:
         for key, goal in wanted.items()
     ]
     plot = Plot('test_protocols' + '_amp' * found['amp'], caption, draw)
-    return Part(machine_of(found), outcomes, [Rows(headers, rows), plot])
+    return Part(machine_of(found), outcomes, [Table(headers, rows), plot])
 
 
 test_protocols.__test__ = False  # not a test case, whatever its name looks like to pytest
@@ -152,8 +153,8 @@ def conv_head(found: dict) -> Part:
     draw = partial(plots.spans, panels, 'ms')
     return Part(
         machine_of(found), [],
-        [Rows(headers, rows), Plot('conv_head', 'Milliseconds of fc6, forward.', draw),
-         Heading(3, title), Rows(['layers', 'seconds'], head)],
+        [Table(headers, rows), Plot('conv_head', 'Milliseconds of fc6, forward.', draw),
+         Heading(3, title), Table(['layers', 'seconds'], head)],
     )  # fmt: skip
 
 
@@ -168,7 +169,7 @@ def guards(found: dict) -> Part:
     caption = 'Iterations with and without guards: the median and the quartiles.'
     draw = partial(plots.spans, {found['config']: quartiles}, 'ms of an iteration')
     outcome = Outcome('share of an iteration inside the guards', goals.GUARDS, [share])
-    return Part(machine_of(found), [outcome], [Rows(headers, rows), Plot('guards', caption, draw)])
+    return Part(machine_of(found), [outcome], [Table(headers, rows), Plot('guards', caption, draw)])
 
 
 def start_up(found: dict) -> Part:
@@ -185,7 +186,9 @@ def start_up(found: dict) -> Part:
     headers = ['what', f'{PEER}, s', f'{OURS}, s', 'ratio of CPU time', 'of wall time']
     caption = 'CPU time of fresh processes.'
     draw = partial(plots.spans, panels, 'seconds')
-    return Part(machine_of(found), outcomes, [Rows(headers, rows), Plot('start_up', caption, draw)])
+    return Part(
+        machine_of(found), outcomes, [Table(headers, rows), Plot('start_up', caption, draw)]
+    )
 
 
 def growth(found: dict) -> Part:
@@ -210,7 +213,7 @@ def growth(found: dict) -> Part:
         'steeper than the work it does.'
     )
     draw = partial(plots.growth, found['curves'])
-    return Part(machine_of(found), outcomes, [Rows(headers, rows), Plot('growth', caption, draw)])
+    return Part(machine_of(found), outcomes, [Table(headers, rows), Plot('growth', caption, draw)])
 
 
 def memory(found: dict) -> Part:
@@ -232,4 +235,4 @@ def memory(found: dict) -> Part:
     draw = partial(plots.courses, {title: kinds for title, kinds in panels.items() if kinds})
     headers = ['what', 'images', 'resident at the end, MiB', 'peak, MiB']
     caption = 'Resident memory of the process, libraries included.'
-    return Part(machine_of(found), outcomes, [Rows(headers, rows), Plot('memory', caption, draw)])
+    return Part(machine_of(found), outcomes, [Table(headers, rows), Plot('memory', caption, draw)])

@@ -10,7 +10,6 @@ import os
 from collections.abc import Sequence
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,11 +19,11 @@ from vgg_mm.architectures import STRIDE
 from vgg_mm.datasets.transforms.rescale import paper_test_scales, rescaled_size
 from vgg_mm.models.backbones import VGG
 from vgg_mm.models.tta.crops import crop_corners
+from vgg_mm.visualization.style import BLUE, PINK, plot_style
 
 CROP = 224
 SCALES = paper_test_scales((256, 512), several=True)
-STYLE = {'font.size': 9, 'axes.titlesize': 9, 'axes.titlelocation': 'left', 'savefig.dpi': 110}
-FIRST, OTHERS = '#d6458b', '#3b82f6'
+FIRST, OTHERS = PINK, BLUE
 
 
 def dense_windows(height: int, width: int) -> list[tuple[int, int]]:
@@ -45,7 +44,7 @@ def draw_windows(photo: np.ndarray, path: str, places, title: str) -> None:
     """One panel for each Q, all at the same number of pixels an inch."""
     images = [rescale(photo, scale) for scale in SCALES]
     widths = [image.shape[1] for image in images]
-    with matplotlib.rc_context(STYLE):
+    with plot_style():
         figure = Figure(figsize=(9, 9 * images[-1].shape[0] / sum(widths) + 0.6))
         left = 0.0
         for scale, image in zip(SCALES, images):
@@ -87,7 +86,7 @@ def draw_context(photo: np.ndarray, path: str) -> None:
     ys, xs = (np.arange(-reach, CROP + reach) + start for start in (top, left))
     inside_y, inside_x = ((i >= 0) & (i < side) for i, side in zip((ys, xs), image.shape[:2]))
     dense_seen[np.ix_(inside_y, inside_x)] = image[np.ix_(ys[inside_y], xs[inside_x])]
-    with matplotlib.rc_context(STYLE):
+    with plot_style():
         figure = Figure(figsize=(6.4, 3.5), layout='constrained')
         for axes, seen, name in zip(
             figure.subplots(1, 2), (crop_seen, dense_seen), ('a crop', 'a window of the dense net')

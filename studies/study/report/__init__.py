@@ -3,12 +3,17 @@
 import os
 import os.path as osp
 
+from vgg_mm.apis.document import BAD, DIM, GOOD, markdown, page
+
 from ..results import Found
 from ..study import Study
-from .blocks import markdown, page
+from ..verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED
 from .sections import report
 
 __all__ = ['write_report']
+
+#: verdict -> class of its cells on the page
+CLASSES = {CONFIRMED: GOOD, CONTRADICTED: BAD, NOT_SEEN: '', UNDECIDED: DIM}
 
 
 def write_report(study: Study, found: Found) -> list[str]:
@@ -26,7 +31,7 @@ def write_report(study: Study, found: Found) -> list[str]:
     paths = []
     for ending, text in (
         ('.md', markdown(blocks, study.report)),
-        ('.html', page(blocks, study.title)),
+        ('.html', page(blocks, study.title, CLASSES)),
     ):
         paths.append(study.report + ending)
         with open(paths[-1], 'w', encoding='utf-8') as file:

@@ -8,9 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vgg_mm.apis.svg import INK, log_ticks
 from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models.tta.paper_tta import DENSE
+from vgg_mm.visualization.style import (
+    COLORS,
+    INK,
+    MARKERS,
+    OUTSIDE,
+    PANEL,
+    WIDTH,
+    grid,
+    log_ticks,
+    note,
+)
 
 from .. import statistics
 from ..results import Found, Results
@@ -18,18 +28,11 @@ from ..study import LOW, NO_BETTER, Side, Study
 from ..verdicts import Judgement
 from .paper import paper_error
 
-#: Of middle lightness: they are read on white and on black.
-COLORS = ('#3b82f6', '#d9822b', '#2fa14f', '#d6458b', '#17a2a2', '#a8774f', '#8a8a8a')
-MARKERS = ('o', 's', 'D', '^', 'v', 'P', 'X')
-
 #: Fully-connected layers of every net (Section 2.1).
 FC_LAYERS = 3
 
-#: Inches.
-WIDTH, PANEL, LINE = 10.0, 3.6, 0.23
-
-#: Lines of a legend outside a panel.
-OUTSIDE = dict(loc='upper left', bbox_to_anchor=(1.01, 1), borderaxespad=0)
+#: Inches of a row.
+LINE = 0.23
 
 
 def effects(judgements: Sequence[Judgement], found: Found) -> Figure:
@@ -53,9 +56,9 @@ def effects(judgements: Sequence[Judgement], found: Found) -> Figure:
             if comparison.kind == NO_BETTER:
                 panel.plot(-comparison.margin, y, marker='|', markersize=12, color=INK)
         panel.axvline(0, color=INK, linewidth=0.8)
-        panel.set_title(data, fontweight='bold')
+        panel.set_title(data)
         panel.set_xlabel('difference of errors, points')
-        panel.grid(axis='x', color=INK, alpha=0.15)
+        grid(panel, 'x')
         panel.tick_params(axis='y', length=0)
     names = [f'{c.number}: {_short(x.better)} - {_short(x.than)}' for c, x in rows]
     panels[0].set_yticks(range(len(rows)), names)
@@ -129,11 +132,11 @@ def _name(panel: Axes, name: str, x: float, y: float, points: list[tuple]) -> No
 
 def _frame(panel: Axes, title: str, x: str, y: str = 'top-1 error, %') -> None:
     """Titles and grid of a panel that has been drawn, or 'missing' if nothing was."""
-    panel.set_title(title, fontweight='bold')
+    panel.set_title(title)
     panel.set(xlabel=x, ylabel=y)
-    panel.grid(color=INK, alpha=0.15)
+    grid(panel)
     if not panel.has_data():
-        panel.text(0.5, 0.5, 'missing', transform=panel.transAxes, ha='center')
+        note(panel, 'missing')
 
 
 def curve(study: Study, found: Found) -> Figure:

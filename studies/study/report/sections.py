@@ -5,12 +5,13 @@ from functools import partial
 
 import numpy as np
 
+from vgg_mm.apis.document import Block, Heading, Plot, Table, Text
+
 from .. import statistics
 from ..results import Found, Results
 from ..study import Claim, Study
 from ..verdicts import RULE, UNDECIDED, Finding, Judgement, guessing, judge
 from . import figures
-from .blocks import Block, Heading, Plot, Rows, Text
 from .paper import WHOSE, paper_error
 from .trained import commands, costs, trained
 
@@ -90,7 +91,7 @@ def _introduction(study: Study) -> str:
     )
 
 
-def _summary(judged: Sequence[Judgement], data: Sequence[str]) -> Rows:
+def _summary(judged: Sequence[Judgement], data: Sequence[str]) -> Table:
     rows = [
         [
             str(one.claim.number),
@@ -101,7 +102,7 @@ def _summary(judged: Sequence[Judgement], data: Sequence[str]) -> Rows:
         ]
         for one in judged
     ]
-    return Rows([*SUMMARY, *(f'on {name}' for name in data)], rows)
+    return Table([*SUMMARY, *(f'on {name}' for name in data)], rows)
 
 
 def _plots(study: Study, judged: Sequence[Judgement], found: Found) -> list[Block]:
@@ -142,11 +143,11 @@ def _claim(study: Study, one: Judgement, found: Found) -> list[Block]:
     ]
 
 
-def _without_empty_last(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Rows:
+def _without_empty_last(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table, without its last column where nothing is in it."""
     if any(row[-1] for row in rows):
-        return Rows(headers, rows)
-    return Rows(headers[:-1], [row[:-1] for row in rows])
+        return Table(headers, rows)
+    return Table(headers[:-1], [row[:-1] for row in rows])
 
 
 def _about_guessing(found: Found) -> str:

@@ -4,11 +4,11 @@ import shlex
 from typing import Any
 
 from vgg_mm.apis.chain.report import duration
+from vgg_mm.apis.document import Block, Commands, Table, Text
 
 from ..results import Course, Found, Results, results_path
 from ..study import Study
 from ..verdicts import UNDECIDED
-from .blocks import Block, Commands, Rows, Text
 
 
 def trained(study: Study, found: Found) -> list[Block]:
@@ -31,10 +31,10 @@ def trained(study: Study, found: Found) -> list[Block]:
         for run in study.runs.values()
     ]  # fmt: skip
     return [
-        Rows(headers, rows),
+        Table(headers, rows),
         Text('The runs, with the centre crop\'s error after the last epoch, in percent, of each '
              'seed:'),
-        Rows(('run', 'net', 'S', 'initialiser', 'starts from', *found), runs),
+        Table(('run', 'net', 'S', 'initialiser', 'starts from', *found), runs),
     ]  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def costs(study: Study, found: Found) -> list[Block]:
         f'{duration(total)} in all. What ran side by side counts each in full, as long as it took '
         'there; start-up of the tools is in trainings and not in tests.'
     )
-    return [Rows(headers, rows), Text(text)]
+    return [Table(headers, rows), Text(text)]
 
 
 def _keys(study: Study) -> list[str]:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from glob import escape, glob
 from typing import NamedTuple, Optional
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+
+from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, PINK, grid, note, plot_style
 
 #: The picture in a work directory.
 CURVES_FILE = 'curves.png'
@@ -20,16 +21,6 @@ DROP = 0.5
 
 #: The thick line is the mean of this share of the points around each.
 SMOOTHING = 1 / 30
-
-STYLE = {
-    'font.size': 10,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.titlelocation': 'left',
-    'axes.titlesize': 11,
-    'legend.frameon': False,
-}
-LOSS, TOP1, TOP5, RATE, DROPS = '#3b82f6', '#d6458b', '#2fa14f', '#444444', '#999999'
 
 
 class Curves(NamedTuple):
@@ -64,32 +55,32 @@ def draw_curves(work_dir: str, title: Optional[str] = None) -> str:
     if not osp.isdir(work_dir):
         raise FileNotFoundError(f'no such folder: {work_dir}')
     curves = read_curves(work_dir)
-    with matplotlib.rc_context(STYLE):
+    with plot_style():
         figure = Figure(figsize=(9, 8), layout='constrained')
         panels = figure.subplots(3, sharex=True, height_ratios=(3, 3, 1.5))
         _loss_panel(panels[0], curves)
         _error_panel(panels[1], curves)
         _rate_panel(panels[2], curves.rate)
         for panel in panels:
-            panel.grid(color='black', alpha=0.1)
+            grid(panel)
             for x in curves.drops:
-                panel.axvline(x, color=DROPS, linestyle='--', linewidth=1, zorder=0)
+                panel.axvline(x, color=GREY, linestyle='--', linewidth=1, zorder=0)
         panels[-1].set_xlabel(curves.unit)
         panels[-1].set_xlim(0, 1.01 * curves.rate[-1, 0])
         figure.suptitle(title or osp.basename(osp.normpath(work_dir)), fontsize=13)
         path = osp.join(work_dir, CURVES_FILE)
-        figure.savefig(path, dpi=110)
+        figure.savefig(path)
     return path
 
 
 def _loss_panel(panel: Axes, curves: Curves) -> None:
     x, values = curves.loss.T
-    panel.plot(x, values, color=LOSS, alpha=0.3, linewidth=0.8, label='as logged')
+    panel.plot(x, values, color=BLUE, alpha=0.3, linewidth=0.8, label='as logged')
     # Each learning rate for itself: the step at a drop is no noise.
     for part in np.split(curves.loss, np.searchsorted(x, curves.drops)):
         smoothed = smooth(part[:, 1], max(1, round(SMOOTHING * len(x) / 2)))
         label = 'smoothed' if part[0, 0] == x[0] else None
-        panel.plot(part[:, 0], smoothed, color=LOSS, linewidth=2, label=label)
+        panel.plot(part[:, 0], smoothed, color=BLUE, linewidth=2, label=label)
     panel.set_title('training loss')
     panel.set_ylim(0, 1.05 * np.max(values[np.isfinite(values)], initial=1e-3))
     _legend(panel)
@@ -97,7 +88,7 @@ def _loss_panel(panel: Axes, curves: Curves) -> None:
 
 def _error_panel(panel: Axes, curves: Curves) -> None:
     panel.set_title('validation error, %')
-    for (k, points), color in zip(sorted(curves.errors.items()), (TOP1, TOP5)):
+    for (k, points), color in zip(sorted(curves.errors.items()), (PINK, GREEN)):
         x, values = points.T
         best = int(values.argmin())
         label = f'top-{k}: {values[-1]:.1f} at the end, best {values[best]:.1f} (○)'
@@ -110,11 +101,11 @@ def _error_panel(panel: Axes, curves: Curves) -> None:
         panel.set_ylim(0, min(100, max(1, 1.05 * highest)))
         _legend(panel)
     else:
-        panel.text(0.5, 0.5, 'no validation', transform=panel.transAxes, ha='center')
+        note(panel, 'no validation')
 
 
 def _rate_panel(panel: Axes, rate: np.ndarray) -> None:
-    panel.plot(*rate.T, color=RATE, linewidth=1.6, drawstyle='steps-post')
+    panel.plot(*rate.T, color=INK, linewidth=1.6, drawstyle='steps-post')
     panel.set_title('learning rate')
     panel.set_yscale('log')
     positive = rate[rate[:, 1] > 0, 1]

@@ -2,37 +2,15 @@
 
 import os
 import textwrap
-import warnings
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from vgg_mm.visualization.style import COLORS, ERROR, GREY, WARNING, note, plot_style
+
 from .findings import SERIOUS, Findings, class_counts, count_problems
-
-INK, DIM, SERIOUS_COLOR, MINOR_COLOR = '#222222', '#8a8a8a', '#d33f49', '#e0a13a'
-
-#: Of the splits, the largest one first.
-COLORS = ('#3b82f6', '#17a673', '#8b5cf6', '#d6458b', '#17a2a2', '#a8774f')
-
-STYLE = {
-    'font.family': 'sans-serif',
-    'font.size': 9.5,
-    'text.color': INK,
-    'text.parse_math': False,  # A class may be called a$b$c.
-    'axes.edgecolor': DIM,
-    'axes.labelcolor': INK,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.titlelocation': 'left',
-    'axes.titlesize': 10.5,
-    'axes.titleweight': 'bold',
-    'axes.titlepad': 9,
-    'legend.frameon': False,
-    'savefig.dpi': 130,
-}
 
 THOUSANDS = FuncFormatter(lambda value, _: f'{value:,.0f}')
 
@@ -46,9 +24,7 @@ RATIO_LIMIT = 4
 
 def picture(findings: Findings, verdict: str, path: str) -> None:
     """Draw classes, sizes, aspect ratios, and modes with problems, as a PNG file."""
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # Class names in scripts that the font lacks.
-        warnings.filterwarnings('ignore', message='Glyph')
+    with plot_style():
         figure = Figure(figsize=(12, 8.4), layout='constrained')
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, hspace=0.05, wspace=0.04)
         name = os.path.basename(os.path.realpath(findings.layout.folder))
@@ -109,14 +85,14 @@ def _sizes(panel: Axes, findings: Findings) -> None:
     # Room on both sides of the images and of the crop.
     low, high = min(sides.min(), crop) / 1.25, max(sides.max(), crop) * 1.25
     _histogram(panel, findings, sides, np.geomspace(low, high, 50))
-    panel.axvspan(low, crop, color=SERIOUS_COLOR, alpha=0.07, lw=0, zorder=0)
-    panel.axvline(crop, color=SERIOUS_COLOR, lw=1.2)
+    panel.axvspan(low, crop, color=ERROR, alpha=0.07, lw=0, zorder=0)
+    panel.axvline(crop, color=ERROR, lw=1.2)
     share = 100 * findings.small / len(sides)
     left = crop < np.sqrt(low * high)
     panel.annotate(
         f'crop {crop}: {findings.small:,} smaller ({share:.1f} %)',
         (crop, 1), xycoords=('data', 'axes fraction'), xytext=(5 if left else -5, -2),
-        textcoords='offset points', va='top', ha='left' if left else 'right', color=SERIOUS_COLOR,
+        textcoords='offset points', va='top', ha='left' if left else 'right', color=ERROR,
     )  # fmt: skip
     panel.set(xscale='log', xlim=(low, high), ylabel='images')
     factors = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
@@ -161,17 +137,16 @@ def _histogram(panel: Axes, findings: Findings, values: np.ndarray, bounds: np.n
 
 def _nothing(panel: Axes) -> None:
     panel.set_axis_off()
-    panel.text(0.5, 0.5, 'no readable images', ha='center', color=DIM, transform=panel.transAxes)
+    note(panel, 'no readable images')
 
 
 def _kinds(panel: Axes, findings: Findings) -> None:
     """How many images are of each colour mode, and have each problem."""
     problems = count_problems(findings)
     rows = [(mode, len(images), COLORS[0]) for mode, images in findings.modes.items()]
-    rows += [('turned by EXIF', len(findings.rotated), DIM)] * bool(len(findings.rotated))
+    rows += [('turned by EXIF', len(findings.rotated), GREY)] * bool(len(findings.rotated))
     rows += [
-        (kind, count, SERIOUS_COLOR if kind in SERIOUS else MINOR_COLOR)
-        for kind, count in problems.items()
+        (kind, count, ERROR if kind in SERIOUS else WARNING) for kind, count in problems.items()
     ]
     if not rows:
         _nothing(panel)
@@ -186,7 +161,7 @@ def _kinds(panel: Axes, findings: Findings) -> None:
     if not problems:
         panel.annotate(
             'no problems', (0, places[-1] + 1), xycoords=('axes fraction', 'data'),
-            xytext=(4, 0), textcoords='offset points', va='center', color=DIM,
+            xytext=(4, 0), textcoords='offset points', va='center', color=GREY,
         )  # fmt: skip
     panel.set_yticks(places, names)
     panel.set_title('Colour modes, problems (red: not ready), logarithmic')

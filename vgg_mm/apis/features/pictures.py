@@ -1,19 +1,18 @@
 """The confusion matrix and the retrieval sheet."""
 
 import io
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_mm.datasets import LoadImage
+from vgg_mm.visualization.style import ERROR, GREEN, INK, note, plot_style
 
-from ..check_dataset.picture import COLORS, DIM, INK, NAMED_CLASSES, SERIOUS_COLOR, STYLE
+from ..check_dataset.picture import NAMED_CLASSES
 from ..inference.report import printable
 
 COLOR_MAP = 'Blues'
@@ -27,7 +26,7 @@ SHEET_DPI = 100
 NAME_LENGTH = 18
 
 #: Colours of the frames of neighbours of the query's class and of others.
-SAME, OTHER = COLORS[1], SERIOUS_COLOR
+SAME, OTHER = GREEN, ERROR
 
 
 class Row(NamedTuple):
@@ -55,7 +54,7 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
     names = [_short(name) for name in classes]
     margin = LETTER * max(map(len, names)) + 0.5 if named else 0.7
     side = CELL * count if named else 6.0
-    with matplotlib.rc_context(STYLE):
+    with plot_style():
         figure = Figure(figsize=(side + margin + 1.4, side + margin + 0.6), layout='constrained')
         panel = figure.subplots()
         image = panel.imshow(shares, cmap=COLOR_MAP, vmin=0, vmax=100)
@@ -82,7 +81,7 @@ def _numbers(panel: Axes, confusion: np.ndarray, shares: np.ndarray) -> None:
 def retrieval_sheet(rows: Sequence[Row], title: str) -> bytes:
     """A JPEG file: each query and its nearest images, framed by whether they are of its class."""
     columns = 1 + len(rows[0].photos)
-    with matplotlib.rc_context(STYLE):
+    with plot_style():
         size = (PHOTO * columns + 0.3, (PHOTO + 0.22) * len(rows) + 0.75)
         figure = Figure(figsize=size, layout='constrained')
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
@@ -104,7 +103,7 @@ def _photo(panel: Axes, path: str, caption: str, frame: Optional[str]) -> None:
         panel.imshow(cv2.resize(photo, side, interpolation=cv2.INTER_AREA))
     except (OSError, ValueError):
         panel.imshow(np.full((THUMBNAIL, THUMBNAIL, 3), 235, np.uint8))
-        panel.text(0.5, 0.5, 'not there', transform=panel.transAxes, ha='center', color=DIM)
+        note(panel, 'not there')
     panel.set_title(caption, fontsize=7.5, fontweight='normal', pad=2, loc='center')
     panel.set(xticks=[], yticks=[])
     for spine in panel.spines.values():
@@ -118,8 +117,5 @@ def _short(name: str) -> str:
 
 def _content(figure: Figure, kind: str, **options) -> bytes:
     content = io.BytesIO()
-    with warnings.catch_warnings():
-        # Class names in scripts that the font lacks.
-        warnings.filterwarnings('ignore', message='Glyph')
-        figure.savefig(content, format=kind, **options)
+    figure.savefig(content, format=kind, **options)
     return content.getvalue()

@@ -5,12 +5,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vgg_mm.apis.check_dataset.picture import COLORS, DIM, INK, STYLE
+from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, plot_style
 
 from .report import printable
 
@@ -44,7 +43,7 @@ def draw(prediction: 'Prediction') -> Figure:
     classes, bilinear between the centres of the receptive fields (dots), constant beyond them. A
     map of a single position is not drawn; the caption says so.
     """
-    with matplotlib.rc_context(STYLE):
+    with plot_style():
         figure, photo, score_map, color_bar, bars = _panels(prediction)
         title = _shortened(printable(prediction.image), TITLE_LENGTH, keep_end=True)
         _write(figure, title, figure.get_figheight() - 0.12, va='top', fontsize=11)
@@ -52,7 +51,7 @@ def draw(prediction: 'Prediction') -> Figure:
         note = _score_map(score_map, color_bar, prediction)
         _bars(bars, prediction)
         note = textwrap.fill(note, round(figure.get_figwidth() * 15))
-        _write(figure, note, 0.1, va='bottom', fontsize=8.5, color=DIM)
+        _write(figure, note, 0.1, va='bottom', fontsize=8.5, color=GREY)
     return figure
 
 
@@ -161,9 +160,7 @@ def _score_map(panel: Axes, color_bar: Axes, prediction: 'Prediction') -> str:
 def _bars(panel: Axes, prediction: 'Prediction') -> None:
     count = min(len(prediction.labels), MOST_BARS)
     scores = prediction.scores[:count]
-    colors = [
-        COLORS[1] if label == prediction.shown else COLORS[0] for label in prediction.labels[:count]
-    ]
+    colors = [GREEN if label == prediction.shown else BLUE for label in prediction.labels[:count]]
     panel.barh(range(count), scores, 0.66, color=colors)
     for place, score in enumerate(scores):
         panel.annotate(

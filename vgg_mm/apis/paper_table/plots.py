@@ -1,58 +1,64 @@
 """Plots of the tables' errors and of what they cost."""
 
 from collections.abc import Sequence
-from typing import Optional
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vgg_mm.apis.svg import INK, inline_svg, log_ticks, style
+from vgg_mm.apis.document import Plot
 from vgg_mm.architectures import ARCHITECTURES
+from vgg_mm.visualization.style import BLUE, COLORS, INK, WIDTH, grid, log_ticks
 
-from .tables import Row, Section, Table, place
-from .text import setting_cells
+from .tables import Row, Section, Table, place, setting_cells
 
-ACCENT = '#3b82f6'
-
-#: Of middle lightness: they are read on white and on black.
-NET_COLORS = dict(
-    zip(
-        ARCHITECTURES,
-        ('#8a8a8a', '#a8774f', '#2fa14f', '#17a2a2', '#d9822b', '#3b82f6', '#d6458b'),
-    )
-)
-MARKERS = {'centre crop': 'v', 'dense': 'o', 'multi_crop': 's', 'dense+multi_crop': 'D'}
+NET_COLORS = dict(zip(ARCHITECTURES, COLORS))
+PROTOCOL_MARKERS = {'centre crop': 'v', 'dense': 'o', 'multi_crop': 's', 'dense+multi_crop': 'D'}
 
 #: Tables whose panels have the same axis; other authors' errors are far apart.
 SAME_SCALE = (3, 4, 5, 6)
 
 #: Inches.
-WIDTH, ROW_HEIGHT, TABLE_HEIGHT = 10.0, 0.24, 0.6
+ROW_HEIGHT, TABLE_HEIGHT = 0.24, 0.6
 
 
-def error_plot(section: Section) -> Optional[str]:
-    """Top-1 error of each row with its interval, a panel a table; the paper's figures are hollow.
+ERROR_CAPTION = 'Top-1 error with its 95 % confidence interval (filled){paper}, table by table.'
+COST_CAPTION = (
+    'Top-1 error against the time that an image takes, as measured. '
+    'A pointer over a point shows its row.'
+)
 
-    Returns:
-        SVG, or None where there is nothing to draw.
-    """
+
+def plots_of(section: Section) -> list[Plot]:
+    """Errors, and errors over time, as far as there is anything to draw."""
+    plots = []
     tables = [
         table._replace(rows=[row for row in table.rows if _has_point(row)])
         for table in section.tables
     ]
     tables = [table for table in tables if table.rows]
-    if not tables:
-        return None
+    if tables:
+        paper = " and the paper's figure (hollow)" if section.compared else ''
+        caption = ERROR_CAPTION.format(paper=paper)
+        plots.append(Plot(f'errors {section.title}', caption, partial(error_plot, tables)))
+    rows = list({id(row.record): row for table in section.tables for row in table.rows}.values())
+    rows = [r for r in rows if r.record and r.record.seconds_per_image and 1 in r.record.wrong]
+    if len(rows) > 1:
+        plots.append(Plot(f'cost {section.title}', COST_CAPTION, partial(cost_plot, rows)))
+    return plots
+
+
+def error_plot(tables: Sequence[Table]) -> Figure:
+    """Top-1 error of each row with its interval, a panel a table; hollow: the paper's."""
     heights = [len(table.rows) * ROW_HEIGHT + TABLE_HEIGHT for table in tables]
-    with style(f'errors {section.title}'):
-        figure = Figure(figsize=(WIDTH, sum(heights)), layout='constrained')
-        panels = figure.subplots(len(tables), height_ratios=heights, squeeze=False)[:, 0]
-        for panel, table in zip(panels, tables):
-            _error_panel(panel, table)
-        _share_scale([p for p, table in zip(panels, tables) if table.number in SAME_SCALE])
-        panels[-1].set_xlabel('top-1 error, %')
-        return inline_svg(figure)
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout='constrained')
+    panels = figure.subplots(len(tables), height_ratios=heights, squeeze=False)[:, 0]
+    for panel, table in zip(panels, tables):
+        _error_panel(panel, table)
+    _share_scale([p for p, table in zip(panels, tables) if table.number in SAME_SCALE])
+    panels[-1].set_xlabel('top-1 error, %')
+    return figure
 
 
 def _has_point(row: Row) -> bool:
@@ -67,15 +73,15 @@ def _error_panel(panel: Axes, table: Table) -> None:
             error = row.record.error(1)
             low, high = row.record.interval(1)
             panel.errorbar(
-                error, y, xerr=[[error - low], [high - error]], fmt='o', color=ACCENT,
+                error, y, xerr=[[error - low], [high - error]], fmt='o', color=BLUE,
                 markersize=4.5, capsize=3,
             )  # fmt: skip
         if row.paper is not None and row.paper.top1 is not None:
             panel.plot(row.paper.top1, y, marker='D', markersize=6, color=INK, fillstyle='none')
     panel.set_yticks(range(len(table.rows)), [_label(row) for row in table.rows])
     panel.set_ylim(len(table.rows) - 0.4, -0.6)
-    panel.set_title(table.title, fontweight='bold')
-    panel.grid(axis='x', color=INK, alpha=0.15)
+    panel.set_title(table.title)
+    grid(panel, 'x')
     panel.tick_params(axis='y', length=0)
 
 
@@ -92,35 +98,26 @@ def _label(row: Row) -> str:
     return ', '.join(text for text in texts if text)
 
 
-def cost_plot(section: Section) -> Optional[str]:
-    """Top-1 error against the time an image takes, of every row that has one.
-
-    Returns:
-        SVG, or None where there are no two rows with a time.
-    """
-    rows = list({id(row.record): row for table in section.tables for row in table.rows}.values())
-    rows = [r for r in rows if r.record and r.record.seconds_per_image and 1 in r.record.wrong]
-    if len(rows) < 2:
-        return None
-    with style(f'cost {section.title}'):
-        figure = Figure(figsize=(WIDTH, 4.6), layout='constrained')
-        panel = figure.subplots()
-        for row in rows:
-            record = row.record
-            panel.plot(
-                1000 * record.seconds_per_image,
-                record.error(1),
-                gid=_label(row),
-                marker=_marker(record.protocol),
-                color=_color(record.net),
-                fillstyle='none' if row.shares_time else 'full',
-                markersize=_size(len(record.test_scales)),
-            )
-        panel.set(xscale='log', xlabel='ms per image', ylabel='top-1 error, %')
-        log_ticks(panel.xaxis)
-        panel.grid(which='both', color=INK, alpha=0.15)
-        figure.legend(handles=_legend(rows), loc='outside right upper')
-        return inline_svg(figure)
+def cost_plot(rows: Sequence[Row]) -> Figure:
+    """Top-1 error against the time an image takes."""
+    figure = Figure(figsize=(WIDTH, 4.6), layout='constrained')
+    panel = figure.subplots()
+    for row in rows:
+        record = row.record
+        panel.plot(
+            1000 * record.seconds_per_image,
+            record.error(1),
+            gid=_label(row),
+            marker=_marker(record.protocol),
+            color=_color(record.net),
+            fillstyle='none' if row.shares_time else 'full',
+            markersize=_size(len(record.test_scales)),
+        )
+    panel.set(xscale='log', xlabel='ms per image', ylabel='top-1 error, %')
+    log_ticks(panel.xaxis)
+    grid(panel, which='both')
+    figure.legend(handles=_legend(rows), loc='outside right upper')
+    return figure
 
 
 def _legend(rows: Sequence[Row]) -> list[Line2D]:
@@ -152,7 +149,7 @@ def _color(net: str) -> str:
 
 
 def _marker(protocol: str) -> str:
-    return MARKERS.get(protocol, 'X')
+    return PROTOCOL_MARKERS.get(protocol, 'X')
 
 
 def _size(test_scales: int) -> float:

@@ -4,13 +4,13 @@ import os
 from collections.abc import Sequence
 from typing import Optional
 
+from vgg_mm.apis.document import DIM, markdown, page
 from vgg_mm.evaluation import RECORDS_FILE
 
 from .collect import find_results
-from .page import page
 from .run import run_missing
 from .tables import sections
-from .text import render
+from .text import MISSING, TITLE, blocks, plain
 
 
 def paper_table(
@@ -49,11 +49,12 @@ def paper_table(
             'tools/test.py leaves them in its work directory'
         )
     found = sections(results, show_imagenet)
-    print(render(found))
+    print(plain(found))
     if out is not None:
         os.makedirs(out, exist_ok=True)
-        _write(os.path.join(out, 'tables.md'), render(found, markdown=True) + '\n')
-        _write(os.path.join(out, 'tables.html'), page(found))
+        stem = os.path.join(out, 'tables')
+        _write(f'{stem}.md', markdown(blocks(found), stem))
+        _write(f'{stem}.html', page(blocks(found, plots=True), TITLE, {MISSING: DIM}))
     if failed:
         raise RuntimeError(f'{failed} of {tests} tests failed (see above)')
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Optional, Union
 
 from vgg_mm.architectures import ARCHITECTURES, BASE_CHANNELS
-from vgg_mm.evaluation import TestRecord
+from vgg_mm.evaluation import TestRecord, scale_texts
 from vgg_mm.evaluation.paper_results import (
     TABLE_3,
     TABLE_4,
@@ -190,6 +190,13 @@ def _order(row: Row) -> tuple:
         place(setting.protocol, PROTOCOLS),
         row.net,
     )
+
+
+def setting_cells(row: Row) -> list[str]:
+    """S, Q and the protocol; empty for other authors' rows."""
+    if row.record is None and not row.paper.protocol:
+        return [''] * 3
+    return [*scale_texts(row.setting), row.setting.protocol]
 
 
 def place(name: str, known: Sequence[str]) -> int:

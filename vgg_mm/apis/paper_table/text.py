@@ -1,14 +1,16 @@
-"""The tables in the terminal and in Markdown."""
+"""The tables as a document, and in the terminal."""
 
 from collections.abc import Sequence
 from textwrap import fill
 from typing import Optional
 
+from vgg_mm.apis.document import Block, Heading, Text, aligned
+from vgg_mm.apis.document import Table as DocumentTable
 from vgg_mm.apis.tables import error_cell, format_table
-from vgg_mm.evaluation import scale_texts
 from vgg_mm.evaluation.paper_results import PaperResult
 
-from .tables import Row, Section, Table
+from .plots import plots_of
+from .tables import Row, Section, Table, setting_cells
 
 TITLE = 'Tables 3 to 7 of arXiv 1409.1556'
 
@@ -48,13 +50,6 @@ def cells(table: Table) -> list[list[str]]:
     ]
 
 
-def setting_cells(row: Row) -> list[str]:
-    """S, Q and the protocol; empty for other authors' rows."""
-    if row.record is None and not row.paper.protocol:
-        return [''] * 3
-    return [*scale_texts(row.setting), row.setting.protocol]
-
-
 def _measured(row: Row) -> list[str]:
     record = row.record
     if record is None:
@@ -77,38 +72,28 @@ def _paper(paper: Optional[PaperResult], has_test: bool) -> str:
     return ' / '.join('-' if error is None else f'{error:.1f}' for error in errors)
 
 
-def render(sections: Sequence[Section], markdown: bool = False) -> str:
-    """All tables, plain or as a Markdown document."""
-    blocks = [f'# {TITLE}'] if markdown else []
+def blocks(sections: Sequence[Section], plots: bool = False) -> list[Block]:
+    """All tables as a document, with plots or without."""
+    found: list[Block] = [Heading(1, TITLE)]
     for section in sections:
-        title = (
-            f'## {section.title}' if markdown else f'{section.title}\n{"=" * len(section.title)}'
-        )
-        blocks += [title, _paragraph(caption(section), markdown)]
+        found += [Heading(2, section.title), Text(caption(section))]
         for table in section.tables:
-            blocks.append(f'### {table.title}' if markdown else table.title)
-            blocks.append(_table(table, markdown))
-            blocks += [_paragraph(note, markdown) for note in table.notes]
-    return '\n\n'.join(blocks)
+            found += [Heading(3, table.title), DocumentTable(headers(table), cells(table), RIGHT)]
+            found += [Text(note, note=True) for note in table.notes]
+        if plots:
+            found += plots_of(section)
+    return found
 
 
-def _paragraph(text: str, markdown: bool) -> str:
-    # In Markdown a star would begin a list.
-    return text.replace('*', r'\*') if markdown else fill(text, 100)
-
-
-def _table(table: Table, markdown: bool) -> str:
-    titles = headers(table)
-    columns = [
-        _to_the_right(column) if title in RIGHT else column
-        for title, column in zip(titles, zip(*cells(table)))
-    ]
-    rows = [
-        [cell.replace('|', r'\|') if markdown else cell for cell in row] for row in zip(*columns)
-    ]
-    return format_table(titles, rows, markdown)
-
-
-def _to_the_right(column: Sequence[str]) -> list[str]:
-    width = max(map(len, column))
-    return [cell.rjust(width) for cell in column]
+def plain(sections: Sequence[Section]) -> str:
+    """All tables in letters, for the terminal."""
+    parts = []
+    for block in blocks(sections)[1:]:
+        if isinstance(block, Heading):
+            line = '\n' + '=' * len(block.text) if block.level == 2 else ''
+            parts.append(block.text + line)
+        elif isinstance(block, DocumentTable):
+            parts.append(format_table(block.headers, aligned(block)))
+        elif isinstance(block, Text):
+            parts.append(fill(block.text, 100))
+    return '\n\n'.join(parts)
