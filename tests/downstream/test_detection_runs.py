@@ -164,7 +164,7 @@ def test_plain_mmdetection_trains_and_resumes(data, classifier_file, tmp_path):
         (dict(classes=('raccoon', 'fox')), "has the classes 'raccoon', 'kangaroo', and not 'fox'"),
         (dict(classes=None), "not 'person': name them in the config's data sets, metainfo=dict"),
         (dict(ann_file='train/0.png'), 'no annotation file of COCO'),
-        (dict(ann_file='images.json'), "no annotation file of COCO's form: KeyError"),
+        (dict(ann_file='images.json'), "no annotation file of COCO's form: it has no list 'cat"),
     ],
 )
 def test_wrong_data(change, message, data, tmp_path):

@@ -1,17 +1,18 @@
 """What the tools check for MMDetection's and MMSegmentation's configs."""
 
-import json
 import os
 import os.path as osp
 from collections.abc import Iterator
 from copy import deepcopy
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
 
 from vgg_mm.stack import DOWNSTREAM_RANGES, import_downstream
 
-#: Annotation files up to this size are read to compare classes; COCO's own is 450 MB.
+from .downstream_annotations import check_annotations
+
+#: Annotation files up to this size are read to check them; COCO's own is 450 MB.
 SMALL_FILE = 50_000_000
 
 _GIVE_ROOT = 'give yours with --cfg-options DATA_ROOT=FOLDER'
@@ -63,6 +64,14 @@ def load_images_here(cfg: Config, *loaders: str) -> None:
                 step['type'] = 'vgg_mm.LoadImage'
 
 
+def add_annotation_check(cfg: Config) -> None:
+    """Add the check of annotations and masks to a config that has it not."""
+    if is_downstream(cfg):
+        hook = dict(type='vgg_mm.AnnotationCheckHook')
+        cfg.default_hooks = ConfigDict(cfg.get('default_hooks') or {})
+        cfg.default_hooks.setdefault('annotation_check', hook)
+
+
 def check_files(dataset: dict) -> None:
     """Compare a data set's config with what is on the disk.
 
@@ -80,27 +89,14 @@ def check_files(dataset: dict) -> None:
     for folder in prefixes.values() if isinstance(prefixes, dict) else ():
         if isinstance(folder, str) and not osp.isdir(osp.join(root, folder)):
             raise FileNotFoundError(f'no data folder {osp.join(root, folder)!r}: {_GIVE_ROOT}')
-    if dataset.get('type') == 'CocoDataset' and ann_file:
-        _check_categories(dataset, osp.join(root, ann_file))
+    if _is_coco(dataset) and ann_file:
+        path = osp.join(root, ann_file)
+        if os.path.getsize(path) <= SMALL_FILE:
+            default = DATASETS.get('mmdet.CocoDataset').METAINFO['classes']
+            classes = (dataset.get('metainfo') or {}).get('classes') or default
+            filter_cfg = dataset.get('filter_cfg') or {}
+            check_annotations(path, classes, filter_cfg, dataset.get('test_mode', False))
 
 
-def _check_categories(dataset: dict, path: str) -> None:
-    if os.path.getsize(path) > SMALL_FILE:
-        return
-    with open(path, encoding='utf-8') as file:
-        try:
-            found = [category['name'] for category in json.load(file)['categories']]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is no annotation file of COCO's form: {error!r}") from None
-    default = DATASETS.get('mmdet.CocoDataset').METAINFO['classes']
-    wanted = (dataset.get('metainfo') or {}).get('classes') or default
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise ValueError(
-            f'{path} has the classes {_first(found)}, and not {missing[0]!r}: name them in the '
-            "config's data sets, metainfo=dict(classes=(...)), and give the head their number"
-        )
-
-
-def _first(names: list[str]) -> str:
-    return ', '.join(map(repr, names[:5])) + (', ...' if len(names) > 5 else '')
+def _is_coco(dataset: dict) -> bool:
+    return str(dataset.get('type')).rpartition('.')[2] == 'CocoDataset'

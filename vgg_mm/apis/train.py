@@ -15,7 +15,8 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
-from .downstream import load_images_here, steps_of
+from .downstream import add_annotation_check, load_images_here, steps_of
+from .errors import one_line
 from .resumable import make_resumable
 
 
@@ -25,7 +26,12 @@ def train(args: argparse.Namespace) -> None:
     cfg = training_config(args)
     check_data_folders(cfg, ['train_dataloader', 'val_dataloader'])
     make_resumable(cfg)
-    build_runner(cfg, args.kernels).train()
+    from vgg_mm.datasets.transforms.loading import UnreadableImage
+
+    try:
+        build_runner(cfg, args.kernels).train()
+    except UnreadableImage as error:
+        raise ValueError(f'{one_line(error)}; --broken-images skip goes on without it') from error
 
 
 def training_config(args: argparse.Namespace) -> Config:
@@ -57,6 +63,7 @@ def training_config(args: argparse.Namespace) -> Config:
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.resume))
     add_hook(cfg, type='vgg_mm.PreprocessingHook')
     add_hook(cfg, type='vgg_mm.ExactResumeHook')
+    add_annotation_check(cfg)
     return cfg
 
 

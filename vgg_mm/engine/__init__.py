@@ -1,6 +1,7 @@
 from vgg_mm import slow_imports  # noqa: F401  (first: the modules below need them)
 
 from .hooks import (
+    AnnotationCheckHook,
     CheckpointCheckHook,
     CheckpointHook,
     ClassCheckHook,
@@ -19,6 +20,7 @@ from .optimizers import Bf16OptimWrapper
 from .sharded import FSDPStrategy, ShardedRunner
 
 __all__ = [
+    'AnnotationCheckHook',
     'Bf16OptimWrapper',
     'CheckpointCheckHook',
     'CheckpointHook',

@@ -40,6 +40,10 @@ MAX_SKIPPED_IN_A_ROW = 100
 MAX_PIXELS = 2**28
 
 
+class UnreadableImage(ValueError):
+    """An image file is empty, damaged, too large, or not the one that its annotation means."""
+
+
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile``: the same pixels, or one clear line with the path.
@@ -54,9 +58,9 @@ class LoadImage(LoadImageFromFile):
     ``check_dataset.py`` lists them.
 
     Required key: ``img_path``. Optional: ``img_bytes``, the file's content, which is removed;
-    ``img_path`` then names it in errors; ``annotated_shape``, the (height, width) that the image
-    has to have, because its boxes are meant for that. Added: ``img``, (H, W, 3) BGR uint8,
-    ``img_shape`` and ``ori_shape``, (H, W); ``load_remark``, in words what a file lacks.
+    ``img_path`` then names it in errors; ``annotated_shape``, (H, W), or ``height`` and ``width``,
+    which the image has to have, because its boxes are meant for that. Added: ``img``, (H, W, 3) BGR
+    uint8, ``img_shape`` and ``ori_shape``, (H, W); ``load_remark``, in words what a file lacks.
 
     With ``lazy``, plain JPEG files (8 bits, grey or YCbCr, upright) are decoded by the next step,
     ``ScaleJitter`` or ``CentralCrop``, as far as their crop needs it: at 1/2, 1/4 or 1/8 of the
@@ -146,6 +150,8 @@ class LoadImage(LoadImageFromFile):
             img = self._read(results, lazy)
         except (OSError, ValueError) as error:
             if not self.goes_on:
+                if isinstance(error, ValueError):
+                    raise UnreadableImage(str(error)) from error
                 raise
             if self.ignore_empty:
                 print_log(f'left out: {error}', 'current', logging.WARNING)
@@ -228,12 +234,18 @@ class LoadImage(LoadImageFromFile):
 def _check_shape(img: Union[np.ndarray, LazyImage], results: dict) -> None:
     """Compare an image with what its annotation says of it, if it does."""
     annotated = results.get(ANNOTATED_SHAPE)
+    if annotated is None and 'height' in results and 'width' in results:  # MMDetection's names
+        annotated = results['height'], results['width']
     if annotated is not None and tuple(annotated) != img.shape[:2]:
         (height, width), (said_height, said_width) = img.shape[:2], annotated
+        turned = (
+            ', or for this one before it was turned as its EXIF orientation says (then read it '
+            "with color_type='color_ignore_orientation')"
+        )
         raise ValueError(
             f'{results["img_path"]} is {width}x{height}, its annotation says '
-            f'{said_width}x{said_height}: its boxes are meant for another image (or for this one '
-            'before it was turned as its EXIF orientation says)'
+            f'{said_width}x{said_height}: its boxes are meant for another image'
+            + (turned if (said_height, said_width) == (width, height) else '')
         )
 
 

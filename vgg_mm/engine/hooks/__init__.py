@@ -1,3 +1,4 @@
+from .annotation_check_hook import AnnotationCheckHook
 from .checkpoint_check_hook import CheckpointCheckHook
 from .checkpoint_hook import CheckpointHook
 from .class_check_hook import ClassCheckHook
@@ -12,6 +13,7 @@ from .staged_init_hook import StagedInitHook
 from .stop_after_drops_hook import StopAfterDropsHook
 
 __all__ = [
+    'AnnotationCheckHook',
     'CheckpointCheckHook',
     'CheckpointHook',
     'ClassCheckHook',

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn as nn
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
 
 from ..heads.fc_layers import check_positive
 from .score_maps import fit
@@ -65,10 +66,32 @@ class DenseHead(BaseDecodeHead):
             input_transform='multiple_select',
             **kwargs,
         )
+        for loss in self.losses:
+            self._check_loss(loss)
         self.stride = stride
         # mmseg's drops whole channels.
         self.dropout = nn.Dropout(dropout_ratio)
         self.relu = nn.ReLU()
+
+    @property
+    def losses(self) -> list[nn.Module]:
+        """The losses, of which ``loss_decode`` may have several."""
+        several = isinstance(self.loss_decode, nn.ModuleList)
+        return list(self.loss_decode) if several else [self.loss_decode]
+
+    def _check_loss(self, loss: nn.Module) -> None:
+        if not isinstance(loss, CrossEntropyLoss) or loss.use_sigmoid:
+            return
+        if self.out_channels == 1:
+            raise ValueError(
+                f'{type(self).__name__}: a soft-max of one score has nothing to choose from, and '
+                'the loss is 0: count the background as a class (num_classes=2); for one score of '
+                "both out_channels=1, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True)"
+            )
+        if loss.class_weight is not None:
+            # With class weights mmseg's mean is over the pixels that have a label in any case, and
+            # its avg_non_ignore ends in an IndexError.
+            loss.avg_non_ignore = False
 
     def _maps(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The maps that the head takes, fine to coarse.

@@ -18,6 +18,8 @@ default_hooks = dict(
     classifier_init=dict(type='vgg_mm.ClassifierInitHook', checkpoint='torchvision://vgg16'),
     # Training and validation set and head have to mean the same classes.
     class_check=dict(type='vgg_mm.ClassCheckHook'),
+    # Annotation files that would be misunderstood are named, with what would be right.
+    annotation_check=dict(type='vgg_mm.AnnotationCheckHook'),
     # Stops at a loss that is not finite.
     loss_guard=dict(type='vgg_mm.LossGuardHook'),
     # mmcv's RoIAlign and nms know no bfloat16.

@@ -1,0 +1,212 @@
+"""Wrong annotation files and masks: one line with the file, what is wrong, what would be right."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from tests.conftest import run_tool
+from tests.downstream import need
+
+need('mmdet')
+need('mmseg')
+
+from mmengine.config import Config  # noqa: E402
+from mmengine.registry import DATASETS, DefaultScope  # noqa: E402
+
+from tests.downstream import boxes, masks  # noqa: E402
+from vgg_mm.apis.config import check_data_folders, replace_data_root  # noqa: E402
+from vgg_mm.datasets import LoadImage  # noqa: E402
+from vgg_mm.engine.hooks.annotation_check_hook import check_classes, check_mask  # noqa: E402
+
+DETECTOR = boxes.CONFIGS / 'ssd300_vgg16_animals.py'
+SEGMENTOR = masks.CONFIGS / 'fcn32s_vgg16_camvid.py'
+
+
+def twice(content):
+    """As a labelling site exports it: the super-category has the class's name and no boxes."""
+    for one in content['annotations']:
+        one['category_id'] = 1
+    content['categories'] = [dict(id=0, name='raccoon'), dict(id=1, name='raccoon')]
+
+
+def without_area(content):
+    del content['annotations'][3]['area']
+
+
+def relative(content):
+    for one in content['annotations']:
+        one['bbox'] = [side / 1000 for side in one['bbox']]
+
+
+def small(content):
+    for one in content['images']:
+        one['height'] = 31
+
+
+def empty(content):
+    content['annotations'] = []
+
+
+def other_ids(content):
+    for one in content['annotations']:
+        one['category_id'] += 7
+
+
+@pytest.mark.parametrize(
+    'damage, message',
+    [
+        (twice, "2 categories named 'raccoon', id 0 with 0 boxes, id 1 with 10 boxes: .* remove"),
+        (without_area, r"train.json: 1 of 10 annotations have no 'area' \(width .* is number 3"),
+        (
+            relative,
+            r'none of its 10 boxes, e.g. bbox=\[0.0.* bbox is x, y, width and height in pix',
+        ),
+        (small, 'none of its 8 images is left for training: .* 8 a side below 32 pixels'),
+        (empty, 'none of its 8 images is left for training: 8 have no box of the classes'),
+        (other_ids, 'none of its 10 boxes is of the classes'),
+        (lambda content: content.pop('images'), "it has no list 'images'"),
+    ],
+    ids=['twice', 'no area', 'relative', 'small', 'empty', 'other ids', 'no images'],
+)
+def test_annotation_files(damage, message, tmp_path):
+    data = boxes.write_boxes(tmp_path / 'data')
+    file = data / 'train.json'
+    content = json.loads(file.read_text())
+    damage(content)
+    file.write_text(json.dumps(content))
+    cfg = Config.fromfile(DETECTOR)
+    replace_data_root(cfg, cfg.DATA_ROOT, str(data))
+    if damage is twice:
+        cfg.train_dataloader.dataset.metainfo = dict(classes=('raccoon',))
+    with pytest.raises(ValueError, match=message) as error:
+        check_data_folders(cfg, ['train_dataloader'])
+    assert '\n' not in str(error.value) and 'train.json' in str(error.value)
+
+
+def dataset_of(data, classes):
+    cfg = Config.fromfile(DETECTOR)
+    replace_data_root(cfg, cfg.DATA_ROOT, str(data))
+    cfg.train_dataloader.dataset.metainfo = dict(classes=classes)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return DATASETS.build(cfg.train_dataloader.dataset)
+
+
+def test_in_mmdetections_own_tools_too(tmp_path):
+    """There the hook of the configs looks at the data set."""
+    data = boxes.write_boxes(tmp_path / 'data', classes=('plate', 'plate'))
+    with pytest.raises(ValueError, match=r'2 categories \(ids 1, 2\) for the 1 classes .*, plate'):
+        check_classes(dataset_of(data, ('plate',)), 'training')
+    with pytest.raises(ValueError, match=r"the text 'plate', .* classes=\('plate',\), with the"):
+        check_classes(dataset_of(data, ('plate')), 'training')
+
+
+def test_a_photo_that_was_turned(tmp_path):
+    """By its EXIF orientation, after its boxes were drawn."""
+    photo = Image.new('RGB', (60, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / 'a.jpg', exif=exif)
+    info = dict(img_path=str(tmp_path / 'a.jpg'), height=40, width=60)
+    with pytest.raises(ValueError, match='a.jpg is 40x60, its annotation says 60x40: .* EXIF'):
+        LoadImage()(dict(info))
+    assert LoadImage(color_type='color_ignore_orientation')(dict(info))['img_shape'] == (40, 60)
+    with pytest.raises(ValueError, match='meant for another image'):
+        LoadImage()(dict(info, height=80))
+
+
+def test_truncated_photos_name_the_option(tmp_path):
+    data = boxes.write_boxes(tmp_path / 'data', dict(train=2, val=1))
+    content = cv2.imencode('.jpg', np.full((75, 111, 3), 90, np.uint8))[1].tobytes()
+    (data / 'train/0.png').write_bytes(content[: len(content) // 3])
+    options = ['--cfg-options', f'DATA_ROOT={data}', *boxes.as_options(boxes.NARROW_SSD)]
+    done = run_tool('train.py', DETECTOR, *options, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert done.stderr.splitlines()[-1].endswith('; --broken-images skip goes on without it')
+    assert '0.png' in done.stderr.splitlines()[-1]
+
+
+LABELS = np.arange(12).reshape(3, 4) % 3
+
+
+@pytest.mark.parametrize(
+    'mask, message',
+    [
+        (np.zeros((3, 4, 3)), 'a.png is a picture in colours, 3x4x3: a mask has one channel'),
+        (LABELS.T, r'a.png is 4x3 \(height x width\), its image 3x4'),
+        (
+            LABELS + 1,
+            'a.png holds the labels 1, 2, 3: 3, e.g. at row 0, column 2, is none of the 3',
+        ),
+        (LABELS * 100, 'a.png holds the labels 0, 100, 200: 100, e.g. at row 0, column 1'),
+    ],
+)
+def test_masks(mask, message):
+    with pytest.raises(ValueError, match=message):
+        check_mask(torch.from_numpy(mask), (3, 4), 3, 255, 'a.png')
+
+
+def test_masks_that_are_right():
+    for mask in (LABELS, LABELS[None], np.where(LABELS == 0, 255, LABELS)):
+        check_mask(torch.from_numpy(mask), (3, 4), 3, 255, 'a.png')
+
+
+def streets(folder, change):
+    data = masks.write_streets(folder / 'data')
+    for file in sorted((data / 'ann_dir').rglob('*.png')):
+        cv2.imwrite(str(file), change(cv2.imread(str(file), cv2.IMREAD_UNCHANGED)))
+    return data
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            lambda m: np.where(m == 2, 255, 0),
+            'hold the label 0 only, beside the ignored 255 .* 0 and',
+        ),
+        (lambda m: np.stack([m] * 3, -1), 'ann_dir/train/0.png is a picture in colours, 61x85x3'),
+        (lambda m: m[:40], r'ann_dir/train/0.png is 40x85 \(height x width\), its image 61x85'),
+        (lambda m: m + 9, 'ann_dir/train/0.png holds the labels 9, 10, 11, 12, 20: '),
+    ],
+    ids=['0 and 255', 'colours', 'size', 'labels'],
+)
+def test_training_on_wrong_masks(change, message, tmp_path):
+    """Through the tool: one line, before the first iteration."""
+    data = streets(tmp_path, change)
+    options = [
+        '--cfg-options', f'DATA_ROOT={data}', *boxes.as_options(masks.narrow('fcn32s_vgg16')),
+        'model.decode_head.ignore_index=255', 'model.data_preprocessor.seg_pad_val=255',
+    ]  # fmt: skip
+    done = run_tool('train.py', SEGMENTOR, *options, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert re.search(message, line), line
+    assert 'Epoch(train)' not in done.stdout
+
+
+def test_one_class():
+    with pytest.raises(ValueError, match=r'num_classes=2.* for one score .* out_channels=1'):
+        masks.fcn(head=dict(num_classes=1))
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    net = masks.fcn(head=dict(num_classes=2, out_channels=1, threshold=0.5, loss_decode=loss))
+    assert net.decode_head.conv_seg.out_channels == 1
+
+
+def test_class_weights():
+    """The mean over labelled pixels, each weighted by its class, as torch's."""
+    weights = [1.0, 2.0, 0.5, 3.0, 1.0]
+    loss = dict(type='CrossEntropyLoss', avg_non_ignore=True, class_weight=weights)
+    net = masks.fcn(head=dict(loss_decode=loss)).train()
+    data = masks.batch((64, 96), (64, 96))
+    data = net.data_preprocessor(data, training=True)
+    labels = torch.stack([one.gt_sem_seg.data[0] for one in data['data_samples']])
+    scores = torch.randn(2, 5, 64, 96)
+    found = net.decode_head.loss_by_feat(scores, data['data_samples'])['loss_ce']
+    wanted = F.cross_entropy(scores, labels, torch.tensor(weights), ignore_index=255)
+    torch.testing.assert_close(found, wanted)

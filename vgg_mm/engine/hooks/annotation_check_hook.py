@@ -1,0 +1,221 @@
+"""Says which annotation file or mask is wrong, and how, before a net learns from it."""
+
+import os.path as osp
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vgg_mm.registry import HOOKS
+
+from ..unwrap import unwrap
+
+#: So many masks of a data set are looked at before the first iteration.
+SAMPLED = 16
+
+#: So many values of a mask a message names.
+NAMED = 8
+
+ONE_LABEL = ('stop', 'warn')
+
+
+@HOOKS.register_module()
+class AnnotationCheckHook(Hook):
+    """Check what a detector or segmentor is to learn, in any program with mmengine's runner.
+
+    Before training: that classes are a list of names, that no two categories of a COCO file share
+    one, that images are left after filtering; of some masks of each data set that they have one
+    channel, the image's size and the head's labels, and more than one of these. In training,
+    validation and testing the masks of each batch are looked at in the same way.
+
+    Args:
+        one_label: 'stop' or 'warn': what to do where all the masks looked at hold one label and the
+            ignored one, as masks of 0 and 255 do for background and object. The soft-max then
+            learns to say that label always, and is always right.
+
+    Raises:
+        ValueError: in one line that names the file, its values, and what would be right.
+    """
+
+    def __init__(self, one_label: str = 'stop'):
+        if one_label not in ONE_LABEL:
+            raise ValueError(
+                f'AnnotationCheckHook: one_label must be one of {", ".join(ONE_LABEL)}, got '
+                f'{one_label!r}'
+            )
+        self.one_label = one_label
+
+    def before_train(self, runner: Runner) -> None:
+        loaders = [('training', runner.train_dataloader)]
+        if runner.val_loop is not None:
+            loaders.append(('validation', runner.val_dataloader))
+        for which, loader in loaders:
+            for dataset in _parts(loader.dataset):
+                self._check(runner, dataset, which)
+
+    def before_test(self, runner: Runner) -> None:
+        for dataset in _parts(runner.test_dataloader.dataset):
+            check_classes(dataset, 'test')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        _check_batch(runner, data_batch)
+
+    before_val_iter = before_test_iter = before_train_iter
+
+    def _check(self, runner: Runner, dataset: BaseDataset, which: str) -> None:
+        check_classes(dataset, which)
+        if len(dataset) == 0:
+            filters = f' (filter_cfg={dict(dataset.filter_cfg)})' if dataset.filter_cfg else ''
+            raise ValueError(
+                f'the {which} set is empty: no image in {_where(dataset)} is left{filters}'
+            )
+        labels = _labels(runner)
+        if labels is not None and hasattr(dataset, 'seg_map_suffix'):
+            self._check_masks(runner, dataset, which, *labels)
+
+    def _check_masks(
+        self, runner: Runner, dataset: BaseDataset, which: str, num_classes: int, ignored: int
+    ) -> None:
+        found: set[int] = set()
+        places = np.linspace(0, len(dataset) - 1, min(SAMPLED, len(dataset)), dtype=int)
+        for place in places.tolist():
+            results = _loaded(dataset, place)
+            if results is None:
+                return
+            mask = torch.from_numpy(np.ascontiguousarray(results['gt_seg_map']))
+            path = results['seg_map_path']
+            check_mask(mask, results['img'].shape[:2], num_classes, ignored, path)
+            found |= set(mask.unique().tolist())
+        counted = found - {ignored}
+        if len(counted) > 1 or num_classes == 1:
+            return
+        message = (
+            f'the masks of the {which} set hold the label {_list(counted) or "none"} only'
+            f'{f", beside the ignored {ignored}" if ignored in found else ""} ({len(places)} in '
+            f'{osp.dirname(path)} looked at)'
+        )
+        if ignored in found and self.one_label == 'stop':
+            raise ValueError(
+                f'{message}: the {num_classes} classes are numbered from 0 to {num_classes - 1}; '
+                f'masks of 0 and {ignored} for background and object have to be written with 0 '
+                'and 1; to go on all the same: '
+                '--cfg-options default_hooks.annotation_check.one_label=warn'
+            )
+        runner.logger.warning(message)
+
+
+def check_classes(dataset: BaseDataset, which: str) -> None:
+    """Refuse class names that are no list, or that an annotation file has twice."""
+    classes = dataset.metainfo.get('classes')
+    if isinstance(classes, str):
+        raise ValueError(class_text(classes, which))
+    ids = getattr(dataset, 'cat_ids', None)  # of COCO's form
+    if ids is not None and classes is not None and len(ids) != len(classes):
+        raise ValueError(
+            f'{dataset.ann_file} has {len(ids)} categories (ids {_list(ids)}) for the '
+            f'{len(classes)} classes of the {which} set, {_list(classes)}: '
+            + ('a name stands twice' if len(ids) > len(classes) else 'a name is missing')
+        )
+
+
+def class_text(classes: str, which: str) -> str:
+    return (
+        f"the {which} set's classes are the text {classes!r}, not a list of names: for one class "
+        f'write classes=({classes!r},), with the comma'
+    )
+
+
+def check_mask(
+    mask: torch.Tensor,
+    size: Optional[Sequence[int]],
+    num_classes: int,
+    ignored: int,
+    path: Optional[str],
+) -> None:
+    """Compare a mask, (H, W) or (1, H, W) of integers, with its image's size and the labels.
+
+    Args:
+        size: (H, W) of the image; None if the mask need not have it.
+        path: The mask's file, for the message.
+
+    Raises:
+        ValueError: in one line.
+    """
+    path = path or 'a mask'
+    if mask.ndim == 3 and len(mask) == 1:
+        mask = mask[0]
+    shape = 'x'.join(map(str, mask.shape))
+    if mask.ndim != 2:
+        raise ValueError(
+            f'{path} is a picture in colours, {shape}: a mask has one channel, whose values are '
+            f'the numbers of classes, 0 to {num_classes - 1}, and {ignored} for what is ignored'
+        )
+    if size is not None and tuple(mask.shape) != tuple(size):
+        raise ValueError(
+            f'{path} is {shape} (height x width), its image {"x".join(map(str, size))}: a mask has '
+            'the size of its image (or the file is the mask of another one)'
+        )
+    wrong = (mask >= num_classes) & (mask != ignored)
+    if wrong.any():
+        y, x = (int(i) for i in wrong.nonzero()[0])
+        labels = _list(set(mask.unique().tolist()))
+        raise ValueError(
+            f'{path} holds the labels {labels}: {int(mask[y, x])}, e.g. at '
+            f'row {y}, column {x}, is none of the {num_classes} classes, 0 to {num_classes - 1}, '
+            f'nor the ignored {ignored} (ignore_index of head and evaluator, seg_pad_val)'
+        )
+
+
+def _check_batch(runner: Runner, batch: Any) -> None:
+    samples = batch.get('data_samples') if isinstance(batch, dict) else None
+    labels = _labels(runner)
+    if labels is None or not samples or not isinstance(samples, (list, tuple)):
+        return
+    for image, sample in zip(batch['inputs'], samples):
+        if 'gt_sem_seg' in sample:
+            # When testing, masks have the size of the photo as it was before it was rescaled.
+            size = image.shape[-2:] if runner.model.training else None
+            check_mask(sample.gt_sem_seg.data, size, *labels, sample.metainfo.get('seg_map_path'))
+
+
+def _labels(runner: Runner) -> Optional[tuple[int, int]]:
+    """(number of classes, the ignored label) of a segmentor; None of other models."""
+    head = getattr(unwrap(runner.model), 'decode_head', None)
+    if isinstance(head, torch.nn.ModuleList):  # of a cascade
+        head = head[-1]
+    if not hasattr(head, 'ignore_index'):
+        return None
+    return head.num_classes, head.ignore_index
+
+
+def _loaded(dataset: BaseDataset, place: int) -> Optional[dict]:
+    """An image with its mask, before other transforms; None if the pipeline loads no masks."""
+    results = dataset.get_data_info(place)
+    for transform in dataset.pipeline.transforms:
+        results = transform(results)
+        if results is None or 'gt_seg_map' in results:
+            return results if results and 'img' in results else None
+    return None
+
+
+def _parts(dataset: Any) -> Iterator[BaseDataset]:
+    """The data sets inside wrappers (repeated, concatenated)."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner[0] is not None:
+        for one in inner:
+            yield from _parts(one)
+    elif isinstance(dataset, BaseDataset):
+        yield dataset
+
+
+def _where(dataset: BaseDataset) -> str:
+    return str(dataset.ann_file or dict(dataset.data_prefix))
+
+
+def _list(values: Any) -> str:
+    texts = [str(value) for value in (sorted(values) if isinstance(values, set) else values)]
+    return ', '.join(texts[:NAMED]) + (', ...' if len(texts) > NAMED else '')
