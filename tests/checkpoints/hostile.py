@@ -440,6 +440,74 @@ for _name, _make in HAND_WRITTEN.items():
 HARMLESS |= {'numbers as objects'}
 
 
+# Classes that a file may name: stand-ins hold what they are given.
+
+
+@entry('a module that calls in its state')
+def module_with_a_call(path, marker):
+    net = torch.nn.Linear(1, 1)
+    net.extra = CALLS['os.system'](marker)
+    torch.save(net, path)
+
+
+INERT = {
+    'a class of a project': lambda m: new(of('trap.net:Net'), table(a=text(touch(m)))),
+    'a function of a project': lambda m: call(of('trap.net:run'), text(touch(m))),
+    'an object with a class of its own': lambda m: new(
+        of('trap.net:Net'), tup(b'N', table(__class__=of('trap.net:Other'), __dict__=b'}'))
+    ),
+    'a module in itself': lambda m: (
+        of('torch.nn.modules.linear:Linear') + b')\x81q\x01}(' + text('_modules')
+        + b'}(' + text('a') + b'h\x01u' + text('_parameters') + b'}ub'
+    ),
+}  # fmt: skip
+for _name, _make in INERT.items():
+    entry(_name, harmless=True)(
+        lambda path, marker, make=_make: zip_of(path, program(make(marker)))
+    )
+
+
+# numpy's pickles, which nothing may run either.
+
+
+def npy_of(path, pickled):
+    header = dict(descr='|O', fortran_order=False, shape=())
+    with open(path, 'wb') as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(b'\x80\x02' + pickled + b'.')
+
+
+@entry('an array of objects')
+def array_of_objects(path, marker):
+    with open(path, 'wb') as file:
+        np.save(file, np.array({'a': CALLS['os.system'](marker)}, dtype=object))
+
+
+@entry('an archive of arrays of objects')
+def archive_of_objects(path, marker):
+    with open(path, 'wb') as file:
+        np.savez(file, a=np.array([CALLS['eval'](marker)], dtype=object))
+
+
+NUMPY = {
+    'system': lambda m: call(SYSTEM, text(touch(m))),
+    'getattr': lambda m: call(of('__builtin__:getattr'), of('numpy:dtype'), text('__init__')),
+    'a function with a state': lambda m: (
+        of('numpy.core.multiarray:_reconstruct') + tup(b'N', table(__code__=text('x'))) + b'b'
+    ),
+    'a class with a state': lambda m: of('numpy:ndarray') + tup(b'N', table(x=text('y'))) + b'b',
+    'encode into a file': lambda m: call(of('_codecs:open'), text(str(m)), text('w')),
+    'a persistent object': lambda m: text('x') + b'Q',
+    'an extension': lambda m: b'\x82\x01',
+    'pointers': lambda m: array(dtype('O'), data(16)),
+    'a dict of a class': lambda m: new(of('collections:OrderedDict'), table(x=text('y'))),
+    'a memo far away': lambda m: b'Nr\xff\xff\xff\x7f0h\x05',
+    'more bytes than there are': lambda m: b'T\xff\xff\xff\x7fabc',
+}
+for _name, _make in NUMPY.items():
+    entry(f'numpy: {_name}')(lambda path, marker, make=_make: npy_of(path, make(marker)))
+
+
 # Programs as text, and contents of wrong kinds.
 
 

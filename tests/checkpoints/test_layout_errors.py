@@ -3,21 +3,27 @@
 import json
 import os
 import struct
+import zipfile
+import zlib
 
 import h5py
 import numpy as np
+import onnx
 import pytest
 import safetensors.torch
+import scipy.io
 import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.checkpoints import source_nets as sources
+from tests.checkpoints.test_files import arrays_of, matconvnet, onnx_file
 from vgg_mm.apis.convert_weights import read_weights
 from vgg_mm.checkpoints import formats, load_checkpoint
 
 TINY = sources.Size((2, 4, 8, 16, 16), 4, 1, 3)
+KINDS = ('caffemodel', 'h5', 'safetensors', 'pth', 'pt', 'npz', 'npy', 'mat', 'onnx')
 ERRORS = (ValueError, OSError, ImportError)
 
 
@@ -57,18 +63,29 @@ def whole(tiny, tmp_path_factory):
     """One whole file of each kind."""
     folder = tmp_path_factory.mktemp('whole')
     net, _ = sources.torchvision_net('vgg16', TINY)
-    files = {kind: folder / f'net.{kind}' for kind in ('caffemodel', 'h5', 'safetensors', 'pth')}
+    hwc = arrays_of(tiny)
+    files = {kind: folder / f'net.{kind}' for kind in KINDS}
     files['caffemodel'].write_bytes(sources.caffe_file(tiny))
     write_keras(files['h5'], keras_arrays(tiny))
     safetensors.torch.save_file(net.state_dict(), files['safetensors'])
     torch.save(net.state_dict(), files['pth'])
+    torch.save(net, files['pt'])
+    np.savez(
+        files['npz'],
+        **{f'{layer}_{i}': a for layer, (w, b) in hwc.items() for i, a in (('W', w), ('b', b))},
+    )
+    np.save(files['npy'], hwc, allow_pickle=True)
+    scipy.io.savemat(files['mat'], matconvnet(tiny, 'today'), do_compression=True)
+    onnx_file(
+        files['onnx'], {f'{n}_{k}_0': a for n, pair in tiny.items() for k, a in zip('wb', pair)}
+    )
     for path in files.values():
         assert read_weights(str(path)).net.arch == 'D'
     return files
 
 
 @pytest.mark.parametrize('part', [0, 1, 7, 9, 0.1, 0.5, 0.9, 0.9999])
-@pytest.mark.parametrize('kind', ['caffemodel', 'h5', 'safetensors', 'pth'])
+@pytest.mark.parametrize('kind', KINDS)
 def test_truncated(whole, kind, part, tmp_path):
     content = whole[kind].read_bytes()
     path = tmp_path / f'cut.{kind}'
@@ -80,7 +97,7 @@ def test_truncated(whole, kind, part, tmp_path):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    kind=st.sampled_from(['caffemodel', 'safetensors']),
+    kind=st.sampled_from(['caffemodel', 'safetensors', 'mat', 'npy', 'npz', 'onnx']),
     where=st.floats(0, 1, exclude_max=True),
     value=st.binary(min_size=1, max_size=9),
     early=st.booleans(),
@@ -98,17 +115,17 @@ def test_damaged(whole, kind, where, value, early, tmp_path):
         assert '\n' not in str(error) and str(path) in str(error)
 
 
-@pytest.mark.parametrize('ending', ['h5', 'hdf5', 'safetensors', 'caffemodel'])
+@pytest.mark.parametrize(
+    'ending', ['h5', 'hdf5', 'keras', 'safetensors', 'caffemodel', 'npy', 'npz', 'mat', 'onnx']
+)
 @pytest.mark.parametrize('content', [b'', b'no weights at all', b'\x00' * 300])
 def test_wrong_kind(ending, content, tmp_path):
     path = tmp_path / f'x.{ending}'
     path.write_bytes(content)
-    fails(path, 'is named like a file of (HDF5|safetensors|Caffe), but does not begin like one')
-
-
-def test_a_whole_keras_model(tmp_path):
-    (tmp_path / 'x.keras').write_bytes(b'PK')
-    fails(tmp_path / 'x.keras', 'give the weights alone: model.save_weights')
+    fails(
+        path,
+        'is named like a file of (HDF5|safetensors|Caffe|numpy|MATLAB|ONNX), but does not begin',
+    )
 
 
 def test_kinds_are_told_by_content(whole, tmp_path):
@@ -124,7 +141,7 @@ def test_a_missing_library(whole, monkeypatch):
         raise ImportError('No module named h5py')
 
     monkeypatch.setattr(formats, 'import_module', missing)
-    packages = dict(h5='h5py', caffemodel='protobuf', safetensors='safetensors')
+    packages = dict(h5='h5py', caffemodel='protobuf', onnx='protobuf', safetensors='safetensors')
     for kind, package in packages.items():
         fails(whole[kind], f'needs a library: pip install {package}$')
 
@@ -136,7 +153,7 @@ def test_other_nets(tmp_path):
     net = torchvision.models.squeezenet1_1(weights=None)
     torch.save(net.state_dict(), tmp_path / 'net.pth')
     text = fails(tmp_path / 'net.pth', "no VGG found .* found 'features.0.weight'")
-    for name in ('vgg_mm', 'torchvision', 'timm', 'MMPretrain', 'Caffe', 'Keras'):
+    for name in ('vgg_mm', 'torchvision', 'timm', 'MMPretrain', 'Caffe', 'Keras', 'TensorFlow'):
         assert f'{name} (' in text
     # Others may load them: the same door serves every model.
     assert load_checkpoint(tmp_path / 'net.pth').keys() == net.state_dict().keys()
@@ -166,19 +183,10 @@ def test_nets_that_are_not_whole(change, message, tmp_path):
     fails(tmp_path / 'net.pth', message)
 
 
-def test_kernels_of_theano(tiny, tmp_path):
-    arrays = {
-        name: array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
-        for name, array in keras_arrays(tiny).items()
-    }
-    write_keras(tmp_path / 'th.h5', arrays)
-    fails(tmp_path / 'th.h5', 'no VGG found')
-
-
 def test_a_map_that_is_no_square(tiny, tmp_path):
     arrays = {**keras_arrays(tiny), 'fc1/fc1/kernel': np.zeros((16 * 6, 4), 'f4')}
     write_keras(tmp_path / 'x.h5', arrays)
-    fails(tmp_path / 'x.h5', 'fc1 takes 96 numbers, no square map of 16 channels')
+    fails(tmp_path / 'x.h5', 'fc6 takes 96 numbers, no square map of 16 channels')
 
 
 # Caffe's files that lie.
@@ -211,6 +219,96 @@ def test_a_caffe_blob_without_numbers(tiny, tmp_path):
 def test_a_caffe_net_without_weights(tmp_path):
     (tmp_path / 'x.caffemodel').write_bytes(sources.caffe_file({}))
     fails(tmp_path / 'x.caffemodel', 'without weights')
+
+
+# ONNX files that lie.
+
+
+@pytest.mark.parametrize('dims', [[2, 3, 3, 4], [2**40, 2**40], [-2, 3, 3, 3], [0], [1] * 40])
+def test_an_onnx_shape_that_lies(dims, tiny, tmp_path):
+    onnx_file(tmp_path / 'x.onnx', {'conv1_1_w': tiny['conv1_1'][0]})
+    model = onnx.load(tmp_path / 'x.onnx')
+    del model.graph.initializer[0].dims[:]
+    model.graph.initializer[0].dims.extend(dims)
+    (tmp_path / 'x.onnx').write_bytes(model.SerializeToString())
+    fails(tmp_path / 'x.onnx', 'conv1_1_w has the shape .* 216 in the file')
+
+
+# MATLAB's files that lie, or are deeper than any net.
+
+MAT_HEADER = b'MATLAB 5.0 MAT-file'.ljust(124) + struct.pack('<HH', 0x0100, 0x4D49)
+
+
+def mat_array(kind, dims, *rest, name=b''):
+    """An element of the kind miMATRIX: flags, dimensions, name and what is given."""
+    parts = [struct.pack('<IIII', 6, 8, kind, 0)]
+    content = struct.pack(f'<{len(dims)}i', *dims)
+    parts.append(struct.pack('<II', 5, len(content)) + content + bytes(-len(content) % 8))
+    parts.append(struct.pack('<II', 1, len(name)) + name + bytes(-len(name) % 8))
+    body = b''.join([*parts, *rest])
+    return struct.pack('<II', 14, len(body)) + body
+
+
+CELL, STRUCT, SINGLE = 1, 2, 7
+
+
+#: One number where 2**36 are said to be.
+FEW = mat_array(SINGLE, (2**30, 64), struct.pack('<IIf', 7, 4, 1), name=b'layers')
+
+
+def nested(depth):
+    inner = mat_array(SINGLE, (0, 0))
+    for _ in range(depth):
+        inner = mat_array(CELL, (1, 1), inner)
+    return mat_array(CELL, (1, 1), inner, name=b'layers')
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (nested(3000), 'deeper than in any net'),
+        (mat_array(CELL, (2**30, 2), name=b'layers'), 'an array of the shape'),
+        (mat_array(CELL, (-1, 1), name=b'layers'), 'an array of the shape'),
+        (
+            mat_array(SINGLE, (2**30, 64), struct.pack('<IIf', 7, 4, 1), name=b'layers'),
+            'cannot res',
+        ),
+        (struct.pack('<II', 14, 2**31), 'an element of 2,147,483,648 bytes where 0 are left'),
+        (struct.pack('<II', 15, 4) + b'abcd', 'incorrect header check|Error -'),
+        (b'', 'without weights'),
+    ],
+)
+def test_mat_files_that_lie(content, message, tmp_path):
+    (tmp_path / 'x.mat').write_bytes(MAT_HEADER + content)
+    fails(tmp_path / 'x.mat', message)
+
+
+def test_a_mat_file_that_explodes(tmp_path):
+    bomb = zlib.compress(mat_array(SINGLE, (1,), bytes(10**8), name=b'layers'))
+    content = struct.pack('<II', 15, len(bomb)) + bomb
+    (tmp_path / 'x.mat').write_bytes(MAT_HEADER + content)
+    fails(tmp_path / 'x.mat', 'more than 100 times as large as in the file')
+
+
+# Archives and arrays that lie.
+
+
+def test_archives_that_explode(tiny, tmp_path):
+    np.savez_compressed(tmp_path / 'x.npz', conv1_1_W=np.zeros(10**6))
+    fails(tmp_path / 'x.npz', 'conv1_1_W.npy is far larger than in the file')
+    with zipfile.ZipFile(tmp_path / 'x.keras', 'w', zipfile.ZIP_DEFLATED) as file:
+        file.writestr('config.json', '{}')
+        file.writestr('model.weights.h5', bytes(10**8))
+    fails(tmp_path / 'x.keras', 'model.weights.h5 is far larger than in the archive')
+
+
+@pytest.mark.parametrize('shape', [(2**40, 2**20), (3, 3), (-1,), (2**63,)])
+def test_an_array_of_numpy_that_lies(shape, tmp_path):
+    with open(tmp_path / 'x.npy', 'wb') as file:
+        header = dict(descr='<f4', fortran_order=False, shape=shape)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(4))
+    fails(tmp_path / 'x.npy', 'truncated or no numpy file')
 
 
 # Safetensors headers that lie.

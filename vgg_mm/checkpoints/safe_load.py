@@ -4,17 +4,18 @@ import os
 import re
 import sys
 import warnings
+import zipfile
 from pickle import UnpicklingError
 from typing import Any, Union
 
 import torch
 from mmengine.dist import is_main_process
-from torch.serialization import safe_globals
+from torch.serialization import SourceChangeWarning, safe_globals
 
 from . import formats
 from .last_whole import run_checkpoint
 from .layouts import to_own_layout
-from .stand_ins import allowed_globals
+from .stand_ins import MOST_CLASSES, allowed_globals, inert, without_stand_ins
 
 #: What mmengine's checkpoints hold under these names, where they have them.
 _CONTENTS: dict[str, Union[type, tuple[type, ...]]] = {
@@ -28,6 +29,9 @@ _CONTENTS: dict[str, Union[type, tuple[type, ...]]] = {
 
 #: torch's words for files that it reads in no other way.
 _OTHER_KIND = re.compile(r'``weights_only=True`` with (TorchScript archives|files .* \.tar format)')
+
+#: torch's words for a class or function that is not allowed.
+_ASKED_FOR = re.compile(r'GLOBAL (\S+)')
 
 LONGEST_REASON = 200
 
@@ -46,11 +50,11 @@ def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
     """Read a checkpoint file without running code from it.
 
     That is ``torch.load(..., weights_only=True)`` with stand-ins for the few classes of numpy and
-    mmengine that mmengine's checkpoints hold; safetensors, Keras's and Caffe's files are read, too,
-    each with its library. A VGG's weights in another library's layout are given in this package's,
-    with their pre-processing (:func:`~vgg_mm.checkpoints.layouts.to_own_layout`). ``meta.config``,
-    the program text that old versions of mmcv wrote and that mmengine runs when it resumes, is left
-    out.
+    mmengine that mmengine's checkpoints hold, and inert ones for the classes of modules and of what
+    lies beside weights. Files of safetensors, Keras, Caffe, numpy, MatConvNet and ONNX are read,
+    too. A VGG's weights in another library's layout are given in this package's, with their
+    pre-processing (:func:`~vgg_mm.checkpoints.layouts.to_own_layout`). ``meta.config``, the program
+    text that old versions of mmcv wrote and that mmengine runs when it resumes, is left out.
 
     Args:
         path: A file on this machine, or the folder of a run (:func:`run_checkpoint`).
@@ -79,23 +83,34 @@ def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
 
 
 def _load_with_torch(path: str, map_location: Any) -> Any:
-    try:
-        with safe_globals(allowed_globals()), warnings.catch_warnings():
-            # torch's long hints about files that are refused
-            warnings.filterwarnings('ignore', message='Detected pickle protocol|.*TorchScript')
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:
-        # A wrong file makes the unpickler raise errors of any kind.
-        if not _needs_code(error, path):
-            raise ValueError(
-                f'checkpoint {path} is truncated or not a PyTorch file: {_reason(error)}'
-            ) from error
-        if not _trusted:
-            raise ValueError(
-                f'checkpoint {path} was not loaded: {_reason(error)}; '
-                f'{TRUST_OPTION} loads it, and runs its code'
-            ) from error
-        return _run_and_load(path, map_location)
+    classes: list[tuple[type, str]] = []
+    while True:
+        try:
+            with safe_globals([*allowed_globals(), *classes]), warnings.catch_warnings():
+                # torch's long hints about files that are refused
+                warnings.filterwarnings('ignore', message='Detected pickle protocol|.*TorchScript')
+                warnings.filterwarnings('ignore', category=SourceChangeWarning)
+                found = torch.load(path, map_location=map_location, weights_only=True)
+            return without_stand_ins(found)
+        except Exception as error:
+            # A wrong file makes the unpickler raise errors of any kind.
+            if not _needs_code(error, path):
+                raise ValueError(_unreadable(path, error)) from error
+            if _trusted:
+                return without_stand_ins(_run_and_load(path, map_location))
+            asked_for = _ASKED_FOR.search(str(error))
+            stand_in = inert(asked_for[1]) if asked_for else None
+            if stand_in is None or len(classes) == MOST_CLASSES:
+                raise ValueError(
+                    f'checkpoint {path} was not loaded: {_reason(error)}; '
+                    f'{TRUST_OPTION} loads it, and runs its code'
+                ) from error
+            classes.append(stand_in)
+
+
+def _unreadable(path: str, error: Exception) -> str:
+    whole = 'not a PyTorch file' if zipfile.is_zipfile(path) else 'truncated or not a PyTorch file'
+    return f'checkpoint {path} is {whole}: {_reason(error)}'
 
 
 def _run_and_load(path: str, map_location: Any) -> Any:
@@ -121,12 +136,14 @@ def _needs_code(error: Exception, path: str) -> bool:
 def _reason(error: Exception) -> str:
     """The part of torch's long message that says what was found."""
     text = ''.join(c if c.isprintable() else ' ' for c in str(error))
-    asked_for = re.search(r'GLOBAL (\S+)', text)
+    asked_for = _ASKED_FOR.search(text)
     other_kind = _OTHER_KIND.search(text)
     if asked_for:
         reason = f'it asks for {asked_for[1]}'
     elif other_kind:
         reason = f'{other_kind[1]} cannot be read without running code'
+    elif 'Only persistent_load of storage' in text:
+        reason = 'it is a whole module as PyTorch until 1.5 saved it: save its state_dict()'
     elif 'Unsupported operand' in text:
         reason = 'it is no pickle as torch.save writes it'
     else:

@@ -5,11 +5,17 @@ objects. mmengine's HistoryBuffer takes functions for its class from a pickle. B
 here that take numbers, strings and nothing else.
 """
 
+import pickle
 import re
+import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Iterator
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, BinaryIO, Optional
 
 import numpy as np
+import torch
+import torch.nn as nn
 from mmengine.logging import HistoryBuffer
 
 #: The functions that mmengine pickles with each of its log buffers.
@@ -21,6 +27,8 @@ _PLAIN_DTYPE = re.compile(r'[biufcSU]\d+')
 
 class _Dtype:
     """Stands in for ``numpy.dtype``."""
+
+    dtype: Optional[np.dtype]
 
     def __init__(self, spec: str, align: bool = False, copy: bool = True):
         if not isinstance(spec, str) or not _PLAIN_DTYPE.fullmatch(spec):
@@ -45,7 +53,9 @@ class _Array(np.ndarray):
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, dtype, fortran, content = state
-        if type(dtype) is not _Dtype or type(content) is not bytes:
+        if type(content) is str:  # Python 2's bytes
+            content = content.encode('latin1')
+        if not isinstance(dtype, _Dtype) or dtype.dtype is None or type(content) is not bytes:
             raise UnpicklingError('it asks for a numpy array of objects')
         super().__setstate__((version, shape, dtype.dtype, fortran, content))
 
@@ -59,7 +69,9 @@ def _reconstruct(kind: type, shape: tuple, code: bytes) -> np.ndarray:
 
 
 def _scalar(dtype: _Dtype, content: bytes) -> np.generic:
-    if type(dtype) is not _Dtype or type(content) is not bytes:
+    if type(content) is str:
+        content = content.encode('latin1')
+    if not isinstance(dtype, _Dtype) or dtype.dtype is None or type(content) is not bytes:
         raise UnpicklingError('it asks for a numpy object')
     (value,) = np.frombuffer(content, dtype.dtype)
     return value
@@ -108,3 +120,181 @@ def allowed_globals() -> list[Any]:
         (_scalar, 'numpy._core.multiarray.scalar'),
         (_scalar, 'numpy.core.multiarray.scalar'),
     ]
+
+
+# Whole modules, and what training scripts put beside the weights (argparse.Namespace): classes that
+# a file names, of which only what an instance holds is wanted.
+
+#: What a file may name besides the classes of projects and other libraries. Everything else of
+#: Python's own, torch's, numpy's and mmengine's is refused, as nothing that a net needs.
+_HARMLESS = re.compile(
+    r'argparse\.Namespace|types\.SimpleNamespace|collections\.defaultdict'
+    r'|pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path|torch\.nn\.[\w.]*[A-Z]\w*|__main__\.\w+'
+)
+_REFUSED = {*sys.stdlib_module_names, *sys.builtin_module_names} | {
+    '__builtin__', '__builtins__', 'numpy', 'scipy', 'torch', 'mmengine',
+}  # fmt: skip
+# Python 2's names for its own.
+_REFUSED |= {name.split('.')[0] for name in (*IMPORT_MAPPING, *(m for m, _ in NAME_MAPPING))}
+
+#: Classes that a file may name, and modules within modules.
+MOST_CLASSES, DEEPEST = 200, 50
+
+
+class Inert:
+    """Stands in for a class that a file names: instances hold what they are given, do nothing."""
+
+    def __new__(cls, *args: Any) -> Any:
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any):
+        """Whatever an instance is made of, its state follows."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__['state'] = state
+
+
+class InertDict(Inert):
+    """Stands in for a kind of dict; becomes a plain one."""
+
+    def __new__(cls, *args: Any) -> dict:
+        return {}
+
+
+def inert(name: str) -> Optional[tuple[type, str]]:
+    """A stand-in for a class, as ``safe_globals`` takes it; None if the name is refused."""
+    if not re.fullmatch(r'\w+(\.\w+)+', name):
+        return None
+    if not _HARMLESS.fullmatch(name) and name.split('.')[0] in _REFUSED:
+        return None
+    is_dict = name.lower().endswith('dict') and not name.startswith('torch.')
+    return type(name.rpartition('.')[2], (InertDict if is_dict else Inert,), {}), name
+
+
+def without_stand_ins(checkpoint: Any) -> Any:
+    """A checkpoint with the weights of modules in it in their place, and plain values for the rest.
+
+    A whole module becomes a checkpoint with its ``state_dict``.
+    """
+    weights = weights_in(checkpoint)
+    if weights is not None:
+        return dict(state_dict=weights)
+    if type(checkpoint) is not dict:
+        return checkpoint
+    for name, value in checkpoint.items():
+        weights = weights_in(value)
+        if weights is not None:
+            checkpoint[name] = weights
+        elif isinstance(value, Inert):
+            state = value.__dict__.get('state')
+            checkpoint[name] = state if isinstance(state, dict) else type(value).__name__
+    return checkpoint
+
+
+def weights_in(module: Any) -> Optional[dict[str, torch.Tensor]]:
+    """The state dict of a module, real or a stand-in; None if it is no module."""
+    if isinstance(module, nn.Module):
+        return dict(module.state_dict())
+    return dict(_tensors(module, '', 0)) if _is_module(module) else None
+
+
+def _is_module(value: Any) -> bool:
+    state = getattr(value, '__dict__', {}).get('state') if isinstance(value, Inert) else None
+    return isinstance(state, dict) and isinstance(state.get('_modules'), dict)
+
+
+def _tensors(module: Any, prefix: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
+    if not _is_module(module) or depth > DEEPEST:
+        return
+    state = module.__dict__['state']
+    for kind in ('_parameters', '_buffers'):
+        for name, tensor in dict(state.get(kind) or {}).items():
+            if isinstance(tensor, torch.Tensor):
+                yield f'{prefix}{name}', tensor.detach()
+    for name, child in state['_modules'].items():
+        yield from _tensors(child, f'{prefix}{name}.', depth + 1)
+
+
+# A .npy file of a dict: one pickle of an array with one object in it.
+
+
+class _DtypeOrObject(_Dtype):
+    """Stands in for ``numpy.dtype``, also where the items are objects."""
+
+    def __init__(self, spec: str, align: bool = False, copy: bool = True):
+        if spec in ('O', 'O4', 'O8'):
+            self.dtype = None
+        else:
+            super().__init__(spec, align, copy)
+
+    def __setstate__(self, state: tuple) -> None:
+        if self.dtype is not None:
+            super().__setstate__(state)
+
+
+class ArrayOrObjects(_Array):
+    """Stands in for ``numpy.ndarray``. Objects are kept as the list that the pickle has of them:
+    no bytes become pointers."""
+
+    objects: Optional[list] = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _, _, dtype, _, content = state
+        if isinstance(dtype, _DtypeOrObject) and dtype.dtype is None and type(content) is list:
+            self.objects = content
+        else:
+            super().__setstate__(state)
+
+
+def _reconstruct_either(kind: type, shape: tuple, code: bytes) -> np.ndarray:
+    return np.ndarray.__new__(ArrayOrObjects, (0,), 'i1')
+
+
+#: The classes and functions that a pickle of arrays may ask for, and what it gets.
+_OF_ARRAYS = {
+    'numpy.ndarray': ArrayOrObjects,
+    'numpy.dtype': _DtypeOrObject,
+    'collections.OrderedDict': dict,
+    '_codecs.encode': lambda text, encoding: str(text).encode('latin1'),
+    **{
+        f'numpy.{core}.multiarray.{name}': stand_in
+        for core in ('core', '_core')
+        for name, stand_in in (('_reconstruct', _reconstruct_either), ('scalar', _scalar))
+    },
+}
+
+
+class _Unpickler(pickle._Unpickler):  # Python's own: the one in C trusts the sizes in a file
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _OF_ARRAYS[f'{module}.{name}']
+        except KeyError:
+            raise UnpicklingError(f'it asks for {module}.{name}'[:200]) from None
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], (ArrayOrObjects, _DtypeOrObject)):
+            raise UnpicklingError('it asks for the state of something else than an array')
+        self.stack[-1].__setstate__(state)
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+    def get_extension(self, code: int) -> None:
+        raise UnpicklingError('it asks for a registered extension')
+
+
+def unpickle_arrays(file: BinaryIO) -> Any:
+    """A pickle of arrays, plain containers and plain values; of Python 2, too.
+
+    Raises:
+        UnpicklingError: if it asks for anything else, or is none.
+    """
+    try:
+        return _Unpickler(file, encoding='latin1').load()
+    except UnpicklingError:
+        raise
+    except Exception as error:
+        # A wrong file makes the unpickler raise errors of any kind.
+        raise UnpicklingError(f'it is no pickle of arrays: {error}'[:200]) from error

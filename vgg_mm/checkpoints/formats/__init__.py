@@ -1,6 +1,8 @@
 """Kinds of files that hold weights, besides PyTorch's: each is told by its first bytes."""
 
 import os
+import re
+import zipfile
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
@@ -17,70 +19,175 @@ class File(NamedTuple):
     meta: dict = {}
 
 
+class Start(NamedTuple):
+    """By what a file is told: its first bytes, and the names in it if it is a zip archive."""
+
+    bytes: bytes
+    members: tuple[str, ...] = ()
+
+
 class FileFormat(NamedTuple):
     """One kind of file.
 
     Args:
         name: For messages.
         endings: What names of such files end in.
-        starts: Whether a file's first bytes are those of this kind.
+        fits: Whether a file that starts so is of this kind.
         module: The reader's module in this package, with ``read(path) -> File``.
         package: What ``pip install`` has to be given for it.
     """
 
     name: str
     endings: tuple[str, ...]
-    starts: Callable[[bytes], bool]
+    fits: Callable[[Start], bool]
     module: str
-    package: str
+    package: str = ''
 
 
-def _is_hdf5(start: bytes) -> bool:
-    return start[:8] == b'\x89HDF\r\n\x1a\n'
+#: Most bytes that compressed numbers may become, for each byte that they take in a file; a megabyte
+#: is let pass: zeros take next to nothing.
+LARGEST_RATIO, LET_PASS = 100, 2**20
+
+#: In a Keras 3 model's archive.
+KERAS_WEIGHTS = 'model.weights.h5'
 
 
-def _is_safetensors(start: bytes) -> bool:
+def _is_hdf5(start: Start) -> bool:
+    return start.bytes[:8] == b'\x89HDF\r\n\x1a\n' or KERAS_WEIGHTS in start.members
+
+
+def _is_safetensors(start: Start) -> bool:
     # The header's length in 8 bytes, then the header, in JSON.
-    return start[8:9] == b'{' and int.from_bytes(start[:8], 'little') < 2**32
+    return start.bytes[8:9] == b'{' and int.from_bytes(start.bytes[:8], 'little') < 2**32
 
 
-def _is_caffemodel(start: bytes) -> bool:
-    # Field 1 of a NetParameter, a text: its length and the net's name.
-    length = start[1] if len(start) > 1 else 0
-    name = start[2 : 2 + length]
-    return start[:1] == b'\n' and 0 < length < 128 and len(name) == length and name.isascii()
+def _is_caffemodel(start: Start) -> bool:
+    """A NetParameter begins with its name, or with its first layer or input: a length and bytes."""
+    field, length = start.bytes[:1], start.bytes[1] if len(start.bytes) > 1 else 0
+    text = start.bytes[2 : 2 + length]
+    if field == b'\n':
+        return 0 < length < 128 and len(text) == length and text.isascii()
+    if field == b'\x1a':
+        return 0 < length < 128 and len(text) == length and text.isascii() and text.isalnum()
+    # Fields 2 and 100, in which a layer's name or what it takes comes first.
+    return bool(re.match(rb'(\x12|\xa2\x06)[\x80-\xff]*[\x01-\x7f][\n\x12\x1a\x22]', start.bytes))
+
+
+def _is_onnx(start: Start) -> bool:
+    # The version of the format, then the program that wrote it, or the graph.
+    return bool(re.match(rb'\x08[\x01-\x3f][\x12:]', start.bytes))
+
+
+def _is_mat(start: Start) -> bool:
+    return start.bytes.startswith(b'MATLAB 5.0 MAT-file')
+
+
+def _is_numpy(start: Start) -> bool:
+    arrays = [name.endswith('.npy') for name in start.members]
+    return start.bytes[:6] == b'\x93NUMPY' or (bool(arrays) and all(arrays))
+
+
+def _is_pytorch(start: Start) -> bool:
+    """torch.save's: a zip archive with a pickle, or a pickle; of 2016 a tar archive."""
+    in_zip = any(name.endswith(('/data.pkl', '/constants.pkl')) for name in start.members)
+    return in_zip or start.bytes[:1] == b'\x80' or start.bytes[257:262] == b'ustar'
 
 
 FORMATS = (
-    FileFormat('HDF5', ('.h5', '.hdf5'), _is_hdf5, 'hdf5', 'h5py'),
+    FileFormat('HDF5', ('.h5', '.hdf5', '.keras'), _is_hdf5, 'hdf5', 'h5py'),
     FileFormat(
         'safetensors', ('.safetensors',), _is_safetensors, 'safetensors_file', 'safetensors'
     ),
+    FileFormat('MATLAB', ('.mat',), _is_mat, 'mat'),
+    FileFormat('numpy', ('.npy', '.npz'), _is_numpy, 'numpy_file'),
+    FileFormat('ONNX', ('.onnx',), _is_onnx, 'onnx_file', 'protobuf'),
     FileFormat('Caffe', ('.caffemodel',), _is_caffemodel, 'caffemodel', 'protobuf'),
 )
 
+#: Files that are whole, but are no weights or of a kind that is not read: how they begin, what they
+#: are, and what would do.
+OTHERS = (
+    (rb'\s*(<!DOCTYPE|<html|<\?xml)', 'a web page: the download did not give the file'),
+    (rb'version https://git-lfs', 'a pointer of Git LFS: fetch the file itself (git lfs pull)'),
+    (rb'\x1f\x8b|BZh|\xfd7zXZ', 'a compressed file: unpack it'),
+    (rb'MATLAB 7\.3', "a file of MATLAB 7.3: save it again with save(..., '-v7')"),
+    (rb'\x12\x01\0{6}', 'a file of MXNet: export the net as ONNX'),
+    (
+        rb'....TFL3',
+        'a file of TensorFlow Lite, which rounds weights: give the model it was made of',
+    ),
+    (rb'[\x01-\x06]\0\0\0[\x01-\x06]\0\0\0', "a file of Torch 7: save the weights as numpy's .npz"),
+)
+
+_TENSORFLOW = "a file of TensorFlow: save the variables as numpy's .npz, with the layers' names"
+
+#: The same by the ends of their names, where no first bytes tell.
+OTHER_ENDINGS = {
+    '.index': _TENSORFLOW,
+    '.data-00000-of-00001': _TENSORFLOW,
+    '.pb': _TENSORFLOW,
+}
+
+#: How a table of TensorFlow's first checkpoints ends.
+_TENSORFLOW_END = bytes.fromhex('57fb808b247547db')
+
 
 def format_of(path: Union[str, os.PathLike]) -> Optional[FileFormat]:
-    """The kind of a file, by its first bytes; None for PyTorch's and unknown ones.
+    """The kind of a file, by what is in it; None for PyTorch's and unknown ones.
 
     Raises:
-        ValueError: in one line, if its name says one of the kinds and its content does not.
+        ValueError: in one line, if it is of a known kind that is not read, or its name says one of
+            the kinds and its content does not.
     """
-    if os.fspath(path).endswith('.keras'):  # a zip file, like PyTorch's
-        raise ValueError(f"{path}: give the weights alone: model.save_weights('NAME.weights.h5')")
-    with open(path, 'rb') as file:
-        start = file.read(256)
-    if start[:2] == b'PK' or start[:1] == b'\x80':  # torch.save's
+    path = os.fspath(path)
+    start = _start_of(path)
+    if _is_pytorch(start):
         return None
+    other = _other_kind(path, start)
+    if other is not None:
+        raise ValueError(f'{path} is {other}')
     for one in FORMATS:
-        if one.starts(start):
+        if one.fits(start):
             return one
+    if start.members:
+        shown = ', '.join(start.members[:3])
+        raise ValueError(f'{path} is an archive without weights of a known kind: it holds {shown}')
     for one in FORMATS:
-        if os.fspath(path).endswith(one.endings):
+        if path.endswith(one.endings):
             raise ValueError(
                 f'{path} is named like a file of {one.name}, but does not begin like one'
             )
     return None
+
+
+def explodes(size: int, stored: int) -> bool:
+    """Whether that many bytes are more than weights become that take ``stored`` bytes in a file."""
+    return size > max(LET_PASS, LARGEST_RATIO * stored)
+
+
+def _start_of(path: str) -> Start:
+    with open(path, 'rb') as file:
+        start = file.read(512)
+    if start[:2] != b'PK':
+        return Start(start)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return Start(start, tuple(archive.namelist()))
+    except Exception:
+        # Wrong bytes in an archive's directory lead to errors of many kinds; torch's says it.
+        return Start(b'\x80')
+
+
+def _other_kind(path: str, start: Start) -> Optional[str]:
+    for pattern, what in OTHERS:
+        if re.match(pattern, start.bytes, re.DOTALL | re.IGNORECASE):
+            return what
+    for ending, what in OTHER_ENDINGS.items():
+        if path.endswith(ending):
+            return what
+    with open(path, 'rb') as file:
+        file.seek(max(0, os.path.getsize(path) - len(_TENSORFLOW_END)))
+        return _TENSORFLOW if file.read() == _TENSORFLOW_END else None
 
 
 def read(path: Union[str, os.PathLike], kind: FileFormat) -> dict:

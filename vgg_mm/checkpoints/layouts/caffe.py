@@ -1,8 +1,10 @@
 """The authors' release for Caffe: the layers' names are this package's.
 
-Images are BGR minus the mean, and fc6 takes the map in the order C-H-W, as in PyTorch.
+Images are BGR minus the mean, and fc6 takes the map in the order C-H-W, as in PyTorch. Caffe2 adds
+``_w`` and ``_b`` to the names.
 """
 
+import re
 from typing import Optional
 
 import torch
@@ -20,8 +22,13 @@ def _tables(arch: str) -> list[Table]:
     return [{f'conv{name}': f'conv{name}' for block in conv_names(arch) for name in block} | FC]
 
 
+_CAFFE2 = re.compile(r'(\w+)_([wb])(?:_0)?')
+
+
 def _layer_of(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
     layer, _, number = name.rpartition('.blobs.')
+    if match := _CAFFE2.fullmatch(name):
+        return match[1], {'w': 'weight', 'b': 'bias'}[match[2]]
     return (layer, BLOBS[number]) if layer and number in BLOBS else None
 
 

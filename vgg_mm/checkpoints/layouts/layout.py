@@ -31,8 +31,8 @@ class Layout(NamedTuple):
         applies: Whether weights with these names can be of this layout.
         positional: Whether fully-connected layers are known by their places in a list, so that two
             of them may be anything.
-        finish: (weights as this package stores them, the file's ``meta``) -> the same, after what
-            only all of them tell; raises a ValueError if they do not.
+        finish: (weights as this package stores them, the file's ``meta``, names in the file) -> the
+            same, after what only all of them tell; raises a ValueError if they do not.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Layout(NamedTuple):
     tensor_of: Callable[[str, str, torch.Tensor, int], torch.Tensor]
     applies: Callable[[Weights], bool] = lambda weights: True
     positional: bool = False
-    finish: Callable[[Weights, dict], Weights] = lambda weights, meta: weights
+    finish: Callable[[Weights, dict, dict[str, str]], Weights] = lambda weights, *_: weights
 
 
 def split_name(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
@@ -103,7 +103,22 @@ def reduced_fc(arch: str, prefix: str) -> Table:
     return {f'{prefix}{last + 3}': 'fc6', f'{prefix}{last + 5}': 'fc7'}
 
 
-def rows_in_hwc(tensor: torch.Tensor, channels: int) -> torch.Tensor:
+def from_hwc(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torch.Tensor:
+    """From kernels in the order H-W-in-out and fully-connected layers as (in, out), of which fc6
+    takes a map in the order H-W-C.
+
+    Raises:
+        ValueError: if fc6 is for no square map.
+    """
+    if kind == 'bias':
+        return tensor.flatten()
+    if tensor.ndim == 4:
+        kernel = tensor.permute(3, 2, 0, 1)
+        return (kernel.flatten(1) if layer.startswith('fc') else kernel).contiguous()
+    return _rows_in_hwc(tensor, channels) if layer == 'fc6' else tensor.t().contiguous()
+
+
+def _rows_in_hwc(tensor: torch.Tensor, channels: int) -> torch.Tensor:
     """fc6 in FC form, (out, in * k * k), from (k * k * in, out) for a map in the order H-W-C.
 
     Raises:

@@ -13,15 +13,21 @@ from ..known_weights import identify
 from ..preprocessing import META_KEY, Preprocessing, note_preprocessing
 from ..weights import Weights, averaged_weights, is_averaged, state_dicts, weights_of
 from .caffe import CAFFE
-from .keras import KERAS
+from .keras import KERAS, KERAS_THEANO
 from .layout import Layout, Table, conv_names
+from .matconvnet import MATCONVNET
 from .mmpretrain import MMPRETRAIN
+from .mxnet import MXNET
 from .own import BARE, has_own_names
+from .tensorflow import TENSORFLOW
 from .timm import TIMM
 from .torchvision import SEQUENTIAL, TORCHVISION, TORCHVISION_FEATURES
 
 #: Those of other libraries; where two fit equally, the first is meant.
-LAYOUTS = (TORCHVISION, TORCHVISION_FEATURES, TIMM, MMPRETRAIN, CAFFE, KERAS, BARE, SEQUENTIAL)
+LAYOUTS = (
+    TORCHVISION, TORCHVISION_FEATURES, TIMM, MMPRETRAIN, CAFFE, KERAS, KERAS_THEANO, TENSORFLOW,
+    MATCONVNET, MXNET, BARE, SEQUENTIAL,
+)  # fmt: skip
 
 #: fc6, fc7 and fc8 as this package's ONNX files name them.
 _EXPORTED = re.compile(r'^(fc[678]\.)')
@@ -188,7 +194,7 @@ def _convert(match: _Match, weights: Weights, meta: dict) -> Recognised:
             converted = _without_head(converted)
     if layout.positional and _has_norms_between(match, weights):
         converted = _without_head(converted)
-    converted = layout.finish(converted, meta)
+    converted = layout.finish(converted, meta, sources)
     sources = {name: sources[name] for name in converted}
     used = set(sources.values())
     left_out = [name for name in weights if name not in used]
@@ -338,10 +344,11 @@ def unknown_layout(weights: Weights, where: str) -> ValueError:
         )
     names = [repr(name[:LONGEST_NAME]) for name in weights]
     more = f', ... ({len(names)} in all)' if len(names) > SHOWN else ''
-    examples = {OWN_LOOKS_LIKE: 'vgg_mm'}
+    examples = {'vgg_mm': {OWN_LOOKS_LIKE: None}}
     for layout in LAYOUTS:
-        examples.setdefault(layout.looks_like, layout.name)
-    expected = '; '.join(f'{name} ({example})' for example, name in examples.items())
+        library = layout.name.split()[0].rstrip(',')
+        examples.setdefault(library, {})[layout.looks_like] = None
+    expected = '; '.join(f'{library} ({", ".join(found)})' for library, found in examples.items())
     return ValueError(
         f'{where}: no VGG found in any known layout; found {", ".join(names[:SHOWN])}{more}; '
         f'expected the convolutions of A to E, named as by {expected}'

@@ -36,7 +36,7 @@ def _number_of(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
 
 TORCHVISION = Layout(
     name='torchvision',
-    looks_like='features.0.weight, classifier.0.weight',
+    looks_like='features.0.weight',
     preprocessing=STANDARDISED_RGB,
     tables=lambda arch: sequential_tables(
         arch, 'features.', FC, OLD_FC, reduced_fc(arch, 'features.')
@@ -56,7 +56,7 @@ TORCHVISION_FEATURES = TORCHVISION._replace(
 
 SEQUENTIAL = TORCHVISION._replace(
     name='torchvision, a numbered list',
-    looks_like='0.weight, 2.weight',
+    looks_like='0.weight',
     tables=lambda arch: sequential_tables(arch, '', {}, reduced_fc(arch, '')),
     layer_of=_number_of,
     applies=lambda weights: True,
