@@ -1,14 +1,27 @@
 """What the tools say on standard error, and what they do not."""
 
+import os
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from torch.utils.data import DataLoader, Dataset
 
+import vgg_mm
 from tests.conftest import ROOT
-from vgg_mm.apis.config import warn_of_slow_bfloat16
-from vgg_mm.apis.errors import one_line
+from vgg_mm.apis.config import read_config, warn_of_slow_bfloat16
+from vgg_mm.apis.errors import Kind, kind_of, named, one_line
+from vgg_mm.apis.suggest import suggest
+from vgg_mm.apis.tables import format_table
+from vgg_mm.apis.train import use_mixed_precision
+from vgg_mm.checkpoints import load_checkpoint
+from vgg_mm.datasets import LoadImage
+from vgg_mm.models import VGG
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
@@ -36,3 +49,110 @@ def test_emulated_bfloat16_is_named(monkeypatch, capsys, capability, warns):
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
     warn_of_slow_bfloat16()
     assert ('no bfloat16 instructions' in capsys.readouterr().err) is warns
+
+
+class Failing(Dataset):
+    """Loads an image from what ``results`` says, in a worker."""
+
+    def __init__(self, results):
+        self.load, self.results = LoadImage(), results
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.load(self.results)
+
+
+def build(**options):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return MODELS.build(dict(type='vgg_mm.ConvHead', **options))
+
+
+def load_in_worker(results):
+    return next(iter(DataLoader(Failing(results), num_workers=1, collate_fn=list)))
+
+
+def check_of_the_users():
+    raise ValueError('check of the user')
+
+
+def slip_of_the_users():
+    return int('x')
+
+
+#: What fails -> whose the error is, and its line.
+KINDS = {
+    'check of a constructor': (lambda: VGG(arch='F'), Kind.USERS, "VGG: unknown arch 'F'"),
+    'unknown type': (lambda: MODELS.build(dict(type='vgg_mm.VGGG')), Kind.USERS, 'VGGG is not in'),
+    'unknown argument': (lambda: build(num_clases=3), Kind.USERS, "argument 'num_clases'"),
+    'argument that no check knows': (
+        lambda: build(num_classes=10, in_channels='many'), Kind.USERS, 'ConvHead: '
+    ),
+    'config without a key': (
+        lambda: use_mixed_precision(Config(dict(a=1))), Kind.USERS, "no attribute 'optim_wrapper'"
+    ),
+    'missing file': (lambda: load_checkpoint('no.pth'), Kind.USERS, 'checkpoint not found: no.pth'),
+    'file that Python does not find': (lambda: os.stat('no.txt'), Kind.USERS, 'No such file'),
+    'memory': (lambda: torch.empty(2**60), Kind.USERS, "can't allocate memory"),
+    'broken image in a worker': (
+        lambda: load_in_worker(dict(img_path=__file__)), Kind.USERS, r'^not an image, .*_errors\.py'
+    ),
+    'slip in a worker': (lambda: load_in_worker(None), Kind.DEFECT, ''),
+    'slip of the package': (lambda: suggest('a', None), Kind.DEFECT, ''),
+    'what the package hands to a library': (lambda: format_table(1, []), Kind.DEFECT, ''),
+    'check of the user': (check_of_the_users, Kind.USERS, '^check of the user$'),
+    'slip of the user': (slip_of_the_users, Kind.OTHERS, ''),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', KINDS)
+def test_whose_an_error_is(case):
+    fail, kind, line = KINDS[case]
+    with pytest.raises(Exception) as caught:
+        fail()
+    assert kind_of(caught.value) is kind, one_line(caught.value)
+    assert re.search(line, one_line(caught.value))
+
+
+def run_failing(code, cwd):
+    """What a tool prints whose function fails so."""
+    script = (
+        f'import sys\nsys.path.insert(0, {str(ROOT / "tools")!r})\nimport _command_line\n'
+        f'def find():\n{code}\n_command_line.run(find)\n'
+    )
+    (cwd / 'tool.py').write_text(script)
+    return subprocess.run([sys.executable, 'tool.py'], capture_output=True, text=True, cwd=cwd)
+
+
+def test_a_defect_shows_its_traceback(tmp_path):
+    code = '    from vgg_mm.apis.suggest import suggest\n    return lambda: suggest("a", None)'
+    done = run_failing(code, tmp_path)
+    *_, raised, line = done.stderr.splitlines()
+    assert done.returncode == 1 and 'Traceback' in done.stderr
+    assert 'vgg_mm/apis/suggest.py' in done.stderr and raised.startswith('TypeError: ')
+    assert line.startswith('error: TypeError: a defect of vgg_mm, not of what it was given. Please')
+    assert f'vgg_mm {vgg_mm.__version__}, mmengine ' in line
+
+
+def test_errors_of_other_code_stay_as_they_are(tmp_path):
+    done = run_failing('    return lambda: {}["key"]', tmp_path)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "KeyError: 'key'"
+
+
+def test_the_code_of_a_config_fails_in_its_line(tmp_path):
+    (tmp_path / 'base.py').write_text('a = 1\nb = a + missing\n')
+    (tmp_path / 'config.py').write_text("_base_ = './base.py'\n")
+    with pytest.raises(ValueError) as caught:
+        read_config(str(tmp_path / 'config.py'))
+    expected = f"{tmp_path}/base.py, line 2: NameError: name 'missing' is not defined"
+    assert one_line(caught.value) == expected and kind_of(caught.value) is Kind.USERS
+
+
+def test_a_name_before_the_users_errors_only():
+    with pytest.raises(ValueError, match=r"^stage A: VGG: unknown arch 'F'"), named('stage A'):
+        VGG(arch='F')
+    with pytest.raises(FileNotFoundError, match='^stage A: checkpoint not'), named('stage A'):
+        load_checkpoint('no.pth')
+    with pytest.raises(TypeError), named('stage A'):
+        suggest('a', None)

@@ -21,6 +21,7 @@ from vgg_mm.kernels import accelerate
 
 from .distributed import prepare_processes
 from .downstream import check_files, check_package, datasets_of, is_downstream
+from .errors import one_line, users_line
 from .kernels import AUTO, use_kernels
 from .resumable import undo_seeded_dataset
 from .suggest import suggest
@@ -61,7 +62,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     if not osp.isfile(args.config):
         raise FileNotFoundError(f'config not found: {args.config}')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     check_package(cfg, args.config)
     undo_seeded_dataset(cfg)
     cfg.launcher = args.launcher
@@ -76,6 +77,23 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     return cfg
+
+
+def read_config(path: str) -> Config:
+    """mmengine's ``Config.fromfile``.
+
+    Raises:
+        ValueError: in one line with file and line number, if the code of a config fails.
+    """
+    try:
+        return Config.fromfile(path)
+    except Exception as error:
+        place = users_line(error)
+        if place is None:
+            raise
+        raise ValueError(
+            f'{place[0]}, line {place[1]}: {type(error).__name__}: {one_line(error)}'
+        ) from error
 
 
 def parse_cfg_options(options: Iterable[str]) -> dict[str, Any]:

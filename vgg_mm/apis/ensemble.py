@@ -5,11 +5,10 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from mmengine.config import Config
-
 from vgg_mm.evaluation import TestRecord, add_records, scale_texts
 from vgg_mm.evaluation.ensemble import Member, ensembles
 
+from .config import read_config
 from .tables import error_cell, format_table
 from .test_results import CENTRE_CROP
 
@@ -110,7 +109,7 @@ def load_recipe(path: str) -> Recipe:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'recipe not found: {path}')
-    content = Config.fromfile(path).to_dict()
+    content = read_config(path).to_dict()
     members = content.get('members')
     if not isinstance(members, list) or not members:
         raise ValueError(f'{path}: a recipe needs members = [dict(config=NAME), ...]')

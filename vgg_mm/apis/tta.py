@@ -10,7 +10,7 @@ from vgg_mm.datasets import TestScales
 from vgg_mm.datasets.transforms.rescale import scale_bounds
 from vgg_mm.datasets.transforms.test_scales import WORDS
 
-from .config import configs_folder
+from .config import configs_folder, read_config
 
 
 def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> None:
@@ -27,7 +27,7 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
         ValueError: if the config has no protocol, or the paper's Q is asked for without S.
     """
     if tta_cfg is not None:
-        overlay = Config.fromfile(_find_file(tta_cfg))
+        overlay = read_config(_find_file(tta_cfg))
         cfg.merge_from_dict({k: overlay[k] for k in ('tta_model', 'tta_pipeline') if k in overlay})
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:

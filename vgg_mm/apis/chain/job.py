@@ -6,7 +6,7 @@ from typing import Optional
 from mmengine.config import Config
 
 from ..config import check_data_folders
-from ..errors import EXPECTED, one_line
+from ..errors import named
 from ..subprocess_tools import tool_command
 from .record import RECORD_FILE, Record, checkpoints, progress
 from .settings import (
@@ -65,10 +65,8 @@ class Job:
     def check_data(self) -> None:
         """Say in one line that names the stage which data are missing."""
         loaders = ['train_dataloader', 'val_dataloader']
-        try:
+        with named(f'stage {self.name}'):
             check_data_folders(self.cfg, [*loaders, *(['test_dataloader'] if self.tests else [])])
-        except EXPECTED as error:
-            raise type(error)(f'stage {self.name}: {one_line(error)}') from error
 
     def record(self) -> Optional[Record]:
         return Record.read(self.work_dir)

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..config import OTHER_KEYS, load_config
-from ..errors import EXPECTED, one_line
+from ..errors import named
 from ..tta import use_test_time_augmentation
 from .stages import Stage, option_texts
 
@@ -66,10 +66,8 @@ def stage_config(stage: Stage, run: RunOptions) -> Config:
     args = argparse.Namespace(
         config=stage.config, cfg_options=options, work_dir=None, launcher='none'
     )
-    try:
+    with named(f'stage {stage.name}'):
         return load_config(args)
-    except EXPECTED as error:
-        raise ValueError(f'stage {stage.name}: {one_line(error)}') from error
 
 
 def total_batch(cfg: Config, run: RunOptions) -> int:
@@ -107,10 +105,8 @@ def test_fingerprint(cfg: Config, stage: Stage, tta_cfg: str, amp: bool) -> str:
         ValueError: in one line that names the stage, if it cannot be tested so.
     """
     cfg = Config(cfg.to_dict())
-    try:
+    with named(f'stage {stage.name}'):
         use_test_time_augmentation(cfg, tta_cfg)
-    except EXPECTED as error:
-        raise ValueError(f'stage {stage.name}: {one_line(error)}') from error
     settings = [
         item
         for item in flatten(cfg.to_dict())

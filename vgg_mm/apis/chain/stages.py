@@ -4,9 +4,7 @@ import os
 import os.path as osp
 from typing import Any, NamedTuple, Optional
 
-from mmengine.config import Config
-
-from ..config import parse_cfg_options
+from ..config import parse_cfg_options, read_config
 from ..suggest import suggest
 
 #: What a stage in a chain's config can hold.
@@ -65,7 +63,7 @@ def load_chain(path: str) -> list[Stage]:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'chain not found: {path}')
-    entries = Config.fromfile(path).to_dict().get('stages')
+    entries = read_config(path).to_dict().get('stages')
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path}: a chain needs stages = [dict(config=FILE), ...]')
     stages: dict[str, Stage] = {}
@@ -116,7 +114,7 @@ def _stage(path: str, entry: Any) -> Stage:
         options=_options(path, name, entry.get('options') or {}),
         use=use,
         test=(test,) if isinstance(test, str) else tuple(test),
-        weights=Config.fromfile(config).get('load_from'),
+        weights=read_config(config).get('load_from'),
     )
 
 

@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
+from vgg_mm.apis.config import read_config
 from vgg_mm.apis.kernels import AUTO, use_kernels
 from vgg_mm.apis.resumable import undo_seeded_dataset
 from vgg_mm.apis.tta import find_step, training_scale
@@ -89,7 +90,7 @@ def _config(config: Any, meta: dict, checkpoint: str) -> Config:
     if config is not None:
         if not os.path.isfile(config):
             raise FileNotFoundError(f'config not found: {config}')
-        cfg = Config.fromfile(config)
+        cfg = read_config(config)
         undo_seeded_dataset(cfg)
         return cfg
     if 'cfg' not in meta:

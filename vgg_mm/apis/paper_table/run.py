@@ -5,10 +5,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
-from mmengine.config import Config
-
-from vgg_mm.apis.config import replace_data_root
-from vgg_mm.apis.errors import EXPECTED, one_line
+from vgg_mm.apis.config import read_config, replace_data_root
+from vgg_mm.apis.errors import Kind, kind_of, one_line
 from vgg_mm.apis.subprocess_tools import message_of, run_tool, tool_command
 from vgg_mm.apis.test_results import TEST_SUFFIX, describe
 from vgg_mm.architectures import BASE_CHANNELS
@@ -102,8 +100,9 @@ def find_trained_nets(
     for folder in folders_with(LAST_CHECKPOINT, folders):
         try:
             nets.append(_trained_net(folder, data_root))
-        except (*EXPECTED, AttributeError) as error:
-            # An AttributeError: the config lacks a model, a backbone or a test data loader.
+        except Exception as error:
+            if kind_of(error) is not Kind.USERS:
+                raise
             skipped.append(f'{folder}: {one_line(error)}')
     return nets, skipped
 
@@ -111,7 +110,7 @@ def find_trained_nets(
 def _trained_net(work_dir: str, data_root: Optional[str]) -> TrainedNet:
     config = _find_config(work_dir)
     checkpoint = _find_checkpoint(work_dir)
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     if data_root is not None:
         replace_data_root(cfg, cfg.get('DATA_ROOT'), data_root)
     found = describe(cfg)
