@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
 
@@ -70,3 +71,6 @@ STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'vgg_mm.engine')
 LOOPS = _child('loop', MMENGINE_LOOPS, 'vgg_mm.engine')
 METRICS = _child('metric', MMENGINE_METRICS, 'vgg_mm.evaluation')
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'vgg_mm.visualization')
+WEIGHT_INITIALIZERS = _child(
+    'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'vgg_mm.checkpoints.pretrained'
+)

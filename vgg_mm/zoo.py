@@ -14,10 +14,9 @@ CLASSIFIERS = ('configs/vgg/metafile.yml', 'configs/vgg/metafile_torchvision.yml
 #: Where the authors' own weights of nets D and E are.
 AUTHORS_RELEASE = 'http://www.robots.ox.ac.uk/~vgg/software/very_deep/'
 
-#: Where torchvision's are.
-TORCHVISIONS = 'https://download.pytorch.org/models/vgg'
-
-FIRST_WEIGHT = 'backbone.conv1_1.weight'
+#: Before a file, a URL or a name of a list: any program that loads through mmengine reads it by
+#: this package's loader; with the second, for RGB images.
+PREFIX, RGB_PREFIX = 'vgg_mm://', 'vgg_mm-rgb://'
 
 
 def root_folder() -> str:
@@ -30,61 +29,46 @@ def root_folder() -> str:
 
 @cache
 def register() -> None:
-    """Add the models to MMPretrain's ``ModelHub``, once a process.
+    """Add the models to MMPretrain's ``ModelHub``, once a process, and two prefixes of names to
+    mmengine's loader.
 
-    ``list_models``, ``get_model`` and ``inference_model`` know them from then on. Of ways to load
-    weights only those of the authors' and torchvision's addresses are added; others stay as they
-    are (:func:`vgg_mm.checkpoints.load_checkpoints_safely` changes them).
+    ``list_models``, ``get_model`` and ``inference_model`` know the models from then on. Their
+    published weights are named there with this package's prefixes, so that they are read by its
+    own loader: ``vgg_mm://URL``, and ``vgg_mm-rgb://URL`` for the authors', which are for BGR
+    images. What others load is loaded as ever.
     """
     root = root_folder()
+    before = set(ModelHub._models_dict)
     for metafile in CLASSIFIERS:
         path = os.path.join(root, metafile)
         if os.path.isfile(path):  # somebody may have copied the modules alone
             ModelHub.register_model_index(path, config_prefix=root)
-    CheckpointLoader.register_scheme(AUTHORS_RELEASE, load_authors_weights, force=True)
-    CheckpointLoader.register_scheme(TORCHVISIONS, load_torchvisions_weights, force=True)
+    for name in ModelHub._models_dict.keys() - before:
+        model = ModelHub._models_dict[name]
+        if model.weights:
+            prefix = RGB_PREFIX if model.weights.startswith(AUTHORS_RELEASE) else PREFIX
+            model.weights = prefix + model.weights
+    for prefix in (PREFIX, RGB_PREFIX):
+        CheckpointLoader.register_scheme(prefix, load_from_vgg_mm, force=True)
 
 
-def load_torchvisions_weights(url: str, map_location: Any = None) -> dict:
-    """Download torchvision's weights and read them without running code from the file.
-
-    Raises:
-        OSError, ValueError: in one line, if the file cannot be had or is damaged.
-    """
-    # Here and below: what reads checkpoints need not be imported with the package.
-    from vgg_mm.checkpoints.schemes import load_from_http
-
-    return load_from_http(url, map_location)
-
-
-def load_authors_weights(url: str, map_location: Any = None) -> dict:
-    """Download the authors' weights and give them as the configs here take them, for RGB images.
-
-    Raises:
-        OSError, ValueError: in one line, if the file cannot be had or is damaged.
-    """
-    from vgg_mm.checkpoints.schemes import load_from_http
-
-    return for_rgb(load_from_http(url, map_location))
-
-
-def for_rgb(checkpoint: dict) -> dict:
-    """A checkpoint of a net for BGR images as one for RGB images: conv1_1's channels turned round.
+def load_from_vgg_mm(name: str, map_location: Any = None) -> dict:
+    """Load what a name with one of this package's prefixes means; called by mmengine's loader.
 
     Args:
-        checkpoint: In this package's layout, with its pre-processing recorded.
+        name: :data:`PREFIX` or :data:`RGB_PREFIX`, and a file, a URL or a name of a list.
+        map_location: As in :func:`torch.load`.
 
     Returns:
-        The same object if it is for RGB, or says nothing; else a new one.
-    """
-    from vgg_mm.checkpoints import recorded_preprocessing
-    from vgg_mm.checkpoints.preprocessing import note_preprocessing
+        A checkpoint; a VGG's weights in this package's layout, with their pre-processing. With
+        :data:`RGB_PREFIX` those of a net for BGR images are turned round, for RGB images.
 
-    found = recorded_preprocessing(checkpoint)
-    if found is None or found.to_rgb:
-        return checkpoint
-    weights = dict(checkpoint['state_dict'])
-    weights[FIRST_WEIGHT] = weights[FIRST_WEIGHT].flip(1)
-    meta = dict(checkpoint['meta'])
-    note_preprocessing(meta, found.turned())
-    return {**checkpoint, 'state_dict': weights, 'meta': meta}
+    Raises:
+        OSError, ValueError: in one line, if it cannot be had, or is no checkpoint.
+    """
+    # Here, since the readers of checkpoints take long to import.
+    from vgg_mm.checkpoints import for_rgb, load_by_name
+
+    for_rgb_images = name.startswith(RGB_PREFIX)
+    loaded = load_by_name(name.removeprefix(RGB_PREFIX).removeprefix(PREFIX), map_location)
+    return for_rgb(loaded) if for_rgb_images else loaded

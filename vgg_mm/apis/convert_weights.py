@@ -17,6 +17,7 @@ from vgg_mm.checkpoints import (
     Preprocessing,
     has_own_names,
     load_by_name,
+    loading_safely,
     recorded_preprocessing,
     unknown_layout,
     weights_of,
@@ -29,7 +30,6 @@ from vgg_mm.checkpoints.preprocessing import (
     STANDARDISED_RGB,
     note_preprocessing,
 )
-from vgg_mm.checkpoints.safe_load import trust_checkpoints
 from vgg_mm.checkpoints.weights import Weights, first_of, misfits
 from vgg_mm.models import VGG, ConvHead
 
@@ -139,8 +139,8 @@ def convert_weights(
     """
     if not os.fspath(out).endswith('.pth'):
         raise ValueError(f'convert_weights: the file to write must end in .pth, got {out}')
-    trust_checkpoints(trust_checkpoint)
-    converted = read_weights(source, arch)
+    with loading_safely(trust_checkpoint):
+        converted = read_weights(source, arch)
     if preprocessing is not None:
         given = PREPROCESSING[preprocessing]._replace(
             origin='recorded: as given with --preprocessing'

@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmpretrain.registry import TRANSFORMS
 
-from vgg_mm.checkpoints import is_local, load_checkpoints_safely, run_checkpoint
+from vgg_mm.checkpoints import is_local, loading_safely, run_checkpoint
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
 from .config import (
@@ -47,13 +47,13 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     """
     _check_out(args)
     args.checkpoint = run_checkpoint(args.checkpoint)
-    load_checkpoints_safely(args.trust_checkpoint)
     cfg = test_config(args)
     check_data_folders(cfg, ['test_dataloader'])
     if is_local(args.checkpoint) and not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint not found: {args.checkpoint}')
-    runner = build_runner(cfg, args.kernels)
-    metrics = runner.test()
+    with loading_safely(args.trust_checkpoint):
+        runner = build_runner(cfg, args.kernels)
+        metrics = runner.test()
     if is_main_process():
         print(keep_results(runner, metrics, args.config))
         if args.out and args.out_item == 'metrics':

@@ -5,7 +5,7 @@ import argparse
 import torch
 from mmengine.config import Config
 
-from vgg_mm.checkpoints import last_whole_checkpoint, load_checkpoints_safely, run_checkpoint
+from vgg_mm.checkpoints import last_whole_checkpoint, loading_safely, run_checkpoint
 
 from .config import (
     add_hook,
@@ -22,14 +22,14 @@ from .resumable import make_resumable
 
 def train(args: argparse.Namespace) -> None:
     """Train as ``args`` (of ``tools/train.py``) say; results go to the work directory."""
-    load_checkpoints_safely(args.trust_checkpoint)
     cfg = training_config(args)
     check_data_folders(cfg, ['train_dataloader', 'val_dataloader'])
     make_resumable(cfg)
     from vgg_mm.datasets.transforms.loading import UnreadableImage
 
     try:
-        build_runner(cfg, args.kernels).train()
+        with loading_safely(args.trust_checkpoint):
+            build_runner(cfg, args.kernels).train()
     except UnreadableImage as error:
         raise ValueError(f'{one_line(error)}; --broken-images skip goes on without it') from error
 

@@ -12,10 +12,10 @@ from .last_whole import (
     named_checkpoint,
     run_checkpoint,
 )
-from .layouts import has_own_names, unknown_layout
+from .layouts import has_own_names, to_own_layout, unknown_layout
 from .preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing
 from .safe_load import load_checkpoint
-from .schemes import is_local, load_by_name, load_checkpoints_safely
+from .schemes import for_rgb, is_local, load_by_name, loading_safely, read_by_name
 from .weights import fits, weights_of
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     'Transfer',
     'check_room',
     'fits',
+    'for_rgb',
     'has_own_names',
     'initialise_from_classifier',
     'is_local',
@@ -32,11 +33,13 @@ __all__ = [
     'last_whole_checkpoint',
     'load_by_name',
     'load_checkpoint',
-    'load_checkpoints_safely',
+    'loading_safely',
     'named_checkpoint',
     'preprocessing_of',
+    'read_by_name',
     'recorded_preprocessing',
     'run_checkpoint',
+    'to_own_layout',
     'transfer_classifier',
     'unknown_layout',
     'weights_of',

@@ -17,7 +17,7 @@ from .layouts import has_own_names, unknown_layout
 from .weights import Weights, first_of, fits
 
 #: The layers of a classifier that other nets use, by the authors' names; fc8 is its own.
-_LAYER = re.compile(r'(conv|bn)[1-5]_[1-4]|fc[67]')
+_LAYER = re.compile(r'(conv|bn)[1-5]_\d+|fc[67]')
 
 
 class Transfer(NamedTuple):
@@ -26,17 +26,20 @@ class Transfer(NamedTuple):
     Args:
         weights: Name in the model -> its new value.
         lines: One line for every layer of the model and every unused one of the classifier.
+        notices: One line for what stays as initialised although it is a layer of VGG.
     """
 
     weights: Weights
     lines: list[str]
+    notices: list[str] = []
 
 
 def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfer:
     """Find for each VGG layer of a model, wherever it is in its tree, the classifier's.
 
     A layer is the same if the last part of its module's name is: ``backbone.conv1_1`` and
-    ``roi_head.bbox_head.fc6`` come from ``conv1_1`` and ``fc6``.
+    ``roi_head.bbox_head.fc6`` come from ``conv1_1`` and ``fc6``. Where the classifier is
+    convolutions alone, fc6 and fc7 stay as initialised.
 
     Args:
         source: The classifier's weights, in this package's names.
@@ -50,7 +53,7 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
     """
     if not has_own_names(f'.{name}' for name in source):
         raise unknown_layout(source, where)
-    sources = {'.'.join(name.split('.')[-2:]): tensor for name, tensor in source.items()}
+    sources = by_layer(source)
     wanted = {name: tensor for name, tensor in target.items() if _is_of_vgg(name)}
     if not wanted:
         raise ValueError(
@@ -58,25 +61,81 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
             f'its first is {next(iter(target), None)!r}'
         )
     _check_norms(sources, wanted, where)
+    convolutions_alone = not any(name.startswith('fc') for name in sources)
     weights, forms, problems = {}, {}, []
     for name, tensor in wanted.items():
-        short = '.'.join(name.split('.')[-2:])
-        if short not in sources:
-            problems.append(f'it has no {short}')
-            continue
+        short = last_two(name)
         may_shrink = short.startswith('fc')
-        value, form = _fitted(sources[short], tensor.shape, may_shrink)
+        if short not in sources:
+            optional = may_shrink and convolutions_alone or short.endswith('num_batches_tracked')
+            problems += [] if optional else [f'it has no {short}']
+            continue
+        source_name, found = sources[short]
+        if source_name is None:
+            problems.append(f'it has more than one {short}')
+            continue
+        value, form = _fitted(found, tensor.shape, may_shrink)
         if value is None:
-            problems.append(
-                f'{short} is {_shape(sources[short])}, the model wants {_shape(tensor)}'
-            )
+            problems.append(f'{short} is {_shape(found)}, the model wants {_shape(tensor)}')
             continue
         weights[name] = value
         if short.endswith('.weight'):
             forms[name.removesuffix('.weight')] = f'{form} {_shape(tensor)}'
     if problems:
         raise ValueError(f'{where} does not fit the model: {first_of(problems)}')
-    return Transfer(weights, _report(forms, sources, target, weights))
+    if not weights:
+        raise ValueError(f'{where} has convolutions alone, the model wants fc6 and fc7')
+    notices = []
+    if left := sorted({name.rpartition('.')[0] for name in wanted if _is_fc(name)} - forms.keys()):
+        notices.append(f'{where} has convolutions alone: {", ".join(left)} as initialised')
+    return Transfer(weights, _report(forms, sources, target, weights), notices)
+
+
+def transfer_to_part(source: Weights, target: Weights, where: str) -> Transfer:
+    """:func:`transfer_classifier` for a backbone or a head, whose other layers come along.
+
+    Those are fc8 and what a detector's or segmentor's head has besides: taken where names and
+    shapes are the same, else left as initialised, with a notice.
+
+    Args:
+        source: Weights of the part or of a whole classifier, in this package's names.
+        target: The part's state dict.
+        where: The checkpoint's name, for errors.
+
+    Raises:
+        ValueError: as :func:`transfer_classifier`.
+    """
+    weights, lines, notices = transfer_classifier(source, target, where)
+    sources = by_layer(source)
+    for name in target.keys() - weights.keys():
+        _, tensor = sources.get(last_two(name), (None, None)) if _is_fc(name) else (None, None)
+        tensor = source.get(name, tensor)
+        if tensor is None:
+            if last_two(name) == 'fc8.weight':
+                notices.append(f'{name} is left as initialised: {where} has none')
+            continue
+        if fits(tensor.shape, target[name].shape):
+            weights[name] = tensor.reshape(target[name].shape)
+        else:
+            notices.append(
+                f'{name} is left as initialised: it is {_shape(target[name])}, in {where} '
+                f'{_shape(tensor)}'
+            )
+    return Transfer(weights, lines, notices)
+
+
+def by_layer(weights: Weights) -> dict[str, tuple[Optional[str], torch.Tensor]]:
+    """'conv1_1.weight' -> (full name, tensor); the full name is None if there are several."""
+    found: dict[str, tuple[Optional[str], torch.Tensor]] = {}
+    for name, tensor in weights.items():
+        short = last_two(name)
+        found[short] = (None if short in found else name, tensor)
+    return found
+
+
+def last_two(name: str) -> str:
+    """'backbone.conv1_1.weight' -> 'conv1_1.weight'"""
+    return '.'.join(name.split('.')[-2:])
 
 
 def initialise_from_classifier(model: nn.Module, source: Weights, where: str) -> list[str]:
@@ -98,7 +157,11 @@ def _is_of_vgg(name: str) -> bool:
     return len(parts) > 1 and _LAYER.fullmatch(parts[-2]) is not None
 
 
-def _check_norms(sources: Weights, wanted: Weights, where: str) -> None:
+def _is_fc(name: str) -> bool:
+    return last_two(name).startswith('fc')
+
+
+def _check_norms(sources: dict, wanted: Weights, where: str) -> None:
     in_source = any(name.startswith('bn') for name in sources)
     in_model = any(name.split('.')[-2].startswith('bn') for name in wanted)
     if in_source != in_model and any(name.split('.')[-2].startswith('conv') for name in wanted):
@@ -162,7 +225,7 @@ def _spread(have: int, want: int) -> Optional[list[int]]:
     return list(range(0, have, (have - 1) // (want - 1)))
 
 
-def _report(forms: dict, sources: Weights, target: Weights, weights: Weights) -> list[str]:
+def _report(forms: dict, sources: dict, target: Weights, weights: Weights) -> list[str]:
     lines = [f'{name} <- {name.split(".")[-1]}, {form}' for name, form in forms.items()]
     rest = {name.rpartition('.')[0] for name in target if name not in weights}
     lines += [f'{name}: as initialised' for name in sorted(rest)]

@@ -1,69 +1,67 @@
 """``init_cfg=dict(type='Pretrained', checkpoint=...)`` that says when it does nothing."""
 
+import logging
+
 import torch.nn as nn
 from mmengine.logging import print_log
 from mmengine.model.weight_init import PretrainedInit, update_init_info
-from mmengine.runner import CheckpointLoader, load_state_dict
+from mmengine.runner import load_state_dict
 
+from vgg_mm.registry import WEIGHT_INITIALIZERS
+
+from .from_classifier import transfer_to_part
 from .layouts import has_own_names, unknown_layout
 from .preprocessing import recorded_preprocessing
-from .weights import Weights, first_of, misfits, other_classes, weights_of
-
-#: Where a classifier has its parts; a checkpoint of all of it initialises one of them as well.
-PARTS = ('backbone.', 'head.')
+from .schemes import load_by_name
+from .weights import Weights, weights_of
 
 
-class CheckedPretrained(PretrainedInit):
-    """mmengine's initialisation by a checkpoint, with errors in place of silence.
+@WEIGHT_INITIALIZERS.register_module()
+class Pretrained(PretrainedInit):
+    """mmengine's initialisation by a checkpoint, for this package's modules, in any program.
 
     mmengine's copies what has the same name and shape and warns about the rest in a long list, so
-    that a wrong checkpoint initialises nothing. This one, for the nets of this package, takes the
-    ``backbone.`` (or ``head.``) part of a classifier's checkpoint for a backbone (or head) by
-    itself, leaves an fc8 for another number of classes as initialised, with a notice, and refuses
-    what does not fit. Other models are initialised as by mmengine's.
+    that a wrong checkpoint initialises nothing. This one takes weights in any library's layout, no
+    code from the file is run, of a whole classifier each module takes its part (fc6 and fc7 in the
+    form that the module has), and what does not fit is refused. Layers that depend on the classes
+    (fc8, a detector's predictors) stay as initialised, with a notice, if their number differs.
+
+    Args:
+        checkpoint: A file, a URL or a name such as ``torchvision://vgg16``.
+        prefix: Part of the checkpoint, in this package's names: 'backbone.', 'head'. Not needed
+            for a classifier's.
+        map_location: As in :func:`torch.load`.
 
     Raises:
-        ValueError: in one line, if nothing in the checkpoint has a name of the module, or a weight
-            has another shape.
+        OSError, ValueError: in one line, if the checkpoint cannot be had or does not fit.
     """
 
     def __call__(self, module: nn.Module) -> None:
-        target = module.state_dict()
-        checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, self.map_location)
-        if has_own_names(f'.{name}' for name in target):
-            weights = self._checked(weights_of(checkpoint), target)
-            # PreprocessingHook compares it with the model's.
-            module.pretrained_preprocessing = recorded_preprocessing(checkpoint)
-        else:  # MMPretrain's VGG, say: the weights by their names in the file
-            weights = checkpoint.get('source_state_dict')
-            weights = weights or weights_of(checkpoint, required=False)
-            weights = self._part(weights, target)
+        checkpoint = load_by_name(self.checkpoint, self.map_location)
+        where = f'Pretrained: {self.checkpoint}'
+        source = self._part(weights_of(checkpoint))
+        if not has_own_names(f'.{name}' for name in source):
+            raise unknown_layout(source, where)
+        transfer = transfer_to_part(source, module.state_dict(), where)
         print_log(f'load model from: {self.checkpoint}', logger='current')
-        load_state_dict(module, weights, strict=False, logger='current')
+        for notice in transfer.notices:
+            print_log(notice, logger='current', level=logging.WARNING)
+        load_state_dict(module, transfer.weights, strict=False, logger='current')
+        expected = recorded_preprocessing(checkpoint)
+        if expected is not None:
+            # PreprocessingHook compares it with the model's.
+            module.pretrained_preprocessing = expected
+            print_log(f'{self.checkpoint} expects images as {expected}', logger='current')
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=self._get_init_info())
 
-    def _checked(self, found: Weights, target: Weights) -> Weights:
-        weights = self._part(found, target)
-        if not weights.keys() & target.keys():
-            raise unknown_layout(found, f'Pretrained: {self.checkpoint}')
-        for name, notice in other_classes(weights, target).items():
-            print_log(notice, logger='current')
-            del weights[name]
-        if problems := list(misfits(weights, target).values()):
-            raise ValueError(
-                f'Pretrained: {self.checkpoint} is of another net: {first_of(problems)}'
-            )
-        return weights
-
-    def _part(self, weights: Weights, target: Weights) -> Weights:
-        """The part that ``prefix`` names, or the one that has the module's names."""
-        prefixes = ('', *PARTS) if self.prefix is None else (f'{self.prefix.rstrip(".")}.',)
-        parts = [
-            {n.removeprefix(p): t for n, t in weights.items() if n.startswith(p)} for p in prefixes
-        ]
-        part = max(parts, key=lambda part: len(part.keys() & target.keys()))
-        if self.prefix is not None and not part:
+    def _part(self, weights: Weights) -> Weights:
+        """What ``prefix`` names; all of it without."""
+        if self.prefix is None:
+            return weights
+        start = f'{self.prefix.rstrip(".")}.'
+        part = {n.removeprefix(start): t for n, t in weights.items() if n.startswith(start)}
+        if not part:
             raise ValueError(
                 f'Pretrained: nothing in {self.checkpoint} begins with prefix={self.prefix!r}; '
                 f'the first is {next(iter(weights), None)!r}'

@@ -5,6 +5,8 @@ import re
 import sys
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Any, Union
 
@@ -40,21 +42,46 @@ TRUST_OPTION = '--trust-checkpoint'
 _trusted = False
 
 
-def trust_checkpoints(trust: bool) -> None:
-    """Let :func:`load_checkpoint` run the code in files that need it, or not, in this process."""
+@contextmanager
+def trusting(trust: bool) -> Iterator[None]:
+    """Let files that need it run their code while this lasts, or not."""
     global _trusted
-    _trusted = trust
+    before, _trusted = _trusted, trust
+    try:
+        yield
+    finally:
+        _trusted = before
 
 
 def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') -> dict:
-    """Read a checkpoint file without running code from it.
+    """Read a checkpoint file without running code from it, as :func:`read_checkpoint` does.
+
+    A VGG's weights in another library's layout are given in this package's, with their
+    pre-processing (:func:`~vgg_mm.checkpoints.layouts.to_own_layout`).
+
+    Args:
+        path: A file on this machine.
+        map_location: As in :func:`torch.load`, for PyTorch's files.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: as :func:`read_checkpoint`.
+        ValueError: in one line, if a layer of a VGG has a shape that it cannot have.
+    """
+    checkpoint = read_checkpoint(path, map_location)
+    try:
+        return to_own_layout(checkpoint)
+    except ValueError as error:
+        raise ValueError(f'checkpoint {path}: {error}') from error
+
+
+def read_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') -> dict:
+    """Read a checkpoint file, the weights by their names there, without running code from it.
 
     That is ``torch.load(..., weights_only=True)`` with stand-ins for the few classes of numpy and
     mmengine that mmengine's checkpoints hold, and inert ones for the classes of modules and of what
     lies beside weights. Files of safetensors, Keras, Caffe, numpy, MatConvNet and ONNX are read,
-    too. A VGG's weights in another library's layout are given in this package's, with their
-    pre-processing (:func:`~vgg_mm.checkpoints.layouts.to_own_layout`). ``meta.config``, the program
-    text that old versions of mmcv wrote and that mmengine runs when it resumes, is left out.
+    too. ``meta.config``, the program text that old versions of mmcv wrote and that mmengine runs
+    when it resumes, is left out.
 
     Args:
         path: A file on this machine, or the folder of a run (:func:`run_checkpoint`).
@@ -73,12 +100,6 @@ def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
     checkpoint = formats.read(path, kind) if kind else _load_with_torch(path, map_location)
     _check_contents(checkpoint, path)
     (checkpoint.get('meta') or {}).pop('config', None)
-    try:
-        checkpoint = to_own_layout(checkpoint)
-    except ValueError as error:
-        raise ValueError(f'checkpoint {path}: {error}') from error
-    if kind is not None:  # no PyTorch model has these names
-        checkpoint.pop('source_state_dict', None)
     return checkpoint
 
 

@@ -1,9 +1,14 @@
-"""mmengine's ways to name a checkpoint, each ending in a load that runs no code from the file."""
+"""mmengine's ways to name a checkpoint, each ending in a load that runs no code from the file.
+
+Whoever calls a loader of this package gets these; mmengine's own stay what they are, except within
+:func:`loading_safely`.
+"""
 
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from http.client import HTTPException
 from typing import Any, Union
@@ -11,12 +16,12 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.dist import barrier, is_main_process
-from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from .pretrained import CheckedPretrained
-from .safe_load import load_checkpoint, trust_checkpoints
+from .layouts import to_own_layout
+from .preprocessing import note_preprocessing, recorded_preprocessing
+from .safe_load import read_checkpoint, trusting
 
 #: The first digits of the content's SHA-256 in a file's name; a date is none.
 _HASH = re.compile(r'-(?!20\d{6}\.)([0-9a-f]{8,64})\.')
@@ -34,51 +39,95 @@ _ZOOS = {
 _REFUSED = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 
 
-def load_checkpoints_safely(trust: bool = False) -> None:
-    """Make mmengine load checkpoints through :func:`load_checkpoint` in this process.
+FIRST_WEIGHT = 'backbone.conv1_1.weight'
+
+
+@contextmanager
+def loading_safely(trust: bool = False) -> Iterator[None]:
+    """Let mmengine load checkpoints through :func:`read_checkpoint` while this lasts.
 
     mmengine's own loaders fall back to running the file's code when the safe way fails (or, on
     OpenMMLab's 0.10.7, cannot read its own checkpoints with torch >= 2.6). The command-line tools
-    call this at their start. Files, URLs and the model zoos' names work as ever; checkpoints on
-    storage services have to be downloaded first.
+    do their work in this context. Files, URLs and the model zoos' names work as ever, and files of
+    Keras, Caffe and safetensors as well; checkpoints on storage services have to be downloaded
+    first. Afterwards mmengine's loaders are what they were.
 
     Args:
         trust: Run the code in files that cannot be read without, with a warning.
     """
-    trust_checkpoints(trust)
-    for prefix, loader in _loaders().items():
-        CheckpointLoader.register_scheme(prefixes=prefix, loader=loader, force=True)
-    WEIGHT_INITIALIZERS.register_module('Pretrained', force=True, module=CheckedPretrained)
+    before = CheckpointLoader._schemes
+    CheckpointLoader._schemes = dict(before)
+    try:
+        for prefix, loader in _readers().items():
+            CheckpointLoader.register_scheme(prefixes=prefix, loader=loader, force=True)
+        with trusting(trust):
+            yield
+    finally:
+        CheckpointLoader._schemes = before
 
 
 def load_by_name(name: Union[str, os.PathLike], map_location: Any = None) -> dict:
     """Load a file, a URL or a model of a zoo (``torchvision://vgg16``), whatever mmengine's
-    loaders are in this process.
+    loaders are in this process; a VGG's weights in this package's layout.
 
     Raises:
-        OSError, ValueError: in one line, as :func:`load_checkpoint` and the loaders here.
+        OSError, ValueError: in one line, as :func:`load_checkpoint` and the readers here.
     """
     name = os.fspath(name)
+    try:
+        return to_own_layout(read_by_name(name, map_location))
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if name in text else f'checkpoint {name}: {text}') from error
+
+
+def read_by_name(name: Union[str, os.PathLike], map_location: Any = None) -> dict:
+    """Like :func:`load_by_name`, the weights by their names in the file."""
+    name = os.fspath(name)
+    readers = _readers()
+    for prefix, loader in CheckpointLoader._schemes.items():  # those that others have added
+        if prefix not in readers and re.match(prefix, name):
+            return loader(name, map_location)
     # The longest prefix first; the empty one fits everything.
-    prefix = next(p for p in sorted(_loaders(), key=len, reverse=True) if re.match(p, name))
-    return _loaders()[prefix](name, map_location)
+    prefix = next(p for p in sorted(readers, key=len, reverse=True) if re.match(p, name))
+    return readers[prefix](name, map_location)
+
+
+def for_rgb(checkpoint: dict) -> dict:
+    """A checkpoint of a net for BGR images as one for RGB images: conv1_1's channels turned round.
+
+    Args:
+        checkpoint: In this package's layout, with its pre-processing recorded.
+
+    Returns:
+        The same object if it is for RGB, or says nothing; else a new one.
+    """
+    found = recorded_preprocessing(checkpoint)
+    if found is None or found.to_rgb:
+        return checkpoint
+    weights = dict(checkpoint['state_dict'])
+    weights[FIRST_WEIGHT] = weights[FIRST_WEIGHT].flip(1)
+    meta = dict(checkpoint['meta'])
+    note_preprocessing(meta, found.turned())
+    return {**checkpoint, 'state_dict': weights, 'meta': meta}
 
 
 def is_local(name: str) -> bool:
     """Whether a checkpoint's name is that of a file on this machine."""
-    return not any(prefix and re.match(prefix, name) for prefix in _loaders())
+    prefixes = (*_readers(), *CheckpointLoader._schemes)
+    return not any(prefix and re.match(prefix, name) for prefix in prefixes)
 
 
-def _loaders() -> dict[str, Callable[[str, Any], dict]]:
-    loaders = {'': load_from_local, 'http://': load_from_http, 'https://': load_from_http}
+def _readers() -> dict[str, Callable[[str, Any], dict]]:
+    readers = {'': load_from_local, 'http://': load_from_http, 'https://': load_from_http}
     return (
-        loaders | dict.fromkeys(_ZOOS, load_from_zoo) | dict.fromkeys(_REFUSED, load_from_storage)
+        readers | dict.fromkeys(_ZOOS, load_from_zoo) | dict.fromkeys(_REFUSED, load_from_storage)
     )
 
 
 def load_from_local(path: str, map_location: Any = None) -> dict:
     # Weights are copied into the model: they need not be on the GPU they were saved on.
-    return load_checkpoint(path, map_location or 'cpu')
+    return read_checkpoint(path, map_location or 'cpu')
 
 
 def load_from_http(url: str, map_location: Any = None) -> dict:
@@ -86,7 +135,7 @@ def load_from_http(url: str, map_location: Any = None) -> dict:
 
     Raises:
         OSError: in one line, if the file cannot be had.
-        ValueError: in one line, as :func:`load_checkpoint`.
+        ValueError: in one line, as :func:`read_checkpoint`.
     """
     name = os.path.basename(urlparse(url).path)
     if not name:
@@ -140,8 +189,7 @@ def load_from_zoo(name: str, map_location: Any = None) -> dict:
         url = os.path.join(mmengine_checkpoint._get_mmengine_home(), url)
         return load_from_local(url, map_location)
     checkpoint = load_from_http(url, map_location)
-    # These name backbones; the classifier of a VGG in MMPretrain's layout is part of it.
-    if prefix == 'mmcls://' and 'layout' not in (checkpoint.get('meta') or {}):
+    if prefix == 'mmcls://':  # these name backbones
         return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint)
     return checkpoint
 

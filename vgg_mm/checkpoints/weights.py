@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .preprocessing import META_KEY, ORIGIN_KEY
-
 #: How many of the weights that do not fit an error names.
 NAMED = 3
 
@@ -133,15 +131,3 @@ def first_of(problems: Sequence[str]) -> str:
     """Problems as one line: the first few, and how many more there are."""
     more = len(problems) - NAMED
     return '; '.join(problems[:NAMED]) + (f'; and {more} more' if more > 0 else '')
-
-
-def use_source_names(checkpoint: dict, target: Weights) -> None:
-    """Take back the conversion of a checkpoint for a model that has its layout.
-
-    MMPretrain's VGG, say, which the same tools train and test.
-    """
-    source = checkpoint.get('source_state_dict') or {}
-    if source.keys() & target.keys() and not checkpoint['state_dict'].keys() & target.keys():
-        checkpoint['state_dict'] = checkpoint.pop('source_state_dict')
-        for key in (META_KEY, ORIGIN_KEY):
-            checkpoint['meta'].pop(key, None)

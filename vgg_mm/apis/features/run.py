@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.utils import ProgressBar
 
-from vgg_mm.checkpoints import check_room, load_checkpoints_safely, preprocessing_of
+from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of
 from vgg_mm.models.tta.paper_tta import DENSE
 
 from ..cores import available_cores
@@ -210,8 +210,7 @@ def extract_files(
     Returns:
         Exit status: 0, or 1 if no image could be read.
     """
-    load_checkpoints_safely(trust_checkpoint)
-    with interruptible():
+    with loading_safely(trust_checkpoint), interruptible():
         done = extract_features(folder, checkpoint, **options)
     count, broken = done.settings.count, done.broken
     labels = f'{len(done.classes):,} classes' if done.classes else 'no class folders'

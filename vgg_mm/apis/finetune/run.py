@@ -10,7 +10,6 @@ from vgg_mm.checkpoints import (
     Preprocessing,
     is_local,
     load_by_name,
-    load_checkpoints_safely,
     write_atomically,
 )
 from vgg_mm.checkpoints.preprocessing import CENTRED_RGB
@@ -59,7 +58,6 @@ def finetune(
     Raises:
         FileNotFoundError, ValueError: in one line, if photos or weights will not do.
     """
-    load_checkpoints_safely()
     split = split_photos(find_layout(folder), seed)
     net, preprocessing = _read_weights(weights)
     settings['frozen_stages'] = settings.pop('frozen', None)

@@ -19,8 +19,8 @@ from vgg_mm.apis.kernels import AUTO, use_kernels
 from vgg_mm.apis.resumable import undo_seeded_dataset
 from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import (
-    load_by_name,
     preprocessing_of,
+    read_by_name,
     recorded_preprocessing,
     weights_of,
 )
@@ -67,7 +67,7 @@ def load_predictor(
             not say what is needed.
     """
     checkpoint = os.fspath(checkpoint)
-    content = load_by_name(checkpoint)
+    content = read_by_name(checkpoint)
     meta = content.get('meta') or {}
     cfg = _config(config, meta, checkpoint)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):

@@ -12,7 +12,7 @@ from mmengine.utils import ProgressBar
 from vgg_mm.apis.kernels import AUTO
 from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import say
-from vgg_mm.checkpoints import load_checkpoints_safely, write_atomically
+from vgg_mm.checkpoints import loading_safely, write_atomically
 
 from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
 from .load import load_predictor
@@ -105,8 +105,8 @@ def predict_files(
     if out is not None:
         check_out(out)
     sources = as_sources(images, heatmap or '')
-    load_checkpoints_safely(trust_checkpoint)
-    predictor = load_predictor(checkpoint, **options)
+    with loading_safely(trust_checkpoint):
+        predictor = load_predictor(checkpoint, **options)
     file = None
     if out is not None:
         how = dict(

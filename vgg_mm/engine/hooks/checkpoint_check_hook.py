@@ -3,14 +3,8 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vgg_mm.checkpoints import has_own_names, unknown_layout, weights_of
-from vgg_mm.checkpoints.weights import (
-    Weights,
-    first_of,
-    misfits,
-    other_classes,
-    use_source_names,
-)
+from vgg_mm.checkpoints import has_own_names, to_own_layout, unknown_layout, weights_of
+from vgg_mm.checkpoints.weights import Weights, first_of, misfits, other_classes
 from vgg_mm.registry import HOOKS
 
 from ..class_layers import class_dependent_shapes, fits_but_for_classes
@@ -20,6 +14,9 @@ from ..unwrap import whole_weights
 @HOOKS.register_module()
 class CheckpointCheckHook(Hook):
     """Compare a checkpoint with the model before its weights are copied.
+
+    Weights of a VGG in another library's layout are brought into this package's, with their
+    pre-processing, if the model has it.
 
     mmengine copies what fits and warns about the rest in a long list, so that a test of the wrong
     net goes on and prints a meaningless error. With ``strict`` (testing, resuming) every weight
@@ -34,12 +31,16 @@ class CheckpointCheckHook(Hook):
         ValueError: in one line, with the weights that do not fit.
     """
 
+    # Before other hooks look at the checkpoint.
+    priority = 'VERY_HIGH'
+
     def __init__(self, strict: bool = True):
         self.strict = strict
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         target = whole_weights(runner.model)
-        use_source_names(checkpoint, target)
+        if has_own_names(target):
+            _convert(checkpoint)
         weights = weights_of(checkpoint)
         wrong = misfits(weights, target)
         if not self.strict:
@@ -83,6 +84,14 @@ class CheckpointCheckHook(Hook):
                 f'{classes}: {", ".join(layers)}'
             )
         return names
+
+
+def _convert(checkpoint: dict) -> None:
+    """Give a checkpoint that somebody else holds this package's layout."""
+    converted = to_own_layout(checkpoint)
+    if converted is not checkpoint:
+        checkpoint.clear()
+        checkpoint.update(converted)
 
 
 def _drop(name: str, checkpoint: dict) -> None:

@@ -39,7 +39,7 @@ class PreprocessingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         for name, module in runner.model.named_modules():
             expected = getattr(module, 'pretrained_preprocessing', None)
-            where = f"{name or 'the model'}'s Pretrained checkpoint"
+            where = f'the weights of {name or "the model"}'
             warn_of_other_preprocessing(runner, expected, where, "; the config's is used")
 
 

@@ -21,6 +21,7 @@ from vgg_mm.architectures import (
 )
 from vgg_mm.registry import MODELS
 
+from ..foreign_weights import ForeignClassifierWeights
 from ..initialisers import InitCfg, resolve_init_cfg
 from .vgg_arguments import check_pools, check_sizes
 
@@ -36,7 +37,7 @@ Maps = dict[str, torch.Tensor]
 
 
 @MODELS.register_module()
-class VGG(BaseBackbone):
+class VGG(ForeignClassifierWeights, BaseBackbone):
     """The networks of Table 1, without their fully-connected layers.
 
     Input: (N, in_channels, H, W) float images, already normalised. Output: a tuple of feature maps

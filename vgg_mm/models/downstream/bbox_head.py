@@ -10,11 +10,12 @@ from torch.nn.modules.utils import _pair
 
 from vgg_mm.registry import MODELS
 
+from ..foreign_weights import ForeignWeights
 from ..heads.fc_layers import check_positive
 
 
 @MODELS.register_module()
-class VGGBBoxHead(BBoxHead):
+class VGGBBoxHead(ForeignWeights, BBoxHead):
     """A classifier's fc6 and fc7 on every region, then class scores and box deltas.
 
     As Fast and Faster R-CNN use VGG-16: the region's 7x7 features take the place of the last

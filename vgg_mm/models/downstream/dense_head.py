@@ -7,11 +7,12 @@ import torch.nn as nn
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
 
+from ..foreign_weights import ForeignWeights
 from ..heads.fc_layers import check_positive
 from .score_maps import fit
 
 
-class DenseHead(BaseDecodeHead):
+class DenseHead(ForeignWeights, BaseDecodeHead):
     """Scores of fc6, fc7 and a score layer at every pixel.
 
     ``forward`` gives the map of scores in register with the image, at whole strides: up to a

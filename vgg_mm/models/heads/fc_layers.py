@@ -9,9 +9,10 @@ import torch.nn as nn
 from vgg_mm.architectures import STRIDE
 
 from ..folded_linear import FoldedLinear
+from ..foreign_weights import ForeignWeights
 
 
-class FCLayers:
+class FCLayers(ForeignWeights):
     """Three fully-connected layers that slide over larger maps (paper, Sections 2.1 and 3.2).
 
     fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts

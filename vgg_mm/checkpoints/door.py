@@ -1,0 +1,151 @@
+"""Other libraries' weights where a net of this package is given a state dict.
+
+Whatever program loads (mmengine, MMPretrain, MMDetection, MMSegmentation, plain torch), in the end
+a module gets a state dict. :class:`vgg_mm.models.foreign_weights.ForeignWeights` lets the modules
+of this package look at it first, by the functions here.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any, Optional
+
+import torch
+import torch.nn as nn
+from mmengine.logging import print_log
+
+from .from_classifier import transfer_to_part
+from .layouts import has_own_names, recognise, unknown_layout
+from .preprocessing import Preprocessing
+from .weights import Weights
+
+#: What a whole model's weights are called on their way to its parts' doors.
+_ON_THE_WAY = 'vgg'
+
+#: A convolution of VGG by the name that some library gives it.
+_CONVOLUTION = re.compile(r'(^|[./])(features\.\d+\.|conv\d_\d[./]|block\d_conv\d/|layers/conv2d)')
+
+
+def take_weights(
+    module: nn.Module, state_dict: dict, prefix: str, unexpected: Iterable[str]
+) -> None:
+    """Bring what a state dict has for a module into the module's names and shapes, in place.
+
+    Weights that have them are left as they are, at no cost; so is a state dict without any.
+
+    Args:
+        module: With layers of VGG.
+        state_dict: As a module's ``_load_from_state_dict`` gets it.
+        prefix: Of the module's names in it: 'backbone.'.
+        unexpected: Names for which no module was found until now.
+
+    Raises:
+        ValueError: in one line, if they are weights of something else, or of another net.
+    """
+    given = _tensors(state_dict, prefix)
+    if any(_is_name_in(module, name) for name in given):
+        return
+    where = f'{prefix.rstrip(".") or "the net"} ({type(module).__name__})'
+    if not given:
+        _check_elsewhere(where, prefix, list(unexpected), module)
+        return
+    own, preprocessing = _own_layout(given, f'what {where} was given')
+    transfer = transfer_to_part(own, module.state_dict(), f'what {where} was given')
+    for name in given:
+        del state_dict[prefix + name]
+    state_dict.update({prefix + name: tensor for name, tensor in transfer.weights.items()})
+    if preprocessing is not None:
+        module.pretrained_preprocessing = preprocessing
+    for notice in transfer.notices:
+        print_log(f'{where}: {notice}', logger='current', level=logging.WARNING)
+
+
+def take_whole_model(backbone: nn.Module, state_dict: dict, prefix: str) -> None:
+    """Sort another library's whole net into what backbone and head of a classifier get, in place.
+
+    Args:
+        backbone: The model's VGG.
+        state_dict: As the model's ``_load_from_state_dict`` gets it.
+        prefix: Of the model's names in it.
+
+    Raises:
+        ValueError: in one line, if they are weights of something else.
+    """
+    if f'{prefix}backbone.conv1_1.weight' in state_dict:
+        return
+    given = _tensors(state_dict, prefix)
+    if not given or _has_parts(given):
+        return
+    own, preprocessing = _own_layout(given, f'what {prefix.rstrip(".") or "the model"} was given')
+    with_classifier = hasattr(backbone, 'classifier')
+    for name in given:
+        del state_dict[prefix + name]
+    for name, tensor in own.items():
+        *_, layer, kind = name.split('.')
+        part = 'head' if layer.startswith('fc') and not with_classifier else 'backbone'
+        state_dict[f'{prefix}{part}.{_ON_THE_WAY}.{layer}.{kind}'] = tensor
+    if preprocessing is not None:
+        backbone.pretrained_preprocessing = preprocessing
+
+
+def _tensors(state_dict: dict, prefix: str) -> Weights:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state_dict.items()
+        if name.startswith(prefix) and isinstance(tensor, torch.Tensor)
+    }
+
+
+def _is_name_in(module: nn.Module, name: str) -> bool:
+    """Whether it is a name in the module as it is, or in what wrappers (FSDP) made of it."""
+    first, *rest = name.split('.')
+    if first.startswith('_'):
+        return True
+    if not rest:
+        return first in module._parameters or first in module._buffers
+    child = module._modules.get(first)
+    return child is not None and (len(rest) == 1 or rest[0] in child._modules)
+
+
+def _has_parts(given: Weights) -> bool:
+    """Whether weights are a classifier's in this package's form, or of other parts of a model."""
+    if has_own_names(given):
+        return any(name.startswith(('backbone.', 'head.')) for name in given)
+    return recognise(given) is None and any(
+        name.startswith(('backbone.', 'neck.', 'head.')) for name in given
+    )
+
+
+def _own_layout(given: Weights, where: str) -> tuple[Weights, Optional[Preprocessing]]:
+    """The same in this package's layout, and what is known of its pre-processing.
+
+    Raises:
+        ValueError: in one line, if there is no VGG in it.
+    """
+    if has_own_names(given):
+        return given, None
+    try:
+        found = recognise(given)
+    except ValueError as error:
+        raise ValueError(f'{where}: {error}') from error
+    if found is None:
+        raise unknown_layout(given, where)
+    expected: Any = found.layout.preprocessing
+    text = f'weights of net {found.arch} in the layout of {found.layout.name}'
+    if expected is not None:
+        text += f'; they expect images as {expected}: the data_preprocessor has to say the same'
+    print_log(f'{where}: {text}', logger='current')
+    return found.weights, expected
+
+
+def _check_elsewhere(where: str, prefix: str, unexpected: list[str], module: nn.Module) -> None:
+    """Refuse a state dict that has a VGG's weights, but none where the module's are."""
+    if not any('conv1_1' in name for name in module._modules):
+        return  # a head may be new
+    found = next(filter(_CONVOLUTION.search, unexpected), None)
+    if found is not None:
+        raise ValueError(
+            f'the state dict has weights of a VGG ({found!r}, ...), but none begins with '
+            f'{prefix!r}, so that {where} would stay as initialised: give the backbone '
+            "init_cfg=dict(type='Pretrained', checkpoint=FILE), or use vgg_mm.ClassifierInitHook"
+        )

@@ -1,0 +1,63 @@
+"""How modules of this package take weights, whatever program loads them."""
+
+from typing import Any
+
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import PretrainedInit
+
+from vgg_mm.checkpoints.door import take_weights, take_whole_model
+
+#: mmengine's initialisation by a checkpoint, by its names.
+_PRETRAINED = ('Pretrained', 'vgg_mm.Pretrained', PretrainedInit)
+
+
+class ForeignWeights(BaseModule):
+    """mmengine's ``BaseModule`` for modules with layers of VGG, beside other bases.
+
+    A state dict in another library's layout is converted when the module is given it, by itself or
+    as a part of a model, and ``init_cfg=dict(type='Pretrained', ...)`` means
+    :class:`~vgg_mm.checkpoints.pretrained.Pretrained`. What does not fit is a ValueError of one
+    line. State dicts in the module's own names are loaded as by torch.
+    """
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list,
+        unexpected_keys: list,
+        error_msgs: list,
+    ) -> None:
+        take_weights(self, state_dict, prefix, unexpected_keys)
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
+
+    def init_weights(self) -> None:
+        """As mmengine's, where 'Pretrained' is this package's."""
+        configs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+        # mmengine goes by the type's name to do it last.
+        own = [
+            {**cfg, 'type': 'Pretrained', '_scope_': 'vgg_mm'}
+            if cfg and cfg['type'] in _PRETRAINED
+            else cfg
+            for cfg in configs
+        ]
+        self.init_cfg = own if isinstance(self.init_cfg, list) else own[0]
+        super().init_weights()
+
+
+class ForeignClassifierWeights(ForeignWeights):
+    """The same for a backbone, of whose model MMPretrain lets it see all weights."""
+
+    def _checkpoint_filter(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        """Called by MMPretrain's ``ImageClassifier`` before a state dict is loaded."""
+        take_whole_model(self, state_dict, prefix)
