@@ -9,12 +9,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
 from mmpretrain.registry import MODELS
 
 from tests.checkpoints import source_nets as sources
 from tests.conftest import A_DIGITS, D_DIGITS, run_tool, short_run
 from vgg_mm.apis.convert_weights import read_weights
-from vgg_mm.checkpoints import load_checkpoint, load_checkpoints_safely
+from vgg_mm.checkpoints import load_checkpoint, loading_safely
 from vgg_mm.engine import CheckpointCheckHook
 from vgg_mm.evaluation import load_posteriors
 
@@ -169,12 +170,12 @@ def test_a_width_that_does_not_fit(few_digits, torchvision, tmp_path):
         done = run_tool('train.py', config, *arguments, cwd=tmp_path, check=False)
         assert done.returncode == 1
         (line,) = [line for line in done.stderr.splitlines() if line.startswith('error:')]
-        assert re.search(r'another net: .*conv1_1.bias is \(8,\), the model wants \(16,\)', line)
+        what = r'(of another net|not fit the model): .*'
+        assert re.search(rf'{what}conv1_1.bias is \(8,\), the model wants \(16,\)', line)
 
 
 def built(init, part='model'):
     """A digits net with ``init_cfg`` on the whole or a part, initialised."""
-    load_checkpoints_safely()
     cfg = Config.fromfile(A_DIGITS).model
     (cfg if part == 'model' else cfg[part])['init_cfg'] = dict(type='Pretrained', **init)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -213,7 +214,6 @@ def test_pretrained_for_other_classes_and_of_other_nets(torchvision, tmp_path):
 
 
 def test_pretrained_leaves_other_models_to_mmengine(tmp_path):
-    load_checkpoints_safely()
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         net = MODELS.build(dict(type='LeNet5', num_classes=3))
         torch.save(dict(state_dict=net.state_dict()), tmp_path / 'lenet.pth')
@@ -228,22 +228,24 @@ def test_mmpretrains_own_net_takes_its_own_names(tmp_path):
     """The same tools train and test it: its checkpoint is not converted for it."""
     net, _ = sources.mmpretrain_net('vgg11_bn')
     torch.save(dict(state_dict=net.state_dict(), meta=dict(epoch=1)), tmp_path / 'net.pth')
-    loaded = load_checkpoint(tmp_path / 'net.pth')
-    assert 'backbone.conv1_1.weight' in loaded['state_dict']
+    with loading_safely():
+        loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'net.pth'))
     hook = CheckpointCheckHook(strict=True)
     hook.after_load_checkpoint(SimpleNamespace(model=net), loaded)
     assert loaded['state_dict'].keys() == net.state_dict().keys()
-    assert 'preprocessing' not in loaded['meta']
-    load_checkpoints_safely()
+    assert loaded['meta'] == dict(epoch=1)
     other = sources.MMPretrainNet('vgg11_bn').backbone
-    other.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'net.pth'))
-    other.init_weights()
+    path = str(tmp_path / 'net.pth')
+    other.init_cfg = dict(type='Pretrained', checkpoint=path, prefix='backbone.')
+    with loading_safely():
+        other.init_weights()
     for name, tensor in net.backbone.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name])
-    other.init_cfg['prefix'] = 'neck.'
-    other._is_init = False
-    with pytest.raises(ValueError, match="begins with prefix='neck.'; the first is 'backbone.f"):
-        other.init_weights()
+
+
+def test_a_prefix_of_nothing(torchvision):
+    with pytest.raises(ValueError, match="begins with prefix='neck.'; the first is 'backbone.c"):
+        built(dict(checkpoint=str(torchvision('vgg11')), prefix='neck.'), 'backbone')
 
 
 def test_by_name(torchvision, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """The model index: what it says is true, and MMPretrain and mim find it."""
 
+from contextlib import nullcontext
+
 import cv2
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import numpy as np
@@ -8,7 +10,6 @@ import torch
 import torchvision
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import CheckpointLoader
 from mmpretrain import get_model, inference_model, list_models
 from mmpretrain.registry import MODELS
 from modelindex.load_model_index import load
@@ -24,7 +25,8 @@ from tests.checkpoints.source_nets import (
 from tests.conftest import ROOT
 from vgg_mm import zoo
 from vgg_mm.apis import net_table
-from vgg_mm.checkpoints import load_checkpoints_safely
+from vgg_mm.checkpoints import for_rgb, loading_safely
+from vgg_mm.checkpoints.schemes import FIRST_WEIGHT
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5
 from vgg_mm.models.tta.paper_tta import PROTOCOLS
 
@@ -145,12 +147,6 @@ def test_registering_twice_is_no_error():
     assert len(names) == len(set(names))
 
 
-@pytest.fixture
-def loaders(monkeypatch):
-    """mmengine's loaders as they were, afterwards."""
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
-
-
 def checkpoint_of(model, path):
     """As mmengine writes them: with its log buffers, which not every version of it reads again."""
     from mmengine.logging import HistoryBuffer
@@ -168,15 +164,14 @@ def checkpoint_of(model, path):
 
 
 @pytest.mark.parametrize('safely', [True, False])
-def test_get_model_with_weights_from_a_path(safely, tmp_path, loaders):
+def test_get_model_with_weights_from_a_path(safely, tmp_path):
     if not safely and not hasattr(mmengine_checkpoint, '_safe_torch_load'):
         pytest.skip("this mmengine does not read its own checkpoints with torch's safe loading")
     torch.manual_seed(0)
     source = get_model('vgg16_jitter_digits', **NARROW)
     path = checkpoint_of(source, tmp_path / 'epoch_1.pth')
-    if safely:
-        load_checkpoints_safely()
-    model = get_model('vgg16_jitter_digits', pretrained=path, **NARROW)
+    with loading_safely() if safely else nullcontext():
+        model = get_model('vgg16_jitter_digits', pretrained=path, **NARROW)
     assert model._dataset_meta['classes'][3] == 'class 3'
     image = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
@@ -213,11 +208,11 @@ def test_get_model_with_the_authors_weights(net, name, index, tmp_path, monkeypa
 
 
 def test_weights_for_rgb_stay_as_they_are():
-    checkpoint = dict(state_dict={zoo.FIRST_WEIGHT: torch.rand(4, 3, 3, 3)}, meta={})
-    assert zoo.for_rgb(checkpoint) is checkpoint
+    checkpoint = dict(state_dict={FIRST_WEIGHT: torch.rand(4, 3, 3, 3)}, meta={})
+    assert for_rgb(checkpoint) is checkpoint
     meta = dict(preprocessing=dict(to_rgb=True, mean=[1.0, 2.0, 3.0], std=[1.0, 1.0, 1.0]))
     checkpoint = dict(checkpoint, meta=meta)
-    assert zoo.for_rgb(checkpoint) is checkpoint
+    assert for_rgb(checkpoint) is checkpoint
 
 
 def test_inference_model_on_a_photo(photo, tmp_path):

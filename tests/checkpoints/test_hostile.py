@@ -15,7 +15,7 @@ from mmengine.runner import CheckpointLoader
 from tests.checkpoints.hostile import ARMED, CALLS, HARMLESS, HOSTILE, code
 from tests.conftest import A_DIGITS, run_tool, short_run
 from tests.engine.test_checkpoint_hook import train
-from vgg_mm.checkpoints import load_checkpoint, load_checkpoints_safely
+from vgg_mm.checkpoints import load_checkpoint, loading_safely
 from vgg_mm.engine import StagedInitHook
 from vgg_mm.evaluation import load_posteriors
 
@@ -45,8 +45,8 @@ DEMANDING = ('StagedInitHook', 'ensemble')
 
 @pytest.fixture(autouse=True)
 def safe():
-    yield load_checkpoints_safely()
-    load_checkpoints_safely()
+    with loading_safely():
+        yield
 
 
 @pytest.mark.parametrize('name', HOSTILE)
@@ -73,8 +73,7 @@ def test_the_files_are_hostile(tmp_path, name, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     marker, path = tmp_path / 'marker', str(tmp_path / 'file.pth')
     HOSTILE[name](path, marker)
-    load_checkpoints_safely(trust=True)
-    with suppress(ValueError):  # most are no checkpoints
+    with loading_safely(trust=True), suppress(ValueError):  # most are no checkpoints
         load_checkpoint(path)
     assert marker.exists()
     warning = f'warning: --trust-checkpoint: running the code in checkpoint {path}\n'
@@ -90,12 +89,12 @@ def test_the_switch_is_named_and_does_no_more_than_needed(tmp_path, capsys):
         f'checkpoint {path} was not loaded: it asks for posix.system; '
         '--trust-checkpoint loads it, and runs its code'
     )
-    load_checkpoints_safely(trust=True)
-    assert list(load_checkpoint(path)['state_dict']) == ['w']
-    capsys.readouterr()
-    torch.save(dict(w=torch.ones(1)), path)
-    load_checkpoint(path)
-    assert capsys.readouterr().err == ''  # this one needs no trust
+    with loading_safely(trust=True):
+        assert list(load_checkpoint(path)['state_dict']) == ['w']
+        capsys.readouterr()
+        torch.save(dict(w=torch.ones(1)), path)
+        load_checkpoint(path)
+        assert capsys.readouterr().err == ''  # this one needs no trust
 
 
 def test_a_message_cannot_write_on_the_terminal(tmp_path):

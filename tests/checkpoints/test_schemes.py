@@ -12,7 +12,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from tests.checkpoints.hostile import HOSTILE
 from vgg_mm import zoo
-from vgg_mm.checkpoints import load_checkpoints_safely, schemes
+from vgg_mm.checkpoints import loading_safely, schemes
 
 load = CheckpointLoader.load_checkpoint
 
@@ -27,8 +27,8 @@ def hub(tmp_path, monkeypatch):
     """torch.hub's folder, for this test only."""
     monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'hub'))
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    load_checkpoints_safely()
-    return tmp_path / 'hub' / 'checkpoints'
+    with loading_safely():
+        yield tmp_path / 'hub' / 'checkpoints'
 
 
 @pytest.fixture

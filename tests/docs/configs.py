@@ -14,7 +14,6 @@ from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 from tests.conftest import ROOT
 from tests.docs.world import NARROW, in_places
 from vgg_mm.apis.chain import load_chain
-from vgg_mm.checkpoints import load_checkpoints_safely
 
 D_JITTER = 'configs/vgg/vgg16_jitter_imagenet.py'
 
@@ -115,7 +114,6 @@ def pretrained(text, folder):
     """The backbone has the file's weights after its initialisation."""
     cfg = changed(D_JITTER, in_places(text).replace("'torch", f"'{folder}/torch"))
     cfg.merge_from_dict({k: int(v) for k, v in (option.split('=') for option in NARROW)})
-    load_checkpoints_safely()  # as the tools do at their start
     net = MODELS.build(cfg.model)
     net.init_weights()
     source = torch.load(folder / 'torchvision_vgg16.pth', weights_only=True)

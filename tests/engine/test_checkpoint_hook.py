@@ -24,7 +24,7 @@ from vgg_mm.checkpoints import (
     is_whole,
     last_whole_checkpoint,
     load_checkpoint,
-    load_checkpoints_safely,
+    loading_safely,
 )
 from vgg_mm.engine.hooks.checkpoint_hook import CheckpointHook
 
@@ -98,8 +98,8 @@ def checkpoints(work_dir):
 
 @pytest.fixture(autouse=True)
 def restored():
-    load_checkpoints_safely()
-    yield
+    with loading_safely():
+        yield
     register_backend('local', LocalBackend, force=True, prefixes='')
 
 

@@ -27,6 +27,9 @@ class RandomHorizontalFlip(RandomFlip):
         ValueError: if ``prob`` is not in [0, 1].
     """
 
+    # cache_randomness appends to it; mmcv's class keeps its own.
+    _methods_with_randomness: list[str] = []
+
     def __init__(self, prob: float = 0.5):
         if not isinstance(prob, (int, float)) or not 0 <= prob <= 1:
             raise ValueError(f'RandomHorizontalFlip: prob must be in [0, 1], got {prob!r}')

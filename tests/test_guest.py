@@ -1,0 +1,52 @@
+"""The package is a guest: importing it adds its own names and changes nothing of others'."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torchvision
+from mmengine.runner import CheckpointLoader, load_checkpoint
+
+from tests.checkpoints.source_nets import torchvision_net
+from tests.conftest import ROOT
+from vgg_mm.checkpoints import loading_safely
+
+
+def compare(*packages):
+    """Everything of the packages before and after the import, in a process of its own."""
+    command = [sys.executable, str(ROOT / 'tests/host_snapshot.py'), *packages]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert 'compared: ' in done.stdout
+
+
+def test_nothing_of_others_is_changed():
+    compare('mmengine', 'mmcv', 'mmpretrain', 'torch', 'torchvision')
+
+
+def test_others_nets_take_their_weights_from_their_addresses(tmp_path, monkeypatch):
+    """A file in torch.hub's folder in place of the download."""
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
+    address = torchvision.models.VGG11_Weights.IMAGENET1K_V1.url
+    net, _ = torchvision_net('vgg11')
+    (tmp_path / 'checkpoints').mkdir()
+    torch.save(net.state_dict(), tmp_path / 'checkpoints' / address.rpartition('/')[2])
+    other, _ = torchvision_net('vgg11')
+    torch.nn.init.zeros_(other.features[0].weight)
+    load_checkpoint(other, address)
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor)
+
+
+def test_loaders_are_mmengines_again_after_safe_loading():
+    before = dict(CheckpointLoader._schemes)
+    with loading_safely():
+        assert CheckpointLoader._schemes[''] is not before['']
+        with loading_safely(trust=True):
+            assert CheckpointLoader._schemes[''] is not before['']
+        assert CheckpointLoader._schemes[''] is not before['']
+    assert CheckpointLoader._schemes == before
+    with pytest.raises(KeyError), loading_safely():
+        raise KeyError
+    assert CheckpointLoader._schemes == before
