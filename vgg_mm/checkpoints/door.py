@@ -8,13 +8,13 @@ of this package look at it first, by the functions here.
 import logging
 import re
 from collections.abc import Iterable
-from typing import Any, Optional
+from typing import Optional
 
 import torch
 import torch.nn as nn
 from mmengine.logging import print_log
 
-from .from_classifier import transfer_to_part
+from .from_classifier import last_two, transfer_to_part
 from .layouts import has_own_names, recognise, unknown_layout
 from .preprocessing import Preprocessing
 from .weights import Weights
@@ -81,9 +81,9 @@ def take_whole_model(backbone: nn.Module, state_dict: dict, prefix: str) -> None
     for name in given:
         del state_dict[prefix + name]
     for name, tensor in own.items():
-        *_, layer, kind = name.split('.')
-        part = 'head' if layer.startswith('fc') and not with_classifier else 'backbone'
-        state_dict[f'{prefix}{part}.{_ON_THE_WAY}.{layer}.{kind}'] = tensor
+        is_fc = last_two(name).startswith('fc')
+        part = 'head' if is_fc and not with_classifier else 'backbone'
+        state_dict[f'{prefix}{part}.{_ON_THE_WAY}.{name}'] = tensor
     if preprocessing is not None:
         backbone.pretrained_preprocessing = preprocessing
 
@@ -130,10 +130,10 @@ def _own_layout(given: Weights, where: str) -> tuple[Weights, Optional[Preproces
         raise ValueError(f'{where}: {error}') from error
     if found is None:
         raise unknown_layout(given, where)
-    expected: Any = found.layout.preprocessing
+    expected = found.preprocessing
     text = f'weights of net {found.arch} in the layout of {found.layout.name}'
     if expected is not None:
-        text += f'; they expect images as {expected}: the data_preprocessor has to say the same'
+        text += f'; they expect images as {expected}'
     print_log(f'{where}: {text}', logger='current')
     return found.weights, expected
 
