@@ -18,7 +18,7 @@ CONTAINERS = (
 )  # fmt: skip
 
 #: What holds tensors and is no state dict of a net.
-NO_CONTAINERS = ('meta', 'message_hub', 'optimizer', 'conversion', 'source_state_dict')
+NO_CONTAINERS = ('meta', 'message_hub', 'optimizer', 'conversion')
 
 #: What nn.DataParallel and torch.compile put into names.
 WRAPPERS = ('module', '_orig_mod')

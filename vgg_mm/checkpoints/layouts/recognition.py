@@ -267,7 +267,7 @@ def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
     Returns:
         The same object, or a new one with, in its ``meta``, ``layout`` (the library) and
         ``preprocessing`` (see :class:`~vgg_mm.checkpoints.preprocessing.Preprocessing`); what was
-        done is its ``conversion``, the weights by their old names its ``source_state_dict``.
+        done is its ``conversion``.
 
     Raises:
         ValueError: in one line, if a layer has a shape that it cannot have, or the names leave
@@ -296,7 +296,6 @@ def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
         'state_dict': found.weights,
         'meta': meta,
         'conversion': conversion,
-        'source_state_dict': weights,
     }
 
 
