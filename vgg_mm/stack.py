@@ -34,21 +34,17 @@ DISTRIBUTIONS = {
 }
 
 
-def _version(text: str) -> tuple[int, ...]:
-    """The leading numeric part of a version: '2.2.0rc1' -> (2, 2, 0)."""
-    numbers = []
-    for part in text.split('.'):
-        digits = ''.join(c for i, c in enumerate(part) if part[: i + 1].isdigit())
-        if not digits:
-            break
-        numbers.append(int(digits))
-    return tuple(numbers)
+def _release(version: str) -> tuple[int, ...]:
+    """A version without what follows its numbers: '2.2.0rc1' -> (2, 2, 0, 0)."""
+    from mmengine.utils import digit_version  # only once mmengine is known to be there
+
+    return digit_version(version)[:4]
 
 
 def check_version(name: str, version: str) -> None:
     """Raise ImportError, in one line, when ``name`` is outside its tested range."""
     low, high = (TESTED_RANGES | DOWNSTREAM_RANGES)[name]
-    if not _version(low) <= _version(version) < _version(high):
+    if not _release(low) <= _release(version) < _release(high):
         raise ImportError(
             f'vgg_mm works with {name} >= {low}, < {high}, but {name} {version} is installed: '
             f'{how_to_install(name)}'

@@ -6,7 +6,6 @@ import torch
 from torchvision.ops import box_iou
 
 from vgg_mm.evaluation import LocalizationError
-from vgg_mm.evaluation.localization_error import iou
 
 
 def boxes(rng, count):
@@ -63,13 +62,11 @@ def test_equals_counting_by_hand(per_class, threshold):
         assert 0 < known < len(data)
 
 
-def test_iou_equals_torchvisions():
-    rng = np.random.default_rng(0)
-    one, others = boxes(rng, 50), boxes(rng, 60)
-    expected = box_iou(torch.tensor(one), torch.tensor(others)).numpy()
-    np.testing.assert_allclose([iou(box, others) for box in one], expected, atol=1e-6)
-    empty = np.zeros((1, 4))
-    assert iou(empty[0], empty).tolist() == [0]
+def test_a_box_without_area_finds_nothing():
+    """Not even a true box without area at its place."""
+    empty = np.float32([[10, 10, 10, 10]])
+    sample = dict(gt_label=torch.tensor([0]), gt_bboxes=empty, pred_bboxes=torch.tensor(empty))
+    assert evaluate([sample], iou_thr=0) == {'localisation/error_class_known': 100}
 
 
 def test_iou_of_just_the_threshold_is_an_error():

@@ -16,8 +16,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-import vgg_mm
 from vgg_mm.kernels import accelerate
+from vgg_mm.zoo import root_folder
 
 from .distributed import prepare_processes
 from .downstream import check_files, check_package, datasets_of, is_downstream
@@ -47,9 +47,7 @@ OTHER_KEYS = {
 
 def configs_folder() -> str:
     """The package's configs: beside it in a checkout, below ``.mim`` when installed."""
-    package = osp.dirname(osp.abspath(vgg_mm.__file__))
-    beside = osp.join(osp.dirname(package), 'configs')
-    return beside if osp.isdir(osp.join(beside, '_base_')) else osp.join(package, '.mim', 'configs')
+    return osp.join(root_folder(), 'configs')
 
 
 def load_config(args: argparse.Namespace) -> Config:

@@ -2,14 +2,14 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 import numpy as np
-from mmengine.utils import ProgressBar
 
 from vgg_mm.datasets import LoadImage
+
+from .progress import with_progress
 
 #: What MMPretrain's CustomDataset takes for images.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -89,7 +89,7 @@ def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = N
         if max_images < 1:
             raise ValueError(f'--max-images must be positive, got {max_images}')
         paths = [paths[i * len(paths) // max_images] for i in range(max_images)]
-    result = rgb_statistics(_with_progress(paths))
+    result = rgb_statistics(with_progress(paths, len(paths)))
     numbers = dict(
         mean=np.round(result.mean, 3).tolist(),
         eigval=np.round(result.eigval, 4).tolist(),
@@ -107,13 +107,3 @@ def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = N
         f'    eigvec={numbers["eigvec"]},\n'
         ')'
     )
-
-
-def _with_progress(paths: list[str]) -> Iterable[str]:
-    bar = ProgressBar(len(paths), file=sys.stderr) if sys.stderr.isatty() else None
-    for path in paths:
-        yield path
-        if bar is not None:
-            bar.update()
-    if bar is not None:
-        print(file=sys.stderr)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from vgg_mm.text import first_few
+
 #: How many of the weights that do not fit an error names.
 NAMED = 3
 
@@ -129,5 +131,4 @@ def other_classes(weights: Weights, target: Weights) -> dict[str, str]:
 
 def first_of(problems: Sequence[str]) -> str:
     """Problems as one line: the first few, and how many more there are."""
-    more = len(problems) - NAMED
-    return '; '.join(problems[:NAMED]) + (f'; and {more} more' if more > 0 else '')
+    return first_few(problems, NAMED, '; ')

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from torchvision.ops import box_iou
 
 from vgg_mm.datasets.transforms.boxes import BOXES
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
@@ -64,18 +65,18 @@ class LocalizationError(BaseMetric):
                     "PackInputs(algorithm_keys=('gt_bboxes',)) and a vgg_mm.LocalisationHead"
                 )
             readable = not sample.get(LOAD_ERROR)
-            label, true = int(sample['gt_label']), _numpy(sample[BOXES])
-            known = _numpy(sample['pred_bboxes'])
+            label, true = int(sample['gt_label']), _tensor(sample[BOXES])
+            known = _tensor(sample['pred_bboxes'])
             result = {CLASS_KNOWN: readable and self._finds(known[label % len(known)], true)}
             guesses = sample.get('pred_instances')
             if guesses is not None:
-                pairs = zip(_numpy(guesses['labels']), _numpy(guesses['bboxes']))
+                pairs = zip(_tensor(guesses['labels']), _tensor(guesses['bboxes']))
                 right = [readable and c == label and self._finds(box, true) for c, box in pairs]
                 result.update({f'error_top{k}': any(right[:k]) for k in self.topk})
             self.results.append(result)
 
-    def _finds(self, box: np.ndarray, true: np.ndarray) -> bool:
-        return bool((iou(box, true) > self.iou_thr).any())
+    def _finds(self, box: torch.Tensor, true: torch.Tensor) -> bool:
+        return bool((box_iou(box[None], true) > self.iou_thr).any())
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         metrics, lines = {}, []
@@ -92,15 +93,5 @@ class LocalizationError(BaseMetric):
         return metrics
 
 
-def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box (4,) with boxes (N, 4), x1 y1 x2 y2: (N,)."""
-    common = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    intersection = common.clip(0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    union = areas - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-
-
-def _numpy(values: Union[torch.Tensor, np.ndarray]) -> np.ndarray:
-    values = values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-    return values.astype(np.float64)
+def _tensor(values: Union[torch.Tensor, np.ndarray]) -> torch.Tensor:
+    return torch.as_tensor(values, dtype=torch.float64, device='cpu')

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from math import sqrt
 from typing import Optional, Union
 
 #: Name of the file in a work directory; a line a tested protocol, later lines replace earlier ones.
@@ -71,18 +70,16 @@ class TestRecord:
         return 100 * low, 100 * high
 
 
-def wilson_interval(count: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927), in [0, 1].
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a proportion (Wilson 1927), in [0, 1].
 
     Args:
         count, total: ``count`` of ``total`` trials.
-        z: Quantile of the normal distribution; the default gives 95 %.
     """
-    p = count / total
-    centre = p + z * z / (2 * total)
-    half = z * sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    from scipy.stats import binomtest  # imported where a test has ended, not at every start
+
+    low, high = binomtest(count, total).proportion_ci(method='wilson')
+    return float(low), float(high)
 
 
 def scale_texts(record: TestRecord) -> tuple[str, str]:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Optional
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from vgg_mm.text import first_few
+
 from ..config import OTHER_KEYS, load_config
 from ..errors import named
 from ..tta import use_test_time_augmentation
@@ -139,8 +141,7 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
         for key in sorted(before.keys() | now.keys())
         if _shown(before, key) != _shown(now, key)
     ]
-    more = len(texts) - NAMED
-    return '; '.join(texts[:NAMED]) + (f'; and {more} more' if more > 0 else '')
+    return first_few(texts, NAMED, '; ')
 
 
 def _shown(settings: dict[str, Any], key: str) -> str:

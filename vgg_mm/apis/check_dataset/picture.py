@@ -8,9 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from vgg_mm.text import printable, shortened
 from vgg_mm.visualization.style import COLORS, ERROR, GREY, WARNING, note, plot_style
 
 from .findings import SERIOUS, Findings, class_counts, count_problems
+
+#: Longest name of a class or folder, in characters.
+NAME_LENGTH = 24
 
 THOUSANDS = FuncFormatter(lambda value, _: f'{value:,.0f}')
 
@@ -28,7 +32,7 @@ def picture(findings: Findings, verdict: str, path: str) -> None:
         figure = Figure(figsize=(12, 8.4), layout='constrained')
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, hspace=0.05, wspace=0.04)
         name = os.path.basename(os.path.realpath(findings.layout.folder))
-        title = f'{_printable(name)}, {len(findings.layout.paths):,} images: {verdict}'
+        title = f'{_short(name)}, {len(findings.layout.paths):,} images: {verdict}'
         figure.suptitle(textwrap.fill(title, 120), x=0.012, ha='left', fontsize=13)
         (classes, sizes), (kinds, ratios) = figure.subplots(2, 2)
         _classes(classes, findings)
@@ -38,10 +42,8 @@ def picture(findings: Findings, verdict: str, path: str) -> None:
         figure.savefig(path)
 
 
-def _printable(name: str) -> str:
-    """A folder's name, short and without the bytes that are no text."""
-    name = name.encode(errors='backslashreplace').decode()
-    return name if len(name) <= 24 else f'{name[:23]}…'
+def _short(name: str) -> str:
+    return shortened(printable(name), NAME_LENGTH)
 
 
 def _classes(panel: Axes, findings: Findings) -> None:
@@ -61,7 +63,7 @@ def _classes(panel: Axes, findings: Findings) -> None:
         for row, start, color, label in zip(table, starts, colors, labels):
             panel.barh(places, row, 0.8, start, color=color, label=label)
         size = 9.5 if len(names) <= 16 else 7
-        panel.set_yticks(places, [_printable(names[i]) for i in order], fontsize=size)
+        panel.set_yticks(places, [_short(names[i]) for i in order], fontsize=size)
         panel.set(ylim=(len(names) - 0.4, -0.6), xlabel='images')
         panel.tick_params(axis='y', length=0)
         panel.xaxis.set_major_locator(MaxNLocator('auto', integer=True))

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from mmengine.utils import ProgressBar
+
+from vgg_mm.apis.progress import with_progress
 
 from .image import Facts, has_wrong_extension, read_images, start_worker
 from .layout import Layout
@@ -83,16 +84,11 @@ class Scan(NamedTuple):
 def scan(layout: Layout, workers: int) -> Scan:
     """Read every image; ``seen`` of the result is smaller if the user stopped it."""
     result = Scan(np.zeros(len(layout.paths), RECORD), [], {}, {}, {}, {})
-    bar = ProgressBar(len(layout.paths), file=sys.stderr) if sys.stderr.isatty() else None
     # What was read before an interrupt is reported.
     with suppress(KeyboardInterrupt), closing(_read_all(layout, workers)) as chunks:
-        for chunk, found in chunks:
+        for chunk, found in with_progress(chunks, len(layout.paths), lambda part: len(part[0])):
             for index, facts in zip(chunk, found):
                 result.add(index, layout.paths[index], facts)
-            if bar is not None:
-                bar.update(len(chunk))
-    if bar is not None:
-        print(file=sys.stderr)
     return result
 
 

@@ -6,6 +6,7 @@ from itertools import groupby, islice
 import numpy as np
 
 from vgg_mm.apis.tables import format_table
+from vgg_mm.text import first_few
 
 from .findings import (
     MISSING_CLASS,
@@ -82,7 +83,7 @@ def _classes(findings: Findings) -> Iterator[str]:
         return
     lines = []
     for split, names in findings.missing.items():
-        some = ', '.join(names[:EXAMPLES]) + ', ...' * (len(names) > EXAMPLES)
+        some = first_few(names, EXAMPLES)
         lines.append(f'{split} lacks {len(names):,} of the classes: {some}')
     shifts = [f'Labels are the places of the sorted folders: {s}' for s in label_shift(splits)]
     yield '\n'.join(lines + shifts)

@@ -1,6 +1,5 @@
 """Finished features on the disk, until those of all images are there."""
 
-import fcntl
 import io
 import json
 import os
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.checkpoints.atomic_write import sync_folder
@@ -63,19 +63,20 @@ class Parts:
                 f'{self.folder} exists and holds no features under way; use another --out'
             )
         os.makedirs(self.folder, exist_ok=True)
-        with open(os.path.join(self.folder, LOCK_FILE), 'a', encoding='utf-8') as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(
-                    f'another process is extracting into {self.out}: wait for its end, or use '
-                    'another --out'
-                ) from None
-            try:
-                yield
-            finally:
-                if os.path.isdir(self.folder) and SETTINGS_FILE not in os.listdir(self.folder):
-                    shutil.rmtree(self.folder)  # nothing was begun
+        lock = FileLock(os.path.join(self.folder, LOCK_FILE))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise RuntimeError(
+                f'another process is extracting into {self.out}: wait for its end, or use '
+                'another --out'
+            ) from None
+        try:
+            yield
+        finally:
+            if os.path.isdir(self.folder) and SETTINGS_FILE not in os.listdir(self.folder):
+                shutil.rmtree(self.folder)  # nothing was begun
+            lock.release()
 
     def _is_own(self) -> bool:
         """Whether it has settings, or was left before it had anything."""

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_mm.datasets import LoadImage
+from vgg_mm.text import printable, shortened
 from vgg_mm.visualization.style import ERROR, GREEN, INK, note, plot_style
 
 from ..check_dataset.picture import NAMED_CLASSES
-from ..inference.report import printable
 
 COLOR_MAP = 'Blues'
 
@@ -111,8 +111,7 @@ def _photo(panel: Axes, path: str, caption: str, frame: Optional[str]) -> None:
 
 
 def _short(name: str) -> str:
-    name = printable(name)
-    return name if len(name) <= NAME_LENGTH else f'{name[: NAME_LENGTH - 1]}…'
+    return shortened(printable(name), NAME_LENGTH)
 
 
 def _content(figure: Figure, kind: str, **options) -> bytes:

@@ -8,9 +8,10 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from vgg_mm.checkpoints import write_atomically
+from vgg_mm.text import printable
 
 from ..cores import available_cores
-from ..inference.report import make_folder, printable
+from ..inference.report import make_folder
 from ..tables import say
 from .neighbours import nearest
 from .probe_data import Labelled, train_and_test

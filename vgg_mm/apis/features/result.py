@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from vgg_mm.evaluation import wilson_interval
+from vgg_mm.text import printable
 
-from ..inference.report import printable
 from ..tables import format_table
 
 #: More classes than this are in the JSON file only.

@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vgg_mm.text import printable, shortened
 from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, plot_style
-
-from .report import printable
 
 if TYPE_CHECKING:
     from .prediction import Prediction
@@ -45,7 +44,7 @@ def draw(prediction: 'Prediction') -> Figure:
     """
     with plot_style():
         figure, photo, score_map, color_bar, bars = _panels(prediction)
-        title = _shortened(printable(prediction.image), TITLE_LENGTH, keep_end=True)
+        title = shortened(printable(prediction.image), TITLE_LENGTH, keep_end=True)
         _write(figure, title, figure.get_figheight() - 0.12, va='top', fontsize=11)
         _photo(photo, prediction)
         note = _score_map(score_map, color_bar, prediction)
@@ -90,14 +89,8 @@ class _Figure(Figure):
             super().savefig(*args, **{'dpi': DPI, **kwargs})
 
 
-def _shortened(text: str, length: int, keep_end: bool = False) -> str:
-    if len(text) <= length:
-        return text
-    return f'…{text[1 - length :]}' if keep_end else f'{text[: length - 1]}…'
-
-
 def _class(name: str, length: int = NAME_LENGTH) -> str:
-    return _shortened(printable(name), length)
+    return shortened(printable(name), length)
 
 
 def _show(panel: Axes, pixels: np.ndarray, prediction: 'Prediction', **kwargs):

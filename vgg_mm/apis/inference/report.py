@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import write_atomically
+from vgg_mm.text import printable
 
 if TYPE_CHECKING:
     from .prediction import Prediction
@@ -19,14 +20,6 @@ ENDINGS = ('.csv', '.json')
 
 #: Seconds between two writes of a file while predictions are made; more if a write takes long.
 SAVE_EVERY = 60
-
-
-def printable(text: str) -> str:
-    """One line that every terminal and font can show, also of file names that are no text."""
-    text = text.encode('utf-8', 'backslashreplace').decode()
-    return ''.join(
-        c if c.isprintable() else c.encode('unicode_escape').decode('ascii') for c in text
-    )
 
 
 def table(predictions: Sequence['Prediction']) -> str:

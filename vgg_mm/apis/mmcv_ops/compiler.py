@@ -2,13 +2,14 @@
 
 Run in the compiler's place: FOLDER COMPILER ARGUMENTS... All of mmcv's 80 files begin with torch's
 headers, which take most of the time of each. The first file to be compiled has them precompiled
-into FOLDER, with its own flags. Imports nothing but the standard library: it is started 80 times.
+into FOLDER, with its own flags. Imports little: it is started 80 times.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
+
+from filelock import FileLock
 
 #: What mmcv's files include first.
 HEADER = '#include <torch/types.h>\n'
@@ -33,8 +34,7 @@ def _is_gcc(compiler: str) -> bool:
 def _precompiled(folder: str, compiler: str, arguments: list[str]) -> str:
     """The header to include; GCC takes the precompiled one beside it if the flags are the same."""
     header = os.path.join(folder, 'torch_headers.h')
-    with open(f'{header}.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(f'{header}.lock'):
         if not os.path.exists(header):
             with open(header, 'w') as file:
                 file.write(HEADER)

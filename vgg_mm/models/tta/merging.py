@@ -1,6 +1,8 @@
 """Greedy merging of box predictions (Sermanet et al. 2014, OverFeat, Section 4.3)."""
 
 import numpy as np
+import torch
+from torchvision.ops import box_iou
 
 #: Match score above which boxes are left apart.
 MATCH_THRESHOLD = 0.8
@@ -21,13 +23,10 @@ def match_scores(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         (N,), not negative. Boxes without area match nothing but a box at the same place.
     """
     size, sizes = box[2:] - box[:2], boxes[:, 2:] - boxes[:, :2]
-    area, areas = size.prod(), sizes.prod(axis=1)
-    common = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    intersection = np.clip(common, 0, None).prod(axis=1)
-    union = area + areas - intersection
-    overlap = np.divide(intersection, union, out=np.ones_like(union), where=union > 0)
+    overlap = box_iou(torch.from_numpy(box[None]), torch.from_numpy(boxes))[0].numpy()
+    overlap = np.nan_to_num(overlap, nan=1.0)  # neither has an area
     centres = np.linalg.norm((box[:2] + box[2:] - boxes[:, :2] - boxes[:, 2:]) / 2, axis=1)
-    side = np.sqrt((area + areas) / 2)
+    side = np.sqrt((size.prod() + sizes.prod(axis=1)) / 2)
     apart = np.where(centres > 0, np.inf, 0.0)
     distance = np.divide(centres, side, out=apart, where=side > 0)
     return distance + 1 - overlap
