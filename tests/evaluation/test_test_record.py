@@ -49,6 +49,7 @@ records = st.builds(
 )
 
 
+@settings(deadline=None)  # the first call imports SciPy's statistics
 @given(total=st.integers(1, 60_000), share=st.floats(0, 1))
 def test_the_interval_is_wilsons(total, share):
     """Its ends are the proportions p from which the observed one is 1.96 standard errors away."""
@@ -58,6 +59,7 @@ def test_the_interval_is_wilsons(total, share):
         assert abs(observed - p) == pytest.approx(error, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 500), share=st.floats(0, 1))
 def test_interval_holds_the_proportion(total, share):
     count = round(share * total)
