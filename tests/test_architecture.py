@@ -25,11 +25,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 UPWARD: set[tuple[str, str]] = set()
 CIRCLES = [
     {'vgg_mm.datasets.transforms.lazy_image', 'vgg_mm.datasets.transforms.loading'},
-    {
-        'vgg_mm.apis.inference.picture',
-        'vgg_mm.apis.inference.prediction',
-        'vgg_mm.apis.inference.report',
-    },
+    {'vgg_mm.apis.inference.picture', 'vgg_mm.apis.inference.prediction'},
 ]
 
 #: Importable without the package: those of the checkout's folders.
