@@ -221,6 +221,39 @@ def test_hook_acts_once_and_never_on_resume(tmp_path):
     assert not model.backbone.conv1_1.weight.any()
 
 
+def test_hook_leaves_what_pretrained_gave(tmp_path, caplog):
+    """Of the backbone's layers; where all are given, the hook's own file need not be there."""
+    path = tmp_path / 'd.pth'
+    torch.save(dict(state_dict=source().state_dict()), path)
+    model = Net(*kept())
+    model.backbone.init_cfg = dict(type='Pretrained', checkpoint='own.pth')
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    ClassifierInitHook(str(path)).before_train(runner(model))
+    changed = {name for name, t in model.state_dict().items() if not torch.equal(t, before[name])}
+    assert changed == {n for n in before if '.fc6.' in n or '.fc7.' in n}
+    assert 'leaves what Pretrained gave: backbone (own.pth); the other layers of VGG' in caplog.text
+    caplog.clear()
+    model.roi_head = nn.Identity()
+    ClassifierInitHook('not there.pth').before_train(runner(model))
+    assert 'leaves what Pretrained gave: backbone (own.pth)' in caplog.text
+
+
+def test_convolutions_alone(tmp_path, caplog):
+    weights = {n: t for n, t in source().state_dict().items() if n.startswith('backbone')}
+    torch.save(dict(state_dict=weights), tmp_path / 'd.pth')
+    model = Net(*kept())
+    ClassifierInitHook(str(tmp_path / 'd.pth')).before_train(runner(model))
+    assert torch.equal(model.backbone.conv5_3.weight, weights['backbone.conv5_3.weight'])
+    assert 'has convolutions alone: roi_head.bbox_head.fc6, roi_head.bbox_head.fc7' in caplog.text
+
+
+def test_a_run_that_has_loaded_weights_is_refused():
+    run = runner(Net(*kept()))
+    run._has_loaded = True
+    with pytest.raises(ValueError, match='d.pth would replace what runner.load_checkpoint gave'):
+        ClassifierInitHook('d.pth').before_train(run)
+
+
 def test_transfer_leaves_the_model_alone():
     net = Net(*kept())
     before = net.backbone.conv1_1.weight.clone()

@@ -156,6 +156,37 @@ def test_errors_are_one_clear_line(checkpoint, tmp_path):
             StagedInitHook('a.pth', layers=layers)
 
 
+@pytest.mark.parametrize(
+    'given, source',
+    [
+        (dict(_load_from='start.pth'), 'load_from=start.pth'),
+        (dict(_has_loaded=True), 'runner.load_checkpoint'),
+    ],
+)
+def test_what_a_run_has_loaded_is_not_replaced(given, source, checkpoint):
+    deep = net('D', 2)
+    before = copy_of(deep)
+    run = runner(deep)
+    vars(run).update(given)
+    with pytest.raises(ValueError, match=f'a.pth would replace what {source} gave: ') as error:
+        StagedInitHook(checkpoint(net('A', 1))).before_train(run)
+    assert '\n' not in str(error.value) and not changed(deep, before)
+    run._resume, run._has_loaded = True, True  # resumed at iteration 0
+    StagedInitHook(checkpoint(net('A', 1))).before_train(run)
+    assert not changed(deep, before)
+
+
+def test_what_pretrained_gave_is_not_replaced(checkpoint):
+    deep = net('D', 2)
+    deep.backbone.init_cfg = [dict(type='Pretrained', checkpoint='own.pth')]
+    before = copy_of(deep)
+    with pytest.raises(ValueError, match=r'what Pretrained \(own.pth\) gave backbone: leave out'):
+        StagedInitHook(checkpoint(net('A', 1))).before_train(runner(deep))
+    assert not changed(deep, before)
+    StagedInitHook(checkpoint(net('A', 1)), layers=['fc6']).before_train(runner(deep))
+    assert changed(deep, before) == {'head.fc6.weight', 'head.fc6.bias'}
+
+
 def test_built_from_a_config():
     hook = HOOKS.build(dict(type='vgg_mm.StagedInitHook', checkpoint='a.pth'))
     assert hook.layers == STAGED_LAYERS

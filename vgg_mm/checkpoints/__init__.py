@@ -4,7 +4,12 @@ from .atomic_write import (
     write_atomically,
     write_checkpoints_atomically,
 )
-from .from_classifier import Transfer, initialise_from_classifier, transfer_classifier
+from .from_classifier import (
+    Transfer,
+    initialise_from_classifier,
+    layers_of_vgg,
+    transfer_classifier,
+)
 from .last_whole import (
     LAST_CHECKPOINT,
     is_whole,
@@ -31,6 +36,7 @@ __all__ = [
     'is_local',
     'is_whole',
     'last_whole_checkpoint',
+    'layers_of_vgg',
     'load_by_name',
     'load_checkpoint',
     'loading_safely',

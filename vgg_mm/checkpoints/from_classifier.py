@@ -54,7 +54,7 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
     if not has_own_names(f'.{name}' for name in source):
         raise unknown_layout(source, where)
     sources = by_layer(source)
-    wanted = {name: tensor for name, tensor in target.items() if _is_of_vgg(name)}
+    wanted = layers_of_vgg(target)
     if not wanted:
         raise ValueError(
             f'{where}: the model has no layer of a VGG to initialise (conv1_1 ... fc7); '
@@ -152,9 +152,13 @@ def initialise_from_classifier(model: nn.Module, source: Weights, where: str) ->
     return transfer.lines
 
 
-def _is_of_vgg(name: str) -> bool:
-    parts = name.split('.')
-    return len(parts) > 1 and _LAYER.fullmatch(parts[-2]) is not None
+def layers_of_vgg(target: Weights) -> Weights:
+    """Of a model's weights those of layers that a classifier can give."""
+    return {
+        name: tensor
+        for name, tensor in target.items()
+        if _LAYER.fullmatch(last_two(name).partition('.')[0])
+    }
 
 
 def _is_fc(name: str) -> bool:

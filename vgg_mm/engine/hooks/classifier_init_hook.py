@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vgg_mm.checkpoints import (
+    layers_of_vgg,
     load_by_name,
     recorded_preprocessing,
     transfer_classifier,
@@ -14,6 +15,7 @@ from vgg_mm.checkpoints import (
 )
 from vgg_mm.registry import HOOKS
 
+from ..given_weights import check_nothing_is_loaded, is_resumed, pretrained_parts
 from ..preprocessing import warn_of_other_preprocessing
 from ..unwrap import load_if_sharded, whole_weights
 
@@ -25,8 +27,9 @@ class ClassifierInitHook(Hook):
     The backbone's convolutions as they are; fc6 and fc7 kept (``vgg_mm.VGGBBoxHead``), folded into
     convolutions (``vgg_mm.FCNHead``) or sub-sampled (``vgg_mm.SSDVGG``, LargeFOV), as the shape of
     the model's layer asks; see :mod:`vgg_mm.checkpoints.from_classifier`. The log gets one line a
-    layer. It acts once, before the first iteration, after the model's own initialisation; never
-    when a run is resumed.
+    layer. What ``init_cfg`` of type 'Pretrained' gave a part of the model stays, with a warning. It
+    acts once, before the first iteration, after the model's own initialisation; never when a run is
+    resumed.
 
     Args:
         checkpoint: A file, a URL or ``torchvision://vgg16``, in any library's layout; None switches
@@ -35,7 +38,7 @@ class ClassifierInitHook(Hook):
     Raises:
         OSError: in one line, if the checkpoint cannot be had.
         ValueError: in one line, if it does not fit, or the run has other weights to start from
-            (``load_from``).
+            (``load_from``, ``runner.load_checkpoint``).
     """
 
     priority = 'HIGH'
@@ -45,23 +48,44 @@ class ClassifierInitHook(Hook):
         self._done = False
 
     def before_train(self, runner: Runner) -> None:
-        if self.checkpoint is None or self._done or runner.iter > 0:
+        if self.checkpoint is None or self._done or is_resumed(runner):
             return
         self._done = True
-        started_from = getattr(runner, '_load_from', None)
-        if started_from is not None:
-            raise ValueError(
-                f'ClassifierInitHook: {self.checkpoint} would replace what load_from='
-                f'{started_from} gave: leave out the one or the other (--cfg-options '
-                'default_hooks.classifier_init.checkpoint=None)'
-            )
+        name = type(self).__name__
+        check_nothing_is_loaded(runner, name, self.checkpoint, 'classifier_init')
+        parts = pretrained_parts(runner.model)
+        weights = whole_weights(runner.model)
+        if parts and all(name.startswith(tuple(parts)) for name in layers_of_vgg(weights)):
+            self._say_what_is_spared(runner, parts, others=False)
+            return
         loaded = load_by_name(self.checkpoint)
         warn_of_other_preprocessing(runner, recorded_preprocessing(loaded), self.checkpoint)
-        weights = whole_weights(runner.model)
         where = f'ClassifierInitHook: {self.checkpoint}'
         transfer = transfer_classifier(weights_of(loaded), weights, where)
-        for name, value in transfer.weights.items():
-            weights[name].copy_(value)
+        spared = {name for name in transfer.weights if name.startswith(tuple(parts))}
+        for name in transfer.weights.keys() - spared:
+            weights[name].copy_(transfer.weights[name])
         load_if_sharded(runner.model, weights)
-        report = '\n'.join(f'  {line}' for line in transfer.lines)
+        lines = [line for line in transfer.lines if not line.startswith(_layers(spared))]
+        report = '\n'.join(f'  {line}' for line in lines)
         runner.logger.info(f'initialised from the classifier {self.checkpoint}:\n{report}')
+        for notice in transfer.notices:
+            runner.logger.warning(notice)
+        if spared:
+            self._say_what_is_spared(runner, parts, others=len(spared) < len(transfer.weights))
+
+    def _say_what_is_spared(self, runner: Runner, parts: dict[str, str], others: bool) -> None:
+        """That ``Pretrained``, which somebody asked for, goes before a config's default."""
+        given = ', '.join(f'{part.rstrip(".") or "the model"} ({f})' for part, f in parts.items())
+        mixed = ''
+        if others and set(parts.values()) != {str(self.checkpoint)}:
+            mixed = (
+                f'; the other layers of VGG are of {self.checkpoint}, another net: give this hook '
+                'the same file, or checkpoint=None'
+            )
+        runner.logger.warning(f'ClassifierInitHook leaves what Pretrained gave: {given}{mixed}')
+
+
+def _layers(names: set[str]) -> tuple[str, ...]:
+    """How the report's lines of these weights begin."""
+    return tuple({f'{name.rpartition(".")[0]} <-' for name in names})

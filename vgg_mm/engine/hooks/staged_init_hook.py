@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 from mmengine.hooks import Hook
@@ -19,11 +19,13 @@ from vgg_mm.checkpoints import (
 )
 from vgg_mm.registry import HOOKS
 
+from ..given_weights import check_nothing_is_loaded, is_resumed, pretrained_parts
 from ..preprocessing import warn_of_other_preprocessing
 from ..unwrap import load_if_sharded, whole_weights
 
 
 class _Copy(NamedTuple):
+    name: str  # of the target
     target: torch.Tensor
     source: torch.Tensor
     line: str  # what the report says
@@ -46,8 +48,9 @@ class StagedInitHook(Hook):
 
     Raises:
         FileNotFoundError: if the checkpoint is missing.
-        ValueError: in one line, if a layer is missing on either side or has another shape, or the
-            checkpoint is of no known layout.
+        ValueError: in one line, if the run has other weights to start from (``load_from``,
+            ``runner.load_checkpoint``, ``Pretrained``), a layer is missing on either side or has
+            another shape, or the checkpoint is of no known layout.
     """
 
     priority = 'HIGH'
@@ -66,9 +69,10 @@ class StagedInitHook(Hook):
         self._done = False
 
     def before_train(self, runner: Runner) -> None:
-        if self.checkpoint is None or self._done or runner.iter > 0:
+        if self.checkpoint is None or self._done or is_resumed(runner):
             return
         self._done = True
+        check_nothing_is_loaded(runner, 'StagedInitHook', self.checkpoint, 'staged_init')
         weights = whole_weights(runner.model)
         loaded = load_by_name(self.checkpoint)
         source = weights_of(loaded)
@@ -78,6 +82,7 @@ class StagedInitHook(Hook):
         copies = []
         for layer in self.layers:
             copies += self._plan(layer, weights, source, runner)
+        _check_not_pretrained(runner, self.checkpoint, copies)
         with torch.no_grad():
             for copy in copies:
                 copy.target.copy_(copy.source.reshape(copy.target.shape))
@@ -123,7 +128,18 @@ class StagedInitHook(Hook):
                 f'but {target_name} of the model is {tuple(parameter.shape)}: copy from a net of '
                 'the same width and kernel size, or leave the layer out of `layers`'
             )
-        return _Copy(parameter, tensor, f'{source_name} -> {target_name} {tuple(parameter.shape)}')
+        line = f'{source_name} -> {target_name} {tuple(parameter.shape)}'
+        return _Copy(target_name, parameter, tensor, line)
+
+
+def _check_not_pretrained(runner: Runner, checkpoint: Any, copies: list[_Copy]) -> None:
+    for part, other in pretrained_parts(runner.model).items():
+        if any(copy.name.startswith(part) for copy in copies):
+            raise ValueError(
+                f'StagedInitHook: {checkpoint} would replace what Pretrained ({other}) gave '
+                f'{part.rstrip(".") or "the model"}: leave out the one or the other '
+                '(--cfg-options default_hooks.staged_init.checkpoint=None)'
+            )
 
 
 def _tensors_of(layer: str, tensors: dict) -> dict[str, tuple[str, torch.Tensor]]:
