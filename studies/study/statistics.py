@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vgg_mm.evaluation import wilson_interval
-
 try:
     from scipy import stats
 except ImportError as error:
@@ -58,13 +56,21 @@ def error(wrong: np.ndarray) -> Estimate:
     seed it is Wilson's alone and says nothing about other seeds.
     """
     mean = float(wrong.mean())
-    low, high = wilson_interval(mean * wrong.shape[1], wrong.shape[1], Z)
+    low, high = _wilson(mean, wrong.shape[1])
     seeds = _seed_half_width(wrong.mean(axis=1))
     return Estimate(
         100 * mean,
         100 * max(0.0, mean - hypot(mean - low, seeds)),
         100 * min(1.0, mean + hypot(high - mean, seeds)),
     )
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's score interval (1927) of a share, which over several seeds is no whole number."""
+    scale = 1 + Z**2 / count
+    centre = (share + Z**2 / (2 * count)) / scale
+    half = Z * sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2) / scale
+    return centre - half, centre + half
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> Paired:
