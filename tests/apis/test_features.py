@@ -14,11 +14,11 @@ from torchvision.models.vgg import make_layers
 from tests.apis.feature_nets import FC6, FC7, WIDTH, save_net
 from tests.conftest import run_tool
 from vgg_mm.apis import extract_features, load_features
-from vgg_mm.apis.features import extractor as extractor_module
 from vgg_mm.apis.features import layer as layer_module
-from vgg_mm.apis.features.extractor import AHEAD, WINDOW, Extractor
+from vgg_mm.apis.features.extractor import BATCH, Extractor
 from vgg_mm.apis.features.photos import find_photos
-from vgg_mm.apis.inference.load import load_predictor
+from vgg_mm.apis.inference.images import AHEAD, ImageReader
+from vgg_mm.apis.inference.load import load_net
 
 #: torchvision's notation for nets A and D at this width, and where each layer's output is.
 W = WIDTH
@@ -174,10 +174,10 @@ def test_stacked_scales_are_the_single_ones(checkpoint, photos, tmp_path):
 
 def test_large_images_in_strips_are_the_same(checkpoint, photos, monkeypatch):
     def features(layer, max_pixels):
-        predictor = load_predictor(checkpoint, scales=[64])
-        predictor.tta.max_pixels = max_pixels
-        extractor = Extractor(predictor, layer, 'average')
-        return extractor.part([extractor.read(str(photos / 'cat' / '4.png'))])
+        extractor = Extractor(load_net(checkpoint), layer, 'average', scales=[64])
+        extractor.net.max_pixels = max_pixels
+        (part,) = extractor.parts([str(photos / 'cat' / '4.png')])
+        return part
 
     for layer in ('fc7', 'pool5'):
         whole, strips = features(layer, 2**20), features(layer, 64 * 128)
@@ -198,14 +198,14 @@ def test_a_layer_without_activity_gives_zeros(nets, photos, tmp_path):
 
 def test_only_some_images_are_read_ahead(checkpoint, photos, monkeypatch):
     """So that memory does not grow with the folder."""
-    extractor = Extractor(load_predictor(checkpoint, scales=[64]), 'fc7', 'average')
-    read, began = extractor.read, []
-    monkeypatch.setattr(extractor, 'read', lambda path: began.append(path) or read(path))
-    paths = [str(photos / '9.png')] * (6 * WINDOW + 1)
+    extractor = Extractor(load_net(checkpoint), 'fc7', 'average', scales=[64])
+    prepare, began = ImageReader.prepare, []
+    monkeypatch.setattr(ImageReader, 'prepare', lambda *args: began.append(args) or prepare(*args))
+    paths = [str(photos / '9.png')] * (6 * BATCH + 1)
     done = 0
     for part in extractor.parts(paths, workers=2):
         done += len(part.errors)
-        assert len(began) <= done + (AHEAD + 1) * WINDOW
+        assert len(began) <= done + (AHEAD + 1) * BATCH
     assert done == len(began) == len(paths)
 
 
@@ -330,7 +330,7 @@ def test_parquet_without_its_library(checkpoint, photos, tmp_path, monkeypatch):
 
 
 def test_other_nets_are_refused(nets, photos, tmp_path):
-    predictor = load_predictor(nets['A'][0])
-    predictor.tta.module.head = nn.Identity()
+    net = load_net(nets['A'][0])
+    net.model.head = nn.Identity()
     with pytest.raises(ValueError, match='a head of type vgg_mm.ConvHead, got VGG and Identity'):
-        extractor_module.Extractor(predictor, 'fc7', 'average')
+        Extractor(net, 'fc7', 'average')

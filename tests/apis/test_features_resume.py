@@ -52,7 +52,7 @@ def expected(folder, checkpoint, tmp_path_factory):
 def small_parts(monkeypatch):
     """Four images a file."""
     monkeypatch.setattr(parts, 'PART_IMAGES', 4)
-    monkeypatch.setattr(extractor, 'WINDOW', 4)
+    monkeypatch.setattr(extractor, 'BATCH', 4)
 
 
 def assert_is(found, expected):
@@ -63,7 +63,7 @@ def assert_is(found, expected):
 
 def extract(folder, checkpoint, out):
     """In a process of its own, with small files of parts."""
-    parts.PART_IMAGES = extractor.WINDOW = 4
+    parts.PART_IMAGES = extractor.BATCH = 4
     extract_features(folder, checkpoint, out)
 
 
@@ -149,7 +149,7 @@ def test_stopped_what_is_finished_is_kept(
     folder, checkpoint, expected, tmp_path, monkeypatch, capsys
 ):
     """Ctrl-C keeps also what was not yet worth a file."""
-    monkeypatch.setattr(extractor, 'WINDOW', 4)
+    monkeypatch.setattr(extractor, 'BATCH', 4)
     part, seen = Extractor.part, []
 
     def stop_at_the_third(self, images):
@@ -247,7 +247,7 @@ def test_lost_and_damaged_parts(folder, checkpoint, expected, small_parts, tmp_p
         extract_features(folder, checkpoint, out)
     first.unlink()  # what follows a gap is made again, and other files may hold it
     monkeypatch.setattr(parts, 'PART_IMAGES', 3)
-    monkeypatch.setattr(extractor, 'WINDOW', 3)
+    monkeypatch.setattr(extractor, 'BATCH', 3)
     assert extract_features(folder, checkpoint, out).found == 0
     assert_is(load_features(out), expected)
 

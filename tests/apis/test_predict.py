@@ -108,7 +108,7 @@ def test_one_image_as_path_array_and_pil(checkpoint, folder):
     (by_rgb,) = predict(bgr[..., ::-1], checkpoint, channel_order='rgb')
     (wrong_order,) = predict(bgr, checkpoint, channel_order='rgb')
     for other in (by_array, by_pil, by_rgb):
-        np.testing.assert_array_equal(other.posterior, by_path.posterior)
+        np.testing.assert_allclose(other.posterior, by_path.posterior, rtol=1e-4, atol=1e-8)
     assert abs(wrong_order.posterior - by_path.posterior).max() > 1e-4
     assert (by_path.image, by_array.image) == (str(path), 'image 1')
     assert by_path.scores == sorted(by_path.posterior.tolist(), reverse=True)[:5]
@@ -187,39 +187,39 @@ def test_exit_status_is_1_if_no_image_can_be_read(checkpoint, tmp_path):
 
 
 def test_stopped_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, monkeypatch, capsys):
-    prepare, seen = Predictor.prepare, []
+    evaluate, seen = Predictor.evaluate, []
 
-    def stop_at_the_third(self, *args):
-        seen.append(args)
+    def stop_at_the_third(self, batch):
+        seen.append(batch)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return prepare(self, *args)
+        return evaluate(self, batch)
 
-    monkeypatch.setattr(Predictor, 'prepare', stop_at_the_third)
+    monkeypatch.setattr(Predictor, 'evaluate', stop_at_the_third)
     out = tmp_path / 'r.json'
     with pytest.raises(KeyboardInterrupt):
         with_defaults(predict_files, [str(folder)], str(checkpoint), str(out))
     written = json.loads(out.read_text())
-    assert len(written['predictions']) == 2 and not written['complete']
-    assert '2 of 10 images' in capsys.readouterr().out
+    assert len(written['predictions']) == 8 and not written['complete']
+    assert '8 of 10 images' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('ending', ['csv', 'json'])
 def test_killed_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, monkeypatch, ending):
     out = tmp_path / f'r.{ending}'
-    prepare, left_by_kills = Predictor.prepare, []
+    evaluate, left_by_kills = Predictor.evaluate, []
     seconds = 0
 
-    def look_first(self, *args):
+    def look_first(self, batch):
         nonlocal seconds
         seconds += report.SAVE_EVERY
         left_by_kills.append(out.read_text() if out.exists() else '')
-        return prepare(self, *args)
+        return evaluate(self, batch)
 
     monkeypatch.setattr(report, 'time', SimpleNamespace(monotonic=lambda: seconds))
-    monkeypatch.setattr(Predictor, 'prepare', look_first)
+    monkeypatch.setattr(Predictor, 'evaluate', look_first)
     with_defaults(predict_files, [str(folder)], str(checkpoint), str(out))
-    assert [text.count('.png') for text in left_by_kills] == list(range(10))
+    assert [text.count('.png') for text in left_by_kills] == [0, 1, 5]
     assert out.read_text().count('.png') == 10
     if ending == 'json':
         assert not json.loads(left_by_kills[-1])['complete']
@@ -395,18 +395,24 @@ def test_no_code_of_a_checkpoint_runs(checkpoint, tmp_path, monkeypatch, text, r
     assert not Path('ran').exists()
 
 
-def test_without_a_config_the_one_beside_it_is_proposed(checkpoint, tmp_path):
+def test_without_a_config_the_weights_say_what_they_are(checkpoint, tmp_path, capsys):
     content = torch.load(checkpoint, weights_only=False)
     path = save(tmp_path / 'w.pth', content['state_dict'], None)
-    with pytest.raises(ValueError, match='w.pth holds no config; give it with --config FILE'):
-        load_predictor(path)
     config = tmp_path / 'net.py'
     config.write_text(content['meta']['cfg'])
-    with pytest.raises(ValueError, match=f'give it with --config {config}'):
-        load_predictor(path)
     image = np.full((70, 80, 3), 200, np.uint8)
-    (found,), (expected,) = (predict(image, *files) for files in ((path, config), (checkpoint,)))
-    np.testing.assert_array_equal(found.posterior, expected.posterior)
+    (found,) = predict(image, path, scales=[64, 80, 96])
+    said = capsys.readouterr().err
+    assert 'net A (VGG-11), no norm, width 4, fc6/fc7 16/16, 10 classes' in said
+    assert 'RGB, mean 123.68/116.779/103.939, std 1/1/1 (assumed' in said
+    (other,), (expected,) = (predict(image, *files) for files in ((path, config), (checkpoint,)))
+    np.testing.assert_array_equal(other.posterior, expected.posterior)
+    cfg = Config.fromfile(config)
+    cfg.model.data_preprocessor.update(mean=[123.68, 116.779, 103.939], to_rgb=True)
+    cfg.tta_model.flip = True
+    (expected,) = predict(image, path, cfg)
+    np.testing.assert_allclose(found.posterior, expected.posterior, atol=1e-6)
+    assert predict(image, path)[0].scales == (73,)
 
 
 def test_names_of_classes(checkpoint, folder, tmp_path, capsys):

@@ -159,7 +159,15 @@ def read_weights(source: str, arch: Optional[str] = None) -> Converted:
     Raises:
         ImportError, OSError, ValueError: as :func:`convert_weights`.
     """
-    loaded = load_by_name(source)
+    return understand(load_by_name(source), source, arch)
+
+
+def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Converted:
+    """What :func:`read_weights` gives, of a checkpoint that is loaded already.
+
+    Raises:
+        ValueError: in one line, if the layout is not known or the weights are of no VGG.
+    """
     weights = weights_of(loaded)
     if not has_own_names(weights):
         raise unknown_layout(weights, source)

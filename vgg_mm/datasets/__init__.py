@@ -8,6 +8,7 @@ from .tar_shards import TarShards
 from .transforms import (
     CentralCrop,
     LoadImage,
+    MapLabels,
     PCAShift,
     RandomHorizontalFlip,
     ScaleJitter,
@@ -19,6 +20,7 @@ __all__ = [
     'CocoBoxes',
     'ImageNetBoxes',
     'LoadImage',
+    'MapLabels',
     'PCAShift',
     'RandomHorizontalFlip',
     'ResumableSampler',

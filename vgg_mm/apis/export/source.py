@@ -8,14 +8,10 @@ import torch.nn as nn
 from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import Preprocessing, preprocessing_of
 from vgg_mm.models import VGG, ConvHead
-from vgg_mm.models.tta.paper_tta import MULTI_CROP
 from vgg_mm.version import __version__
 
-from ..inference.load import load_predictor
+from ..inference.load import load_net
 from ..kernels import PLAIN
-
-#: A test scale that is no smaller than any net's crop.
-ANY_SCALE = 2**14
 
 
 class Classifier(NamedTuple):
@@ -59,23 +55,19 @@ def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier
     is printed.
 
     Args:
-        checkpoint: File, URL, or a name such as ``torchvision://vgg16``.
-        config: Its config; by default the one in the checkpoint.
+        checkpoint, config: As :func:`~vgg_mm.apis.inference.load.load_net` takes them.
 
     Raises:
         FileNotFoundError, ValueError: in one line, if a file is missing or does not say what is
             needed, or the net is no VGG with a ConvHead.
     """
-    # Neither protocol nor test scales matter here; configs need not say any.
-    predictor = load_predictor(
-        checkpoint, config, MULTI_CROP, (ANY_SCALE,), device='cpu', kernels=PLAIN
-    )
-    for notice in predictor.notices:
+    net = load_net(checkpoint, config, device='cpu', kernels=PLAIN)
+    for notice in net.notices:
         print(f'notice: {notice}')
-    model = predictor.tta.module
+    model = net.model
     check_kind(model)
     model.eval().requires_grad_(False)
-    return Classifier(model, tuple(predictor.classes), preprocessing_of(model.data_preprocessor))
+    return Classifier(model, tuple(net.classes), preprocessing_of(model.data_preprocessor))
 
 
 def check_kind(model: nn.Module) -> None:

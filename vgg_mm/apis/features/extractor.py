@@ -1,28 +1,18 @@
 """From image files to feature vectors."""
 
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import Optional, Union
+from collections.abc import Generator, Sequence
+from typing import Optional
 
 import torch
 
-from vgg_mm.datasets.transforms.loading import LOAD_ERROR
-
-from ..inference.predictor import Predictor
+from ..inference.images import Prepared
+from ..inference.load import TrainedNet, check_scales, image_reader, tta_options
 from .layer import DenseFeatures, end_at
 from .parts import Part
 from .settings import AVERAGE, STACK, weights_digest
 
 #: Images that are read together and, where their shapes agree, share forward passes.
-WINDOW = 32
-
-#: Windows that are read ahead of the net.
-AHEAD = 2
-
-#: An image's views, one per Q, or why it could not be read.
-Read = Union[tuple[torch.Tensor, ...], str]
+BATCH = 32
 
 
 class Extractor:
@@ -33,82 +23,79 @@ class Extractor:
     zeros, of a layer in which no unit is active, stays as it is.
 
     Args:
-        predictor: Of a checkpoint; its net is changed to end at the layer.
+        net: Of a checkpoint; its model is changed to end at the layer.
         layer: See :func:`end_at`.
         combine: 'average' or 'stack'.
         flip: Whether the flip takes part; None: as in the config's test protocol.
+        scales: Test scales Q; None: the config's.
 
     Raises:
-        ValueError: if the net has no such layer.
+        ValueError: if the net has no such layer, or a Q is too small for it.
     """
 
-    def __init__(self, predictor: Predictor, layer: str, combine: str, flip: Optional[bool] = None):
-        model = predictor.tta.module
-        channels = end_at(model, layer)
-        options = dict(
-            flip=predictor.tta.flip if flip is None else flip, max_pixels=predictor.tta.max_pixels
-        )
-        self.net = DenseFeatures(model, protocol='dense', **options).eval()
+    def __init__(
+        self,
+        net: TrainedNet,
+        layer: str,
+        combine: str,
+        flip: Optional[bool] = None,
+        scales: Optional[Sequence[int]] = None,
+    ):
+        channels = end_at(net.model, layer)
+        options = tta_options(net.cfg)
+        options = {key: options[key] for key in ('flip', 'max_pixels') if key in options}
+        if flip is not None:
+            options['flip'] = flip
+        self.net = DenseFeatures(net.model, protocol='dense', **options).eval()
         self.layer = layer
-        self.load, self.pipeline = predictor.load, predictor.pipeline
-        self.scales = predictor.scales
+        self.images = image_reader(net.cfg, scales)
+        check_scales(self.scales, self.net)
         self.combine = combine if len(self.scales) > 1 else AVERAGE
         self.dimension = channels * (len(self.scales) if self.combine == STACK else 1)
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Test scales Q."""
+        return self.images.scales
 
     def weights_digest(self) -> str:
         """Digest of the weights up to the layer."""
         return weights_digest(self.net.module)
 
-    def parts(self, paths: Sequence[str], workers: int) -> Generator[Part, None, None]:
+    def parts(
+        self, paths: Sequence[str], workers: Optional[int] = None
+    ) -> Generator[Part, None, None]:
         """Features of images, some at a time, in order; the next ones are read meanwhile.
 
         Args:
             paths: Files.
-            workers: Threads that read.
+            workers: Threads that read; by default one a core, at most four.
         """
-        with ThreadPoolExecutor(workers) as pool:
-            for window in _ahead(pool, self.read, paths):
-                yield self.part([future.result() for future in window])
+        for batch in self.images.batches(paths, BATCH, workers=workers):
+            yield self.part(batch)
 
-    def read(self, path: str) -> Read:
-        """An image's views for the net, uint8 (3, H, W), or in one line why there are none."""
-        try:
-            results = self.load(dict(img_path=path))
-            if results.get(LOAD_ERROR):
-                return results[LOAD_ERROR]
-            views = self.pipeline(results)['inputs']
-            try:
-                for view in views:
-                    self.net.check_fits(*view.shape[-2:], self.layer)
-            except ValueError as error:
-                return f'{path}: {error}'
-        except (OSError, ValueError) as error:
-            return str(error)
-        return tuple(views)
-
-    def part(self, images: Sequence[Read]) -> Part:
+    def part(self, batch: Sequence[Prepared]) -> Part:
         """Features of images, NaN where they could not be read."""
-        whole = [i for i, image in enumerate(images) if not isinstance(image, str)]
-        features = torch.full((len(images), self.dimension), torch.nan)
+        errors = [self._error(image) for image in batch]
+        whole = [i for i, error in enumerate(errors) if not error]
+        features = torch.full((len(batch), self.dimension), torch.nan)
         if whole:
-            features[whole] = self.combined(self.net.extract([images[i] for i in whole])).cpu()
-        errors = [image if isinstance(image, str) else '' for image in images]
+            views = [tuple(batch[i].packed['inputs']) for i in whole]
+            features[whole] = self.combined(self.net.extract(views)).cpu()
         return Part(features.numpy(), errors)
+
+    def _error(self, image: Prepared) -> str:
+        """Why there are no features of an image, or ''."""
+        if image.error:
+            return image.error
+        try:
+            for view in image.packed['inputs']:
+                self.net.check_fits(*view.shape[-2:], self.layer)
+        except ValueError as error:
+            return f'{image.name}: {error}'
+        return ''
 
     def combined(self, features: torch.Tensor) -> torch.Tensor:
         """(N, Q, channels) -> (N, dimension), each of length 1."""
         features = features.flatten(1) if self.combine == STACK else features.mean(1)
         return torch.nn.functional.normalize(features.float(), dim=1)
-
-
-def _ahead(pool: ThreadPoolExecutor, read, paths: Sequence[str]) -> Iterator[list[Future]]:
-    """Windows of images that are being read, in order."""
-    windows = (paths[first : first + WINDOW] for first in range(0, len(paths), WINDOW))
-    reading = deque([pool.submit(read, path) for path in w] for w in islice(windows, AHEAD))
-    try:
-        while reading:
-            yield reading.popleft()
-            reading += [[pool.submit(read, path) for path in w] for w in islice(windows, 1)]
-    finally:
-        for future in (future for window in reading for future in window):
-            future.cancel()

@@ -1,6 +1,7 @@
 """A net that ends at one of its layers, applied densely (paper, Appendix B)."""
 
 from collections.abc import Sequence
+from types import NoneType
 
 import torch
 import torch.nn as nn
@@ -83,7 +84,7 @@ def end_at(model: ImageClassifier, layer: str) -> int:
     """Let a classifier end at a layer: its head becomes a :class:`FeatureHead`.
 
     Args:
-        model: With a :class:`VGG` and a :class:`ConvHead`; changed in place.
+        model: With a :class:`VGG` and a :class:`ConvHead`, or none; changed in place.
         layer: 'fc7', 'fc6' (after their ReLU), 'pool1' to 'pool5', or a convolution's name, such
             as 'conv5_3' (after its ReLU).
 
@@ -94,12 +95,13 @@ def end_at(model: ImageClassifier, layer: str) -> int:
         ValueError: in one line, if the net is of another kind or has no such layer.
     """
     backbone, head = model.backbone, model.head
-    if not isinstance(backbone, VGG) or not isinstance(head, ConvHead):
+    if not isinstance(backbone, VGG) or not isinstance(head, (ConvHead, NoneType)):
         raise ValueError(
             'features need a vgg_mm.VGG with a head of type vgg_mm.ConvHead, got '
             f'{type(backbone).__name__} and {type(head).__name__}'
         )
-    names = [*backbone.layer_names, *(n for n in POOL_LAYERS if hasattr(backbone, n)), *FC_LAYERS]
+    names = [*backbone.layer_names, *(n for n in POOL_LAYERS if hasattr(backbone, n))]
+    names += [name for name in FC_LAYERS if hasattr(head, name)]
     if layer not in names:
         raise ValueError(
             f'--layer: the net has no layer {layer!r} for features; there are {", ".join(names)}'

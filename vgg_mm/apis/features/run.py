@@ -11,10 +11,8 @@ from mmengine.config import Config
 from mmengine.utils import ProgressBar
 
 from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of
-from vgg_mm.models.tta.paper_tta import DENSE
 
-from ..cores import available_cores
-from ..inference.load import load_predictor
+from ..inference.load import load_net
 from ..inference.report import make_folder, printable
 from ..kernels import AUTO
 from ..subprocess_tools import interruptible
@@ -29,9 +27,6 @@ ON_BROKEN = STOP, COUNT = 'stop', 'count'
 
 #: Broken images that are listed on the terminal.
 LISTED = 20
-
-#: Threads that read images, if there are as many cores.
-MOST_WORKERS = 4
 
 
 class Extraction(NamedTuple):
@@ -77,7 +72,8 @@ def extract_features(
 
     Args:
         folder: ``FOLDER/*``, ``FOLDER/CLASS/*`` or ``FOLDER/{train,val,test}/CLASS/*``.
-        checkpoint: File, URL, or a name such as ``torchvision://vgg16``; nothing in it is run.
+        checkpoint: File, folder of a run, URL, ``torchvision://vgg16``, or a model's name in
+            MMPretrain's lists; nothing in it is run.
         out: A .parquet or .npz file.
         config: By default the one in the checkpoint.
         layer: 'fc7', 'fc6', 'pool1' to 'pool5', or a convolution such as 'conv5_3'.
@@ -98,8 +94,8 @@ def extract_features(
     out = os.fspath(out)
     _check(out, combine, broken_images, workers)
     photos = find_photos(os.fspath(folder))
-    predictor = load_predictor(checkpoint, config, DENSE, scales, device, kernels=kernels)
-    extractor = Extractor(predictor, layer, combine, flip)
+    net = load_net(checkpoint, config, device, kernels=kernels)
+    extractor = Extractor(net, layer, combine, flip, scales)
     settings = _settings(extractor, photos)
     parts = Parts(out)
     with parts.locked():
@@ -107,7 +103,7 @@ def extract_features(
             check_same(settings, Settings.from_info(read_info(out)), out, 'was made with')
             parts.remove()
             return Extraction(out, settings, photos.classes, settings.count, broken_images_in(out))
-        for notice in predictor.notices:
+        for notice in net.notices:
             print(f'notice: {notice}', file=sys.stderr)
         found = parts.begin(settings)
         check_room(os.path.dirname(out) or '.', 8 * settings.count * settings.dimension, out)
@@ -173,7 +169,7 @@ def _extract(
         if stop:
             _stop_at_broken(parts)
     paths = [photos.path(i) for i in range(found, len(photos.paths))]
-    new = extractor.parts(paths, workers or min(MOST_WORKERS, available_cores()))
+    new = extractor.parts(paths, workers)
     with closing(new), parts.writer(found) as writer:
         for part in _with_progress(new, len(paths)):
             if stop:

@@ -12,12 +12,11 @@ from vgg_mm.checkpoints import (
     load_by_name,
     write_atomically,
 )
-from vgg_mm.checkpoints.preprocessing import CENTRED_RGB
 
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
-from ..convert_weights import Net, read_weights
-from ..inference.checkpoint_config import checkpoint_config
+from ..convert_weights import Net, understand
+from ..inference.load import expected_preprocessing
 from .config import finetune_config
 from .decide import NEW_LAYER, Decisions, decide, describe_classes
 from .split import Split, list_lines, split_photos
@@ -70,22 +69,13 @@ def finetune(
 
 
 def _read_weights(weights: str) -> tuple[Net, Preprocessing]:
-    converted = read_weights(weights)
-    if converted.net.num_classes is None:
+    content = load_by_name(weights)
+    net = understand(content, weights).net
+    if net.num_classes is None:
         raise ValueError(
             f'{weights} is a net without fully-connected layers: a whole one is needed'
         )
-    return converted.net, converted.preprocessing or _configured_preprocessing(weights)
-
-
-def _configured_preprocessing(weights: str) -> Preprocessing:
-    """What the config of the training says that left the weights, or else the paper's."""
-    text = (load_by_name(weights).get('meta') or {}).get('cfg')
-    if text is None:
-        return CENTRED_RGB
-    found = checkpoint_config(text).model.get('data_preprocessor', {})
-    mean, std = (tuple(found.get(*one)) for one in (('mean', (0.0,) * 3), ('std', (1.0,) * 3)))
-    return Preprocessing(found.get('to_rgb', False), mean, std)
+    return net, expected_preprocessing(content)
 
 
 def _report(
@@ -105,7 +95,7 @@ def _report(
         f'Classes    {len(split.classes)} (training + validation): '
         + ', '.join(describe_classes(split)),
         f'Weights    {weights}: net {net}; fc8 is new',
-        f'Images     {preprocessing}, as the weights expect',
+        f'Images     {preprocessing}',
         f'Crops      {chosen.crop} pixels, S in [{chosen.jitter[0]};{chosen.jitter[1]}], random '
         'flips and colours',
         f'Frozen     blocks: {blocks}',

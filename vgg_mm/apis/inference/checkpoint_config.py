@@ -18,6 +18,7 @@ from mmengine.registry import Registry
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.registry import TRANSFORMS as MMPRETRAIN_TRANSFORMS
 
+from vgg_mm.checkpoints import Preprocessing, recorded_preprocessing
 from vgg_mm.registry import MODELS, TRANSFORMS
 
 #: Keys of the config that prediction reads.
@@ -66,6 +67,26 @@ def checkpoint_config(text: Any) -> Config:
     if 'tta_pipeline' in found:
         found['tta_pipeline'] = _by_registered_names(found['tta_pipeline'], *TRANSFORM_PARTS)
     return Config(found)
+
+
+def config_preprocessing(config: Any) -> Optional[Preprocessing]:
+    """What a config says of pre-processing, whatever model it is of; None: nothing.
+
+    Args:
+        config: A config, or its text in a checkpoint.
+
+    Raises:
+        ValueError: in one line, as :func:`parse_config_text`.
+    """
+    if not isinstance(config, Config):
+        config = parse_config_text(config, ('model', 'data_preprocessor'))
+    settings = (config.get('model') or {}).get('data_preprocessor')
+    settings = settings or config.get('data_preprocessor')  # where MMPretrain's configs have it
+    if not isinstance(settings, dict):
+        return None
+    plain = dict(mean=(0.0,) * 3, std=(1.0,) * 3, to_rgb=False)
+    wanted = {key: settings.get(key) or default for key, default in plain.items()}
+    return recorded_preprocessing(dict(meta=dict(preprocessing=wanted)))
 
 
 def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from math import ceil
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -15,12 +14,9 @@ from mmpretrain.visualization import UniversalVisualizer
 from vgg_mm.apis.kernels import AUTO
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
+from .images import Prepared
 from .inputs import ImageLike, as_sources, name, picture_paths
 from .load import load_predictor
-from .predictor import Prepared
-
-#: One image, read, or the reason why it could not be.
-Read = Union[Prepared, str]
 
 
 class VGGInferencer(ImageClassificationInferencer):
@@ -37,10 +33,13 @@ class VGGInferencer(ImageClassificationInferencer):
     :func:`vgg_mm.apis.predict`.
 
     Args:
-        model: Config, or its file; by default the one in the checkpoint.
-        pretrained: Checkpoint file; nothing in it is run.
+        model: Config, its file, or a model's name in MMPretrain's lists; by default the config in
+            the checkpoint, or what its weights say.
+        pretrained: Checkpoint file, folder of a run, URL or ``torchvision://vgg16``, nothing in
+            which is run. True, the default: the published weights of the model named.
         device: By default the GPU if there is one.
-        classes: Class names; by default the checkpoint's, then the config's, then numbers.
+        classes: Class names; by default the checkpoint's, then the config's, then ImageNet's for
+            1,000 classes, then numbers.
         protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
         scales: Test scales Q; by default the config's.
         kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
@@ -52,7 +51,7 @@ class VGGInferencer(ImageClassificationInferencer):
     def __init__(
         self,
         model: Union[str, os.PathLike, Config, None] = None,
-        pretrained: Union[str, os.PathLike, None] = None,
+        pretrained: Union[str, os.PathLike, bool] = True,
         device: Union[str, torch.device, None] = None,
         classes: Optional[Sequence[str]] = None,
         protocol: str = 'dense',
@@ -60,40 +59,32 @@ class VGGInferencer(ImageClassificationInferencer):
         kernels: str = AUTO,
     ):
         # The parent's constructor would look for the model among MMPretrain's.
-        if not isinstance(pretrained, (str, os.PathLike)):
-            raise ValueError(f'VGGInferencer: pretrained must be a file, got {pretrained!r}')
+        if not pretrained or pretrained is True and model is None:
+            raise ValueError(
+                'VGGInferencer: give pretrained=CHECKPOINT, or a model that has published weights, '
+                f'got model={model!r}, pretrained={pretrained!r}'
+            )
         self.predictor = load_predictor(
             pretrained, model, protocol, scales, device, classes, kernels
         )
         self.config = self.predictor.cfg
         self.model = self.predictor.tta
-        self.pipeline = self.predictor.pipeline
+        self.pipeline = self.predictor.images.pipeline
         self.classes = self.predictor.classes
         self.visualizer: Any = None
 
     def _inputs_to_list(self, inputs: Union[ImageLike, Sequence[ImageLike]]) -> list[ImageLike]:
         return as_sources(inputs)
 
-    def preprocess(self, inputs: list[ImageLike], batch_size: int = 1) -> Iterator[list[Read]]:
+    def preprocess(self, inputs: list[ImageLike], batch_size: int = 1) -> Iterator[list[Prepared]]:
         """Read the images, ``batch_size`` at a time."""
-        for batch in range(ceil(len(inputs) / batch_size)):
-            first = batch * batch_size
-            images = inputs[first : first + batch_size]
-            yield [self._read(image, name(image, first + i)) for i, image in enumerate(images)]
+        return self.predictor.images.batches(inputs, batch_size)
 
-    def _read(self, image: ImageLike, called: str) -> Read:
-        try:
-            return self.predictor.prepare(image, called)
-        except (OSError, ValueError) as error:
-            return str(error)
-
-    def forward(self, inputs: list[Read]) -> list[DataSample]:
+    def forward(self, inputs: list[Prepared]) -> list[DataSample]:
         """A data sample for each image, in order."""
-        whole = [one for one in inputs if isinstance(one, Prepared)]
-        found = iter(self.predictor.evaluate(whole) if whole else [])
         return [
-            next(found) if isinstance(one, Prepared) else DataSample(metainfo={LOAD_ERROR: one})
-            for one in inputs
+            DataSample(metainfo={LOAD_ERROR: one.error}) if sample is None else sample
+            for one, sample in zip(inputs, self.predictor.evaluate(inputs))
         ]
 
     def visualize(
@@ -118,7 +109,7 @@ class VGGInferencer(ImageClassificationInferencer):
             if LOAD_ERROR in sample:
                 drawn.append(None)
                 continue
-            photo = self.predictor.read(image, called)['img'][..., ::-1]
+            photo = self.predictor.images.read(image, called)['img'][..., ::-1]
             self.visualizer.visualize_cls(
                 photo, sample, self.classes, draw_gt=False, show=show, name=called, out_file=file,
                 **kwargs,

@@ -1,34 +1,48 @@
-"""From a checkpoint to a model that predicts by one of the paper's protocols."""
+"""From a checkpoint to its net, and to a model that predicts by one of the paper's protocols."""
 
-import glob
 import os
 from collections.abc import Sequence
 from copy import deepcopy
 from types import SimpleNamespace
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
+from mmpretrain.apis import ModelHub, list_models
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
 from vgg_mm.apis.config import read_config
+from vgg_mm.apis.convert_weights import understand
 from vgg_mm.apis.kernels import AUTO, use_kernels
 from vgg_mm.apis.resumable import undo_seeded_dataset
 from vgg_mm.apis.tta import find_step, training_scale
+from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import (
+    is_local,
+    load_by_name,
     preprocessing_of,
-    read_by_name,
     recorded_preprocessing,
+    run_checkpoint,
     weights_of,
 )
+from vgg_mm.checkpoints.preprocessing import (
+    CENTRED_RGB,
+    RECORDED,
+    Preprocessing,
+    note_preprocessing,
+)
+from vgg_mm.datasets.class_names import imagenet_names, readable
 from vgg_mm.datasets.transforms.test_scales import SEVERAL, WORDS
 from vgg_mm.engine.hooks import CheckpointCheckHook
+from vgg_mm.models import VGG
 from vgg_mm.models.tta import PaperTTA
 
-from .checkpoint_config import checkpoint_config
+from ..net_table import FC_KERNEL
+from .checkpoint_config import checkpoint_config, config_preprocessing
+from .images import ImageReader
 from .predictor import Predictor
 
 #: Arguments of PaperTTA that the config's ``tta_model`` decides.
@@ -41,9 +55,69 @@ PIPELINE = [
     dict(type='PackInputs'),
 ]
 
+#: Q of weights without a config, as a multiple of the crop: 256 for 224, at which published weights
+#: are tested.
+TEST_SCALE = 8 / 7
+
+#: What names a checkpoint.
+Checkpoint = Union[str, os.PathLike]
+
+
+class TrainedNet(NamedTuple):
+    """A net with its weights, in evaluation mode.
+
+    ``classes`` are the names of its classes, none without fc8; ``notices`` what the user should
+    know, one line each.
+    """
+
+    model: ImageClassifier
+    classes: list[str]
+    cfg: Config
+    notices: list[str]
+
+
+def load_net(
+    checkpoint: Union[Checkpoint, bool, None],
+    config: Union[str, os.PathLike, Config, None] = None,
+    device: Union[str, torch.device, None] = None,
+    classes: Optional[Sequence[str]] = None,
+    kernels: str = AUTO,
+) -> TrainedNet:
+    """Build the net of a checkpoint, with its weights and class names.
+
+    Args:
+        checkpoint: File, folder of a run, URL, ``torchvision://vgg16``, or a model's name in
+            MMPretrain's lists; nothing in it is run. With the name of a model for ``config``, True
+            or None: its published weights.
+        config: File, config, or a model's name in MMPretrain's lists. By default the config in the
+            checkpoint; where there is none, net and pre-processing are found from the weights.
+        device: By default the GPU if there is one.
+        classes: Class names; by default the checkpoint's, then the config's, then ImageNet's for a
+            net of 1,000 classes, then numbers.
+        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or does
+            not say what is needed.
+    """
+    checkpoint, config = _resolve(checkpoint, config)
+    content = load_by_name(checkpoint)
+    meta = content.get('meta') or {}
+    cfg, notices = _config(config, content, checkpoint)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        model = build_model(cfg)
+    notices.append(_load_weights(model, content, checkpoint))
+    use_kernels(model.to(_device(device)), kernels)
+    names: list[str] = []
+    count = 0 if model.head is None else _num_classes(model, weights_of(content))
+    if count > 1:
+        names, notice = _classes(classes, meta, cfg, count)
+        notices.append(notice)
+    return TrainedNet(model, names, cfg, [notice for notice in notices if notice])
+
 
 def load_predictor(
-    checkpoint: Union[str, os.PathLike],
+    checkpoint: Union[Checkpoint, bool, None],
     config: Union[str, os.PathLike, Config, None] = None,
     protocol: str = 'dense',
     scales: Optional[Sequence[int]] = None,
@@ -51,72 +125,156 @@ def load_predictor(
     classes: Optional[Sequence[str]] = None,
     kernels: str = AUTO,
 ) -> Predictor:
-    """Build the net of a checkpoint, with its weights, protocol, pipeline and class names.
+    """:func:`load_net`, with a test protocol and the pipeline for it.
 
     Args:
-        checkpoint: File, URL, or a name such as ``torchvision://vgg16``; nothing in it is run.
-        config: File or config; by default the one in the checkpoint.
+        checkpoint, config, device, classes, kernels: As there.
         protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
         scales: Test scales Q; by default the config's.
-        device: By default the GPU if there is one.
-        classes: Class names; by default the checkpoint's, then the config's, then numbers.
-        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or does
-            not say what is needed.
+        FileNotFoundError, ValueError: as there, and if the net is convolutions alone.
     """
-    checkpoint = os.fspath(checkpoint)
-    content = read_by_name(checkpoint)
-    meta = content.get('meta') or {}
-    cfg = _config(config, meta, checkpoint)
+    net = load_net(checkpoint, config, device, classes, kernels)
+    if not net.classes:
+        raise ValueError(
+            f'{checkpoint} is a net without fc8, which tells no classes: tools/finetune.py trains '
+            'one, tools/extract_features.py --layer pool5 gives features'
+        )
+    tta = PaperTTA(net.model, protocol=protocol, **tta_options(net.cfg)).eval()
+    images = image_reader(net.cfg, scales)
+    check_scales(images.scales, tta)
+    return Predictor(tta, images, net.classes, net.cfg, net.notices)
+
+
+def image_reader(cfg: Config, scales: Optional[Sequence[int]]) -> ImageReader:
+    """What reads images as the config's protocol does, at these Q or its own."""
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        model = build_model(cfg)
-        notices = [_load_weights(model, content, checkpoint)]
-        pipeline = _pipeline(cfg, scales)
-        load, *steps = [TRANSFORMS.build(step) for step in pipeline]
-    use_kernels(model.to(_device(device)), kernels)
-    tta = PaperTTA(model, protocol=protocol, **_tta_options(cfg)).eval()
-    names, notice = _classes(classes, meta, cfg, _num_classes(model, weights_of(content)))
-    notices = [text for text in [*notices, notice] if text]
+        load, *steps = [TRANSFORMS.build(step) for step in _pipeline(cfg, scales)]
     scales = next(step.scales for step in steps if hasattr(step, 'scales'))
-    _check_scales(scales, tta)
-    return Predictor(tta, load, Compose(steps), names, scales, cfg, notices)
+    return ImageReader(load, Compose(steps), tuple(scales))
 
 
-def _config(config: Any, meta: dict, checkpoint: str) -> Config:
+def _resolve(checkpoint: Any, config: Any) -> tuple[str, Any]:
+    """The file or URL of the weights, and the config: names and folders stand for them."""
+    given = not isinstance(checkpoint, bool) and checkpoint is not None
+    checkpoint = os.fspath(checkpoint) if given else None
+    if config is None and given and _is_model(checkpoint):
+        checkpoint, config = None, checkpoint
+    if isinstance(config, (str, os.PathLike)) and _is_model(os.fspath(config)):
+        model = ModelHub.get(os.fspath(config))
+        checkpoint, config = checkpoint or model.weights, model.config
+        if checkpoint is None:
+            raise ValueError(f'{model.name} has no published weights: give a checkpoint')
+    if checkpoint is None:
+        raise ValueError('give a checkpoint, or the name of a model with published weights')
+    return run_checkpoint(checkpoint) if is_local(checkpoint) else checkpoint, config
+
+
+def _is_model(name: str) -> bool:
+    """Whether it is no file's name, but a model's of MMPretrain's lists."""
+    if os.path.exists(name) or os.path.basename(name) != name or name.endswith(('.py', '.pth')):
+        return False
+    return name in list_models()
+
+
+def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[str]]:
+    """The config that is meant, and what is to be said of it."""
+    meta = content.get('meta') or {}
+    cfg = None
     if isinstance(config, Config):
-        return deepcopy(config)
-    if config is not None:
+        cfg = deepcopy(config)
+    elif config is not None:
         if not os.path.isfile(config):
             raise FileNotFoundError(f'config not found: {config}')
         cfg = read_config(config)
-        undo_seeded_dataset(cfg)
-        return cfg
-    if 'cfg' not in meta:
-        raise ValueError(f'checkpoint {checkpoint} holds no config{_hint(checkpoint)}')
-    try:
-        cfg = checkpoint_config(meta['cfg'])
-    except ValueError as error:
-        raise ValueError(
-            f'the config in checkpoint {checkpoint} is not used: {error}{_hint(checkpoint)}'
-        ) from error
+    elif 'cfg' in meta and 'conversion' not in content:
+        try:
+            cfg = checkpoint_config(meta['cfg'])
+        except ValueError as error:
+            raise ValueError(
+                f'the config in checkpoint {checkpoint} is not used: {error}; give it with '
+                '--config FILE'
+            ) from error
+    # A config of MMPretrain's VGG does not go with weights that are in this package's layout now.
+    if cfg is None or 'conversion' in content and not _is_own(cfg):
+        return _config_of_weights(content, checkpoint, cfg)
     undo_seeded_dataset(cfg)
-    return cfg
+    return cfg, []
 
 
-def _hint(checkpoint: str) -> str:
-    folder = glob.escape(os.path.dirname(checkpoint) or '.')
-    beside = sorted(glob.glob(os.path.join(folder, '*.py')))
-    return f'; give it with --config {beside[0]}' if beside else '; give it with --config FILE'
+def _is_own(cfg: Config) -> bool:
+    backbone = _innermost(cfg).get('backbone') or {}
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        kind = MODELS.get(backbone.get('type', ''))
+    return isinstance(kind, type) and issubclass(kind, VGG)
+
+
+def _config_of_weights(
+    content: dict, checkpoint: str, others: Optional[Config]
+) -> tuple[Config, list[str]]:
+    """A config for weights that have none, or that of another library's net."""
+    found = understand(content, checkpoint)
+    content['state_dict'] = found.weights
+    preprocessing = expected_preprocessing(content, others)
+    content['meta'] = dict(content.get('meta') or {})
+    note_preprocessing(content['meta'], preprocessing)
+    scale = round(TEST_SCALE * STRIDE * (found.net.kernel_size or FC_KERNEL))
+    pipeline = deepcopy(PIPELINE)
+    pipeline[1]['scales'] = (scale,)
+    head = found.net.head_config()
+    if head is not None and found.net.num_classes is None:
+        # fc6 and fc7 give features; an fc8 of one output stands for the one that is missing.
+        head['num_classes'] = 1
+        zeros = found.weights['head.fc7.bias'].new_zeros
+        for name, shape in (('weight', (1, head['fc_channels'][1])), ('bias', (1,))):
+            content['state_dict'][f'head.fc8.{name}'] = zeros(shape)
+    model = dict(
+        type='ImageClassifier',
+        data_preprocessor=dict(type='ClsDataPreprocessor', **preprocessing.to_meta()),
+        backbone=dict(type='vgg_mm.VGG', **found.net.backbone_config()),
+        head=head and dict(type='vgg_mm.ConvHead', **head),
+    )
+    data = {} if others is None else {k: v for k, v in others.items() if k.endswith('_dataloader')}
+    notices = [
+        f'found from the weights: net {found.net}; Q = {scale} (--scales)',
+        f'images: {preprocessing}',
+    ]
+    return Config(dict(model=model, tta_pipeline=pipeline, **data)), notices
+
+
+def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Preprocessing:
+    """What a loaded checkpoint's weights expect of images, and how that is known.
+
+    That is what the checkpoint records; else what its config says, or the one given; else what the
+    weights are recognised by; else the paper's, assumed.
+
+    Raises:
+        ValueError: in one line, if the checkpoint's config cannot be read.
+    """
+    found = recorded_preprocessing(content)
+    if found is not None and found.origin.startswith(RECORDED):
+        return found
+    if config is None:
+        config = (content.get('meta') or {}).get('cfg')
+    said = None if config is None else config_preprocessing(config)
+    if said is not None:
+        return said._replace(origin='recorded: in the config')
+    nothing = 'assumed: nothing says what the weights expect'
+    return found or CENTRED_RGB._replace(origin=nothing)
+
+
+def _innermost(cfg: Config) -> ConfigDict:
+    """The net of a config without the wrapper of an earlier test."""
+    model = cfg.model
+    while 'module' in model:
+        model = model.module
+    return model
 
 
 def build_model(cfg: Config) -> ImageClassifier:
     """The net of a config in evaluation mode, without the wrapper of an earlier test."""
-    model = cfg.model
-    while 'module' in model:
-        model = model.module
-    return MODELS.build(deepcopy(model)).eval()
+    return MODELS.build(deepcopy(_innermost(cfg))).eval()
 
 
 def _load_weights(model: ImageClassifier, content: dict, checkpoint: str) -> str:
@@ -135,7 +293,7 @@ def _load_weights(model: ImageClassifier, content: dict, checkpoint: str) -> str
     return f'images are pre-processed as the checkpoint says ({expected}), not the config ({found})'
 
 
-def _tta_options(cfg: Config) -> dict[str, Any]:
+def tta_options(cfg: Config) -> dict[str, Any]:
     """The settings of the config's protocol, if it is one of the paper's."""
     found = cfg.get('tta_model') or {}
     if found.get('type') != 'vgg_mm.PaperTTA':
@@ -158,7 +316,7 @@ def _pipeline(cfg: Config, scales: Optional[Sequence[int]]) -> list[ConfigDict]:
                 'the config does not say at which scales to test (tta_pipeline, or '
                 'vgg_mm.ScaleJitter in its training pipeline); give Q with --scales'
             )
-    if pipeline[0].type == 'LoadImageFromFile':
+    if pipeline[0].type.rpartition('.')[2] == 'LoadImageFromFile':
         pipeline[0].type = 'vgg_mm.LoadImage'  # the same pixels
     if pipeline[0].type != 'vgg_mm.LoadImage':
         raise ValueError(
@@ -177,7 +335,12 @@ def _device(device: Union[str, torch.device, None]) -> torch.device:
         raise ValueError(f'device {device!r} cannot be used: {error}') from error
 
 
-def _check_scales(scales: Sequence[int], tta: PaperTTA) -> None:
+def check_scales(scales: Sequence[int], tta: PaperTTA) -> None:
+    """Refuse test scales at which an image may be smaller than what the net takes.
+
+    Raises:
+        ValueError: in one line.
+    """
     if min(scales) < tta.crop_size:
         raise ValueError(
             f'test scale Q={min(scales)} is smaller than the crop; '
@@ -195,14 +358,15 @@ def _classes(
     given: Optional[Sequence[str]], meta: dict, cfg: Config, count: int
 ) -> tuple[list[str], str]:
     """Class names, and a notice where there are none for this number of classes."""
-    if given is not None and len(given) != count:
-        raise ValueError(f'{len(given)} class names for a net of {count} classes')
-    found = given
+    if given is not None:
+        if len(given) != count:
+            raise ValueError(f'{len(given)} class names for a net of {count} classes')
+        return list(map(str, given)), ''
     for names in ((meta.get('dataset_meta') or {}).get('classes'), *_names_in(cfg)):
-        if found is None and isinstance(names, (list, tuple)) and len(names) == count:
-            found = names
-    if found is not None:
-        return [str(name) for name in found], ''
+        if isinstance(names, (list, tuple)) and len(names) == count:
+            return readable(list(map(str, names))), ''
+    if count == len(imagenet_names()):
+        return list(imagenet_names()), ''
     notice = 'neither checkpoint nor config names the classes: they are shown as numbers'
     return [str(label) for label in range(count)], notice
 

@@ -8,8 +8,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import write_atomically
+from vgg_mm.datasets.class_names import class_numbers
+from vgg_mm.evaluation.test_record import wilson_interval
 from vgg_mm.text import printable
 
 if TYPE_CHECKING:
@@ -39,6 +43,28 @@ def table(predictions: Sequence['Prediction']) -> str:
         lines = [f'  {printable(error)}' for error in errors]
         blocks.append('\n'.join([f'could not be read: {len(broken):,}', *lines]))
     return '\n\n'.join(blocks)
+
+
+def errors_by_folder(predictions: Sequence['Prediction'], classes: Sequence[str]) -> str:
+    """The errors, if every image lies in a folder that is named as its class; else ''.
+
+    >>> errors_by_folder(done, classes)
+    'top-1 error 12.5 % [3.5, 36.0], by the names of the folders (16 images)'
+    """
+    whole = [p for p in predictions if not p.error]
+    folders = [os.path.basename(os.path.dirname(os.path.abspath(p.image))) for p in whole]
+    names = sorted(set(folders))
+    numbers = dict(zip(names, class_numbers(names, classes)))
+    if not whole or None in numbers.values():
+        return ''
+    parts = []
+    for k in (1, 5) if len(classes) > 5 else (1,):
+        best = [np.argsort(-p.posterior, kind='stable')[:k] for p in whole]
+        wrong = sum(numbers[folder] not in first for folder, first in zip(folders, best))
+        low, high = wilson_interval(wrong, len(whole))
+        error = 100 * wrong / len(whole)
+        parts.append(f'top-{k} error {error:.1f} % [{100 * low:.1f}, {100 * high:.1f}]')
+    return f'{", ".join(parts)}, by the names of the folders ({len(whole):,} images)'
 
 
 def check_out(path: str) -> None:

@@ -13,12 +13,13 @@ from vgg_mm.apis.kernels import AUTO
 from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import say
 from vgg_mm.checkpoints import loading_safely, write_atomically
+from vgg_mm.datasets.class_names import class_numbers
 
 from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
 from .load import load_predictor
 from .prediction import Prediction
 from .predictor import Predictor
-from .report import ResultsFile, check_out, make_folder, printable, table
+from .report import ResultsFile, check_out, errors_by_folder, make_folder, printable, table
 from .score_map import check_has_map
 
 
@@ -48,15 +49,18 @@ def predict(
     Args:
         images: Path of a file or folder, pattern, array, PIL image, or a sequence of these. Arrays
             are uint8 (H, W, 3) in the order of ``channel_order``.
-        checkpoint: File, URL, or a name such as ``torchvision://vgg16``; nothing in it is run.
-        config: By default the one in the checkpoint.
+        checkpoint: File, folder of a run, URL, ``torchvision://vgg16``, or a model's name in
+            MMPretrain's lists (``vgg16_torchvision``); nothing in it is run.
+        config: By default the one in the checkpoint; where there is none, net, crop and
+            pre-processing are found from the weights.
         protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
         top: Classes a result names; all of the net's, if those are fewer.
         heatmap: Folder for a picture of each image: photo, score map of a class, top k.
         score_maps: Whether results keep photo and score map.
         scales: Test scales Q; by default the config's.
         shown_class: Name of the class whose map pictures show; by default each image's first.
-        classes: Class names; by default the checkpoint's, then the config's, then numbers.
+        classes: Class names; by default the checkpoint's, then the config's, then ImageNet's for a
+            net of 1,000 classes, then numbers.
         channel_order: Of arrays: 'bgr', as OpenCV, mmcv and MMPretrain's inferencers have it, or
             'rgb'.
         device: By default the GPU if there is one.
@@ -90,7 +94,7 @@ def predict_files(
 
     Args:
         images: Files, folders, patterns.
-        checkpoint: File.
+        checkpoint: As there.
         out: A .csv or .json file.
         trust_checkpoint: Run the code in a checkpoint that cannot be read without.
         options: ``config``, ``protocol``, ``top``, ``heatmap``, ``scales``, ``shown_class``,
@@ -149,30 +153,26 @@ def _results(
     if with_map:
         check_has_map(predictor.tta.module)
     shown = None if shown_class is None else _class_number(shown_class, predictor.classes)
+    files: Iterator[str] = iter(())
     if heatmap is not None:
         make_folder(heatmap, '--heatmap')
-    names = [name(source, i) for i, source in enumerate(sources)]
-    pictures = picture_paths(names, heatmap) if heatmap is not None else []
-    for i, (source, called) in enumerate(zip(sources, names)):
-        try:
-            prepared = predictor.prepare(source, called, channel_order)
-        except (OSError, ValueError) as error:
-            yield Prediction(called, error=str(error))
-            continue
-        prediction = predictor.predict(prepared, top, with_map, shown)
-        if heatmap is not None:
-            write_atomically(pictures[i], prediction.png())
-            prediction.picture = pictures[i]
+        files = iter(picture_paths([name(source, i) for i, source in enumerate(sources)], heatmap))
+    for prediction in predictor.predict(sources, top, channel_order, with_map, shown):
+        file = next(files, '')
+        if file and not prediction.error:
+            write_atomically(file, prediction.png())
+            prediction.picture = file
         if not score_maps:
             prediction.photo = prediction.score_map = None
         yield prediction
 
 
 def _class_number(name: str, classes: list[str]) -> int:
-    if name not in classes:
+    (number,) = class_numbers([name], classes)
+    if number is None:
         known = ', '.join(classes[:10]) + ', ...' * (len(classes) > 10)
         raise ValueError(f'--class: the net has no class {name!r}; there are {known}')
-    return classes.index(name)
+    return number
 
 
 def _with_progress(results: Iterable[Prediction], count: int) -> Iterator[Prediction]:
@@ -197,6 +197,8 @@ def _report(
     scales = ', '.join(map(str, predictor.scales))
     part = f'; {len(done):,} of {count:,} images' if len(done) < count else ''
     say(f'{table(done)}\n\n{predictor.tta.protocols[0]}, Q = {scales}{part}')
+    if errors := errors_by_folder(done, predictor.classes):
+        say(errors)
     if heatmap is not None:
         say(f'pictures are in {printable(heatmap)}')
     if file is not None:

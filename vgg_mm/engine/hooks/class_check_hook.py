@@ -7,6 +7,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from vgg_mm.datasets.class_names import class_numbers, imagenet_names
+from vgg_mm.datasets.transforms import MapLabels
 from vgg_mm.registry import HOOKS
 
 #: The modules whose ``num_classes`` is that of the data set: of MMPretrain's models, MMDetection's
@@ -19,14 +21,17 @@ class ClassCheckHook(Hook):
     """Compare class lists before training and testing.
 
     Class folders are numbered in sorted order, so that one folder missing from the validation set
-    shifts every label after it without a word.
+    shifts every label after it without a word. A test set may have fewer classes than the net, or
+    others' order: its labels are matched by the names of the classes
+    (:func:`~vgg_mm.datasets.class_names.class_numbers`), which is said in the log. A net of 1,000
+    classes whose checkpoint names none is taken to be for ImageNet's.
 
     Args:
-        names: Whether a test set's class names have to be those that the checkpoint was trained on.
-            False if other names mean the same classes in the same order.
+        names: Whether a test set's class names have to be among those that the checkpoint was
+            trained on. False if other names mean the same classes in the same order.
 
     Raises:
-        ValueError: in one line, if validation and training classes differ, the test classes are not
+        ValueError: in one line, if validation and training classes differ, a test class is none of
             the checkpoint's, or the head has another number of classes.
     """
 
@@ -49,14 +54,48 @@ class ClassCheckHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         classes = _classes(runner.test_dataloader)
-        _check_head(runner, classes, 'test')
         trained_on = self._trained_on if self.names else None
+        if self.names and trained_on is None and _is_of_imagenets_size(runner):
+            trained_on = imagenet_names()
         if trained_on and classes and tuple(trained_on) != tuple(classes):
-            raise ValueError(
-                "the test set's classes are not those the checkpoint was trained on: "
-                f'{_difference(trained_on, classes)}; if they mean the same: '
-                '--cfg-options default_hooks.class_check.names=False'
-            )
+            _match(runner, classes, trained_on)
+        else:
+            _check_head(runner, classes, 'test')
+
+
+def _match(runner: Runner, classes: Sequence[str], trained_on: Sequence[str]) -> None:
+    """Let a test set's labels be those of the net.
+
+    Raises:
+        ValueError: in one line, if one of its classes is none of the net's.
+    """
+    numbers = class_numbers(classes, trained_on)
+    if numbers == list(range(len(trained_on))):
+        return  # other names for the same
+    dataset = runner.test_dataloader.dataset
+    unknown = [name for name, number in zip(classes, numbers) if number is None]
+    # Boxes and masks have their labels elsewhere.
+    by_image = hasattr(dataset, 'pipeline') and 'gt_label' in dataset.get_data_info(0)
+    if unknown or not by_image or len(set(numbers)) < len(numbers):
+        what = f'{unknown[0]!r} is none of them' if unknown else _difference(trained_on, classes)
+        raise ValueError(
+            f"the test set's {len(classes)} classes are not the {len(trained_on):,} that the "
+            f'checkpoint was trained on ({trained_on[0]!r}, ...): {what}; if they mean the same, '
+            'in order: --cfg-options default_hooks.class_check.names=False'
+        )
+    runner.logger.warning(
+        f"the test set's {len(classes)} classes are matched by name with the {len(trained_on):,} "
+        'that the checkpoint was trained on'
+    )
+    dataset.pipeline.transforms.insert(0, MapLabels(numbers))
+    # Its other readers are metrics and visualizers.
+    dataset._metainfo['classes'] = tuple(trained_on)
+    runner.test_evaluator.dataset_meta = dataset.metainfo
+
+
+def _is_of_imagenets_size(runner: Runner) -> bool:
+    heads = (m for name, m in runner.model.named_modules() if name.split('.')[-1] in HEADS)
+    return any(getattr(head, 'num_classes', None) == len(imagenet_names()) for head in heads)
 
 
 def _classes(dataloader: DataLoader) -> Optional[Sequence[str]]:

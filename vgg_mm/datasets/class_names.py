@@ -1,0 +1,80 @@
+"""Names of classes: ImageNet's, and which class of a net is meant by a name."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Optional, TypeVar
+
+from .imagenet_wnids import WNIDS
+
+T = TypeVar('T')
+
+
+@cache
+def imagenet_names() -> tuple[str, ...]:
+    """MMPretrain's names of ImageNet's 1,000 classes, 'tench, Tinca tinca' and so on."""
+    from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+
+    return tuple(IMAGENET_CATEGORIES)
+
+
+@cache
+def _names_by_wnid() -> dict[str, str]:
+    return dict(zip(WNIDS, imagenet_names()))
+
+
+def readable(names: Sequence[str]) -> list[str]:
+    """The names, or what MMPretrain calls them where all of them are WordNet numbers of ImageNet.
+
+    >>> readable(['n01440764', 'n01443537'])
+    ['tench, Tinca tinca', 'goldfish, Carassius auratus']
+    """
+    known = _names_by_wnid() if all(name in WNIDS for name in names) else {}
+    return [known.get(name, name) for name in names]
+
+
+def class_numbers(names: Sequence[str], classes: Sequence[str]) -> list[Optional[int]]:
+    """Which of a net's classes each name means.
+
+    A class is meant by its name; by each of its synonyms, as in 'tench, Tinca tinca'; if it is one
+    of ImageNet's, by its WordNet number as well. Capitals do not matter, ``_`` is a blank.
+
+    >>> class_numbers(['n01443537', 'Tinca_tinca', 'cat'], imagenet_names())
+    [1, 0, None]
+
+    Args:
+        names: Of class folders, say.
+        classes: The net's, in order.
+
+    Returns:
+        Places in ``classes``, None where it is none of them or several.
+    """
+    exact = _unambiguous((name, number) for number, name in enumerate(classes))
+    meanings = enumerate(_meanings(list(classes)))
+    meant = _unambiguous((meaning, number) for number, all_ in meanings for meaning in all_)
+    return [exact.get(name, meant.get(_plain(name))) for name in names]
+
+
+def _unambiguous(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """The pairs whose first is in no other pair."""
+    found = list(pairs)
+    counts = Counter(name for name, _ in found)
+    return {name: value for name, value in found if counts[name] == 1}
+
+
+def _meanings(classes: list[str]) -> list[set[str]]:
+    """What means each class, in plain letters."""
+    if tuple(classes) == imagenet_names():
+        wnids: Sequence[str] = WNIDS  # two of the names are the same
+    else:
+        known = _unambiguous(zip(imagenet_names(), WNIDS))
+        wnids = [known.get(name, name) for name in classes]
+    names = [_names_by_wnid().get(wnid, name) for name, wnid in zip(classes, wnids)]
+    return [
+        {_plain(one) for one in (*own, *full.split(','))}
+        for full, *own in zip(names, names, classes, wnids)
+    ]
+
+
+def _plain(name: str) -> str:
+    return ' '.join(name.replace('_', ' ').casefold().split())
