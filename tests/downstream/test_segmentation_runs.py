@@ -274,13 +274,13 @@ def test_the_docs_examples_build(text, tmp_path):
 
 
 def test_the_papers_rates():
-    """Of FCN-16s and -8s a hundredth of FCN-32s's; of LargeFOV's score layer ten times the rest."""
+    """Each finer FCN has a hundredth of the one before's, LargeFOV's score layer ten times."""
     rates = {
         name: Config.fromfile(masks.CONFIGS / f'{name}_vgg16_voc12aug.py').optim_wrapper
         for name in ('fcn32s', 'fcn16s', 'fcn8s', 'deeplab_largefov')
     }
     assert rates['fcn32s'].optimizer.lr == 1e-4
-    assert rates['fcn16s'].optimizer.lr == rates['fcn8s'].optimizer.lr == 1e-6
+    assert rates['fcn16s'].optimizer.lr == 1e-6 and rates['fcn8s'].optimizer.lr == 1e-8
     assert rates['deeplab_largefov'].paramwise_cfg.custom_keys.conv_seg.lr_mult == 10
 
 

@@ -11,6 +11,7 @@ from vgg_mm.datasets.transforms.rescale import scale_bounds
 from vgg_mm.datasets.transforms.test_scales import WORDS
 
 from .config import configs_folder, read_config
+from .downstream import is_downstream
 
 
 def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> None:
@@ -26,6 +27,9 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
         FileNotFoundError: if there is no such file.
         ValueError: if the config has no protocol, or the paper's Q is asked for without S.
     """
+    if is_downstream(cfg):
+        _use_packages_own(cfg, tta_cfg)
+        return
     if tta_cfg is not None:
         overlay = read_config(_find_file(tta_cfg))
         cfg.merge_from_dict({k: overlay[k] for k in ('tta_model', 'tta_pipeline') if k in overlay})
@@ -45,6 +49,21 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     cfg.setdefault('env_cfg', ConfigDict()).cudnn_benchmark = False
     cfg.test_dataloader.collate_fn = dict(type='pseudo_collate')
     cfg.test_dataloader.sampler = dict(type='vgg_mm.ShapeSampler')
+
+
+def _use_packages_own(cfg: Config, tta_cfg: Optional[str]) -> None:
+    """MMDetection's ``DetTTAModel`` or MMSegmentation's ``SegTTAModel``, as the config says."""
+    model = {'mmdet': 'DetTTAModel', 'mmseg': 'SegTTAModel'}[cfg.default_scope]
+    if tta_cfg is not None:
+        raise ValueError(f'--tta-cfg {tta_cfg}: these protocols are for classifiers; give --tta')
+    for key in ('tta_model', 'tta_pipeline'):
+        if key not in cfg:
+            raise ValueError(
+                f"--tta: the config has no {key}; e.g. tta_model=dict(type='{model}') and a "
+                'tta_pipeline with TestTimeAug, as in configs/_base_/downstream'
+            )
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model.get('module', cfg.model))
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
 def _find_file(name: str) -> str:

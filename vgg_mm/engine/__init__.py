@@ -2,6 +2,7 @@ from vgg_mm import slow_imports  # noqa: F401  (first: the modules below need th
 
 from .hooks import (
     AnnotationCheckHook,
+    BatchSizeNoticeHook,
     CheckpointCheckHook,
     CheckpointHook,
     ClassCheckHook,
@@ -21,6 +22,7 @@ from .sharded import FSDPStrategy, ShardedRunner
 
 __all__ = [
     'AnnotationCheckHook',
+    'BatchSizeNoticeHook',
     'Bf16OptimWrapper',
     'CheckpointCheckHook',
     'CheckpointHook',

@@ -15,6 +15,7 @@ val_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{DATA_ROOT}/val.json')
 test_evaluator = val_evaluator
+auto_scale_lr = dict(base_batch_size=8)
 
 # None: from random weights. A classifier of this width, e.g. that of vgg16_jitter_clothing.py:
 # --cfg-options default_hooks.classifier_init.checkpoint=FILE

@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/downstream/segmentation/models/fcn8s.py',
     '../../_base_/downstream/segmentation/datasets/voc12aug.py',
-    '../../_base_/downstream/segmentation/schedules/fcn_finer.py',
+    '../../_base_/downstream/segmentation/schedules/fcn8s.py',
     '../../_base_/downstream/segmentation/runtime.py',
 ]
 

@@ -1,4 +1,5 @@
 from .annotation_check_hook import AnnotationCheckHook
+from .batch_size_notice_hook import BatchSizeNoticeHook
 from .checkpoint_check_hook import CheckpointCheckHook
 from .checkpoint_hook import CheckpointHook
 from .class_check_hook import ClassCheckHook
@@ -14,6 +15,7 @@ from .stop_after_drops_hook import StopAfterDropsHook
 
 __all__ = [
     'AnnotationCheckHook',
+    'BatchSizeNoticeHook',
     'CheckpointCheckHook',
     'CheckpointHook',
     'ClassCheckHook',

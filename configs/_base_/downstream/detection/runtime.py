@@ -20,6 +20,8 @@ default_hooks = dict(
     class_check=dict(type='vgg_mm.ClassCheckHook'),
     # Annotation files that would be misunderstood are named, with what would be right.
     annotation_check=dict(type='vgg_mm.AnnotationCheckHook'),
+    # Whether the learning rate is for as many images a step as there are.
+    batch_size_notice=dict(type='vgg_mm.BatchSizeNoticeHook'),
     # Stops at a loss that is not finite.
     loss_guard=dict(type='vgg_mm.LossGuardHook'),
     # mmcv's RoIAlign and nms know no bfloat16.

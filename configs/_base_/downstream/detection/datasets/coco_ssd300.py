@@ -27,6 +27,17 @@ test_pipeline = [
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
+# SSD's anchors are for one size: the flip only.
+tta_pipeline = [
+    _base_.tta_pipeline[0],
+    dict(
+        _base_.tta_pipeline[1],
+        transforms=[
+            [dict(type='Resize', scale=scale, keep_ratio=False) for scale in ((300, 300),)],
+            *_base_.tta_pipeline[1].transforms[1:],
+        ],
+    ),
+]
 
 train_dataloader = dict(batch_size=32, num_workers=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))

@@ -9,6 +9,17 @@ test_pipeline = [
     dict(step, scale=(512, 512)) if step['type'] == 'Resize' else step
     for step in _base_.test_pipeline
 ]
+# SSD's anchors are for one size: the flip only.
+tta_pipeline = [
+    _base_.tta_pipeline[0],
+    dict(
+        _base_.tta_pipeline[1],
+        transforms=[
+            [dict(type='Resize', scale=scale, keep_ratio=False) for scale in ((512, 512),)],
+            *_base_.tta_pipeline[1].transforms[1:],
+        ],
+    ),
+]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

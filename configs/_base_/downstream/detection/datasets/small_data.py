@@ -10,6 +10,19 @@ test_pipeline = [
     dict(step, scale=(320, 320)) if step['type'] == 'Resize' else step
     for step in _base_.test_pipeline
 ]
+tta_pipeline = [
+    _base_.tta_pipeline[0],
+    dict(
+        _base_.tta_pipeline[1],
+        transforms=[
+            [
+                dict(type='Resize', scale=scale, keep_ratio=True)
+                for scale in ((320, 320), (256, 256), (400, 400))
+            ],
+            *_base_.tta_pipeline[1].transforms[1:],
+        ],
+    ),
+]
 
 train_dataloader = dict(
     batch_size=4,

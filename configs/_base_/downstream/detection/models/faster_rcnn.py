@@ -17,9 +17,9 @@ model = dict(
         type='RPNHead',
         in_channels=512,
         feat_channels=512,
-        # Boxes of areas 128^2, 256^2 and 512^2 in three shapes.
+        # Boxes of areas 128^2, 256^2 and 512^2 in three shapes, and for COCO of 64^2 (Section 4.2).
         anchor_generator=dict(
-            type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[16]
+            type='AnchorGenerator', scales=[4, 8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[16]
         ),
         bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[1.0, 1.0, 1.0, 1.0]),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
@@ -47,7 +47,11 @@ model = dict(
     ),
     train_cfg=dict(
         rpn=dict(
-            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
+            # The best anchor of every box is positive, however small the box (Section 3.1.2);
+            # mmdet's min_pos_iou=0.3 leaves boxes below some 35 pixels without any.
+            assigner=dict(
+                type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=1e-6
+            ),
             sampler=dict(
                 type='RandomSampler', num=256, pos_fraction=0.5, add_gt_as_proposals=False
             ),

@@ -3,8 +3,16 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.003, momentum=0.9, weight_decay=5e-4, fused=True),
+    # As in the authors' nets: biases at twice the rate, without decay.
+    paramwise_cfg=dict(bias_lr_mult=2, bias_decay_mult=0),
+    # Not of the paper: VGG's features are large, and some images have very large gradients.
+    clip_grad=dict(max_norm=10),
 )
-param_scheduler = dict(type='MultiStepLR', milestones=[16], gamma=0.1)
+param_scheduler = [
+    # Not of the paper: new layers on top of trained ones.
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', milestones=[16], gamma=0.1),
+]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=22, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

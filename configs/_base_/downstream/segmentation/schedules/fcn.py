@@ -1,9 +1,9 @@
 # The FCN paper's (its Sections 4.1 and 4.3): 20 images an iteration, a fixed rate, twice as large
-# for biases, 175 epochs. Other batches: --auto-scale-lr.
+# for biases, which have no decay in the authors' nets, 175 epochs. Other batches: --auto-scale-lr.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=True),
-    paramwise_cfg=dict(bias_lr_mult=2),
+    paramwise_cfg=dict(bias_lr_mult=2, bias_decay_mult=0),
 )
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=175, val_interval=5)
 val_cfg = dict(type='ValLoop')

@@ -4,7 +4,15 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4, fused=True),
-    paramwise_cfg=dict(custom_keys={'conv_seg': dict(lr_mult=10)}),
+    # As in the authors' net: biases at twice the rate, without decay.
+    paramwise_cfg=dict(
+        bias_lr_mult=2,
+        bias_decay_mult=0,
+        custom_keys={
+            'conv_seg': dict(lr_mult=10),
+            'conv_seg.bias': dict(lr_mult=20, decay_mult=0),
+        },
+    ),
 )
 param_scheduler = dict(type='MultiStepLR', by_epoch=False, milestones=[2000, 4000], gamma=0.1)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=2)

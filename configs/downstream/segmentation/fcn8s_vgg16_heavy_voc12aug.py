@@ -1,0 +1,18 @@
+# FCN-8s by the "heavy learning" of the authors' release (voc-fcn8s/solver.prototxt): one image an
+# iteration, momentum 0.99, a fixed rate, 100k iterations, here 10 epochs of 10,582 images. The loss
+# is the sum over the pixels, so that the rate does not depend on the number of images.
+_base_ = './fcn8s_vgg16_voc12aug.py'
+
+model = dict(
+    decode_head=dict(
+        # Fixed, bilinear.
+        learned_upsampling='none',
+        loss_decode=dict(_delete_=True, type='CrossEntropyLoss', reduction='sum'),
+    )
+)
+train_dataloader = dict(batch_size=1)
+optim_wrapper = dict(optimizer=dict(lr=1e-14, momentum=0.99))
+train_cfg = dict(max_epochs=10, val_interval=1)
+auto_scale_lr = None
+
+load_from = 'work_dirs/fcn16s_vgg16_heavy_voc12aug/epoch_10.pth'
