@@ -5,9 +5,10 @@ import _command_line
 
 def main() -> None:
     parser = _command_line.parser(
-        'Read weights in the layout of torchvision, timm, MMPretrain, Keras (.h5), the Caffe '
-        'release (.caffemodel) or of this package, also as .safetensors; write a checkpoint that '
-        'says which pre-processing they need.'
+        'Read weights in the layout of torchvision, timm, MMPretrain, Keras (.h5, .keras), the '
+        'Caffe release (.caffemodel), TensorFlow users (.npy, .npz), MatConvNet (.mat), the ONNX '
+        'zoo (.onnx) or of this package, also as .safetensors; write a checkpoint that says which '
+        'pre-processing they need.'
     )
     parser.add_argument(
         'source', metavar='IN', help='file, URL, or a name like torchvision://vgg16'
@@ -21,6 +22,11 @@ def main() -> None:
         choices=['torchvision', 'caffe', 'paper'],
         help="what the weights expect, in place of what the layout says: RGB by ImageNet's mean "
         'and standard deviation; BGR minus the mean; RGB minus the mean',
+    )
+    parser.add_argument(
+        '--ema',
+        action='store_true',
+        help='take the weights averaged over the training (EMA), which stand beside the plain ones',
     )
     parser.add_argument(
         '--trust-checkpoint',

@@ -75,7 +75,7 @@ def test_the_container_that_has_the_net_is_taken(state, own, tmp_path):
         ('params', 'params_ema'),  # BasicSR's
     ],
 )
-def test_averaged_weights_beside_plain_ones(plain, averaged, state, own):
+def test_averaged_weights_beside_plain_ones(plain, averaged, state, own, tmp_path):
     ema = {f'module.{n}': t * 2 for n, t in state.items()}
     content = {averaged: {**ema, 'n_averaged': torch.tensor(3)}, plain: state}
     for flag, factor in ((False, 1), (True, 2)):
@@ -87,6 +87,16 @@ def test_averaged_weights_beside_plain_ones(plain, averaged, state, own):
     for flag, factor in ((False, 1), (True, 2)):
         found = to_own_layout({'state_dict': mixed}, averaged=flag)['state_dict']
         assert all(torch.equal(found[n], factor * t) for n, t in own.items())
+    # By the tool's option, which says which were taken.
+    for one in (content, {'state_dict': mixed}):
+        torch.save(one, tmp_path / 'x.pth')
+        for flag, factor in ((False, 1), (True, 2)):
+            converted = read_weights(str(tmp_path / 'x.pth'), ema=flag)
+            assert all(torch.equal(converted.weights[n], factor * t) for n, t in own.items())
+            assert converted.averaged.startswith('averaged' if flag else 'plain; --ema takes')
+    torch.save(state, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='has no averaged weights'):
+        read_weights(str(tmp_path / 'x.pth'), ema=True)
     # Alone, they are the weights.
     found = to_own_layout({averaged: ema})['state_dict']
     assert all(torch.equal(found[n], 2 * t) for n, t in own.items())

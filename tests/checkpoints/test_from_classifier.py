@@ -11,6 +11,7 @@ import torchvision
 
 from tests.models.test_vgg import classifier
 from vgg_mm.checkpoints import initialise_from_classifier, transfer_classifier
+from vgg_mm.checkpoints.weights import adapt_input_channels
 from vgg_mm.engine import ClassifierInitHook
 from vgg_mm.models.backbones import VGG
 from vgg_mm.models.folded_linear import FoldedLinear
@@ -260,3 +261,37 @@ def test_transfer_leaves_the_model_alone():
     transfer = transfer_classifier(source().state_dict(), net.state_dict(), 'd.pth')
     assert torch.equal(net.backbone.conv1_1.weight, before)
     assert len(transfer.weights) == 2 * 15
+
+
+def test_convolutions_alone_where_fc6_and_fc7_are_required(tmp_path):
+    path = str(tmp_path / 'convs.pth')
+    weights = source().state_dict()
+    convs = {name: tensor for name, tensor in weights.items() if name.startswith('backbone.')}
+    torch.save(dict(state_dict=convs), path)
+    model = Net(*kept())
+    with pytest.raises(ValueError, match='has no fc6 and fc7, which this config starts from: give'):
+        ClassifierInitHook(path, require_fc=True).before_train(runner(model))
+    # A whole one will do, and a model that has neither.
+    torch.save(dict(state_dict=weights), tmp_path / 'whole.pth')
+    ClassifierInitHook(str(tmp_path / 'whole.pth'), require_fc=True).before_train(runner(model))
+    backbone = nn.ModuleDict(dict(backbone=VGG('D', base_channels=WIDTH)))
+    ClassifierInitHook(path, require_fc=True).before_train(runner(backbone))
+    assert torch.equal(backbone['backbone'].conv1_1.weight, convs['backbone.conv1_1.weight'])
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_grey_images_and_more_channels(channels):
+    """A grey image gives what it gave as three equal channels; a fourth channel changes nothing."""
+    weights = source().state_dict()
+    net = Net(*kept(), in_channels=channels).eval()
+    colour = Net(*kept()).eval()
+    for model in (net, colour):
+        initialise_from_classifier(model, weights, 'd.pth')
+    images = torch.randn(2, channels, 32, 32)
+    same = images.expand(-1, 3, -1, -1) if channels == 1 else images[:, :3]
+    with torch.no_grad():
+        torch.testing.assert_close(net.backbone(images)[-1], colour.backbone(same)[-1])
+    weights = {n: t for n, t in weights.items() if n == 'backbone.conv1_1.weight'}
+    (notice,) = adapt_input_channels(weights, net.state_dict())
+    assert torch.equal(weights['backbone.conv1_1.weight'], net.backbone.conv1_1.weight)
+    assert notice.endswith(f'it is for 3 channels, the model for {channels}')

@@ -84,3 +84,15 @@ def test_the_four_forms_of_known_weights_are_told_apart():
         assert [one.rotated for one in found] == [False, False, True, True]
         orders = [one.preprocessing.to_rgb for one in found]
         assert orders == [known.preprocessing.to_rgb, not known.preprocessing.to_rgb] * 2
+
+
+def test_other_numbers_of_channels():
+    grey = STANDARDISED_RGB.for_channels(1)
+    assert str(grey).startswith('RGB, mean 114.495, std 57.63')
+    assert STANDARDISED_RGB.for_channels(4).mean[:3] == STANDARDISED_RGB.mean
+    assert STANDARDISED_RGB.for_channels(3) is STANDARDISED_RGB
+    found = recorded_preprocessing(dict(meta=dict(preprocessing=grey.to_meta())))
+    assert found.same_as(grey)
+    with pytest.raises(ValueError, match='holds the pre-processing'):
+        two = dict(to_rgb=True, mean=[1, 2], std=[1, 2])
+        recorded_preprocessing(dict(meta=dict(preprocessing=two)))

@@ -16,21 +16,21 @@ from vgg_mm.architectures import (
 from vgg_mm.checkpoints import (
     Preprocessing,
     has_own_names,
-    load_by_name,
     loading_safely,
+    read_by_name,
     recorded_preprocessing,
     unknown_layout,
     weights_of,
     write_atomically,
 )
-from vgg_mm.checkpoints.layouts import recognise
+from vgg_mm.checkpoints.layouts import recognise, to_own_layout
 from vgg_mm.checkpoints.preprocessing import (
     CENTRED_BGR,
     CENTRED_RGB,
     STANDARDISED_RGB,
     note_preprocessing,
 )
-from vgg_mm.checkpoints.weights import Weights, first_of, misfits
+from vgg_mm.checkpoints.weights import Weights, averaged_weights, first_of, misfits
 from vgg_mm.models import VGG, ConvHead
 
 from .tables import format_table
@@ -43,6 +43,9 @@ PREPROCESSING = {
 }
 
 PARTS = ('backbone.', 'head.')
+
+#: Which weights are taken where a file has both.
+AVERAGED, PLAIN = 'averaged (EMA)', 'plain; --ema takes the averaged ones (EMA) beside them'
 
 
 class Net(NamedTuple):
@@ -95,7 +98,8 @@ class Net(NamedTuple):
 class Converted(NamedTuple):
     """Weights in this package's layout, in FC form, and where they come from.
 
-    ``sources`` maps their names to the file's; ``left_out`` are the file's that no layer has.
+    ``sources`` maps their names to the file's; ``left_out`` are the file's that no layer has;
+    ``averaged`` says which were taken where averaged ones (EMA) stand beside plain ones.
     """
 
     weights: Weights
@@ -105,6 +109,7 @@ class Converted(NamedTuple):
     sources: dict[str, str]
     left_out: list[str]
     classes: Optional[tuple[str, ...]]
+    averaged: str = ''
 
     def checkpoint(self) -> dict:
         """As it is written."""
@@ -122,6 +127,7 @@ def convert_weights(
     arch: Optional[str] = None,
     preprocessing: Optional[str] = None,
     trust_checkpoint: bool = False,
+    ema: bool = False,
 ) -> None:
     """Read weights in any known layout, write them as a checkpoint, print what became of them.
 
@@ -131,6 +137,7 @@ def convert_weights(
         arch: What the net has to be; needed for A-LRN only, whose weights are A's.
         preprocessing: One of :data:`PREPROCESSING`, in place of what the layout says.
         trust_checkpoint: Run the code in files that cannot be read without.
+        ema: Take averaged weights, which must be there.
 
     Raises:
         ImportError: in one line, if the library for the kind of file is missing.
@@ -140,7 +147,7 @@ def convert_weights(
     if not os.fspath(out).endswith('.pth'):
         raise ValueError(f'convert_weights: the file to write must end in .pth, got {out}')
     with loading_safely(trust_checkpoint):
-        converted = read_weights(source, arch)
+        converted = read_weights(source, arch, ema)
     if preprocessing is not None:
         given = PREPROCESSING[preprocessing]._replace(
             origin='recorded: as given with --preprocessing'
@@ -153,13 +160,25 @@ def convert_weights(
     print(f'written: {out}')
 
 
-def read_weights(source: str, arch: Optional[str] = None) -> Converted:
+def read_weights(source: str, arch: Optional[str] = None, ema: bool = False) -> Converted:
     """A net's weights from a file, URL or zoo in any known layout.
+
+    Args:
+        source, arch, ema: As of :func:`convert_weights`.
 
     Raises:
         ImportError, OSError, ValueError: as :func:`convert_weights`.
     """
-    return understand(load_by_name(source), source, arch)
+    as_read = read_by_name(source)
+    average, _ = averaged_weights(as_read)
+    if ema and not average:
+        raise ValueError(f'{source} has no averaged weights (EMA) beside others: leave out --ema')
+    try:
+        loaded = to_own_layout(as_read, averaged=ema)
+    except ValueError as error:
+        raise ValueError(f'checkpoint {source}: {error}') from error
+    found = understand(loaded, source, arch)
+    return found._replace(averaged=AVERAGED if ema else PLAIN if average else '')
 
 
 def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Converted:
@@ -263,6 +282,8 @@ def report(converted: Converted) -> str:
         ('pre-processing', converted.preprocessing or unknown),
         ('model', _model_text(converted.net)),
     ]
+    if converted.averaged:
+        facts.append(('weights', converted.averaged))
     rows = [
         [_shorter(converted.sources[name]), name, 'x'.join(map(str, tensor.shape)) or 'scalar']
         for name, tensor in converted.weights.items()

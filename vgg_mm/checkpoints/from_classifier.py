@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 
 from .layouts import has_own_names, unknown_layout
-from .weights import Weights, first_of, fits
+from .weights import Weights, first_of, fits, takes_other_channels, with_input_channels
 
 #: The layers of a classifier that other nets use, by the authors' names; fc8 is its own.
 _LAYER = re.compile(r'(conv|bn)[1-5]_\d+|fc[67]')
@@ -183,6 +183,9 @@ def _fitted(
     """The tensor in the shape, and in which of the forms; None if it has no such form."""
     if source.shape == shape:
         return source, 'kept' if may_shrink else 'copied'
+    if takes_other_channels('conv1_1.weight', source.shape, shape) and not may_shrink:
+        how = 'summed over the colours' if shape[1] == 1 else 'zeros for more channels'
+        return with_input_channels(source, shape[1]), how
     if may_shrink and len(shape) == source.ndim == 1:
         step = _step(len(source), shape[0])
         return (source[::step] if step else None), ''

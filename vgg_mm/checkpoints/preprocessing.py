@@ -55,6 +55,17 @@ class Preprocessing(NamedTuple):
         """For the same weights with the channels of conv1_1 in the opposite order."""
         return self._replace(to_rgb=not self.to_rgb, mean=self.mean[::-1], std=self.std[::-1])
 
+    def for_channels(self, channels: int) -> 'Preprocessing':
+        """For another number of input channels than three: grey ones, and those after the colours,
+        get the average of the colours' means and deviations."""
+        if channels == len(self.mean):
+            return self
+        mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
+        more = max(channels - len(self.mean), 0)
+        if channels == 1:
+            return self._replace(mean=(mean,), std=(std,))
+        return self._replace(mean=(*self.mean, *(mean,) * more), std=(*self.std, *(std,) * more))
+
     def put_into(self, data_preprocessor: Any) -> None:
         """Let a data preprocessor that :func:`preprocessing_of` understands do this from now on."""
         setattr(data_preprocessor, _turns_channels(data_preprocessor) or 'to_rgb', self.to_rgb)
@@ -118,7 +129,7 @@ def recorded_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
     try:
         mean, std = (tuple(float(x) for x in found[name]) for name in ('mean', 'std'))
         to_rgb = found['to_rgb']
-        right = isinstance(to_rgb, bool) and len(mean) == len(std) == 3 and _possible(mean, std)
+        right = isinstance(to_rgb, bool) and len(mean) == len(std) and _possible(mean, std)
     except (KeyError, TypeError, ValueError):
         right = False
     if not right:
@@ -136,7 +147,7 @@ def note_preprocessing(meta: dict, preprocessing: Preprocessing) -> None:
 
 
 def _possible(mean: Sequence[float], std: Sequence[float]) -> bool:
-    return all(map(math.isfinite, (*mean, *std))) and min(std) > 0
+    return len(mean) in (1, 3, 4) and all(map(math.isfinite, (*mean, *std))) and min(std) > 0
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -62,14 +62,22 @@ def state_dicts(checkpoint: dict) -> dict[str, Weights]:
 
 
 def averaged_weights(checkpoint: dict) -> tuple[str, Weights]:
-    """The container of weights that are an average over a training (EMA), and these; or '', {}."""
+    """Weights that are an average over a training (EMA) and stand beside plain ones.
+
+    Returns:
+        Their container, or what they have before their names, and the weights; '', {} without.
+    """
     # mmengine's EMAHook leaves the averaged ones in state_dict, the plain ones in ema_state_dict.
     if 'ema_state_dict' in checkpoint and 'state_dict' in checkpoint:
         return '', {}
-    for name, weights in state_dicts(checkpoint).items():
+    found = state_dicts(checkpoint)
+    for name, weights in found.items():
         if is_averaged(name):
             return name, weights
-    return '', {}
+    state = weights_of(checkpoint, required=False)
+    weights = {name: tensor for name, tensor in state.items() if is_averaged(name)}
+    beside = 0 < len(weights) < len(state)
+    return (next(iter(weights)).split('.')[0], weights) if beside else ('', {})
 
 
 def is_averaged(name: str) -> bool:
@@ -127,6 +135,52 @@ def other_classes(weights: Weights, target: Weights) -> dict[str, str]:
         for name in misfits(weights, target)
         if f'.{name}'.split('.')[-2] == 'fc8' and weights[name].shape[1:] == target[name].shape[1:]
     }
+
+
+def with_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """conv1_1 of a net for colour images, for images of another number of channels.
+
+    One channel: summed over the colours, so that a grey image gives what it gave as three equal
+    channels. More than three: the others begin with zeros, so that the net begins as it was, and
+    are learnt.
+
+    Args:
+        weight: (out, 3, k, k).
+        channels: 1, or more than 3.
+
+    Returns:
+        (out, channels, k, k).
+    """
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    others = weight.new_zeros(len(weight), channels - 3, *weight.shape[2:])
+    return torch.cat([weight, others], 1)
+
+
+def takes_other_channels(name: str, source: torch.Size, target: torch.Size) -> bool:
+    """Whether a weight is conv1_1's for colour images where the model's is for grey ones or more
+    channels."""
+    return (
+        f'.{name}'.endswith('.conv1_1.weight')
+        and len(source) == len(target) == 4
+        and source[1] == 3
+        and (target[1] == 1 or target[1] > 3)
+        and (source[0], *source[2:]) == (target[0], *target[2:])
+    )
+
+
+def adapt_input_channels(weights: Weights, target: Weights) -> list[str]:
+    """Fit conv1_1 to a model for grey images or more channels, in place; returns notices."""
+    notices = []
+    for name in weights.keys() & target.keys():
+        if takes_other_channels(name, weights[name].shape, target[name].shape):
+            channels = target[name].shape[1]
+            weights[name] = with_input_channels(weights[name], channels)
+            how = 'is summed over the colours' if channels == 1 else 'begins with zeros after them'
+            notices.append(
+                f'{name} {how}: the weights are for 3 channels, the model for {channels}'
+            )
+    return notices
 
 
 def first_of(problems: Sequence[str]) -> str:

@@ -4,3 +4,6 @@ _base_ = [
     '../../_base_/downstream/detection/schedules/ssd.py',
     '../../_base_/downstream/detection/runtime.py',
 ]
+
+# The published recipe starts from a whole classifier; convolutions alone are refused.
+default_hooks = dict(classifier_init=dict(require_fc=True))

@@ -4,3 +4,6 @@ _base_ = [
     '../../_base_/downstream/segmentation/schedules/largefov.py',
     '../../_base_/downstream/segmentation/runtime.py',
 ]
+
+# The published recipe starts from a whole classifier; convolutions alone are refused.
+default_hooks = dict(classifier_init=dict(require_fc=True))

@@ -6,6 +6,7 @@ from os.path import commonprefix
 from typing import Any, NamedTuple, Optional
 
 import torch
+from mmengine.logging import print_log
 
 from vgg_mm.architectures import ARCHITECTURES
 
@@ -77,25 +78,22 @@ class _Match(NamedTuple):
         return len(self.table.keys() & self.layers.keys())
 
 
-def recognise(
-    weights: Weights, meta: Optional[dict] = None, averaged: bool = False
-) -> Optional[Recognised]:
+def recognise(weights: Weights, meta: Optional[dict] = None) -> Optional[Recognised]:
     """Find the layout by the weights' names and shapes; None if there is none that fits.
 
     Args:
         weights: By the names in the file, whatever is before a layout's own.
         meta: What the file says besides.
-        averaged: Which net, where averaged weights (EMA) stand beside the plain ones.
 
     Raises:
         ValueError: in one line, if a layer has a shape that it cannot have, or the names leave
             open what the layers are.
     """
-    matches = _best_matches(weights, averaged)
+    matches = _best_matches(weights)
     return _convert(matches[0], weights, meta or {}) if len(matches) == 1 else None
 
 
-def _best_matches(weights: Weights, averaged: bool = False) -> list[_Match]:
+def _best_matches(weights: Weights) -> list[_Match]:
     """The matches with most layers; several if the file holds several nets."""
     matches = [
         match
@@ -106,7 +104,7 @@ def _best_matches(weights: Weights, averaged: bool = False) -> list[_Match]:
     ]
     if not matches:
         return []
-    kinds = [match for match in matches if is_averaged(match.prefix) == averaged] or matches
+    kinds = [match for match in matches if not is_averaged(match.prefix)] or matches
     best = max(kinds, key=lambda match: match.found)
     nets: dict[str, _Match] = {}
     for match in kinds:
@@ -262,7 +260,8 @@ def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
     Args:
         checkpoint: With a ``state_dict``, or one in another container (see
             :func:`~vgg_mm.checkpoints.weights.weights_of`), or a state dict itself.
-        averaged: Take averaged weights (EMA) where they stand beside the plain ones.
+        averaged: Take averaged weights (EMA) where they stand beside the plain ones. Otherwise
+            the log says so.
 
     Returns:
         The same object, or a new one with, in its ``meta``, ``layout`` (the library) and
@@ -274,13 +273,15 @@ def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
             open what the layers are.
     """
     name, average = averaged_weights(checkpoint)
-    first = average if averaged and name else weights_of(checkpoint, required=False)
+    if name and averaged:
+        return to_own_layout({'state_dict': average, 'meta': checkpoint.get('meta') or {}})
+    first = weights_of(checkpoint, required=False)
     others = [one for key, one in state_dicts(checkpoint).items() if not is_averaged(key)]
     meta = dict(checkpoint.get('meta') or {})
     for weights in [first, *others]:
         if has_own_names(weights):
             return _with_own_names(checkpoint, weights, meta)
-        found = recognise(weights, meta, averaged)
+        found = recognise(weights, meta)
         if found is not None:
             break
     else:
@@ -290,6 +291,9 @@ def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
     if expected is not None and META_KEY not in meta:
         note_preprocessing(meta, expected)
     rest = checkpoint if 'state_dict' in checkpoint else {}
+    if name:
+        beside = f'averaged ones (EMA) stand beside them: {name}'
+        print_log(f'plain weights are taken; {beside}', 'current')
     conversion = dict(arch=found.arch, sources=found.sources, left_out=found.left_out)
     return {
         **rest,

@@ -4,7 +4,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vgg_mm.checkpoints import has_own_names, to_own_layout, unknown_layout, weights_of
-from vgg_mm.checkpoints.weights import Weights, first_of, misfits, other_classes
+from vgg_mm.checkpoints.weights import (
+    Weights,
+    adapt_input_channels,
+    first_of,
+    misfits,
+    other_classes,
+)
 from vgg_mm.registry import HOOKS
 
 from ..class_layers import class_dependent_shapes, fits_but_for_classes
@@ -42,6 +48,10 @@ class CheckpointCheckHook(Hook):
         if has_own_names(target):
             _convert(checkpoint)
         weights = weights_of(checkpoint)
+        if not self.strict:
+            for notice in adapt_input_channels(weights, target):
+                runner.logger.info(notice)
+                checkpoint['state_dict'] = weights
         wrong = misfits(weights, target)
         if not self.strict:
             for name, notice in other_classes(weights, target).items():

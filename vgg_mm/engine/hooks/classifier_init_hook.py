@@ -1,6 +1,7 @@
 """Initialisation of a detector or segmentor from a classifier, fc6 and fc7 included."""
 
 import os
+from collections.abc import Iterable
 from typing import Union
 
 from mmengine.hooks import Hook
@@ -34,6 +35,8 @@ class ClassifierInitHook(Hook):
     Args:
         checkpoint: A file, a URL or ``torchvision://vgg16``, in any library's layout; None switches
             the hook off.
+        require_fc: Refuse a checkpoint of convolutions alone if the model has fc6 or fc7, which
+            would stay as initialised.
 
     Raises:
         OSError: in one line, if the checkpoint cannot be had.
@@ -43,8 +46,9 @@ class ClassifierInitHook(Hook):
 
     priority = 'HIGH'
 
-    def __init__(self, checkpoint: Union[str, os.PathLike, None]):
+    def __init__(self, checkpoint: Union[str, os.PathLike, None], require_fc: bool = False):
         self.checkpoint = checkpoint
+        self.require_fc = require_fc
         self._done = False
 
     def before_train(self, runner: Runner) -> None:
@@ -61,7 +65,10 @@ class ClassifierInitHook(Hook):
         loaded = load_by_name(self.checkpoint)
         warn_of_other_preprocessing(runner, recorded_preprocessing(loaded), self.checkpoint)
         where = f'ClassifierInitHook: {self.checkpoint}'
-        transfer = transfer_classifier(weights_of(loaded), weights, where)
+        found = weights_of(loaded)
+        if self.require_fc:
+            _check_fc(found, [n for n in weights if not n.startswith(tuple(parts))], where)
+        transfer = transfer_classifier(found, weights, where)
         spared = {name for name in transfer.weights if name.startswith(tuple(parts))}
         for name in transfer.weights.keys() - spared:
             weights[name].copy_(transfer.weights[name])
@@ -89,3 +96,18 @@ class ClassifierInitHook(Hook):
 def _layers(names: set[str]) -> tuple[str, ...]:
     """How the report's lines of these weights begin."""
     return tuple({f'{name.rpartition(".")[0]} <-' for name in names})
+
+
+def _check_fc(found: dict, wanted: list[str], where: str) -> None:
+    """Refuse convolutions alone for a model with fc6 or fc7."""
+    missing = sorted(_fc_layers(wanted) - _fc_layers(found))
+    if missing:
+        raise ValueError(
+            f'{where} has no {" and ".join(missing)}, which this config starts from: give a whole '
+            'classifier, or default_hooks.classifier_init.require_fc=False, which leaves them as '
+            'initialised'
+        )
+
+
+def _fc_layers(names: Iterable[str]) -> set[str]:
+    return {n.split('.')[-2] for n in names if n.endswith('.weight')} & {'fc6', 'fc7'}

@@ -33,7 +33,9 @@ class PreprocessingHook(Hook):
         warn_of_other_preprocessing(runner, expected, _name(runner), f'; the {used} is used')
         if not self.use_checkpoints or expected is None:
             return
-        if differing_preprocessing(runner, expected) is not None:
+        found = differing_preprocessing(runner, expected)
+        if found is not None:
+            expected = expected.for_channels(len(found.mean))
             expected.put_into(unwrap(runner.model).data_preprocessor)
 
     def before_train(self, runner: Runner) -> None:
