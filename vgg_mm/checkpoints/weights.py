@@ -176,10 +176,8 @@ def adapt_input_channels(weights: Weights, target: Weights) -> list[str]:
         if takes_other_channels(name, weights[name].shape, target[name].shape):
             channels = target[name].shape[1]
             weights[name] = with_input_channels(weights[name], channels)
-            how = 'is summed over the colours' if channels == 1 else 'begins with zeros after them'
-            notices.append(
-                f'{name} {how}: the weights are for 3 channels, the model for {channels}'
-            )
+            how = 'is summed over the colours' if channels == 1 else 'has zeros after the colours'
+            notices.append(f'{name} {how}: it is for 3 channels, the model for {channels}')
     return notices
 
 
