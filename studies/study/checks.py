@@ -8,7 +8,7 @@ from vgg_mm.apis.suggest import suggest
 MISSING = object()
 
 
-class Entry:
+class YamlMapping:
     """A mapping of the file.
 
     Args:

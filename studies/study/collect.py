@@ -11,9 +11,9 @@ import torch
 from vgg_mm.apis.chain.curves import read_curves, smooth
 from vgg_mm.evaluation import wrong_images
 
-from .passes import Pass, Trainings, all_passes, average, passes
-from .results import Answer, Course, Results, pack, read_results, results_path
-from .study import Side, Study
+from .evaluations import Evaluation, Trainings, all_evaluations, average, evaluations
+from .results import Errors, Results, TrainingCurve, pack, read_results, results_path
+from .study import Candidate, Study
 from .trainings import Training
 from .verdicts import guessing
 
@@ -30,29 +30,29 @@ def collect(study: Study, data: str, found: Trainings) -> Results:
     sides = study.sides(study.data[data])
     for where, training in found.items():
         if where.data == data and (training.done or training.not_finite()):
-            _note_course(results, sides, training)
+            _note_curve(results, sides, training)
     # Losses that were not finite last: what is counted for them needs the labels.
     cases = [
-        (side, seed, passes(side, data, seed, found)) for side in sides for seed in study.seeds
+        (side, seed, evaluations(side, data, seed, found)) for side in sides for seed in study.seeds
     ]
     for side, seed, tests in cases:
         if all(test.done for test in tests):
-            results.answers[f'{side}/{seed}'] = _answer(results, tests)
+            results.answers[f'{side}/{seed}'] = _errors(results, tests)
     for side, seed, tests in cases:
         if any(test.training.not_finite() for test in tests) and results.labels:
             wrong = guessing(np.array(results.labels), 1)[0]
-            results.answers[f'{side}/{seed}'] = Answer(pack(wrong), failed=True)
+            results.answers[f'{side}/{seed}'] = Errors(pack(wrong), failed=True)
     _note_costs(results, sides, data, study.seeds, found)
     if results.courses:
         results.write(results_path(study, data))
     return results
 
 
-def _note_course(results: Results, sides: list[Side], training: Training) -> None:
+def _note_curve(results: Results, sides: list[Candidate], training: Training) -> None:
     """Keep a training's course; answers and tests of an earlier training of the run are dropped."""
-    run, seed = training.where.run, training.where.seed
+    run, seed = training.key.run, training.key.seed
     key = f'{run}/{seed}'
-    before, course = results.courses.get(key), course_of(training)
+    before, course = results.courses.get(key), curve_of(training)
     if before is not None and before.finished != course.finished:
         for side in sides:
             if run in side.runs:
@@ -61,7 +61,7 @@ def _note_course(results: Results, sides: list[Side], training: Training) -> Non
     results.courses[key] = course
 
 
-def _answer(results: Results, tests: list[Pass]) -> Answer:
+def _errors(results: Results, tests: list[Evaluation]) -> Errors:
     content = average(tests)
     labels = content.labels.tolist()
     if results.labels and results.labels != labels:
@@ -70,30 +70,30 @@ def _answer(results: Results, tests: list[Pass]) -> Answer:
             f'the results in {tests[0].training.study.results}: give the same images, or delete it'
         )
     results.labels = labels
-    return Answer(
+    return Errors(
         pack(wrong_images(content.scores['mean'], content.labels, 1)),
         sum(test.seconds_per_image() for test in tests),
     )
 
 
 def _note_costs(
-    results: Results, sides: list[Side], data: str, seeds: Iterable[int], found: Trainings
+    results: Results, sides: list[Candidate], data: str, seeds: Iterable[int], found: Trainings
 ) -> None:
     """Minutes of the tests that are there, and the machine."""
-    every = [one for seed in seeds for one in all_passes(sides, data, seed, found)]
+    every = [one for seed in seeds for one in all_evaluations(sides, data, seed, found)]
     tests = [test for test in every if test.done]
     seconds: dict[str, float] = defaultdict(float)
     for test in tests:
-        seconds[f'{test.where.run}/{test.where.seed}'] += test.seconds_per_image()
+        seconds[f'{test.key.run}/{test.key.seed}'] += test.seconds_per_image()
     for key, value in seconds.items():
         results.test_minutes[key] = round(value * len(results.labels) / 60, 3)
     if tests:
         results.machine = list(dict.fromkeys([*results.machine, machine_kind()]))
 
 
-def course_of(training: Training) -> Course:
+def curve_of(training: Training) -> TrainingCurve:
     """Its course, from the logs in its folder."""
-    course = Course(
+    course = TrainingCurve(
         round(training.minutes, 2),
         training.shown_command(),
         failed=training.not_finite(),

@@ -20,7 +20,7 @@ from vgg_mm.apis.errors import EXPECTED
 from vgg_mm.apis.tables import format_table
 from vgg_mm.models.tta.paper_tta import DENSE
 
-from .passes import Pass
+from .evaluations import Evaluation
 from .plan import Task
 from .study import CENTRE, Study
 from .trainings import Training
@@ -80,7 +80,7 @@ class Estimator:
         images = self.test_images(training)
         return hours + validations * cost.left * images.count * seconds * FORWARD / 3600, MEASURED
 
-    def test(self, test: Pass) -> tuple[Optional[float], str]:
+    def test(self, test: Evaluation) -> tuple[Optional[float], str]:
         """Hours of a test."""
         images = self.test_images(test.training)
         if _test_kind(test) in self.tested:
@@ -89,8 +89,8 @@ class Estimator:
         if seconds is None:
             return None, UNKNOWN
         crops = {CENTRE: 1, DENSE: FLIPS * images.aspect * (test.q / test.training.data.crop) ** 2}
-        passes = crops.get(test.part, CROPS)
-        return images.count * passes * seconds * FORWARD / 3600, MEASURED
+        views = crops.get(test.part, CROPS)
+        return images.count * views * seconds * FORWARD / 3600, MEASURED
 
     def test_images(self, training: Training) -> Images:
         """The test set of a training's config; none if it is not there."""
@@ -118,10 +118,10 @@ class Estimator:
 
 def _kind(training: Training) -> tuple:
     """What trainings that take equally long have in common."""
-    return training.where.data, training.run.arch
+    return training.key.data, training.run.arch
 
 
-def _test_kind(test: Pass) -> tuple:
+def _test_kind(test: Evaluation) -> tuple:
     return *_kind(test.training), test.part, test.q
 
 
@@ -170,7 +170,7 @@ def estimate_table(
     for task in left:
         is_training = isinstance(task, Training)
         hours, source = estimator.training(task) if is_training else estimator.test(task)
-        row = rows.setdefault((task.where.data, task.where.run), [0, 0, 0.0, set()])
+        row = rows.setdefault((task.key.data, task.key.run), [0, 0, 0.0, set()])
         row[0] += is_training
         row[1] += not is_training
         # A training is started by the chain, in a process of its own.

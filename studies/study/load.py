@@ -11,7 +11,7 @@ from vgg_mm.apis.chain.stages import STARTS, option_texts
 from vgg_mm.architectures import ARCHITECTURES, STRIDE
 from vgg_mm.models.initialisers import INITIALISERS
 
-from .checks import Entry, check_known
+from .checks import YamlMapping, check_known
 from .study import (
     BETTER,
     CENTRE,
@@ -22,12 +22,12 @@ from .study import (
     PARTS,
     SCALES,
     TEST_SCALES,
+    Candidate,
     Claim,
     Comparison,
     DataSet,
     Plots,
     Run,
-    Side,
     Study,
 )
 
@@ -59,14 +59,14 @@ def load_study(
         FileNotFoundError: if there is no such file, or a config that it names is missing.
         ValueError: in one line that names the file and the place, if it is no study.
     """
-    content = Entry(path, _read(path), STUDY_KEYS)
+    content = YamlMapping(path, _read(path), STUDY_KEYS)
     runs = _runs(path, content.get('runs', dict))
     profiles = content.get('profiles', dict)
     if not profiles:
         raise ValueError(f'{path}: profiles is empty')
     name = next(iter(profiles)) if profile is None else profile
     check_known(path, 'profile', name, list(profiles))
-    entry = Entry(f'{path}: profiles.{name}', profiles[name], PROFILE_KEYS)
+    entry = YamlMapping(f'{path}: profiles.{name}', profiles[name], PROFILE_KEYS)
     study = Study(
         path=path,
         title=content.get('title', str),
@@ -85,7 +85,7 @@ def load_study(
     return study
 
 
-def _folders(profile: Entry, out: Optional[str]) -> dict[str, str]:
+def _folders(profile: YamlMapping, out: Optional[str]) -> dict[str, str]:
     folders = {key: profile.get(key, str) for key in ('work_dir', 'results', 'report')}
     if out is None:
         return folders
@@ -99,7 +99,7 @@ def _claims(path: str, entries: list, runs: dict[str, Run]) -> tuple[Claim, ...]
     return tuple(claims)
 
 
-def _data_sets(path: str, profile: Entry, roots: dict[str, str]) -> dict[str, DataSet]:
+def _data_sets(path: str, profile: YamlMapping, roots: dict[str, str]) -> dict[str, DataSet]:
     data = {
         name: _data(f'{profile.where}.data.{name}', name, content, path)
         for name, content in profile.get('data', dict).items()
@@ -128,7 +128,7 @@ def _runs(path: str, entries: dict) -> dict[str, Run]:
         where = f'{path}: runs.{name}'
         if not isinstance(name, str) or set(name) & set(' +/=') or name in ('', GUESSING):
             raise ValueError(f'{where}: a run is named by a word without blanks, +, / and =')
-        entry = Entry(where, content, RUN_KEYS)
+        entry = YamlMapping(where, content, RUN_KEYS)
         entry.get('arch', str)
         for key in ('staged_from', 'start_from'):
             entry.word(key, runs)  # those before it: no circles
@@ -151,7 +151,7 @@ def _runs(path: str, entries: dict) -> dict[str, Run]:
 
 def _claim(path: str, number: int, content: Any, runs: dict[str, Run]) -> Claim:
     where = f'{path}: claim {number}'
-    entry = Entry(where, content, CLAIM_KEYS)
+    entry = YamlMapping(where, content, CLAIM_KEYS)
     comparisons = entry.get('comparisons', list)
     claim = Claim(
         number=number,
@@ -171,7 +171,7 @@ def _claim(path: str, number: int, content: Any, runs: dict[str, Run]) -> Claim:
 
 
 def _comparison(where: str, content: Any, runs: dict[str, Run]) -> Comparison:
-    entry = Entry(where, content, COMPARISON_KEYS)
+    entry = YamlMapping(where, content, COMPARISON_KEYS)
     than = entry.get('than', str)
     comparison = Comparison(
         better=_side(where, entry.get('better', str), runs),
@@ -189,7 +189,7 @@ def _comparison(where: str, content: Any, runs: dict[str, Run]) -> Comparison:
     return comparison
 
 
-def _side(where: str, text: Any, runs: dict[str, Run]) -> Side:
+def _side(where: str, text: Any, runs: dict[str, Run]) -> Candidate:
     """'D dense several', 'D+E dense one'."""
     parts = text.split() if isinstance(text, str) else []
     if len(parts) != 3:
@@ -206,11 +206,11 @@ def _side(where: str, text: Any, runs: dict[str, Run]) -> Side:
     check_known(where, 'Q', scale, list(TEST_SCALES))
     if protocol == CENTRE and scale != ONE:
         raise ValueError(f"{where}: {text!r}: the centre crop is taken at Q 'one' only")
-    return Side(tuple(names), protocol, scale)
+    return Candidate(tuple(names), protocol, scale)
 
 
 def _plots(where: str, content: Any, runs: dict[str, Run]) -> Plots:
-    entry = Entry(where, content, Plots._fields)
+    entry = YamlMapping(where, content, Plots._fields)
     for key in ('curve', 'training'):
         for name in entry.get(key, list, []):
             check_known(f'{where}.{key}', 'run', name, list(runs))
@@ -223,17 +223,17 @@ def _plots(where: str, content: Any, runs: dict[str, Run]) -> Plots:
 
 
 def _data(where: str, name: str, content: Any, path: str) -> DataSet:
-    entry = Entry(where, content, DATA_KEYS)
+    entry = YamlMapping(where, content, DATA_KEYS)
     crop = entry.number('crop', STRIDE)
     if crop % STRIDE:
         raise ValueError(f'{where}: crop must be a multiple of {STRIDE}, got {crop}')
     config = osp.normpath(osp.join(osp.dirname(path), entry.get('config', str)))
     if not osp.isfile(config):
         raise FileNotFoundError(f'{where}: config not found: {config}')
-    scales = Entry(f'{where}.scales', entry.get('scales', dict), SCALES)
-    tests = Entry(f'{where}.tests', entry.get('tests', dict), SCALES)
+    scales = YamlMapping(f'{where}.scales', entry.get('scales', dict), SCALES)
+    tests = YamlMapping(f'{where}.tests', entry.get('tests', dict), SCALES)
     words = {
-        scale: Entry(f'{where}.tests.{scale}', value, TEST_SCALES)
+        scale: YamlMapping(f'{where}.tests.{scale}', value, TEST_SCALES)
         for scale, value in tests.content.items()
     }
     return DataSet(
@@ -253,7 +253,7 @@ def _data(where: str, name: str, content: Any, path: str) -> DataSet:
     )
 
 
-def _scale(scales: Entry, name: str, crop: int) -> Any:
+def _scale(scales: YamlMapping, name: str, crop: int) -> Any:
     """S as ``vgg_mm.ScaleJitter`` takes it."""
     values = scales.numbers(name, crop)
     if len(values) != (2 if name == JITTER else 1) or list(values) != sorted(values):

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from .passes import Trainings, passes
+from .evaluations import Trainings, evaluations
 from .plan import Task
 from .results import Results, read_results
-from .study import Side, Study
-from .trainings import Training, Where
+from .study import Candidate, Study
+from .trainings import Training, TrainingKey
 
 
 def missing(study: Study, todo: Sequence[Task], found: Trainings) -> list[Task]:
@@ -23,8 +23,8 @@ def missing(study: Study, todo: Sequence[Task], found: Trainings) -> list[Task]:
     """
     results = {name: read_results(study, name) for name in study.data}
     needed: set = set()
-    for data, seed in dict.fromkeys((task.where.data, task.where.seed) for task in todo):
-        part = [task for task in todo if (task.where.data, task.where.seed) == (data, seed)]
+    for data, seed in dict.fromkeys((task.key.data, task.key.seed) for task in todo):
+        part = [task for task in todo if (task.key.data, task.key.seed) == (data, seed)]
         needed |= _Part(study, data, seed, part, found).needed(results[data])
     return [task for task in todo if _key(task) in needed]
 
@@ -36,8 +36,8 @@ class _Part:
         self.data = data
         self.seed = seed
         self.found = found
-        self.asked = {task.where.run for task in part if isinstance(task, Training)}
-        tested = {task.where.run for task in part if not isinstance(task, Training)}
+        self.asked = {task.key.run for task in part if isinstance(task, Training)}
+        tested = {task.key.run for task in part if not isinstance(task, Training)}
         self.sides = [s for s in study.sides(study.data[data]) if tested & set(s.runs)]
         self.there = {run for run in self.asked if self._is_there(run)}
 
@@ -46,7 +46,7 @@ class _Part:
         return training.done or bool(training.not_finite())
 
     def _training(self, run: str) -> Training:
-        return self.found[Where(self.data, self.seed, run)]
+        return self.found[TrainingKey(self.data, self.seed, run)]
 
     def needed(self, results: Results) -> set:
         """Keys of the tasks that are needed."""
@@ -63,17 +63,17 @@ class _Part:
         tests = {
             _key(test)
             for side in lacking
-            for test in passes(side, self.data, self.seed, self.found)
+            for test in evaluations(side, self.data, self.seed, self.found)
         }
-        return {Where(self.data, self.seed, run) for run in train} | tests
+        return {TrainingKey(self.data, self.seed, run) for run in train} | tests
 
-    def _runs_of(self, sides: set[Side]) -> set[str]:
+    def _runs_of(self, sides: set[Candidate]) -> set[str]:
         return {run for side in sides for run in side.runs}
 
     def _source(self, run: str) -> str:
         source = self._training(run).source
-        return source.where.run if source else ''
+        return source.key.run if source else ''
 
 
 def _key(task: Task) -> tuple:
-    return task.where if isinstance(task, Training) else (task.where, task.part, task.q)
+    return task.key if isinstance(task, Training) else (task.key, task.part, task.q)

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Optional, Union
 
 from .checks import check_known
-from .passes import Pass, Trainings, all_passes
-from .study import Side, Study
-from .trainings import Training, Where
+from .evaluations import Evaluation, Trainings, all_evaluations
+from .study import Candidate, Study
+from .trainings import Training, TrainingKey
 
 #: A thing to do.
-Task = Union[Training, Pass]
+Task = Union[Training, Evaluation]
 
 
 class Selection(NamedTuple):
@@ -18,7 +18,7 @@ class Selection(NamedTuple):
     ``tested`` are the runs whose tests are wanted; None: all.
     """
 
-    sides: dict[str, list[Side]]
+    sides: dict[str, list[Candidate]]
     runs: list[str]
     tested: Optional[set[str]]
 
@@ -59,7 +59,7 @@ def tasks(
     """Everything chosen, seed by seed; each training is followed by its tests."""
     for seed in seeds:
         for data in study.data:
-            tests = all_passes(chosen.sides[data], data, seed, found, chosen.tested)
+            tests = all_evaluations(chosen.sides[data], data, seed, found, chosen.tested)
             for run in chosen.runs:
-                yield found[Where(data, seed, run)]
-                yield from (test for test in tests if test.where.run == run)
+                yield found[TrainingKey(data, seed, run)]
+                yield from (test for test in tests if test.key.run == run)

@@ -11,12 +11,12 @@ import numpy as np
 
 from vgg_mm.checkpoints import write_atomically
 
-from .study import Comparison, DataSet, Side, Study
+from .study import Candidate, Comparison, DataSet, Study
 from .verdicts import guessing
 
 
 @dataclass
-class Answer:
+class Errors:
     """What a side got wrong with a seed.
 
     Args:
@@ -31,7 +31,7 @@ class Answer:
 
 
 @dataclass
-class Course:
+class TrainingCurve:
     """How a training went.
 
     Args:
@@ -70,8 +70,8 @@ class Results:
 
     settings: dict[str, Any]
     labels: list[int] = field(default_factory=list)
-    answers: dict[str, Answer] = field(default_factory=dict)
-    courses: dict[str, Course] = field(default_factory=dict)
+    answers: dict[str, Errors] = field(default_factory=dict)
+    courses: dict[str, TrainingCurve] = field(default_factory=dict)
     test_minutes: dict[str, float] = field(default_factory=dict)
     machine: list[str] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ class Results:
         os.makedirs(osp.dirname(path), exist_ok=True)
         write_atomically(path, ('{\n' + ',\n'.join(lines) + '\n}\n').encode())
 
-    def wrong(self, side: Side, seeds: Iterable[int]) -> Optional[np.ndarray]:
+    def wrong(self, side: Candidate, seeds: Iterable[int]) -> Optional[np.ndarray]:
         """(seeds, images) bool; None unless all seeds are there."""
         found = [self.answers.get(f'{side}/{seed}') for seed in seeds]
         if not found or None in found:
@@ -106,14 +106,14 @@ class Results:
         second = self.wrong(comparison.than, seeds)
         return None if second is None else (first, second)
 
-    def failed(self, side: Side, seeds: Iterable[int]) -> list[int]:
+    def failed(self, side: Candidate, seeds: Iterable[int]) -> list[int]:
         """Seeds with which a net of the side could not be trained."""
         found = {seed: self.answers.get(f'{side}/{seed}') for seed in seeds}
         return [seed for seed, answer in found.items() if answer and answer.failed]
 
 
 #: Data set -> its results.
-Found = Mapping[str, Results]
+ResultsByData = Mapping[str, Results]
 
 
 def pack(wrong: np.ndarray) -> str:
@@ -160,8 +160,8 @@ def read_results(study: Study, data: str) -> Results:
     try:
         with open(path, encoding='utf-8') as file:
             found = Results(**json.load(file))
-        found.answers = {key: Answer(**value) for key, value in found.answers.items()}
-        found.courses = {key: Course(**value) for key, value in found.courses.items()}
+        found.answers = {key: Errors(**value) for key, value in found.answers.items()}
+        found.courses = {key: TrainingCurve(**value) for key, value in found.courses.items()}
         for answer in found.answers.values():
             unpack(answer.wrong, len(found.labels))
     except (ValueError, TypeError, AttributeError) as error:

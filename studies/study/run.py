@@ -9,9 +9,9 @@ from vgg_mm.apis.cores import available_cores
 
 from .collect import collect
 from .estimate import estimate_table
+from .evaluations import Trainings
 from .load import load_study
 from .missing import missing
-from .passes import Trainings
 from .plan import Task, select, tasks
 from .report import write_report
 from .schedule import Schedule
@@ -96,8 +96,8 @@ def _roots(data: Sequence[str]) -> dict[str, str]:
 
 def _run_all(study: Study, todo: Sequence[Task], found: Trainings, jobs: int) -> list[str]:
     """Do what is not done; returns a line for each failure."""
-    failures, without = _without_data(study, {task.where.data for task in todo})
-    possible = [task for task in todo if task.where.data not in without]
+    failures, without = _without_data(study, {task.key.data for task in todo})
+    possible = [task for task in todo if task.key.data not in without]
     log = osp.join(study.work_dir, LOG_FILE)
     return failures + Schedule(possible, jobs, log, lambda: _report(study, found)).run()
 

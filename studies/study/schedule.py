@@ -13,7 +13,7 @@ from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tool_pool import ToolPool
 
 from .plan import Task
-from .trainings import Training, Where
+from .trainings import Training, TrainingKey
 
 #: A failure is named in a line of at most so many letters; the log has all of it.
 LONGEST_LINE = 300
@@ -101,10 +101,10 @@ class Schedule:
                 return one
         return None
 
-    def _in_training(self) -> set[Where]:
+    def _in_training(self) -> set[TrainingKey]:
         """Trainings that are not over."""
         open_tasks = [one.task for one in (*self._waiting, *self._running.values())]
-        return {task.where for task in open_tasks if isinstance(task, Training)}
+        return {task.key for task in open_tasks if isinstance(task, Training)}
 
     def _collect(self) -> None:
         """Wait for one that runs to be over."""
@@ -123,15 +123,15 @@ class Schedule:
 
     def _over(self, task: Task) -> None:
         left = [*self._waiting, *self._running.values()]
-        if left and all(one.task.where.seed != task.where.seed for one in left):
+        if left and all(one.task.key.seed != task.key.seed for one in left):
             self.on_seed()
 
 
-def _needs(task: Task) -> Optional[Where]:
+def _needs(task: Task) -> Optional[TrainingKey]:
     """The training that a task cannot do without."""
     if not isinstance(task, Training):
-        return task.where
-    return task.source.where if task.source else None
+        return task.key
+    return task.source.key if task.source else None
 
 
 def _start(one: Numbered) -> Optional[list[str]]:
@@ -151,7 +151,7 @@ def _start(one: Numbered) -> Optional[list[str]]:
     if task.done or task.not_finite():
         return None
     if task.source is not None and not task.source.done:
-        raise RuntimeError(f'it starts from {task.source.where.run}, which is not trained')
+        raise RuntimeError(f'it starts from {task.source.key.run}, which is not trained')
     print(f'{one.number} {task}: training', flush=True)
     return task.command()
 

@@ -52,7 +52,7 @@ class Run(NamedTuple):
         return self.staged_from or self.start_from
 
 
-class Side(NamedTuple):
+class Candidate(NamedTuple):
     """Nets and how they are tested; of several nets the posteriors are averaged.
 
     ``scale`` is one of :data:`TEST_SCALES`, or Q in pixels (a point of a curve).
@@ -78,8 +78,8 @@ class Comparison(NamedTuple):
         decides: Whether the verdict depends on it, or it is only shown.
     """
 
-    better: Side
-    than: Optional[Side]
+    better: Candidate
+    than: Optional[Candidate]
     kind: str = BETTER
     margin: float = 0.0
     decides: bool = True
@@ -121,9 +121,9 @@ class Plots(NamedTuple):
     curve, ``training`` runs whose course is drawn.
     """
 
-    depth: tuple[Side, ...] = ()
+    depth: tuple[Candidate, ...] = ()
     curve: tuple[str, ...] = ()
-    cost: tuple[Side, ...] = ()
+    cost: tuple[Candidate, ...] = ()
     training: tuple[str, ...] = ()
 
 
@@ -195,11 +195,11 @@ class Study:
     report: str
     out: Optional[str] = None
 
-    def curve_sides(self, data: DataSet) -> list[Side]:
+    def curve_sides(self, data: DataSet) -> list[Candidate]:
         """The points of the curves of error over Q."""
-        return [Side((run,), DENSE, q) for run in self.plots.curve for q in data.curve]
+        return [Candidate((run,), DENSE, q) for run in self.plots.curve for q in data.curve]
 
-    def sides(self, data: DataSet, claim: Optional[Claim] = None) -> list[Side]:
+    def sides(self, data: DataSet, claim: Optional[Claim] = None) -> list[Candidate]:
         """What has to be tested on a data set, for one claim or for all and the plots."""
         claims = self.claims if claim is None else (claim,)
         found = [

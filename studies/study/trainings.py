@@ -27,7 +27,7 @@ OUTCOME_FILE = 'study_outcome.json'
 NOT_FINITE = re.compile(r'the loss is (nan|-?inf) at iteration (\d+)')
 
 
-class Where(NamedTuple):
+class TrainingKey(NamedTuple):
     """A run on a data set with a seed."""
 
     data: str
@@ -43,7 +43,7 @@ class Training:
 
     Args:
         study: The study.
-        where: Which run of it.
+        key: Which run of it.
         root: Folder that holds ``tools``.
         amp: Mixed precision.
         source: The training it starts from, if it has one.
@@ -52,24 +52,24 @@ class Training:
     def __init__(
         self,
         study: Study,
-        where: Where,
+        key: TrainingKey,
         root: str,
         amp: bool = False,
         source: Optional['Training'] = None,
     ):
         self.study = study
-        self.where = where
-        self.run: Run = study.runs[where.run]
-        self.data: DataSet = study.data[where.data]
+        self.key = key
+        self.run: Run = study.runs[key.run]
+        self.data: DataSet = study.data[key.data]
         self.source = source
         self.amp = amp
         self.root = root
-        self.parent = osp.join(study.work_dir, where.data, f'seed{where.seed}')
-        self.folder = osp.join(self.parent, where.run)
-        self.chain = osp.join(study.work_dir, where.data, 'chains', f'{where.run}.py')
+        self.parent = osp.join(study.work_dir, key.data, f'seed{key.seed}')
+        self.folder = osp.join(self.parent, key.run)
+        self.chain = osp.join(study.work_dir, key.data, 'chains', f'{key.run}.py')
 
     def __str__(self) -> str:
-        return str(self.where)
+        return str(self.key)
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Training:
     @property
     def common(self) -> list[str]:
         """``--cfg-options`` of all runs with this seed on these data."""
-        return option_texts({'DATA_ROOT': self.data.root, 'randomness.seed': self.where.seed})
+        return option_texts({'DATA_ROOT': self.data.root, 'randomness.seed': self.key.seed})
 
     @cached_property
     def job(self) -> Job:
@@ -202,13 +202,13 @@ def _step(pipeline: list[dict], kind: str, data: DataSet) -> int:
     raise ValueError(f'data set {data.name}: {data.config} has no {kind} where a study needs it')
 
 
-def trainings(study: Study, root: str, amp: bool = False) -> dict[Where, Training]:
+def trainings(study: Study, root: str, amp: bool = False) -> dict[TrainingKey, Training]:
     """All runs on all data with all seeds, each after the one that it starts from."""
-    found: dict[Where, Training] = {}
+    found: dict[TrainingKey, Training] = {}
     for seed in study.seeds:
         for data in study.data:
             for name, run in study.runs.items():
-                where = Where(data, seed, name)
-                source = found[Where(data, seed, run.source)] if run.source else None
-                found[where] = Training(study, where, root, amp, source)
+                key = TrainingKey(data, seed, name)
+                source = found[TrainingKey(data, seed, run.source)] if run.source else None
+                found[key] = Training(study, key, root, amp, source)
     return found

@@ -3,7 +3,7 @@
 import numpy as np
 import yaml
 from study.load import load_study
-from study.results import Answer, Course, Results, pack, settings_of
+from study.results import Errors, Results, TrainingCurve, pack, settings_of
 
 from tests.conftest import ROOT
 
@@ -74,13 +74,13 @@ def made_up(study, images=300, seed=0):
             rate = rng.uniform(0.2, 0.6)
             for s in study.seeds:
                 wrong = rng.random(images) < rate
-                results.answers[f'{side}/{s}'] = Answer(pack(wrong), rng.uniform(1e-3, 1))
+                results.answers[f'{side}/{s}'] = Errors(pack(wrong), rng.uniform(1e-3, 1))
         for run in study.runs:
             for s in study.seeds:
                 x = np.linspace(0.5, 24, 30)
                 loss = 2.3 * np.exp(-x / rng.uniform(5, 50))
                 errors = 30 + 60 * np.exp(-x[::5] / 8)
-                results.courses[f'{run}/{s}'] = Course(
+                results.courses[f'{run}/{s}'] = TrainingCurve(
                     12.5, f'python tools/train_chain.py {run}', None, x.tolist(), loss.tolist(),
                     x[::5].tolist(), errors.tolist(), [18.0, 22.0],
                 )  # fmt: skip

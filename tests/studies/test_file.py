@@ -6,8 +6,8 @@ import pytest
 from study.load import load_study
 from study.plan import select
 from study.report.paper import paper_error
-from study.study import Side
-from study.trainings import Where, trainings
+from study.study import Candidate
+from study.trainings import TrainingKey, trainings
 
 from tests.conftest import ROOT, run_tool
 from tests.studies.cases import CLAIMS, real_study, tiny, write
@@ -69,7 +69,9 @@ def test_the_papers_figures_are_found():
     }
     for (text, scale), expected in errors.items():
         names, protocol, q = text.split()
-        assert paper_error(study, Side(tuple(names.split('+')), protocol, q), scale) == expected
+        assert (
+            paper_error(study, Candidate(tuple(names.split('+')), protocol, q), scale) == expected
+        )
 
 
 def test_only_takes_what_a_run_or_claim_needs():
@@ -187,4 +189,4 @@ def test_other_seeds_are_added_to_the_profiles(tmp_path):
     path = write(tmp_path, tiny())
     assert load_study(path, seeds=[4]).seeds == (0, 4)
     found = trainings(load_study(path, seeds=[4]), str(ROOT))
-    assert Where('digits', 4, 'D') in found
+    assert TrainingKey('digits', 4, 'D') in found

@@ -1,8 +1,8 @@
 """What a study computes where its results are there and the folders of its runs are not."""
 
 import pytest
+from study.evaluations import Evaluation
 from study.missing import missing
-from study.passes import Pass
 from study.plan import select, tasks
 from study.results import results_path
 from study.trainings import Training, trainings
@@ -42,8 +42,8 @@ def needed(study, only=(), seeds=None):
     todo = list(tasks(study, select(study, only), found, seeds or study.seeds))
     left = missing(study, todo, found)
     assert [task for task in todo if task in left] == left, 'in their order'
-    trained = {tuple(task.where) for task in left if isinstance(task, Training)}
-    tested = {(*task.where, task.part, task.q) for task in left if isinstance(task, Pass)}
+    trained = {tuple(task.key) for task in left if isinstance(task, Training)}
+    tested = {(*task.key, task.part, task.q) for task in left if isinstance(task, Evaluation)}
     return trained, tested
 
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from study.collect import _note_course
+from study.collect import _note_curve
 from study.load import load_study
 from study.report import write_report
 from study.results import (
-    Answer,
+    Errors,
     Results,
     pack,
     read_results,
@@ -23,8 +23,8 @@ from study.results import (
     settings_of,
     unpack,
 )
-from study.study import Side
-from study.trainings import Training, Where, trainings
+from study.study import Candidate
+from study.trainings import Training, TrainingKey, trainings
 from study.verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, RULE, UNDECIDED
 
 from tests.conftest import ROOT
@@ -90,7 +90,7 @@ def written(tmp_path_factory):
     labels = np.array(clothing.labels)
     for seed in study.seeds:
         guess = pack(labels != np.bincount(labels).argmax())
-        clothing.answers[f'D-var dense one/{seed}'] = Answer(guess, failed=True)
+        clothing.answers[f'D-var dense one/{seed}'] = Errors(guess, failed=True)
         clothing.courses[f'D-var/{seed}'].failed = 'the loss is nan at iteration 3'
     clothing.courses['D/0'].command += ' --amp'
     paths = write_report(study, found)
@@ -131,7 +131,7 @@ def test_page_and_twin_say_the_same(written):
 def test_errors_and_differences_are_those_of_the_results(written):
     study, found, (_, html), _ = written
     rows = [row for table in Page(html).tables for row in table]
-    a, b = Side(('C',), 'dense', 'one'), Side(('B',), 'dense', 'one')
+    a, b = Candidate(('C',), 'dense', 'one'), Candidate(('B',), 'dense', 'one')
     for name, results in found.items():
         (row,) = [r for r in rows if r[:2] == ['C dense one beats B dense one', name]]
         first, second = (100 * results.wrong(side, study.seeds).mean() for side in (a, b))
@@ -262,14 +262,14 @@ def test_answers_of_two_nets_do_not_mix(tmp_path, monkeypatch):
     study = real_study()
     results = made_up(study)['clothing']
     before = set(results.answers)
-    training = trainings(study, str(ROOT))[Where('clothing', 0, 'E')]
+    training = trainings(study, str(ROOT))[TrainingKey('clothing', 0, 'E')]
     monkeypatch.setattr(Training, 'finished', '2026-01-01T00:00')
     sides = study.sides(study.data['clothing'])
-    _note_course(results, sides, training)
+    _note_curve(results, sides, training)
     gone = before - set(results.answers)
     assert {'E dense one/0', 'E dense several/0', 'D+E dense several/0'} == gone
     assert results.courses['E/0'].finished == '2026-01-01T00:00'
     results.answers['E dense one/0'] = results.answers['E dense one/1']
-    _note_course(results, sides, training)
+    _note_curve(results, sides, training)
     assert 'E dense one/0' in results.answers, 'the same net'
     assert 'E/0' not in results.test_minutes and 'E/1' in results.test_minutes

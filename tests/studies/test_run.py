@@ -12,11 +12,11 @@ import pytest
 import yaml
 from sklearn.metrics import accuracy_score
 from study import run_study
+from study.evaluations import average, evaluations
 from study.load import load_study
-from study.passes import average, passes
 from study.results import read_results, unpack
-from study.study import Side
-from study.trainings import Where, trainings
+from study.study import Candidate
+from study.trainings import TrainingKey, trainings
 
 from tests.conftest import ROOT, heed_ctrl_c, run_tool
 from tests.studies.cases import tiny, write
@@ -174,7 +174,7 @@ def test_errors_are_those_of_the_posteriors(finished, folder, monkeypatch):
     for run in 'AD':
         content = load_posteriors(f'runs/digits/seed0/{run}/tests/dense_46/posteriors.npz')
         expected = 1 - accuracy_score(content.labels, content.scores['dense'].argmax(1))
-        wrong = results.wrong(Side((run,), 'dense', 'one'), (0,))
+        wrong = results.wrong(Candidate((run,), 'dense', 'one'), (0,))
         assert wrong.mean() == pytest.approx(expected)
 
 
@@ -183,8 +183,8 @@ def test_averaged_tests_are_one_test_with_all_of_them(finished, folder, monkeypa
     monkeypatch.chdir(folder)
     study = load_study('study.yaml')
     found = trainings(study, str(ROOT))
-    side = Side(('D',), 'dense', 'several')
-    tests = passes(side, 'digits', 0, found)
+    side = Candidate(('D',), 'dense', 'several')
+    tests = evaluations(side, 'digits', 0, found)
     config, checkpoint, *options = tests[0].arguments()
     place = options.index('--out')
     options[place + 1] = 'together.npz'
@@ -227,7 +227,7 @@ def test_the_results_alone_make_the_report(finished, folder, tmp_path, monkeypat
     assert min(files['test_minutes'].values()) > 0
     assert (folder / 'results/digits.json').stat().st_size < 30_000
     assert str(folder) not in (folder / 'report/tiny.html').read_text()
-    assert Where('digits', 0, 'A') in trainings(load_study('study.yaml'), str(ROOT))
+    assert TrainingKey('digits', 0, 'A') in trainings(load_study('study.yaml'), str(ROOT))
 
 
 @pytest.fixture(scope='module')

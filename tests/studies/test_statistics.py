@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from study.statistics import compare, error, holm, mcnemar
-from study.study import BETTER, NO_BETTER, Claim, Comparison, Side
+from study.study import BETTER, NO_BETTER, Candidate, Claim, Comparison
 from study.verdicts import (
     CONFIRMED,
     CONTRADICTED,
@@ -22,7 +22,7 @@ from study.verdicts import (
 
 from tests.studies.cases import real_study
 
-X, Y = Side(('X',), 'dense', 'one'), Side(('Y',), 'dense', 'one')
+X, Y = Candidate(('X',), 'dense', 'one'), Candidate(('Y',), 'dense', 'one')
 BEATS = Comparison(X, Y)
 VERDICTS = (CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED)
 
@@ -193,7 +193,7 @@ def test_more_comparisons_make_each_harder():
     wrong[0][0, :5], wrong[1][0, 5:19] = True, True
     alone = judge(claim(BEATS), {'photos': {BEATS: wrong}})
     assert alone.findings[0].p == pytest.approx(0.0414, abs=5e-4) and alone.verdict == CONFIRMED
-    others = [Comparison(X, Side((name,), 'dense', 'one')) for name in 'ZVW']
+    others = [Comparison(X, Candidate((name,), 'dense', 'one')) for name in 'ZVW']
     judged = judge(claim(BEATS, *others), {'photos': {BEATS: wrong}})
     assert judged.findings[0].p == pytest.approx(4 * alone.findings[0].p)
     assert judged.findings[0].verdict == NOT_SEEN and judged.verdict == UNDECIDED

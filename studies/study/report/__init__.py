@@ -5,7 +5,7 @@ import os.path as osp
 
 from vgg_mm.apis.document import BAD, DIM, GOOD, markdown, page
 
-from ..results import Found
+from ..results import ResultsByData
 from ..study import Study
 from ..verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED
 from .sections import report
@@ -16,7 +16,7 @@ __all__ = ['write_report']
 CLASSES = {CONFIRMED: GOOD, CONTRADICTED: BAD, NOT_SEEN: '', UNDECIDED: DIM}
 
 
-def write_report(study: Study, found: Found) -> list[str]:
+def write_report(study: Study, found: ResultsByData) -> list[str]:
     """Write ``REPORT.md``, with its pictures beside it, and ``REPORT.html``.
 
     Args:

@@ -23,8 +23,8 @@ from vgg_mm.visualization.style import (
 )
 
 from .. import statistics
-from ..results import Found, Results
-from ..study import LOW, NO_BETTER, Side, Study
+from ..results import Results, ResultsByData
+from ..study import LOW, NO_BETTER, Candidate, Study
 from ..verdicts import Judgement
 from .paper import paper_error
 
@@ -35,7 +35,7 @@ FC_LAYERS = 3
 LINE = 0.23
 
 
-def effects(judgements: Sequence[Judgement], found: Found) -> Figure:
+def effects(judgements: Sequence[Judgement], found: ResultsByData) -> Figure:
     """The difference of every comparison with its interval, a panel a data set."""
     rows = [(one.claim, comparison) for one in judgements for comparison in one.claim.comparisons]
     findings = {(f.comparison, f.data): f for one in judgements for f in one.findings}
@@ -66,11 +66,11 @@ def effects(judgements: Sequence[Judgement], found: Found) -> Figure:
     return figure
 
 
-def _short(side: Optional[Side]) -> str:
+def _short(side: Optional[Candidate]) -> str:
     return 'guessing' if side is None else str(side)
 
 
-def depth(study: Study, found: Found) -> Figure:
+def depth(study: Study, found: ResultsByData) -> Figure:
     """Error over the number of weight layers, with the paper's own panel."""
     sides = study.plots.depth
     figure = Figure(figsize=(WIDTH, PANEL), layout='constrained')
@@ -100,7 +100,7 @@ def depth(study: Study, found: Found) -> Figure:
     return figure
 
 
-def _layers(study: Study, side: Side) -> int:
+def _layers(study: Study, side: Candidate) -> int:
     return ARCHITECTURES[study.runs[side.runs[0]].arch].conv_layers + FC_LAYERS
 
 
@@ -139,14 +139,14 @@ def _frame(panel: Axes, title: str, x: str, y: str = 'top-1 error, %') -> None:
         note(panel, 'missing')
 
 
-def curve(study: Study, found: Found) -> Figure:
+def curve(study: Study, found: ResultsByData) -> Figure:
     """Error over Q of nets that are tested at one Q each time; the band is the interval."""
     figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
     for panel, (data, results) in zip(panels, found.items()):
         for name, color, marker in zip(study.plots.curve, COLORS, MARKERS):
             wrong = {
-                q: results.wrong(Side((name,), DENSE, q), study.seeds)
+                q: results.wrong(Candidate((name,), DENSE, q), study.seeds)
                 for q in study.data[data].curve
             }
             points = [(q, *statistics.error(w)) for q, w in wrong.items() if w is not None]
@@ -166,7 +166,7 @@ def _pixels(scale: Any) -> str:
     return f'[{scale[0]}; {scale[1]}]' if isinstance(scale, list) else str(scale)
 
 
-def cost(study: Study, found: Found) -> Figure:
+def cost(study: Study, found: ResultsByData) -> Figure:
     """Error over the time that an image takes."""
     figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]

@@ -13,7 +13,7 @@ from vgg_mm.evaluation.paper_results import (
     TABLE_6,
 )
 
-from ..study import HIGH, LOW, ONE, SEVERAL, Side, Study
+from ..study import HIGH, LOW, ONE, SEVERAL, Candidate, Study
 from ..study import JITTER as JITTERED
 
 #: S of the paper for each word.
@@ -25,7 +25,7 @@ WHOSE = (
 )
 
 
-def paper_error(study: Study, side: Optional[Side], scale: Optional[str]) -> Optional[float]:
+def paper_error(study: Study, side: Optional[Candidate], scale: Optional[str]) -> Optional[float]:
     """The paper's top-1 error in percent; None where it gives none.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from vgg_mm.apis.document import Block, Heading, Plot, Table, Text
 
 from .. import statistics
-from ..results import Found, Results
+from ..results import Results, ResultsByData
 from ..study import Claim, Study
 from ..verdicts import RULE, UNDECIDED, Finding, Judgement, guessing, judge
 from . import figures
@@ -43,7 +43,7 @@ CAPTIONS = {
 }
 
 
-def judgements(study: Study, found: Found) -> list[Judgement]:
+def judgements(study: Study, found: ResultsByData) -> list[Judgement]:
     """The verdict on every claim."""
     judged = []
     for claim in study.claims:
@@ -55,7 +55,7 @@ def judgements(study: Study, found: Found) -> list[Judgement]:
     return judged
 
 
-def report(study: Study, found: Found) -> list[Block]:
+def report(study: Study, found: ResultsByData) -> list[Block]:
     """The whole report."""
     judged = judgements(study, found)
     return [
@@ -105,7 +105,7 @@ def _summary(judged: Sequence[Judgement], data: Sequence[str]) -> Table:
     return Table([*SUMMARY, *(f'on {name}' for name in data)], rows)
 
 
-def _plots(study: Study, judged: Sequence[Judgement], found: Found) -> list[Block]:
+def _plots(study: Study, judged: Sequence[Judgement], found: ResultsByData) -> list[Block]:
     if not any(results.answers or results.courses for results in found.values()):
         return [Text('No run is finished yet: every plot is missing.')]
     draw = {
@@ -123,7 +123,7 @@ def _plots(study: Study, judged: Sequence[Judgement], found: Found) -> list[Bloc
     return plots
 
 
-def _claim(study: Study, one: Judgement, found: Found) -> list[Block]:
+def _claim(study: Study, one: Judgement, found: ResultsByData) -> list[Block]:
     claim = one.claim
     rows = [_comparison(study, claim, finding, found[finding.data]) for finding in one.findings]
     notes = [
@@ -150,7 +150,7 @@ def _without_empty_last(headers: Sequence[str], rows: Sequence[Sequence[str]]) -
     return Table(headers[:-1], [row[:-1] for row in rows])
 
 
-def _about_guessing(found: Found) -> str:
+def _about_guessing(found: ResultsByData) -> str:
     errors = [
         f'{100 * guessing(np.array(results.labels), 1).mean():.1f} % on {name}'
         for name, results in found.items()

@@ -6,12 +6,12 @@ from typing import Any
 from vgg_mm.apis.chain.report import duration
 from vgg_mm.apis.document import Block, Commands, Table, Text
 
-from ..results import Course, Found, Results, results_path
+from ..results import Results, ResultsByData, TrainingCurve, results_path
 from ..study import Study
 from ..verdicts import UNDECIDED
 
 
-def trained(study: Study, found: Found) -> list[Block]:
+def trained(study: Study, found: ResultsByData) -> list[Block]:
     """The settings, and how each run ended."""
     headers = ['', *found]
     rows: list[list[str]] = []
@@ -57,7 +57,7 @@ def _state(study: Study, run: str, results: Results) -> str:
     return UNDECIDED if set(states) == {UNDECIDED} else ', '.join(states)
 
 
-def costs(study: Study, found: Found) -> list[Block]:
+def costs(study: Study, found: ResultsByData) -> list[Block]:
     """Hours and machines."""
     rows, total = [], 0.0
     for name, results in found.items():
@@ -83,16 +83,16 @@ def _keys(study: Study) -> list[str]:
     return [f'{run}/{seed}' for run in study.runs for seed in study.seeds]
 
 
-def _courses(study: Study, results: Results) -> list[Course]:
+def _courses(study: Study, results: Results) -> list[TrainingCurve]:
     """Of the study's trainings, those that there are."""
     return [results.courses[key] for key in _keys(study) if key in results.courses]
 
 
-def _in_mixed_precision(course: Course) -> bool:
+def _in_mixed_precision(course: TrainingCurve) -> bool:
     return '--amp' in course.command.split()
 
 
-def commands(study: Study, found: Found) -> list[Block]:
+def commands(study: Study, found: ResultsByData) -> list[Block]:
     """How everything, and one training, can be made again."""
     words = ['python', 'studies/run.py', study.path, '--profile', study.profile]
     command = shlex.join(words + (['--out', study.out] if study.out else []))

@@ -1,6 +1,6 @@
-"""The tests of a study: passes of ``tools/test.py`` over the test images, each at one Q.
+"""The tests of a study: runs of ``tools/test.py`` over the test images, each at one Q.
 
-Averages over several Q, over protocols and over nets are made from the posteriors of these passes,
+Averages over several Q, over protocols and over nets are made from the posteriors of these runs,
 which gives what one pass with all of them does (Section 3.2), and tests nothing twice.
 """
 
@@ -19,14 +19,14 @@ from vgg_mm.checkpoints import write_atomically
 from vgg_mm.evaluation import RECORDS_FILE, Posteriors, load_posteriors, read_records
 from vgg_mm.evaluation.ensemble import Member, ensembles
 
-from .study import CENTRE, PARTS, Side
-from .trainings import Training, Where
+from .study import CENTRE, PARTS, Candidate
+from .trainings import Training, TrainingKey
 
 #: A training by its run, data set and seed.
-Trainings = Mapping[Where, Training]
+Trainings = Mapping[TrainingKey, Training]
 
 
-class Pass(NamedTuple):
+class Evaluation(NamedTuple):
     """A test of a training: ``part`` is 'dense', 'multi_crop' or 'centre', ``q`` in pixels."""
 
     training: Training
@@ -34,12 +34,12 @@ class Pass(NamedTuple):
     q: int
 
     def __str__(self) -> str:
-        return f'{self.where}: {self.part} at Q = {self.q}'
+        return f'{self.key}: {self.part} at Q = {self.q}'
 
     @property
-    def where(self) -> Where:
+    def key(self) -> TrainingKey:
         """Of its training."""
-        return self.training.where
+        return self.training.key
 
     @property
     def folder(self) -> str:
@@ -74,7 +74,7 @@ class Pass(NamedTuple):
     def shown_command(self) -> str:
         return shlex.join(['python', 'tools/test.py', *self.arguments()])
 
-    def key(self) -> dict:
+    def inputs(self) -> dict:
         """What its result depends on."""
         return dict(arguments=self.arguments(), trained=self.training.finished)
 
@@ -83,12 +83,12 @@ class Pass(NamedTuple):
         if not (osp.isfile(self.note) and osp.isfile(self.posteriors) and self.training.done):
             return False
         with open(self.note, encoding='utf-8') as file:
-            return json.load(file)['key'] == self.key()
+            return json.load(file)['key'] == self.inputs()
 
     def note_done(self) -> None:
         """Remember that the posteriors are those of the present checkpoint and settings."""
         record = read_records(osp.join(self.folder, RECORDS_FILE))[-1]
-        content = dict(key=self.key(), seconds_per_image=record.seconds_per_image)
+        content = dict(key=self.inputs(), seconds_per_image=record.seconds_per_image)
         write_atomically(self.note, json.dumps(content, indent=1).encode())
 
     def seconds_per_image(self) -> float:
@@ -100,30 +100,30 @@ class Pass(NamedTuple):
         return Member(self.posteriors, CENTRE_CROP if self.part == CENTRE else self.part)
 
 
-def passes(side: Side, data: str, seed: int, found: Trainings) -> list[Pass]:
+def evaluations(side: Candidate, data: str, seed: int, found: Trainings) -> list[Evaluation]:
     """The tests from which a side's posteriors are averaged."""
-    some = [found[Where(data, seed, run)] for run in side.runs]
+    some = [found[TrainingKey(data, seed, run)] for run in side.runs]
     return [
-        Pass(training, part, q)
+        Evaluation(training, part, q)
         for training in some
         for part in PARTS[side.protocol]
         for q in training.data.test_scales(training.run, side.scale)
     ]
 
 
-def all_passes(
-    sides: Iterable[Side], data: str, seed: int, found: Trainings, runs: Optional[set] = None
-) -> list[Pass]:
+def all_evaluations(
+    sides: Iterable[Candidate], data: str, seed: int, found: Trainings, runs: Optional[set] = None
+) -> list[Evaluation]:
     """The tests of some sides, each once; of some runs only where these are given."""
-    tests = [one for side in sides for one in passes(side, data, seed, found)]
+    tests = [one for side in sides for one in evaluations(side, data, seed, found)]
     return [
         one
-        for one in {(t.where, t.part, t.q): t for t in tests}.values()
-        if runs is None or one.where.run in runs
+        for one in {(t.key, t.part, t.q): t for t in tests}.values()
+        if runs is None or one.key.run in runs
     ]
 
 
-def average(tests: list[Pass]) -> Posteriors:
+def average(tests: list[Evaluation]) -> Posteriors:
     """Mean of the tests' posteriors, images sorted by name; ``scores`` has one entry."""
     members = [test.member() for test in tests]
     if len(members) == 1:
