@@ -11,7 +11,7 @@ import _command_line  # noqa: E402
 def parse_args() -> argparse.Namespace:
     parser = _command_line.parser(
         'Train and test what a study needs, compare the nets claim by claim, and write a report. '
-        'The same command goes on where an earlier one stopped.'
+        'If it is interrupted, run the same command again: it resumes.'
     )
     parser.add_argument('study', help='study file (studies/claims.yaml)')
     parser.add_argument(
@@ -75,7 +75,7 @@ def main() -> None:
         return run_study
 
     _command_line.run(
-        find, root=_command_line.ROOT, when_stopped=_command_line.GOES_ON, **vars(args)
+        find, root=_command_line.ROOT, when_stopped=_command_line.RESUMES, **vars(args)
     )
 
 

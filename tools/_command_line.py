@@ -59,7 +59,7 @@ def set_local_rank(args: argparse.Namespace) -> None:
 
 
 #: What Ctrl-C prints where a second call takes up the work of the first.
-GOES_ON = 'stopped; the same command goes on where this one stopped'
+RESUMES = 'stopped; run the same command again: it resumes'
 
 
 def run(find: Callable[[], Callable], *args, when_stopped: str = 'stopped', **kwargs) -> None:

@@ -15,7 +15,7 @@ def main() -> None:
         return demo
 
     _command_line.run(
-        find, root=_command_line.ROOT, when_stopped=_command_line.GOES_ON, **vars(args)
+        find, root=_command_line.ROOT, when_stopped=_command_line.RESUMES, **vars(args)
     )
 
 

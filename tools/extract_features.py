@@ -69,7 +69,7 @@ def main() -> None:
 
         return lambda **options: sys.exit(extract_files(**options))
 
-    _command_line.run(find, when_stopped=_command_line.GOES_ON, **vars(args))
+    _command_line.run(find, when_stopped=_command_line.RESUMES, **vars(args))
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ def parse_args():
     parser = _command_line.parser(
         'Fine-tune trained weights on photos in class folders, FOLDER/CLASS/* or '
         'FOLDER/{train,val}/CLASS/*. What is not given is decided from photos and weights, printed '
-        'and written as an ordinary config; a second call goes on where the first stopped.'
+        'and written as an ordinary config; if it is interrupted, run it again: it resumes.'
     )
     parser.add_argument('folder', help='folder with the photos')
     parser.add_argument(
@@ -40,7 +40,7 @@ def main() -> None:
         return finetune
 
     _command_line.run(
-        find, root=_command_line.ROOT, when_stopped=_command_line.GOES_ON, **vars(args)
+        find, root=_command_line.ROOT, when_stopped=_command_line.RESUMES, **vars(args)
     )
 
 

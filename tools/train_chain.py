@@ -8,7 +8,7 @@ import _command_line
 def parse_args() -> argparse.Namespace:
     parser = _command_line.parser(
         'Train the stages of a chain one after the other, each from the one before it, then test '
-        'them. The same command goes on where an earlier one stopped.'
+        'them. If it is interrupted, run it again: it resumes.'
     )
     parser.add_argument('chain', help='config of the chain (configs/chains)')
     parser.add_argument(
@@ -64,7 +64,7 @@ def main() -> None:
         return train_chain
 
     _command_line.run(
-        find, root=_command_line.ROOT, when_stopped=_command_line.GOES_ON, **vars(args)
+        find, root=_command_line.ROOT, when_stopped=_command_line.RESUMES, **vars(args)
     )
 
 

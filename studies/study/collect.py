@@ -28,8 +28,8 @@ def collect(study: Study, data: str, found: Trainings) -> Results:
     """
     results = read_results(study, data)
     sides = study.sides(study.data[data])
-    for where, training in found.items():
-        if where.data == data and (training.done or training.not_finite()):
+    for key, training in found.items():
+        if key.data == data and (training.done or training.not_finite()):
             _note_curve(results, sides, training)
     # Losses that were not finite last: what is counted for them needs the labels.
     cases = [

@@ -39,7 +39,7 @@ class LocalizationError(BaseMetric):
         kwargs: As in mmengine's ``BaseMetric``.
 
     Raises:
-        ValueError: if an argument does not fit; while testing, if an image has no true boxes.
+        ValueError: if an argument is invalid; while testing, if an image has no true boxes.
     """
 
     default_prefix = PREFIX

@@ -42,7 +42,7 @@ def gradient_of_pairs(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
 
 
 def _spread(x: torch.Tensor, grad: torch.Tensor, out: torch.Tensor) -> None:
-    """Write the gradient's bits to ``out``: unlike numbers, they are 0 when multiplied by 0."""
+    """Write the gradient to ``out`` as int32: times 0 its bits are 0, where nan times 0 is nan."""
     left, right = x[..., ::2], x[..., 1::2]
     rows = _to_rows(left, right, grad.view(torch.int32))
     torch.mul(rows, left >= right, out=out[..., ::2])
@@ -112,7 +112,7 @@ class LeanMaxPool2d(nn.MaxPool2d):
         return self.without_indices(x)
 
     def without_indices(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> its maxima, in whatever way is fastest."""
+        """(N, C, H, W) -> its maxima, by the fastest of the ways."""
         if self.halves() and _has_fast_pairs(x):
             return max_of_pairs(x)
         return super().forward(x)

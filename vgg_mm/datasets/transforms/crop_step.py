@@ -17,9 +17,7 @@ class CropStep(BaseTransform):
     def transform(self, results: dict) -> Optional[dict]:
         """``results`` with the crop; None for a broken lazy image that its loader skips."""
         img = results['img']
-        return (
-            img.through(self._crop, results) if isinstance(img, LazyImage) else self._crop(results)
-        )
+        return img.apply(self._crop, results) if isinstance(img, LazyImage) else self._crop(results)
 
     @abstractmethod
     def _crop(self, results: dict) -> dict:

@@ -101,7 +101,7 @@ class LazyImage:
             raise CannotDecode(f'cannot decode image {self._path}')
         return pixels
 
-    def through(self, step: Callable[[dict], Optional[dict]], results: dict) -> Optional[dict]:
+    def apply(self, step: Callable[[dict], Optional[dict]], results: dict) -> Optional[dict]:
         """``step(results)``; if this file is broken, as if that had been seen on loading it.
 
         So errors are the loader's and, where the run goes on, so are the random draws.

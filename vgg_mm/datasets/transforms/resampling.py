@@ -6,9 +6,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-#: How far from its place, in source pixels, a crop may lie that ``cv2.resize`` makes, and with how
-#: many rows or columns too many. OpenCV's own warps were that far off before its version 5.
-CLOSE, CLOSE_ENOUGH, MOST_LEAD = 1 / 64, 1 / 32, 48
+#: How far from its exact place, in source pixels, a crop made by ``cv2.resize`` may lie: below the
+#: first nothing better is looked for, above the second it is not used. OpenCV's own warps were that
+#: far off before its version 5.
+GOOD_SHIFT, LARGEST_SHIFT = 1 / 64, 1 / 32
+
+#: Most rows or columns that are made before the crop's first one and cut off again.
+LARGEST_LEAD = 48
 
 
 class Axis(NamedTuple):
@@ -44,14 +48,14 @@ def resizable_axis(source: int, factor: float, start: int, length: int) -> Axis:
     """
     if not 0.5 <= factor <= 2:
         return exact_axis(source, factor, start, length)
-    best, lead = CLOSE_ENOUGH, -1
+    best, lead = LARGEST_SHIFT, -1
     # Where pixels are enlarged, those at the region's edge look for neighbours beyond it.
-    for candidate in range(min(start, int(factor < 1)), min(start, MOST_LEAD) + 1):
+    for candidate in range(min(start, int(factor < 1)), min(start, LARGEST_LEAD) + 1):
         place = (start - candidate) * factor
         distance = abs(place - round(place))
         if distance < best:
             best, lead = distance, candidate
-            if distance <= CLOSE:
+            if distance <= GOOD_SHIFT:
                 break
     if lead < 0:
         return exact_axis(source, factor, start, length)

@@ -25,8 +25,8 @@ from ..foreign_weights import ForeignClassifierWeights
 from ..initialisers import InitCfg, resolve_init_cfg
 from .vgg_arguments import check_pools, check_sizes
 
-#: With ``with_cp``, so many images of the paper's crop size are recomputed together in block 1,
-#: and maps of as many numbers in the others.
+#: With ``with_cp``, blocks are recomputed in parts of the batch: of this many images of the paper's
+#: crop size in block 1, and of as many values as its maps have in the other blocks.
 RECOMPUTED, CROP_SIZE = 8, 224
 
 #: AlexNet's n=5, alpha=1e-4, beta=0.75, k=2. It multiplies the sum of squares by alpha, torch their
@@ -78,7 +78,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         init_cfg: One word ('normal_var', 'normal_std', 'glorot', 'kaiming') or mmengine's form.
 
     Raises:
-        ValueError: on any argument that does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(

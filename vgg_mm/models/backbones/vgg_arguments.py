@@ -1,4 +1,4 @@
-"""Checks of the backbone's arguments, each a line that says what would do."""
+"""Checks of the backbone's arguments, each error a line that says what would work."""
 
 from collections.abc import Sequence
 

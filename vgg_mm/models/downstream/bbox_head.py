@@ -36,7 +36,7 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
             ``bbox_coder``, losses, ...).
 
     Raises:
-        ValueError: on any argument that does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
         kwargs: Other arguments of mmseg's ``BaseDecodeHead``.
 
     Raises:
-        ValueError: on any argument that does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(

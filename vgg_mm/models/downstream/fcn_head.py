@@ -58,7 +58,7 @@ class FCNHead(DenseHead):
             ``sampler``, ...).
 
     Raises:
-        ValueError: on any argument that does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(

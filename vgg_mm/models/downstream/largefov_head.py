@@ -47,7 +47,7 @@ class LargeFOVHead(DenseHead):
             ``sampler``, ...).
 
     Raises:
-        ValueError: on any argument that does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(

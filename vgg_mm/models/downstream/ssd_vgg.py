@@ -37,7 +37,7 @@ class SSDVGG(VGG):
             except those that SSD's form decides.
 
     Raises:
-        ValueError: on any argument that does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(

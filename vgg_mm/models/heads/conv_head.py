@@ -32,7 +32,7 @@ class ConvHead(FCLayers, ClsHead):
         init_cfg: One word ('normal_var', 'normal_std', 'glorot', 'kaiming') or mmengine's form.
 
     Raises:
-        ValueError: on any argument that does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(

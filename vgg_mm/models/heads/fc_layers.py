@@ -31,7 +31,7 @@ class FCLayers(ForeignWeights):
         """Check the sizes and add the layers; arguments as in :class:`ConvHead`.
 
         Raises:
-            ValueError: on any argument that does not fit, with what would.
+            ValueError: if an argument is invalid; it says what would work.
         """
         name = type(self).__name__
         widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)

@@ -44,7 +44,7 @@ class LocalisationHead(FCLayers, BaseModule):
         loss_weight: Factor of the loss.
 
     Raises:
-        ValueError: on any argument that does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ class PaperTTA(BaseTTAModel):
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
 
     Raises:
-        ValueError: if an argument does not fit, with what would.
+        ValueError: if an argument is invalid; it says what would work.
     """
 
     def __init__(
