@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vgg_mm.engine.hooks.annotation_check_hook import class_text
+from vgg_mm.text import first_few
 
 #: What MMDetection asks of each entry, and what that is.
 REQUIRED = {
@@ -82,8 +83,9 @@ def _check_names(path: str, content: dict, classes: Any) -> None:
     found = [category['name'] for category in content['categories']]
     missing = [name for name in classes if name not in found]
     if missing:
+        names = first_few([*map(repr, found)], 5)
         raise ValueError(
-            f'{path} has the classes {_first(found)}, and not {missing[0]!r}: name them in the '
+            f'{path} has the classes {names}, and not {missing[0]!r}: name them in the '
             "config's data sets, metainfo=dict(classes=(...)), and give the head their number"
         )
     twice = [name for name, count in Counter(found).items() if count > 1 and name in classes]
@@ -140,10 +142,6 @@ def _check_filtered(path: str, content: dict, with_boxes: set, filter_cfg: dict)
         f'of the classes (filter_cfg.filter_empty_gt), {len(small)} a side below {smallest} pixels '
         '(filter_cfg.min_size)'
     )
-
-
-def _first(names: list[str]) -> str:
-    return ', '.join(map(repr, names[:5])) + (', ...' if len(names) > 5 else '')
 
 
 def _warn(message: str) -> None:

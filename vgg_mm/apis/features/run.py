@@ -2,19 +2,20 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config
-from mmengine.utils import ProgressBar
 
 from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of
+from vgg_mm.text import printable
 
 from ..inference.load import load_net
-from ..inference.report import make_folder, printable
+from ..inference.report import make_folder
 from ..kernels import AUTO
+from ..progress import with_progress
 from ..subprocess_tools import interruptible
 from ..tables import say
 from .extractor import Extractor
@@ -171,7 +172,7 @@ def _extract(
     paths = [photos.path(i) for i in range(found, len(photos.paths))]
     new = extractor.parts(paths, workers)
     with closing(new), parts.writer(found) as writer:
-        for part in _with_progress(new, len(paths)):
+        for part in with_progress(new, len(paths), lambda part: len(part.errors)):
             if stop:
                 _stop_at_broken([part])
             writer.add(part)
@@ -181,16 +182,6 @@ def _stop_at_broken(parts: Iterable[Part]) -> None:
     for error in (error for part in parts for error in part.errors):
         if error:
             raise ValueError(error)
-
-
-def _with_progress(parts: Iterable[Part], count: int) -> Iterator[Part]:
-    bar = ProgressBar(count, file=sys.stderr) if count and sys.stderr.isatty() else None
-    for part in parts:
-        yield part
-        if bar is not None:
-            bar.update(len(part.errors))
-    if bar is not None:
-        print(file=sys.stderr)
 
 
 def extract_files(

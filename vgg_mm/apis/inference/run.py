@@ -2,24 +2,25 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Optional, Union
 
 import torch
 from mmengine.config import Config
-from mmengine.utils import ProgressBar
 
 from vgg_mm.apis.kernels import AUTO
+from vgg_mm.apis.progress import with_progress
 from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import say
 from vgg_mm.checkpoints import loading_safely, write_atomically
 from vgg_mm.datasets.class_names import class_numbers
+from vgg_mm.text import first_few, printable
 
 from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
 from .load import load_predictor
 from .prediction import Prediction
 from .predictor import Predictor
-from .report import ResultsFile, check_out, errors_by_folder, make_folder, printable, table
+from .report import ResultsFile, check_out, errors_by_folder, make_folder, table
 from .score_map import check_has_map
 
 
@@ -121,7 +122,7 @@ def predict_files(
     try:
         with interruptible():
             results = _results(predictor, sources, top, heatmap, False, shown_class, BGR)
-            for prediction in _with_progress(results, len(sources)):
+            for prediction in with_progress(results, len(sources)):
                 done.append(prediction)
                 if file is not None:
                     file.write_if_due(done)
@@ -170,19 +171,9 @@ def _results(
 def _class_number(name: str, classes: list[str]) -> int:
     (number,) = class_numbers([name], classes)
     if number is None:
-        known = ', '.join(classes[:10]) + ', ...' * (len(classes) > 10)
+        known = first_few(classes, 10)
         raise ValueError(f'--class: the net has no class {name!r}; there are {known}')
     return number
-
-
-def _with_progress(results: Iterable[Prediction], count: int) -> Iterator[Prediction]:
-    bar = ProgressBar(count, file=sys.stderr) if sys.stderr.isatty() else None
-    for result in results:
-        yield result
-        if bar is not None:
-            bar.update()
-    if bar is not None:
-        print(file=sys.stderr)
 
 
 def _report(
