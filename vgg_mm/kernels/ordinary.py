@@ -10,18 +10,24 @@ def is_ordinary(*tensors: torch.Tensor) -> bool:
 
     Not so: compiling, exporting and tracing; ``torch.func`` and forward-mode differentiation;
     dispatch modes, which count or replace operations; tensors of other classes (``torch.fx``'s
-    proxies, ``DTensor``) or layouts.
+    proxies, ``DTensor``) or layouts, and batches of gradients.
     """
     return (
         # First: the compiler then does not look at the rest.
         not torch.compiler.is_compiling()
         and all(type(t) in (torch.Tensor, nn.Parameter) for t in tensors)
-        and all(t.layout == torch.strided for t in tensors)
+        and all(_holds_numbers(t) for t in tensors)
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
         and not torch._C._len_torch_dispatch_stack()
         and forward_ad._current_level < 0
     )
+
+
+def _holds_numbers(tensor: torch.Tensor) -> bool:
+    """Whether it lies on a processor or a GPU as it is, dense, and not wrapped."""
+    keys = torch._C._dispatch_keys(tensor)
+    return keys.has(torch._C.DispatchKey.CPU) or keys.has(torch._C.DispatchKey.CUDA)
 
 
 def is_watched(module: nn.Module) -> bool:
