@@ -43,10 +43,13 @@ def test_errors_of_data_loader_workers_are_their_last_line():
     assert one_line(ValueError()) == 'ValueError'
 
 
-@pytest.mark.parametrize('capability, warns', [('AVX2', True), ('AVX512', False)])
-def test_emulated_bfloat16_is_named(monkeypatch, capsys, capability, warns):
+@pytest.mark.parametrize('flags, warns', [
+    ('avx2', True), ('avx512f avx512bw avx512_vnni', True), ('avx512f avx512_bf16', False),
+    ('amx_tile amx_bf16', False), ('asimd bf16', False),
+])  # fmt: skip
+def test_emulated_bfloat16_is_named(monkeypatch, capsys, flags, warns):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
+    monkeypatch.setattr('vgg_mm.apis.config._processor_flags', lambda: set(flags.split()))
     warn_of_slow_bfloat16()
     assert ('no bfloat16 instructions' in capsys.readouterr().err) is warns
 

@@ -13,6 +13,7 @@ from tests.models.test_conv_head import sliding_window
 from tests.models.test_vgg import classifier
 from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models import PaperTTA
+from vgg_mm.models.tta import strips
 from vgg_mm.models.tta.crops import crop_corners
 from vgg_mm.models.tta.strips import score_maps_in_strips
 
@@ -215,6 +216,27 @@ def test_strips_are_exact(arch, dilation, height, width, max_pixels, turned):
     axis = 3 if size[1] >= size[0] else 2
     found = torch.cat(parts, dim=axis)
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-4 * whole.abs().max().item())
+
+
+@pytest.mark.parametrize('norm_cfg', [
+    dict(type='GN', num_groups=2),
+    dict(type='IN'),
+    dict(type='BN', track_running_stats=False),
+])  # fmt: skip
+def test_norms_that_see_the_whole_image_keep_it_whole(norm_cfg, monkeypatch):
+    """In strips their posteriors moved by thousandths."""
+    net, photos = small_net(norm_cfg=norm_cfg), views(0, (64, 900))
+    strips._say_that_images_stay_whole.cache_clear()
+    said = []
+    monkeypatch.setattr(strips, 'print_log', lambda text, logger: said.append(text))
+    # Without the flip, which is in the same batch where both are small: statistics of batches.
+    whole, cut = (
+        predict(PaperTTA(net, 'dense', flip=False, max_pixels=n), photos) for n in (2**20, 64 * 128)
+    )
+    for one, other in zip(whole, cut):
+        torch.testing.assert_close(one.pred_score, other.pred_score, rtol=0, atol=1e-6)
+    assert len(said) == 1 and 'go through whole' in said[0]
+    assert net.backbone.reach is None and net.backbone.has_cells
 
 
 def test_a_strip_keeps_to_the_bound(net):

@@ -180,6 +180,36 @@ def test_channels_last_gives_the_same():
     torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_an_architecture_by_value():
+    kernels = ARCHITECTURES['D'].kernels
+    for arch in (dict(kernels=[list(block) for block in kernels]), ARCHITECTURES['D']):
+        net = small(arch)
+        assert net.arch == 'D' and net.state_dict().keys() == small('D').state_dict().keys()
+    own = small(dict(kernels=((3, 5), (3,), (1,)), lrn=True), out_indices=('conv1_2', 2))
+    assert own.arch == '3-5/3/1 with LRN' and own.layer_names[-1] == 'conv3_1'
+    assert own.conv1_2.kernel_size == (5, 5) and isinstance(own.lrn1, nn.LocalResponseNorm)
+    assert [out.shape for out in own(torch.randn(1, 3, 32, 40))] == [(1, 4, 32, 40), (1, 16, 4, 5)]
+
+
+def test_images_of_other_channels():
+    assert small(in_channels=1)(torch.randn(1, 1, 32, 32))[0].shape == (1, 32, 1, 1)
+    assert small(in_channels=4).conv1_1.weight.shape == (4, 4, 3, 3)
+
+
+@pytest.mark.parametrize('norm_cfg', [None, dict(type='BN')])
+@pytest.mark.parametrize('depth', [11, 13, 16, 19])
+def test_what_mmpretrain_promises_of_its_vgg(depth, norm_cfg):
+    """Every block's map, and the score, while training; depths alone; frozen norms stay so."""
+    net = small(depth, norm_cfg=norm_cfg, out_indices=(0, 1, 2, 3, 4), norm_eval=True).train()
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert not any(norm.training for norm in norms) and bool(norms) == bool(norm_cfg)
+    shapes = [tuple(out.shape) for out in net(torch.randn(1, 3, 64, 64))]
+    assert shapes == [(1, w, 32 >> i, 32 >> i) for i, w in enumerate((4, 8, 16, 32, 32))]
+    assert net(torch.randn(1, 3, 64, 64))[-1].requires_grad
+    with pytest.raises(TypeError):
+        net.init_weights(pretrained=0)
+
+
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
 def test_builds_and_runs_from_other_scopes(scope):
     """A registry of that scope below mmengine's root is what those packages have."""
@@ -198,6 +228,12 @@ def test_builds_and_runs_from_other_scopes(scope):
         (dict(depth=12), 'a depth of 11, 13, 16, 19'),
         (dict(), 'give either arch or depth'),
         (dict(arch='A', depth=11), 'give either arch or depth'),
+        (dict(arch=dict(kernels=((3,), (4,)))), '1 to 5 blocks of odd kernel sizes, got'),
+        (dict(arch=dict(kernels=((3,),) * 6)), '1 to 5 blocks'),
+        (dict(arch=dict(kernels=((3,), ()))), '1 to 5 blocks'),
+        (dict(arch=dict(kernel=((3,),))), 'arch by value is dict'),
+        (dict(arch=((3,), (3,))), 'arch by value is dict'),
+        (dict(arch='A', in_channels=0), 'in_channels must be a positive integer'),
         (dict(arch='A', base_channels=0), 'base_channels must be a positive integer'),
         (dict(arch='A', out_indices=('conv4_3',)), 'choose from .* conv4_1, conv4_2, conv5_1'),
         (dict(arch='A', out_indices=(5,)), 'out_indices'),

@@ -191,14 +191,31 @@ def _has_class_folder(folder: str) -> bool:
         return any(entry.is_dir() for entry in entries)
 
 
+#: What processors call their bfloat16 instructions: x86's two, ARM's.
+BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'}
+
+
 def has_bfloat16() -> bool:
-    """Whether ``--amp`` can save time: processors without AVX-512 emulate bfloat16."""
-    return torch.cuda.is_available() or torch.backends.cpu.get_cpu_capability() != 'AVX2'
+    """Whether the GPU, or else the processor, computes in bfloat16 itself: ``--amp`` saves time."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return not BFLOAT16.isdisjoint(_processor_flags())
+
+
+def _processor_flags() -> set[str]:
+    """What the processor can do, as the system and torch (from 2.11 on) name it."""
+    find = getattr(torch.cpu, 'get_capabilities', dict)
+    flags = {name for name, there in find().items() if there is True}
+    if osp.isfile('/proc/cpuinfo'):
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            lines = [line for line in file if line.startswith(('flags', 'Features'))]
+        flags.update(word for line in lines for word in line.split())
+    return flags
 
 
 def warn_of_slow_bfloat16() -> None:
     """Say so where ``--amp`` costs time."""
-    if not has_bfloat16():
+    if not torch.cuda.is_available() and not has_bfloat16():
         print(
             'warning: this processor has no bfloat16 instructions: --amp is slower than float32',
             file=sys.stderr,

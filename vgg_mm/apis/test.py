@@ -16,6 +16,7 @@ from .config import (
     add_hook,
     build_runner,
     check_data_folders,
+    has_bfloat16,
     load_config,
     parse_cfg_options,
     set_dataloader_defaults,
@@ -100,7 +101,7 @@ def test_config(args: argparse.Namespace) -> Config:
     if args.amp:
         warn_of_slow_bfloat16()
         cfg.test_cfg.fp16 = True  # mmengine's name for autocast
-        if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
+        if torch.cuda.is_available() and has_bfloat16():
             # VGG's inputs reach +-128, its activations thousands: near float16's limit.
             torch.set_autocast_dtype('cuda', torch.bfloat16)
         if is_downstream(cfg):

@@ -11,6 +11,7 @@ from .config import (
     add_hook,
     build_runner,
     check_data_folders,
+    has_bfloat16,
     load_config,
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
@@ -87,7 +88,7 @@ def is_load_image(step: dict) -> bool:
 
 def use_mixed_precision(cfg: Config) -> None:
     """bfloat16 where the device has it (the CPU, GPUs since Ampere), else loss-scaled float16."""
-    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+    if torch.cuda.is_available() and not has_bfloat16():
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:

@@ -73,7 +73,7 @@ class DenseFeatures(PaperTTA):
         if height * width > WHOLE_PIXELS and not can_be_cut(self.module):
             raise ValueError(
                 f'rescaled to {width}x{height}: layer {layer} takes at most {WHOLE_PIXELS:,} '
-                'pixels; pool5, fc6 and fc7 take more'
+                'pixels; pool5, fc6 and fc7 take more, if no norm sees the whole image (GN, IN)'
             )
 
     def _dense(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,8 @@ import torch
 from mmpretrain.models.classifiers import ImageClassifier
 
 from vgg_mm.architectures import STRIDE
-from vgg_mm.models.tta.strips import can_be_cut, score_maps_in_strips
+from vgg_mm.models import VGG
+from vgg_mm.models.tta.strips import score_maps_in_strips
 
 
 class ScoreMap(NamedTuple):
@@ -92,7 +93,9 @@ def check_has_map(model: ImageClassifier) -> None:
     Raises:
         ValueError: in one line, if the model is not a VGG with its last pooling and a ConvHead.
     """
-    if not hasattr(getattr(model, 'head', None), 'score_map') or not can_be_cut(model):
+    backbone = getattr(model, 'backbone', None)
+    has_cells = isinstance(backbone, VGG) and backbone.has_cells
+    if not hasattr(getattr(model, 'head', None), 'score_map') or not has_cells:
         raise ValueError(
             'score maps need a vgg_mm.VGG with its last pooling and a head of type vgg_mm.ConvHead'
         )

@@ -197,15 +197,18 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         return [name for name in self._sources if isinstance(name, str)]
 
     @property
+    def has_cells(self) -> bool:
+        """Whether each position of the net's last output stands for a cell of 32x32 pixels."""
+        return self._sources[self.out_indices[-1]] == f'pool{NUM_BLOCKS}' and self.plain_pools
+
+    @property
     def reach(self) -> Optional[int]:
         """How many pixels a position of the last block's map sees on each side of its 32x32 cell.
 
-        None if the net's last output is not a map of such cells, or depends on the whole image
-        through norms that take their statistics from it (GN, IN): the image can then not be cut.
+        None if there are no such cells, or a position sees the whole image through norms that take
+        their statistics from it (GN, IN): the image can then not be cut.
         """
-        last = self._sources[self.out_indices[-1]]
-        norms = [getattr(self, name) for name in self._norms]
-        if last != f'pool{NUM_BLOCKS}' or not self.plain_pools or not all(map(_is_local, norms)):
+        if not self.has_cells or not all(_is_local(getattr(self, name)) for name in self._norms):
             return None
         return sum(
             2**block * self.dilations[block] * (kernel // 2)

@@ -13,7 +13,7 @@ from vgg_mm.registry import MODELS
 
 from .members import Member, Scales, check_scales, load_member
 from .merging import MATCH_THRESHOLD, merge_boxes
-from .strips import can_be_cut, score_maps_in_strips
+from .strips import is_to_be_cut, score_maps_in_strips
 
 Views = tuple[torch.Tensor, ...]
 
@@ -54,7 +54,8 @@ class LocalisationTTA(BaseTTAModel):
         scales: The Q at which ``module`` takes part; all by default.
         topk: Guesses an image.
         threshold: Of the merging: boxes that match worse stay apart; 0 merges equal boxes only.
-        max_pixels: Most pixels in one forward pass; larger images go through in strips.
+        max_pixels: Most pixels in one forward pass; larger images go through in strips, whole if
+            the net has norms that see the whole map.
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
 
     Raises:
@@ -188,7 +189,7 @@ class LocalisationTTA(BaseTTAModel):
         """fc8's outputs of a net at every position: (N, outputs, h, w)."""
         inputs = net.data_preprocessor(dict(inputs=views), training=False)['inputs']
         height, width = inputs.shape[-2:]
-        if height * width > self.max_pixels and can_be_cut(net):
+        if is_to_be_cut(net, inputs, self.max_pixels):
             axis = 3 if width >= height else 2
             strips = [score_maps_in_strips(net, image[None], self.max_pixels) for image in inputs]
             return torch.cat([torch.cat(list(parts), dim=axis) for parts in strips])

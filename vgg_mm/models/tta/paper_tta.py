@@ -14,7 +14,7 @@ from vgg_mm.registry import MODELS
 
 from ..heads import LocalisationHead
 from .crops import Grid, check_grid, crop_corners
-from .strips import can_be_cut, score_maps_in_strips
+from .strips import is_to_be_cut, score_maps_in_strips
 
 DENSE, MULTI_CROP = 'dense', 'multi_crop'
 
@@ -60,7 +60,8 @@ class PaperTTA(BaseTTAModel):
         crop_size: Side of the crops in pixels; by default what the head's kernel covers (224).
         flip: Whether the horizontal flip takes part.
         max_pixels: Most pixels in one forward pass, which bounds memory. Larger images go through
-            in strips, with the same result. Halved when memory runs out all the same.
+            in strips, with the same result; whole, if the net has norms that see the whole map (GN,
+            IN). Halved when memory runs out all the same.
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
 
     Raises:
@@ -206,7 +207,7 @@ class PaperTTA(BaseTTAModel):
     def _mean_scores(self, inputs: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> class scores averaged over all positions, (N, num_classes)."""
         pixels = inputs.shape[-2] * inputs.shape[-1]
-        if pixels > self.max_pixels and can_be_cut(self.module):
+        if is_to_be_cut(self.module, inputs, self.max_pixels):
             return torch.cat([self._mean_of_strips(image[None]) for image in inputs])
         size = max(1, self.max_pixels // pixels)
         return torch.cat([self._scores(images) for images in inputs.split(size)])

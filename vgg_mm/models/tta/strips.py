@@ -1,9 +1,11 @@
 """Class score maps of images that are too large for one forward pass."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 import torch.nn as nn
+from mmengine.logging import print_log
 
 from vgg_mm.architectures import STRIDE
 
@@ -11,8 +13,29 @@ from ..backbones.vgg import VGG
 
 
 def can_be_cut(module: nn.Module) -> bool:
-    """Whether :func:`score_maps_in_strips` is exact: a whole VGG with its last pooling."""
+    """Whether strips of an image give what the whole does: a whole VGG with its last pooling, and
+    without norms that see the whole map (GN, IN).
+    """
     return isinstance(module.backbone, VGG) and module.backbone.reach is not None
+
+
+def is_to_be_cut(module: nn.Module, image: torch.Tensor, max_pixels: int) -> bool:
+    """Whether images (N, 3, H, W) go through in strips; says once if they should and cannot."""
+    if image.shape[-2] * image.shape[-1] <= max_pixels:
+        return False
+    if not can_be_cut(module):
+        _say_that_images_stay_whole()
+        return False
+    return True
+
+
+@cache
+def _say_that_images_stay_whole() -> None:
+    print_log(
+        'images of more than max_pixels go through whole: in parts, this net would '
+        'give other scores (its norms, or its last map, see more than a part)',
+        'current',
+    )
 
 
 def score_maps_in_strips(
@@ -21,10 +44,10 @@ def score_maps_in_strips(
     """The class score map of one image in parts along its longer side, without overlap.
 
     Every strip brings the pixels around it that its positions see, so that together the parts are
-    exactly the map of the whole image.
+    exactly the map of the whole image. Nets for which that is not so take the image whole.
 
     Args:
-        module: A classifier for which :func:`can_be_cut` is true, with a :class:`ConvHead`.
+        module: A classifier of a :class:`VGG` that has cells, with a :class:`ConvHead`.
         image: (1, 3, H, W), normalised.
         max_pixels: Most pixels in one strip; a strip has at least one position, however many
             pixels that takes.
@@ -32,6 +55,9 @@ def score_maps_in_strips(
     Yields:
         Score maps, (1, num_classes, h, w).
     """
+    if not is_to_be_cut(module, image, max_pixels):
+        yield module.head.score_map(module.extract_feat(image))
+        return
     axis = 3 if image.shape[3] >= image.shape[2] else 2
     length, other = image.shape[axis], image.shape[5 - axis]
     window = module.head.kernel_size
