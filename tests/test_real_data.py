@@ -2,14 +2,22 @@
 
 import re
 
+import cv2
+import h5py
 import mmcv
 import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.utils import ClsDataPreprocessor
 
 from tests.conftest import ROOT, run_tool
+from vgg_mm.apis.convert_weights import read_weights
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets import LoadImage, ScaleJitter
 from vgg_mm.datasets.transforms.resampling import resample_crop
 from vgg_mm.datasets.transforms.rescale import rescaled_size
+from vgg_mm.models import VGG
 
 VGG16 = ROOT / 'configs/vgg/vgg16_jitter_imagenet.py'
 
@@ -72,3 +80,45 @@ def test_jitter_on_every_photo(real_data):
         assert difference.max() <= 1, path
         differences.append(difference.mean())
     assert np.mean(differences) < 0.2
+
+
+KERAS_NOTOP = 'weights/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'
+
+
+def test_the_authors_convolutions(real_data, tmp_path):
+    """conv5_3 of photos equals plain torch on Keras's file, whichever way the weights came."""
+    weights = real_data / KERAS_NOTOP
+    if not weights.is_file():
+        pytest.skip(f'no {KERAS_NOTOP} in the folder of VGG_MM_DATA')
+    with h5py.File(weights) as file:  # in the order of the layers' names
+        kernels = [
+            [torch.from_numpy(array[()]) for array in file[layer].values()]
+            for layer in sorted(layer for layer in file if 'conv' in layer)
+        ]
+    photos = sorted((real_data / 'imagenet_sample').glob('*/*'))[:2]
+    bgr = np.stack([cv2.resize(mmcv.imread(str(path)), (96, 96)) for path in photos])
+    x = torch.from_numpy(bgr.transpose(0, 3, 1, 2).copy())
+    expected = x - torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
+    with torch.inference_mode():
+        for number, (kernel, bias) in enumerate(kernels):
+            if number in (2, 4, 7, 10):
+                expected = F.max_pool2d(expected, 2)
+            kernel = kernel.permute(3, 2, 0, 1)
+            expected = F.conv2d(expected, kernel, bias, padding=1).relu()
+    assert expected.shape == (2, 512, 6, 6) and expected.max() > 10
+
+    # By Keras's file, and for RGB images under torchvision's names, as others converted it.
+    state = load_checkpoint(weights)['state_dict']
+    names = [f'features.{i}' for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)]
+    kinds = [f'{name}.{kind}' for name in names for kind in ('weight', 'bias')]
+    rgb = dict(zip(kinds, state.values())) | {kinds[0]: state['backbone.conv1_1.weight'].flip(1)}
+    torch.save(rgb, tmp_path / 'vgg16_conv.pth')
+    for source in (weights, tmp_path / 'vgg16_conv.pth'):
+        found = read_weights(str(source))
+        assert found.preprocessing.origin.startswith("recognised: conv1_1 is that of the authors'")
+        images = ClsDataPreprocessor(**found.preprocessing.to_meta())(dict(inputs=x))['inputs']
+        net = VGG(**found.net.backbone_config(), out_indices=('conv5_3',))
+        net.load_state_dict({n.removeprefix('backbone.'): t for n, t in found.weights.items()})
+        with torch.inference_mode():
+            (maps,) = net.eval()(images)
+        torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-3)
