@@ -117,7 +117,7 @@ def _prefixes(layout: Layout, weights: Weights) -> list[str]:
     """What stands before the layout's names: 'model.' in 'model.features.0.weight'."""
     tables = [table for arch in ARCHITECTURES for table in layout.tables(arch)]
     first = {layer for table in tables for layer, own in table.items() if own == 'conv1_1'}
-    prefixes = {}
+    prefixes: dict[str, None] = {}
     for name, tensor in weights.items():
         parts = name.split('.') if tensor.ndim == 4 else []
         for i in range(len(parts)):
