@@ -114,6 +114,23 @@ def test_analyze_results(detector, tmp_path):
     assert list((tmp_path / 'shown').rglob('*.png'))
 
 
+def test_predict(detector, segmentor, tmp_path):
+    """This package's own tool: a table, pictures, results in a file; broken images are listed."""
+    for number, (config, checkpoint, data) in enumerate((detector, segmentor)):
+        images = data / ('val', 'img_dir/val')[number]
+        (images / 'broken.png').write_bytes(b'')
+        done = run_tool(
+            'predict.py', images, checkpoint, '--config', config, '--heatmap', f'shown{number}',
+            '--out', f'found{number}.json', cwd=tmp_path,
+        )  # fmt: skip
+        (images / 'broken.png').unlink()
+        assert 'empty image file' in done.stdout
+        rows = json.loads((tmp_path / f'found{number}.json').read_text())
+        assert [Path(row['image']).name for row in rows] == ['0.png', '1.png', 'broken.png']
+        assert {p.name for p in (tmp_path / f'shown{number}/vis').iterdir()} == {'0.png', '1.png'}
+    assert sum(one['share'] for one in rows[0]['found']) == pytest.approx(1)
+
+
 def test_mmseg_inferencer(segmentor, tmp_path):
     config, checkpoint, data = segmentor
     with DefaultScope.overwrite_default_scope('mmseg'):

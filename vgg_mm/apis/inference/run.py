@@ -8,6 +8,7 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config
 
+from vgg_mm.apis.downstream_predict import downstream_config, predict_objects
 from vgg_mm.apis.kernels import AUTO
 from vgg_mm.apis.progress import with_progress
 from vgg_mm.apis.subprocess_tools import interruptible
@@ -110,6 +111,10 @@ def predict_files(
     if out is not None:
         check_out(out)
     sources = as_sources(images, heatmap or '')
+    if (found := downstream_config(options.get('config'))) is not None:
+        return predict_objects(
+            sources, checkpoint, found, out, heatmap, options['device'], trust_checkpoint
+        )
     with loading_safely(trust_checkpoint):
         predictor = load_predictor(checkpoint, **options)
     file = None
