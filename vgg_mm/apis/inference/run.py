@@ -112,8 +112,9 @@ def predict_files(
         check_out(out)
     sources = as_sources(images, heatmap or '')
     if (found := downstream_config(options.get('config'))) is not None:
+        files = [str(source) for source in sources]
         return predict_objects(
-            sources, checkpoint, found, out, heatmap, options['device'], trust_checkpoint
+            files, checkpoint, found, out, heatmap, options['device'], trust_checkpoint
         )
     with loading_safely(trust_checkpoint):
         predictor = load_predictor(checkpoint, **options)
