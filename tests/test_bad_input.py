@@ -200,7 +200,7 @@ CASES = {
     ),
     'typo in an argument': (
         lambda d, c: train(A_DIGITS, d, 'model.head.num_clases=10'),
-        "unexpected keyword argument 'num_clases'",
+        "model.head takes no 'num_clases'; did you mean 'model.head.num_classes'",
     ),
     'unknown type': (
         lambda d, c: train(A_DIGITS, d, 'model.backbone.type=vgg_mm.VGGG'),

@@ -54,9 +54,17 @@ def test_resume_goes_on_where_it_stopped(few_digits, tmp_path):
     single = 'train_dataloader.num_workers=0'
     run_tool('train.py', A_DIGITS, *short_run(few_digits, 'run', 1, single), cwd=tmp_path)
     first = load_checkpoint(tmp_path / 'run' / 'epoch_1.pth')
-    options = [*short_run(few_digits, 'run', 2, single), 'optim_wrapper.optimizer.momentum=0.5']
+    options = [
+        *short_run(few_digits, 'run', 2, single), 'optim_wrapper.optimizer.momentum=0.5',
+        'optim_wrapper.optimizer.lr=0.003', 'param_scheduler.milestones=[2,4]',
+    ]  # fmt: skip
     done = run_tool('train.py', A_DIGITS, '--resume', *options, cwd=tmp_path)
     assert 'resumed epoch: 1, iter: 5' in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if 'not taken' in line]
+    assert 'optim_wrapper.optimizer.lr=0.003 (0.01 stays)' in line
+    assert 'optim_wrapper.optimizer.momentum=0.5 (0.9 stays)' in line
+    assert 'param_scheduler.milestones=[2, 4] ([16, 20] stays)' in line
+    assert 'load_from=CHECKPOINT' in line and line.count('stays') == 3
     assert 'Epoch(train) [2][1/5]' in done.stdout and 'Epoch(train) [1]' not in done.stdout
     second = load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')
     assert (first['meta']['iter'], second['meta']['iter']) == (5, 10)
@@ -237,7 +245,10 @@ def test_mixed_precision_and_scaled_rate(few_digits, tmp_path):
         *short_run(few_digits, tmp_path, 2),
         cwd=tmp_path,
     )
-    assert 'Bf16OptimWrapper' in done.stdout
+    (log,) = tmp_path.glob('*/*.log')
+    # Long and the same at every start: in the file, not on the screen.
+    for text in ('Bf16OptimWrapper', 'Hooks will be executed', 'System environment'):
+        assert text in log.read_text() and text not in done.stdout
     assert 'Scaling the original LR by 0.75' in done.stdout
     assert 'Epoch(val)' not in done.stdout
     assert losses(done)

@@ -287,7 +287,9 @@ def test_layer_statistics_name_the_broken_layer():
     assert {'conv1_1', 'rpn_cls', 'fc6', 'fc7', 'fc_reg'} <= {s.layer for s in statistics}
     assert all(torch.equal(before[name], p) for name, p in model.state_dict().items())
     nn.init.constant_(model.roi_head.bbox_head.fc7.weight, math.nan)
-    assert suspects(*layer_statistics(model, batch)) == ['not finite from fc7 on']
+    assert suspects(*layer_statistics(model, batch)) == [
+        'the weights are not finite from fc7 on, since an earlier step'
+    ]
 
 
 def test_names_resolve_from_every_scope():

@@ -1,6 +1,7 @@
 """Runs that go wrong: what the guard says, and that a good run is left alone."""
 
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch.nn as nn
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch.optim import SGD
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from tests.conftest import A_DIGITS, run_tool, short_run
-from vgg_mm.engine import LossGuardHook
+from vgg_mm.engine import Bf16OptimWrapper, LossGuardHook
 from vgg_mm.engine.layer_statistics import layer_statistics, suspects
 
 NARROW = (
@@ -57,15 +59,14 @@ def test_statistics_of_a_net_by_hand():
     x = batch()['inputs'].float() - 120.0
     assert input_rms == pytest.approx(x.square().mean().sqrt().item(), rel=1e-5)
     outputs = []
-    for block in model.backbone._blocks:
-        for name, _ in block:
-            if name.startswith('conv'):
-                conv = getattr(model.backbone, name)
-                x = nn.functional.conv2d(x, conv.weight, conv.bias, padding=1)
-                outputs.append((name, conv, x.square().mean().sqrt().item()))
-                x = x.relu()
-            else:
-                x = nn.functional.max_pool2d(x, 2)
+    for block, convolutions in enumerate((1, 1, 2, 2, 2), start=1):
+        for number in range(1, convolutions + 1):
+            name = f'conv{block}_{number}'
+            conv = getattr(model.backbone, name)
+            x = nn.functional.conv2d(x, conv.weight, conv.bias, padding=1)
+            outputs.append((name, conv, x.square().mean().sqrt().item()))
+            x = x.relu()
+        x = nn.functional.max_pool2d(x, 2)
     x = x.flatten(1)
     for name in ('fc6', 'fc7', 'fc8'):
         layer = getattr(model.head, name)
@@ -113,7 +114,9 @@ def test_what_is_suspect(arch, init, expected):
 def test_not_finite_names_the_first_layer():
     model = classifier()
     model.backbone.conv3_1.weight.data[0, 0, 0, 0] = math.nan
-    assert suspects(*layer_statistics(model, batch())) == ['not finite from conv3_1 on']
+    assert suspects(*layer_statistics(model, batch())) == [
+        'the weights are not finite from conv3_1 on, since an earlier step'
+    ]
 
 
 class Log(list):
@@ -182,5 +185,37 @@ def test_a_run_that_explodes(few_digits, tmp_path):
     done = run_tool('train.py', A_DIGITS, *options, cwd=tmp_path, check=False)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith('error:')]
-    assert 'the loss is nan at iteration' in line and 'not finite from conv1_1 on' in line
+    # Such a step leaves no finite weights, or weights that nothing finite comes out of.
+    what = 'the weights are not finite|activations (not finite|explode)'
+    assert re.search(rf'the loss is (nan|inf) at iteration 2 .*; ({what})', line)
     assert not list(tmp_path.glob('*.pth'))
+    # What it advises is taken as it is printed.
+    advice = re.findall(r'optim_wrapper\.[\w.]+=[\w.+-]+', line)
+    assert [one.partition('=')[0] for one in advice] == [
+        'optim_wrapper.optimizer.lr', 'optim_wrapper.clip_grad.max_norm'
+    ]  # fmt: skip
+    options[options.index('optim_wrapper.optimizer.lr=1e20')] = 'optim_wrapper.optimizer.lr=0.01'
+    done = run_tool('train.py', A_DIGITS, *options, advice[1], cwd=tmp_path)
+    assert 'Saving checkpoint at 3 epochs' in done.stdout
+
+
+def test_the_diagnosis_computes_as_the_run_does():
+    """Under its autocast, and before the step: the weights are those that gave the loss."""
+    model = classifier()
+    for conv in (model.backbone.conv2_1, model.backbone.conv3_1):
+        conv.weight.data *= 1e25
+    dtypes = set()
+    model.backbone.conv1_1.register_forward_hook(lambda m, a, out: dtypes.add(out.dtype))
+    wrapper = Bf16OptimWrapper(SGD(model.parameters(), lr=0.1, momentum=0.5))
+    runner = SimpleNamespace(
+        model=model, iter=0, max_iters=10000, logger=Log(), hooks=[], optim_wrapper=wrapper
+    )
+    hook = LossGuardHook()
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0, batch())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(RuntimeError, match='at iteration 1; activations .*from conv') as caught:
+        model.train_step(batch(), wrapper)
+    assert 'optimizer.lr=0.01) or limit gradients (optim_wrapper.clip_grad' in str(caught.value)
+    assert dtypes == {torch.bfloat16}
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

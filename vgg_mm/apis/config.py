@@ -1,7 +1,6 @@
 """Reading a config and merging what the command line says into it."""
 
 import argparse
-import inspect
 import os
 import os.path as osp
 import sys
@@ -11,38 +10,24 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from vgg_mm.engine.screen import ScreenRunner
 from vgg_mm.kernels import accelerate
 from vgg_mm.zoo import root_folder
 
+from .cfg_options import merge_options, parse_cfg_options
 from .distributed import prepare_processes
 from .downstream import check_files, check_package, datasets_of, is_downstream
 from .errors import one_line, users_line
 from .kernels import AUTO, use_kernels
 from .resumable import undo_seeded_dataset
-from .suggest import suggest
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
-#: Keys of a config that are no arguments of mmengine's Runner.
-OTHER_KEYS = {
-    'DATA_ROOT',
-    'activation_checkpointing',
-    'auto_scale_lr',
-    'compile',
-    'custom_imports',
-    'default_scope',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'sync_bn',
-    'tta_model',
-    'tta_pipeline',
-}
 
 
 def configs_folder() -> str:
@@ -65,9 +50,8 @@ def load_config(args: argparse.Namespace) -> Config:
     undo_seeded_dataset(cfg)
     cfg.launcher = args.launcher
     options = parse_cfg_options(args.cfg_options)
-    check_keys(cfg, options)
     data_root = cfg.get('DATA_ROOT')
-    cfg.merge_from_dict(options)
+    merge_options(cfg, options)
     if 'DATA_ROOT' in options:
         replace_data_root(cfg, data_root, cfg.DATA_ROOT)
     if args.work_dir is not None:
@@ -92,42 +76,6 @@ def read_config(path: str) -> Config:
         raise ValueError(
             f'{place[0]}, line {place[1]}: {type(error).__name__}: {one_line(error)}'
         ) from error
-
-
-def parse_cfg_options(options: Iterable[str]) -> dict[str, Any]:
-    """``['a.b=1', 'c=[1,2]']`` -> ``{'a.b': 1, 'c': [1, 2]}``, by mmengine's rules."""
-    for option in options or ():
-        if '=' not in option:
-            raise ValueError(f'--cfg-options takes key=value, got {option!r}')
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
-    return vars(parser.parse_args(['--cfg-options', *options] if options else []))['cfg_options']
-
-
-def check_keys(cfg: Config, options: dict[str, Any]) -> None:
-    """Refuse options that would be merged without effect: mmengine accepts any key.
-
-    The last part of a key may be new (its module's constructor checks it); the others must exist.
-    """
-    runner_keys = set(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS
-    for key in options:
-        *parents, last = key.split('.')
-        if not parents and last not in cfg:
-            _require(last, runner_keys, set(cfg.keys()) | runner_keys, key)
-        node: Any = cfg
-        for part in parents:
-            known = [str(i) for i in range(len(node))] if isinstance(node, list) else list(node)
-            _require(part, known, known, key)
-            node = node[int(part)] if isinstance(node, list) else node[part]
-            if not isinstance(node, (dict, list, tuple)):
-                break
-
-
-def _require(part: str, known: Iterable[str], suggestions: Iterable[str], key: str) -> None:
-    if part in known:
-        return
-    hint = suggest(part, known, suggestions)
-    raise ValueError(f'--cfg-options {key}: the config has no {part!r}; {hint}')
 
 
 def replace_data_root(node: Any, old: str, new: str) -> None:
@@ -222,6 +170,16 @@ def warn_of_slow_bfloat16() -> None:
         )
 
 
+def evaluate_in_mixed_precision(cfg: Config, loop: str) -> None:
+    """Let the loop ``val_cfg`` or ``test_cfg`` run under autocast; mmengine calls it fp16."""
+    cfg[loop].fp16 = True
+    if torch.cuda.is_available() and has_bfloat16():
+        # VGG's inputs reach +-128, its activations thousands: near float16's limit.
+        torch.set_autocast_dtype('cuda', torch.bfloat16)
+    if is_downstream(cfg):
+        add_hook(cfg, type='vgg_mm.Float32OperatorsHook')
+
+
 def add_hook(cfg: Config, **hook: Any) -> None:
     """Append to ``custom_hooks``, in place of one of the same type."""
     others = [one for one in cfg.get('custom_hooks') or [] if one['type'] != hook['type']]
@@ -236,7 +194,9 @@ def build_runner(cfg: Config, kernels: str = AUTO) -> Runner:
         kernels: As :func:`use_kernels` takes it.
     """
     prepare_processes(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ScreenRunner.from_cfg(cfg)
+    if is_main_process():
+        print(f'{cfg.filename}: environment, config and hooks are in {runner.log_dir}', flush=True)
     if isinstance(runner.model, nn.Module):
         use_kernels(runner.model, kernels)
     else:

@@ -4,7 +4,6 @@ import argparse
 import os
 
 import mmengine
-import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmpretrain.registry import TRANSFORMS
@@ -12,13 +11,13 @@ from mmpretrain.registry import TRANSFORMS
 from vgg_mm.checkpoints import is_local, loading_safely, run_checkpoint
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
+from .cfg_options import parse_cfg_options
 from .config import (
     add_hook,
     build_runner,
     check_data_folders,
-    has_bfloat16,
+    evaluate_in_mixed_precision,
     load_config,
-    parse_cfg_options,
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
@@ -100,12 +99,7 @@ def test_config(args: argparse.Namespace) -> Config:
     cfg.load_from = args.checkpoint
     if args.amp:
         warn_of_slow_bfloat16()
-        cfg.test_cfg.fp16 = True  # mmengine's name for autocast
-        if torch.cuda.is_available() and has_bfloat16():
-            # VGG's inputs reach +-128, its activations thousands: near float16's limit.
-            torch.set_autocast_dtype('cuda', torch.bfloat16)
-        if is_downstream(cfg):
-            add_hook(cfg, type='vgg_mm.Float32OperatorsHook')
+        evaluate_in_mixed_precision(cfg, 'test_cfg')
     if args.show or args.show_dir is not None:
         _show_predictions(cfg, args)
     if args.tta or args.tta_cfg:
@@ -118,6 +112,7 @@ def test_config(args: argparse.Namespace) -> Config:
         _add_dump(cfg, args)
     set_dataloader_defaults(cfg, args)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=True)
+    add_hook(cfg, type='vgg_mm.ProgressHook')
     options = parse_cfg_options(args.cfg_options)
     asked_for = any('data_preprocessor' in key.split('.') for key in options)
     add_hook(cfg, type='vgg_mm.PreprocessingHook', use_checkpoints=not asked_for)

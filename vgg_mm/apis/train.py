@@ -11,6 +11,7 @@ from .config import (
     add_hook,
     build_runner,
     check_data_folders,
+    evaluate_in_mixed_precision,
     has_bfloat16,
     load_config,
     set_dataloader_defaults,
@@ -43,6 +44,8 @@ def training_config(args: argparse.Namespace) -> Config:
     if args.amp:
         warn_of_slow_bfloat16()
         use_mixed_precision(cfg)
+        if cfg.get('val_cfg') is not None:
+            evaluate_in_mixed_precision(cfg, 'val_cfg')
     if args.resume == 'auto':
         last = last_whole_checkpoint(cfg.work_dir)
         # At the first start there is none: load_from is what the run begins with.
@@ -64,6 +67,7 @@ def training_config(args: argparse.Namespace) -> Config:
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.resume))
     add_hook(cfg, type='vgg_mm.PreprocessingHook')
     add_hook(cfg, type='vgg_mm.ExactResumeHook')
+    add_hook(cfg, type='vgg_mm.ProgressHook')
     add_annotation_check(cfg)
     return cfg
 

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple, Optional
 
 import torch
 import torch.nn as nn
+from mmengine.optim import OptimWrapper
 
 #: Activations below and above these multiples of the net's input are lost and out of bounds.
 VANISHED, EXPLODED = 1e-5, 1e5
@@ -21,28 +22,48 @@ class LayerStatistics(NamedTuple):
 
     layer: str
     activation: float  # of the layer's output, before its ReLU
-    gradient: float  # of the loss by the layer's weights
+    gradient: Optional[float]  # of the loss by the layer's weights; None: not computed
     weight: float
 
 
 @torch.random.fork_rng()
-def layer_statistics(model: nn.Module, batch: dict) -> tuple[float, list[LayerStatistics]]:
+def layer_statistics(
+    model: nn.Module,
+    batch: dict,
+    optim_wrapper: Optional[OptimWrapper] = None,
+    backward: bool = True,
+) -> tuple[float, list[LayerStatistics]]:
     """One forward and backward pass of a training batch, which leaves the model as it was.
 
     Args:
         model: A classifier of mmengine's kind, without distributed wrapper.
         batch: As a training data loader gives it.
+        optim_wrapper: Of the run whose computation is meant: its autocast and the scale of its
+            losses are used. None: float32.
+        backward: Whether gradients are computed; without, little memory is needed.
 
     Returns:
         The root mean square of the net's input, after pre-processing, and the statistics of every
         convolution and fully-connected layer in forward order.
     """
-    data = model.data_preprocessor(batch, training=True)
-    with _unchanged(model), _activations(model) as outputs:
-        loss, _ = model.parse_losses(model(**data, mode='loss'))
-        loss.backward()
+    context = optim_wrapper.optim_context(model) if optim_wrapper is not None else nullcontext()
+    scaler = getattr(optim_wrapper, 'loss_scaler', None)
+    with _unchanged(model), _activations(model) as outputs, torch.set_grad_enabled(backward):
+        with context:
+            data = model.data_preprocessor(batch, training=True)
+            losses = model(**data, mode='loss')
+        scale = 1.0
+        if backward:
+            loss, _ = model.parse_losses(losses)
+            (loss if scaler is None else scaler.scale(loss)).backward()
+            scale = 1.0 if scaler is None else scaler.get_scale()
         statistics = [
-            LayerStatistics(name, activation, _rms(module.weight.grad), _rms(module.weight))
+            LayerStatistics(
+                name,
+                activation,
+                _rms(module.weight.grad) / scale if backward else None,
+                _rms(module.weight),
+            )
             for name, module, activation in outputs
         ]
     return _rms(data['inputs']), statistics
@@ -94,16 +115,20 @@ def _rms(tensor: torch.Tensor) -> float:
 def suspects(input_rms: float, statistics: list[LayerStatistics]) -> list[str]:
     """One phrase for each way in which the signal is lost, with the first layer where it is."""
     found = []
-    broken = [s for s in statistics if not _are_finite(s.weight, s.activation)]
+    broken = [s for s in statistics if not math.isfinite(s.weight)]
     if broken:
-        return [f'not finite from {broken[0].layer} on']
-    broken = [s for s in statistics if not _are_finite(s.gradient)]
+        return [f'the weights are not finite from {broken[0].layer} on, since an earlier step']
+    broken = [s for s in statistics if not math.isfinite(s.activation)]
+    if broken:
+        return [f'activations not finite from {broken[0].layer} on']
+    gradients = [(s, s.gradient) for s in statistics if s.gradient is not None]
+    broken = [s for s, gradient in gradients if not math.isfinite(gradient)]
     if broken:
         return [f'gradients not finite up to {broken[-1].layer}']
     thin = [s for s in statistics if s.activation < VANISHED * input_rms]
     huge = [s for s in statistics if s.activation > EXPLODED * input_rms]
-    weak = [s for s in statistics if s.gradient < NO_CHANGE * s.weight]
-    strong = [s for s in statistics if s.gradient > OVERTHROWN * s.weight]
+    weak = [s for s, gradient in gradients if gradient < NO_CHANGE * s.weight]
+    strong = [s for s, gradient in gradients if gradient > OVERTHROWN * s.weight]
     if thin:
         found.append(f'activations vanish from {thin[0].layer} on ({thin[0].activation:.1e})')
     if huge:
@@ -113,7 +138,3 @@ def suspects(input_rms: float, statistics: list[LayerStatistics]) -> list[str]:
     if strong:
         found.append(f'gradients explode up to {strong[-1].layer} ({strong[-1].gradient:.1e})')
     return found
-
-
-def _are_finite(*values: float) -> bool:
-    return all(map(math.isfinite, values))

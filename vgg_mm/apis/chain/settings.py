@@ -13,7 +13,8 @@ from mmengine.runner import Runner
 
 from vgg_mm.text import first_few
 
-from ..config import OTHER_KEYS, load_config
+from ..cfg_options import OTHER_KEYS
+from ..config import load_config
 from ..errors import named
 from ..tta import use_test_time_augmentation
 from .stages import Stage, option_texts

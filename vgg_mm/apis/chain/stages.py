@@ -4,7 +4,8 @@ import os
 import os.path as osp
 from typing import Any, NamedTuple, Optional
 
-from ..config import parse_cfg_options, read_config
+from ..cfg_options import parse_cfg_options
+from ..config import read_config
 from ..suggest import suggest
 
 #: What a stage in a chain's config can hold.
@@ -145,7 +146,7 @@ def option_texts(options: dict[str, Any]) -> list[str]:
         if parse_cfg_options([text]) != {key: value}:
             raise ValueError(
                 f'{key}={value!r} cannot be given by --cfg-options, which knows numbers, True, '
-                'None, words without blanks, commas or brackets, and lists of these'
+                'None, words without commas or brackets, lists of these, and dicts'
             )
         texts.append(text)
     return texts

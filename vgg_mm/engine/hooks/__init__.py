@@ -9,6 +9,7 @@ from .float32_operators_hook import Float32OperatorsHook
 from .gradient_compression_hook import GradientCompressionHook
 from .loss_guard_hook import LossGuardHook
 from .preprocessing_hook import PreprocessingHook
+from .progress_hook import ProgressHook
 from .skipped_images_hook import SkippedImagesHook
 from .staged_init_hook import StagedInitHook
 from .stop_after_drops_hook import StopAfterDropsHook
@@ -25,6 +26,7 @@ __all__ = [
     'GradientCompressionHook',
     'LossGuardHook',
     'PreprocessingHook',
+    'ProgressHook',
     'SkippedImagesHook',
     'StagedInitHook',
     'StopAfterDropsHook',

@@ -1,5 +1,6 @@
 """Checks that data sets, head and checkpoint mean the same classes."""
 
+import re
 from collections.abc import Sequence
 from typing import Optional
 
@@ -109,7 +110,8 @@ def _check_head(runner: Runner, classes: Optional[Sequence[str]], which: str) ->
         is_head = name.split('.')[-1] in HEADS
         if is_head and getattr(module, 'num_classes', len(classes)) != len(classes):
             # A classifier inside the backbone takes its number from the backbone.
-            path = name.removeprefix('module.').removesuffix('.classifier')
+            path = re.sub(r'(^|\b)(module|_fsdp_wrapped_module|_orig_mod)\.', '', name)
+            path = path.removesuffix('.classifier')
             raise ValueError(
                 f'the {which} set has {len(classes)} classes, but the head is for '
                 f'{module.num_classes}: --cfg-options model.{path}.num_classes={len(classes)}'

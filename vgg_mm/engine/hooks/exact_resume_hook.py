@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from vgg_mm.registry import HOOKS
 from vgg_mm.seeding import FOR_ITERATION, seed_draws
 
+from ..resumed_settings import settings_not_taken
 from ..unwrap import unwrap
 
 #: Where a checkpoint's ``meta`` holds a :class:`ResumeState`, and a checkpoint its gradients.
@@ -38,7 +39,8 @@ class ExactResumeHook(Hook):
     - gradients that were accumulated, but not yet applied, when the checkpoint was written (in
       training with one process; several hold different ones).
 
-    With another number of images an iteration a run goes on from the end of an epoch only.
+    Settings of the config that the checkpoint's replace (rates, milestones, seed) are named in a
+    warning. With another number of images an iteration a run goes on from the end of an epoch only.
 
     Raises:
         ValueError: in one line, if the checkpoint was written in the middle of an epoch with
@@ -57,6 +59,20 @@ class ExactResumeHook(Hook):
         stored = (checkpoint.get('meta') or {}).get(STATE_KEY)
         self._resumed = ResumeState(**stored) if stored else None
         self._gradients = checkpoint.get(GRADIENTS_KEY)
+        if getattr(runner, '_resume', False):
+            self._name_what_is_not_taken(runner, checkpoint)
+
+    def _name_what_is_not_taken(self, runner: Runner, checkpoint: dict) -> None:
+        not_taken = settings_not_taken(runner, checkpoint)
+        seed = (runner.cfg.get('randomness') or {}).get('seed')
+        if self._resumed and seed not in (None, self._resumed.seed):
+            not_taken.append(f'randomness.seed={seed} ({self._resumed.seed} stays)')
+        if not_taken:
+            runner.logger.warning(
+                "a resumed run keeps the checkpoint's optimizer, schedulers and seed; not taken: "
+                f'{", ".join(not_taken)}. To use them, start from its weights in another work '
+                'directory: --cfg-options load_from=CHECKPOINT in place of --resume'
+            )
 
     def before_train(self, runner: Runner) -> None:
         self._seed = getattr(runner.train_dataloader.sampler, 'seed', runner.seed)

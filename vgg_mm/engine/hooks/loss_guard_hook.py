@@ -2,12 +2,16 @@
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Optional
 
+import torch
 import torch.nn as nn
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmpretrain.models import CrossEntropyLoss, LabelSmoothLoss
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from vgg_mm.registry import HOOKS
 
@@ -28,12 +32,15 @@ LONGEST_PATIENCE = 2000
 class LossGuardHook(Hook):
     """Watch the training loss.
 
-    - A loss that is not finite stops the run; the last checkpoint is from before.
+    - A loss that is not finite stops the run, before a step spoils the weights; the last checkpoint
+      is from before.
     - A loss that stays at ln(num_classes), that of guessing, is where a deep VGG from random
       weights gets stuck (Section 3.1): after ``patience`` iterations the mean of the last
       ``window`` losses is compared with it, once.
 
-    Either names the layers in which activations or gradients vanish or explode.
+    Either names the layers in which activations or gradients vanish or explode, computed as the run
+    computes (autocast, scaled losses). A sharded net (FSDP), which no process can run by itself, is
+    not examined.
 
     Args:
         not_finite: 'stop', 'warn' or 'off'.
@@ -67,12 +74,36 @@ class LossGuardHook(Hook):
         self.at_chance = at_chance
         self.patience = patience
         self._losses: deque[float] = deque(maxlen=window)
-        self._broken = self._checked = False
+        self._broken = self._checked = self._looking = False
+        self._loss: Optional[float] = None
+        self._batch: Any = None
+        self._handle: Any = None
 
     def before_train(self, runner: Runner) -> None:
         if self.patience is None:
             self.patience = min(LONGEST_PATIENCE, runner.max_iters // 4)
-        self._chance = _loss_of_guessing(unwrap(runner.model))
+        model = unwrap(runner.model)
+        self._chance = _loss_of_guessing(model)
+        if self.not_finite != 'off' and isinstance(model, nn.Module):
+            # Where a loss is known first: the weights are still those that it was computed with.
+            self._handle = model.register_forward_hook(self._look(runner), with_kwargs=True)
+
+    def after_train(self, runner: Runner) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._batch, self._loss = data_batch, None
+
+    def _look(self, runner: Runner) -> Callable[..., None]:
+        def look(model: Any, args: tuple, kwargs: dict, losses: Any) -> None:
+            if kwargs.get('mode') != 'loss' or self._looking or not model.training:
+                return
+            self._loss = model.parse_losses(losses)[0].item()
+            if not math.isfinite(self._loss):
+                self._report_not_finite(runner, self._loss, self._batch)
+
+        return look
 
     def after_train_iter(
         self,
@@ -81,7 +112,7 @@ class LossGuardHook(Hook):
         data_batch: Any = None,
         outputs: Optional[dict] = None,
     ) -> None:
-        loss = (outputs or {})['loss'].item()
+        loss = (outputs or {})['loss'].item() if self._loss is None else self._loss
         if not math.isfinite(loss) and self.not_finite != 'off':
             self._report_not_finite(runner, loss, data_batch)
             return
@@ -106,9 +137,8 @@ class LossGuardHook(Hook):
             runner,
             f'the loss is {loss} at iteration {runner.iter + 1}'
             + (f' (before: {before})' if before else '')
-            + f'; {_where(runner, batch)}; lower the learning rate, limit gradients with '
-            'optim_wrapper.clip_grad.max_norm=5, or start from init_cfg glorot or '
-            + _source(runner),
+            + f'; {self._where(runner, batch, backward=False)}; {_gentler(runner)}, or start from '
+            f'init_cfg glorot or {_source(runner)}',
         )
 
     def _report_at_chance(self, runner: Runner, batch: Any) -> None:
@@ -116,10 +146,25 @@ class LossGuardHook(Hook):
             'at_chance',
             runner,
             f'after {runner.iter + 1} iterations the loss is still ln(num_classes) = '
-            f'{self._chance:.3f}, that of guessing; {_where(runner, batch)}; start from a '
+            f'{self._chance:.3f}, that of guessing; {self._where(runner, batch)}; start from a '
             'shallower net (default_hooks.staged_init.checkpoint), with init_cfg glorot or '
             'kaiming, or with another learning rate',
         )
+
+    def _where(self, runner: Runner, batch: Any, backward: bool = True) -> str:
+        if isinstance(runner.model, FullyShardedDataParallel):
+            return 'its layers are not examined, since the net is sharded'
+        wrapper = getattr(runner, 'optim_wrapper', None)
+        wrapper = wrapper if isinstance(wrapper, OptimWrapper) else None
+        self._looking = True
+        try:
+            found = suspects(*layer_statistics(unwrap(runner.model), batch, wrapper, backward))
+        except torch.OutOfMemoryError:
+            return 'its layers are not examined, for want of memory'
+        finally:
+            self._looking = False
+        sizes = 'activations and gradients' if backward else 'activations'
+        return ', '.join(found) or f'{sizes} have ordinary sizes in all layers'
 
     def _act(self, option: str, runner: Runner, message: str) -> None:
         if getattr(self, option) == 'stop':
@@ -137,9 +182,17 @@ def _source(runner: Runner) -> str:
     return 'a shallower net (default_hooks.staged_init.checkpoint)'
 
 
-def _where(runner: Runner, batch: Any) -> str:
-    found = suspects(*layer_statistics(unwrap(runner.model), batch))
-    return ', '.join(found) or 'activations and gradients have ordinary sizes in all layers'
+def _gentler(runner: Runner) -> str:
+    """What makes steps smaller, as the command line takes it."""
+    wrapper = getattr(runner, 'optim_wrapper', None)
+    if not isinstance(wrapper, OptimWrapper):
+        return 'lower the learning rate'
+    group = wrapper.param_groups[0]
+    rate = f'optim_wrapper.optimizer.lr={group.get("initial_lr", group["lr"]) / 10:g}'
+    if wrapper.clip_grad_kwargs or isinstance(runner.model, FullyShardedDataParallel):
+        return f'lower the learning rate (--cfg-options {rate})'
+    clip = 'optim_wrapper.clip_grad.max_norm=5'
+    return f'lower the learning rate (--cfg-options {rate}) or limit gradients ({clip})'
 
 
 def _loss_of_guessing(model: nn.Module) -> Optional[float]:

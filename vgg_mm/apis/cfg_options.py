@@ -1,0 +1,239 @@
+"""``--cfg-options``: what OpenMMLab's users type, with a line for what no config takes."""
+
+import argparse
+import ast
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
+
+import mmengine.registry
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import DefaultScope, Registry
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
+from torch.utils.data import DataLoader
+
+from .suggest import suggest
+
+#: Keys of a config that are no arguments of mmengine's Runner.
+OTHER_KEYS = {
+    'DATA_ROOT',
+    'activation_checkpointing',
+    'auto_scale_lr',
+    'compile',
+    'custom_imports',
+    'default_scope',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+}
+
+#: What mmengine builds of sections that name no type, and what it takes out before.
+UNTYPED = {
+    'train_dataloader': (DataLoader,),
+    'val_dataloader': (DataLoader,),
+    'test_dataloader': (DataLoader,),
+    'train_cfg': (EpochBasedTrainLoop, IterBasedTrainLoop),
+    'val_cfg': (ValLoop,),
+    'test_cfg': (TestLoop,),
+}
+TAKEN_OUT = {
+    'optim_wrapper': {'constructor', 'optimizer', 'paramwise_cfg'},
+    'dataloader': {'num_batch_per_epoch'},
+    'train_cfg': {'by_epoch'},
+    'pipeline': set(),
+}
+
+#: Of any dict in a config.
+ALWAYS = {'type', '_delete_', '_scope_'}
+
+
+def parse_cfg_options(options: Iterable[str]) -> dict[str, Any]:
+    """``['a.b=1', 'c=[1,2]', "d=dict(type='BN')"]`` -> ``{'a.b': 1, 'c': [1, 2], 'd': {...}}``.
+
+    Dicts, and lists with dicts or quoted strings in them, are read as Python writes them; all else
+    by mmengine's rules.
+    """
+    literals, others = {}, []
+    for option in options or ():
+        key, equals, value = option.partition('=')
+        if not equals:
+            raise ValueError(f'--cfg-options takes key=value, got {option!r}')
+        if re.match(r'\s*(dict\(|[\[({])', value) and re.search(r'dict\(|[{\'"]', value):
+            literals[key] = _literal(key, value)
+        elif ' ' in value.strip() and not re.search(r'[,()\[\]]', value):
+            literals[key] = value.strip()  # a path, say; mmengine takes blanks out
+        else:
+            others.append(option)
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
+    parsed = vars(parser.parse_args(['--cfg-options', *others] if others else []))['cfg_options']
+    parsed.update(literals)
+    return {option.partition('=')[0]: parsed[option.partition('=')[0]] for option in options or ()}
+
+
+def _literal(key: str, text: str) -> Any:
+    def value_of(node: ast.AST) -> Any:
+        is_call = isinstance(node, ast.Call) and not node.args and all(k.arg for k in node.keywords)
+        if is_call and getattr(node.func, 'id', None) == 'dict':
+            return {str(word.arg): value_of(word.value) for word in node.keywords}
+        if isinstance(node, ast.Dict):
+            keys = [value_of(one) for one in node.keys if one is not None]
+            return dict(zip(keys, map(value_of, node.values)))
+        if isinstance(node, (ast.List, ast.Tuple)):
+            values = [value_of(one) for one in node.elts]
+            return values if isinstance(node, ast.List) else tuple(values)
+        return ast.literal_eval(node)
+
+    try:
+        return value_of(ast.parse(text.strip(), mode='eval').body)
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise ValueError(
+            f'--cfg-options {key}: {text} is no Python value, as "dict(type=\'BN\')" or '
+            "\"['a', 'b']\" (the quotes around it are for the shell)"
+        ) from error
+
+
+def merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Put the options into the config; keys that its modules' constructors take may be new.
+
+    Raises:
+        ValueError: in one line with the nearest name, if nothing in the config takes a key.
+    """
+    runner_keys = set(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS
+    new = {}
+    for key in options:
+        first, *rest = key.split('.')
+        if first not in cfg and (rest or first not in runner_keys):
+            raise _unknown(key, first, [*cfg, *runner_keys], cfg)
+        depth = _depth_of_new(cfg, key)
+        if depth is not None:
+            new[key] = depth
+        _make_room(cfg, key)
+    cfg.merge_from_dict(options)
+    for key, depth in new.items():
+        _check_new(cfg, key, depth)
+
+
+def _depth_of_new(cfg: Config, key: str) -> Optional[int]:
+    """Number of the first part of a key that is not in the config; None if all are."""
+    node: Any = cfg
+    for depth, part in enumerate(key.split('.')):
+        try:
+            node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return depth
+    return None
+
+
+def _make_room(cfg: Config, key: str) -> None:
+    """See that what lies above a key can hold it: an index that exists, a dict for a None."""
+    node: Any = cfg
+    *parents, last = key.split('.')
+    for number, part in enumerate([*parents, last]):
+        if isinstance(node, (list, tuple)):
+            known = [str(i) for i in range(len(node))]
+            if part not in known:
+                raise ValueError(
+                    f'--cfg-options {key}: the config has no {part!r}; {suggest(part, known)}'
+                )
+            node = node[int(part)]
+        elif isinstance(node, (dict, Config)):
+            if number < len(parents) and node.get(part) is None:
+                node[part] = ConfigDict()
+            node = node.get(part)
+        else:
+            above = '.'.join(parents[:number])
+            raise ValueError(f'--cfg-options {key}: {above} is {node!r}, which has no {part!r}')
+
+
+def _check_new(cfg: Config, key: str, depth: int) -> None:
+    """Compare the first new part of a key with what the constructor above it takes."""
+    *path, part = key.split('.')[: depth + 1]
+    node: Any = cfg
+    for one in path:
+        node = node[int(one)] if isinstance(node, (list, tuple)) else node[one]
+    taken = _taken(cfg, path, node) if path else None
+    if taken is not None and part not in taken:
+        raise _unknown(key, part, taken | set(node) - {part}, cfg)
+
+
+def _taken(cfg: Config, path: list[str], node: Any) -> Optional[set[str]]:
+    """Names that may stand in a dict of the config; None: any."""
+    section = path[-1]
+    kind = node.get('type')
+    if kind is None:
+        classes = list(UNTYPED.get('.'.join(path), ()))
+    else:
+        found = _class_of(kind, cfg.get('default_scope') or 'mmengine')
+        classes = [] if found is None else [found]
+    if not classes:
+        return None
+    names = set(ALWAYS)
+    for one in classes:
+        arguments = _arguments(one)
+        if arguments is None:
+            return None
+        names |= arguments
+    for name, extra in TAKEN_OUT.items():
+        names |= extra if section.endswith(name) else set()
+    return names
+
+
+def _class_of(kind: Any, scope: str) -> Any:
+    """The class that a ``type`` means, in whatever registry."""
+    if not isinstance(kind, str):
+        return kind if callable(kind) else None
+    with DefaultScope.overwrite_default_scope(scope):
+        for registry in vars(mmengine.registry).values():
+            if isinstance(registry, Registry):
+                with registry.switch_scope_and_registry(None) as here:
+                    found = here.get(kind)
+                if found is not None:
+                    return found
+    return None
+
+
+def _arguments(kind: Any) -> Optional[set[str]]:
+    """Of a constructor, with those that it hands on to its parents; None: unknown or any."""
+    names: set[str] = set()
+    for one in inspect.getmro(kind) if inspect.isclass(kind) else [kind]:
+        init = vars(one).get('__init__') if inspect.isclass(one) else one
+        if init is None:
+            continue
+        try:
+            parameters = inspect.signature(init).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if one is object or not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return None if one is object else names - {'self'}
+    return None
+
+
+def _unknown(key: str, part: str, known: Iterable[str], cfg: Config) -> ValueError:
+    where = key.rpartition(f'.{part}')[0] if key != part else ''
+    what = f'{where} takes no {part!r}' if where and '.' in key else f'the config has no {part!r}'
+    near = difflib.get_close_matches(part, sorted(known), n=1)
+    prefix = f'{where}.' if where else ''
+    places = [place for place in _places_of(part, cfg) if place != key]
+    meant = [f'{prefix}{near[0]}'] if near else places
+    hint = f'did you mean {meant[0]!r}?' if meant else suggest(part, sorted(set(known) - ALWAYS))
+    return ValueError(f'--cfg-options {key}: {what}; {hint}')
+
+
+def _places_of(name: str, cfg: Config) -> list[str]:
+    """Where a key of this name is in the config, the nearest to its root first."""
+
+    def walk(node: Any, path: str) -> Iterator[str]:
+        pairs = node.items() if isinstance(node, (dict, Config)) else ()
+        for key, value in pairs:
+            if key == name:
+                yield f'{path}{key}'
+            yield from walk(value, f'{path}{key}.')
+
+    return sorted(walk(cfg, ''), key=lambda place: place.count('.'))

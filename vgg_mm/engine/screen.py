@@ -1,0 +1,37 @@
+"""What of a run's log goes to the screen; all of it is in the file."""
+
+import logging
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+from vgg_mm.registry import RUNNERS
+
+#: How long records begin that mmengine writes at each start, and its repeated warnings.
+FILE_ONLY = (
+    'System environment:',
+    'Config:',
+    'Hooks will be executed in the following order:',
+    'paramwise_options --',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias of',
+)
+
+
+def only_news(record: logging.LogRecord) -> bool:
+    """Whether a record is for the screen: not what is the same, or long, at every start."""
+    text = str(record.msg).lstrip('\n -=')
+    return not text.startswith(FILE_ONLY)
+
+
+@RUNNERS.register_module()
+class ScreenRunner(Runner):
+    """mmengine's ``Runner``; environment, config and list of hooks go to the log file only."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(only_news)
+        return logger
