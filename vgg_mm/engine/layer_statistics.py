@@ -108,8 +108,15 @@ def _activations(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, float]
             handle.remove()
 
 
-def _rms(tensor: torch.Tensor) -> float:
-    return 0.0 if tensor is None else tensor.detach().float().square().mean().sqrt().item()
+def _rms(tensor: Optional[torch.Tensor]) -> float:
+    if tensor is None or not tensor.numel():
+        return 0.0
+    numbers = tensor.detach().float()
+    largest = numbers.abs().max().item()
+    if largest == 0 or not math.isfinite(largest):
+        return largest
+    # In units of the largest: the square of a huge number would be infinite.
+    return (numbers / largest).square().mean().sqrt().item() * largest
 
 
 def suspects(input_rms: float, statistics: list[LayerStatistics]) -> list[str]:
