@@ -64,7 +64,8 @@ def test_resume_goes_on_where_it_stopped(few_digits, tmp_path):
     assert 'optim_wrapper.optimizer.lr=0.003 (0.01 stays)' in line
     assert 'optim_wrapper.optimizer.momentum=0.5 (0.9 stays)' in line
     assert 'param_scheduler.milestones=[2, 4] ([16, 20] stays)' in line
-    assert 'load_from=CHECKPOINT' in line and line.count('stays') == 3
+    assert 'param_scheduler.end=2 (1 stays)' in line  # the epochs of the first run
+    assert 'load_from=CHECKPOINT' in line and line.count('stays') == 4
     assert 'Epoch(train) [2][1/5]' in done.stdout and 'Epoch(train) [1]' not in done.stdout
     second = load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')
     assert (first['meta']['iter'], second['meta']['iter']) == (5, 10)
