@@ -4,7 +4,6 @@ import re
 
 import cv2
 import h5py
-import mmcv
 import numpy as np
 import pytest
 import torch
@@ -15,7 +14,7 @@ from tests.conftest import ROOT, run_tool
 from vgg_mm.apis.convert_weights import read_weights
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets import LoadImage, ScaleJitter
-from vgg_mm.datasets.transforms.resampling import resample_crop
+from vgg_mm.datasets.transforms.resampling import rescale, rescale_crop
 from vgg_mm.datasets.transforms.rescale import rescaled_size
 from vgg_mm.models import VGG
 
@@ -74,10 +73,10 @@ def test_jitter_on_every_photo(real_data):
         image = load.transform(dict(img_path=str(path)))['img']
         size, (top, left) = jitter._draw(*image.shape[:2])
         assert size == rescaled_size(*image.shape[:2], min(size))
-        whole = mmcv.imresize(image, size[::-1]).astype(int)
-        crop = resample_crop(image, size, (top, left), 224)
+        whole = rescale(image, size).astype(int)
+        crop = rescale_crop(image, size, (top, left), (224, 224))
         difference = np.abs(crop - whole[top : top + 224, left : left + 224])
-        assert difference.max() <= 1, path
+        assert difference.max() <= 8, path
         differences.append(difference.mean())
     assert np.mean(differences) < 0.2
 

@@ -187,8 +187,8 @@ def run_options(study: Study, data: DataSet, run: Run) -> dict[str, Any]:
     for loader in ('val_dataloader', 'test_dataloader'):
         pipeline = cfg[loader].dataset.pipeline
         start = f'{loader}.dataset.pipeline'
-        options[f'{start}.{_step(pipeline, "ResizeEdge", data)}.scale'] = one
-        options[f'{start}.{_step(pipeline, "CenterCrop", data)}.crop_size'] = data.crop
+        crop = f'{start}.{_step(pipeline, "vgg_mm.CentralCrop", data)}'
+        options |= {f'{crop}.scale': one, f'{crop}.crop_size': data.crop}
     views = _step(cfg.get('tta_pipeline') or [], 'vgg_mm.TestScales', data)
     options[f'tta_pipeline.{views}.trained_at'] = scale
     return {**options, **data.options, **run.options}

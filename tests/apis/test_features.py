@@ -19,6 +19,7 @@ from vgg_mm.apis.features.extractor import BATCH, Extractor
 from vgg_mm.apis.features.photos import find_photos
 from vgg_mm.apis.inference.images import AHEAD, ImageReader
 from vgg_mm.apis.inference.load import load_net
+from vgg_mm.datasets.transforms.resampling import rescale
 
 #: torchvision's notation for nets A and D at this width, and where each layer's output is.
 W = WIDTH
@@ -61,7 +62,7 @@ def photos(tmp_path_factory):
 
 
 def plain_features(model, arch, path, layer, scales, combine, flip):
-    """Appendix B in plain torch, PIL and OpenCV's resize."""
+    """Appendix B in plain torch, of images as all steps rescale them."""
     rgb = np.array(ImageOps.exif_transpose(Image.open(path)).convert('RGB'))
     height, width = rgb.shape[:2]
     mean = model.data_preprocessor.mean.view(3, 1, 1)
@@ -83,7 +84,7 @@ def plain_features(model, arch, path, layer, scales, combine, flip):
     net, found = nn.Sequential(*layers).eval(), []
     for q in scales:
         size = (q, q * height // width) if width < height else (q * width // height, q)
-        image = torch.tensor(cv2.resize(rgb, size)).permute(2, 0, 1) - mean
+        image = torch.tensor(rescale(rgb, size[::-1])).permute(2, 0, 1) - mean
         with torch.no_grad():
             vectors = [
                 net(view[None])[0].mean(dim=(1, 2))

@@ -2,7 +2,6 @@
 
 import itertools
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +11,7 @@ from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from vgg_mm.datasets.transforms.resampling import rescale
 from vgg_mm.models import LocalisationHead, LocalisationTTA, PaperTTA
 from vgg_mm.models.tta.merging import merge_boxes
 
@@ -134,7 +134,7 @@ def by_hand(photo, scales, localisers, classifiers, label, threshold):
     height, width = photo.shape[:2]
     for q in scales:
         size = (q, q * width // height) if height <= width else (q * height // width, q)
-        view = torch.from_numpy(cv2.resize(photo, size[::-1])).permute(2, 0, 1)[None]
+        view = torch.from_numpy(rescale(photo, size)).permute(2, 0, 1)[None]
         class_scores = []
         for net in classifiers:
             inputs = net.data_preprocessor(dict(inputs=view))['inputs']

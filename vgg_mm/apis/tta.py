@@ -94,5 +94,6 @@ def test_scales(pipeline: list[dict]) -> tuple[int, ...]:
     scales = find_step(pipeline, 'vgg_mm.TestScales')
     if scales is not None:
         return TestScales(**{k: v for k, v in scales.items() if k != 'type'}).scales
-    edge: Any = find_step(pipeline, 'ResizeEdge')
-    return (edge.scale,) if edge is not None else ()
+    # Configs of MMPretrain rescale by the second.
+    found: Any = find_step(pipeline, 'vgg_mm.CentralCrop') or find_step(pipeline, 'ResizeEdge')
+    return (found.scale,) if found is not None else ()

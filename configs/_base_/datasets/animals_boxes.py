@@ -12,7 +12,7 @@ train_pipeline = [
     pack,
 ]
 test_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.CentralCrop', scale=128, crop_size=96),
     pack,
 ]

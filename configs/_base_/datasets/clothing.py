@@ -12,9 +12,8 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
-    dict(type='ResizeEdge', scale=320, edge='short'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='vgg_mm.LoadImage', lazy=True),
+    dict(type='vgg_mm.CentralCrop', scale=320, crop_size=224),
     dict(type='PackInputs'),
 ]
 tta_pipeline = [

@@ -10,9 +10,8 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
-    dict(type='ResizeEdge', scale=80, edge='short'),
-    dict(type='CenterCrop', crop_size=64),
+    dict(type='vgg_mm.LoadImage', lazy=True),
+    dict(type='vgg_mm.CentralCrop', scale=80, crop_size=64),
     dict(type='PackInputs'),
 ]
 tta_pipeline = [

@@ -11,7 +11,7 @@ train_pipeline = [
 ]
 # The simplified protocol: the central crop, the true class (Table 8).
 test_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.CentralCrop', scale=256, crop_size=224),
     pack,
 ]

@@ -10,7 +10,7 @@ train_pipeline = [
     pack,
 ]
 test_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
+    dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.CentralCrop', scale=384, crop_size=224),
     pack,
 ]

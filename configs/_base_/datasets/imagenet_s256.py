@@ -10,9 +10,8 @@ train_pipeline = [
 ]
 # While training: the central crop at one test scale.
 test_pipeline = [
-    dict(type='vgg_mm.LoadImage'),
-    dict(type='ResizeEdge', scale=256, edge='short'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='vgg_mm.LoadImage', lazy=True),
+    dict(type='vgg_mm.CentralCrop', scale=256, crop_size=224),
     dict(type='PackInputs'),
 ]
 # With --tta: the paper's Q for this S.

@@ -61,9 +61,7 @@ def _fill_pipeline(pipeline: list[dict[str, Any]], chosen: Decisions) -> None:
     for step in pipeline:
         if step['type'] == 'vgg_mm.ScaleJitter':
             step.update(scale=chosen.jitter, crop_size=chosen.crop)
-        elif step['type'] == 'ResizeEdge':
-            step['scale'] = chosen.test_scale
-        elif step['type'] == 'CenterCrop':
-            step['crop_size'] = chosen.crop
+        elif step['type'] == 'vgg_mm.CentralCrop':
+            step.update(scale=chosen.test_scale, crop_size=chosen.crop)
         elif step['type'] == 'vgg_mm.TestScales':
             step['trained_at'] = chosen.jitter

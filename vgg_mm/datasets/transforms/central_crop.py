@@ -2,12 +2,12 @@
 
 from vgg_mm.registry import TRANSFORMS
 
-from .crop_step import CropStep, crop_rescaled
 from .rescale import rescaled_size
+from .rescaling_step import RescalingStep, crop_rescaled
 
 
 @TRANSFORMS.register_module()
-class CentralCrop(CropStep):
+class CentralCrop(RescalingStep):
     """Rescale the smaller side to Q, then take the central crop; boxes go along.
 
     What MMPretrain's ``ResizeEdge`` and mmcv's ``CenterCrop`` do in two resamplings and without the
@@ -33,7 +33,7 @@ class CentralCrop(CropStep):
         self.scale = scale
         self.crop_size = crop_size
 
-    def _crop(self, results: dict) -> dict:
+    def _rescale(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
         height, width = rescaled_size(height, width, self.scale)
         corner = round((height - self.crop_size) / 2), round((width - self.crop_size) / 2)

@@ -1,6 +1,6 @@
 """JPEG files that are decoded as far as a crop needs them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 import cv2
@@ -8,7 +8,7 @@ import numpy as np
 
 from .jpeg_header import JpegHeader, is_unbroken_scan
 from .region_decoder import decode_region
-from .resampling import Axis, resample, resizable_axis
+from .resampling import Axis, plan, reduced, resample
 
 if TYPE_CHECKING:
     from .loading import LoadImage
@@ -50,31 +50,26 @@ class LazyImage:
         self._path = path
         self._loader = loader
         self.shape = header.height, header.width, 3
+        self._decoded: dict[int, np.ndarray] = {}
 
     def __array__(self, dtype: Any = None, copy: Optional[bool] = None) -> np.ndarray:
-        return self._decode(1).astype(dtype or self.dtype, copy=False)
+        return self._decode(1).astype(dtype or self.dtype, copy=bool(copy))
 
     def copy(self) -> np.ndarray:
         """The whole image."""
         return np.array(self)
 
-    def crop(self, size: tuple[int, int], corner: tuple[int, int], crop_size: int) -> np.ndarray:
-        """The crop (crop_size, crop_size, 3) at ``corner`` of the image rescaled to ``size``.
+    def crop(self, size: Sequence[int], corner: Sequence[int], crop: Sequence[int]) -> np.ndarray:
+        """What :func:`vgg_mm.datasets.transforms.resampling.rescale_crop` makes of the image.
 
-        Decoded at the smallest of 1, 1/2, 1/4 and 1/8 of the size that is not below ``size``; at
-        1, only the region is, if nvImageCodec is there and it is cheaper. The pixels do not depend
-        on that.
+        Decoded at 1/2, 1/4 or 1/8 of the size where it is to be reduced; at full size, only the
+        region is, if nvImageCodec is there and it is cheaper, which does not change pixels.
 
         Raises:
             CannotDecode: if the file turns out to be broken.
         """
-        factors = [source / target for source, target in zip(self.shape, size)]
-        reduction = max((r for r in READ_REDUCED if r <= min(factors)), default=1)
-        rows, columns = (
-            resizable_axis(-(-source // reduction), factor / reduction, start, crop_size)
-            for source, factor, start in zip(self.shape, factors, corner)
-        )
-        return resample(self._decode_region(reduction, rows, columns), rows, columns, crop_size)
+        reduction, rows, columns = plan(self.shape, size, corner, crop)
+        return resample(self._decode_region(reduction, rows, columns), rows, columns)
 
     def _decode_region(self, reduction: int, rows: Axis, columns: Axis) -> np.ndarray:
         height, width = (axis.region.stop - axis.region.start for axis in (rows, columns))
@@ -83,7 +78,8 @@ class LazyImage:
             region = decode_region(self._content, rows.region, columns.region)
             if region is not None:
                 return region
-        return self._decode(reduction)[rows.region, columns.region]
+        by_blocks = min(reduction, max(READ_REDUCED))
+        return reduced(self._decode(by_blocks), reduction // by_blocks, rows, columns)
 
     def _may_stop_early(self) -> bool:
         """Whether no error can be overlooked below the region."""
@@ -91,7 +87,9 @@ class LazyImage:
         return header.single_scan and is_unbroken_scan(self._content, header.scan)
 
     def _decode(self, reduction: int) -> np.ndarray:
-        """The image at 1/reduction of the size, rounded up."""
+        """The image at 1/reduction of the size, rounded up; once for several test scales."""
+        if reduction in self._decoded:
+            return self._decoded[reduction]
         expected = (*(-(-side // reduction) for side in self.shape[:2]), 3)
         try:
             pixels = cv2.imdecode(np.frombuffer(self._content, np.uint8), READ_REDUCED[reduction])
@@ -99,6 +97,7 @@ class LazyImage:
             raise CannotDecode(f'cannot decode image {self._path}') from error
         if pixels is None or pixels.shape != expected:
             raise CannotDecode(f'cannot decode image {self._path}')
+        self._decoded = {reduction: pixels}
         return pixels
 
     def apply(self, step: Callable[[dict], Optional[dict]], results: dict) -> Optional[dict]:

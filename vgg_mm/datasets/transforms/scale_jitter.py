@@ -9,15 +9,15 @@ from mmcv.transforms.utils import cache_randomness
 from vgg_mm.registry import TRANSFORMS
 
 from .boxes import BOXES, move_boxes, visible_shares
-from .crop_step import CropStep, crop_rescaled
 from .rescale import rescaled_size, scale_bounds
+from .rescaling_step import RescalingStep, crop_rescaled
 
 #: So often a crop is drawn in search of one that shows a box.
 MOST_DRAWS = 10
 
 
 @TRANSFORMS.register_module()
-class ScaleJitter(CropStep):
+class ScaleJitter(RescalingStep):
     """Rescale the smaller side to S, then take one random crop.
 
     S is fixed, or an integer drawn uniformly from [S_min, S_max] for each image; the crop's place
@@ -85,7 +85,7 @@ class ScaleJitter(CropStep):
                 break
         return max(draws, key=lambda draw: draw[0])[1:]
 
-    def _crop(self, results: dict) -> dict:
+    def _rescale(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
         boxes = results.get(BOXES)
         if self.min_visible > 0 and boxes is not None and len(boxes):

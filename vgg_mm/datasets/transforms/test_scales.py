@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from typing import Union
 
-import mmcv
-from mmcv.transforms import BaseTransform
-
 from vgg_mm.registry import TRANSFORMS
 
 from .rescale import paper_test_scales, rescaled_size, scale_bounds
+from .rescaling_step import RescalingStep, rescaled_part
 
 #: Words for the paper's choice of Q, by the training scale S.
 WORDS = ONE, SEVERAL = 'one', 'several'
 
 
 @TRANSFORMS.register_module()
-class TestScales(BaseTransform):
+class TestScales(RescalingStep):
     """The whole image, rescaled isotropically so that its smaller side is Q, for each Q.
 
     Required key: ``img``. Modified: ``img``, a list of images, one per Q, of the same type. Crops
@@ -51,7 +49,7 @@ class TestScales(BaseTransform):
             raise ValueError(f'TestScales: max_pixels must be a positive integer, got {max_pixels}')
         self.max_pixels = max_pixels
 
-    def transform(self, results: dict) -> dict:
+    def _rescale(self, results: dict) -> dict:
         img = results['img']
         height, width = img.shape[:2]
         sizes = [rescaled_size(height, width, q) for q in self.scales]
@@ -62,7 +60,7 @@ class TestScales(BaseTransform):
                     f'Q={q}, more than TestScales(max_pixels={self.max_pixels}) takes: '
                     f'{results.get("img_path", "a given image")}'
                 )
-        results['img'] = [mmcv.imresize(img, size[::-1]) for size in sizes]
+        results['img'] = [rescaled_part(img, size) for size in sizes]
         return results
 
     def __repr__(self) -> str:
