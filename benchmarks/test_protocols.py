@@ -6,7 +6,7 @@ Full-width VGG-16 with the same random weights on photos below FOLDER, at Q = 25
 JPEG file to posterior:
 
   (a) 150 views (5x5 crops, 2 flips, 3 scales) by mmcv's TestTimeAug and MMPretrain's
-      AverageClsScoreTTA, their code unmodified;
+      AverageClsScoreTTA, their code unmodified, on images rescaled as in (b);
   (b) vgg_mm's multi_crop: the same 150 crops;
   (c) vgg_mm's dense evaluation with flips;
   (d) dense, multi_crop and both in one pass.
@@ -39,6 +39,8 @@ import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.config import has_bfloat16
 from vgg_mm.apis.kernels import use_kernels
 from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.datasets.transforms.resampling import rescale
+from vgg_mm.datasets.transforms.rescale import rescaled_size
 
 SCALES, CROP, GRID = (256, 384, 512), 224, 5
 #: How far apart posteriors of (a) and (b) may be; GPUs multiply float32 as TF32.
@@ -51,6 +53,20 @@ NAMES = {
     'c': 'vgg_mm, dense',
     'd': 'vgg_mm, all three at once',
 }
+
+
+@TRANSFORMS.register_module()
+class Rescale:
+    """ResizeEdge for (a), with this package's pixels: antialiasing would change posteriors."""
+
+    def __init__(self, scale: int):
+        self.scale = scale
+
+    def __call__(self, results: dict) -> dict:
+        img = results['img']
+        results['img'] = rescale(img, rescaled_size(*img.shape[:2], self.scale))
+        results['img_shape'] = results['img'].shape[:2]
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -74,7 +90,7 @@ def peer_pipeline() -> list[dict]:
     grid = [dict(type='GridCrop', row=r, column=c) for r in range(GRID) for c in range(GRID)]
     flips = [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0.0, 1.0)]
     steps = [
-        [dict(type='ResizeEdge', scale=q, edge='short') for q in SCALES],
+        [dict(type='Rescale', scale=q) for q in SCALES],
         grid,
         flips,
         [dict(type='PackInputs')],

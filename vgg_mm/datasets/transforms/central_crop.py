@@ -10,8 +10,8 @@ from .rescaling_step import RescalingStep, crop_rescaled
 class CentralCrop(RescalingStep):
     """Rescale the smaller side to Q, then take the central crop; boxes go along.
 
-    What MMPretrain's ``ResizeEdge`` and mmcv's ``CenterCrop`` do in two resamplings and without the
-    boxes. Keys as in :class:`ScaleJitter`.
+    MMPretrain's ``ResizeEdge`` and mmcv's ``CenterCrop`` in one, with the pixels of
+    :class:`ScaleJitter` (theirs are not antialiased). Keys as there.
 
     Args:
         scale: Q in pixels.

@@ -63,11 +63,11 @@ class LoadImage(LoadImageFromFile):
     uint8, ``img_shape`` and ``ori_shape``, (H, W); ``load_remark``, in words what a file lacks.
 
     With ``lazy``, plain JPEG files (8 bits, grey or YCbCr, upright) are decoded by the next step,
-    ``ScaleJitter`` or ``CentralCrop``, as far as their crop needs it: at 1/2, 1/4 or 1/8 of the
-    size, which JPEG's blocks give directly, if that is not below the rescaled size; or at full size
-    just the crop's region, if nvImageCodec is installed, which does not change pixels. Other files
-    are loaded at once. Draws, keys and errors are those of ``lazy=False``. Pixels differ by less
-    than a grey level in the mean at full size; reduced ones are smoother, nearer to PIL's.
+    ``ScaleJitter``, ``CentralCrop`` or ``TestScales``, as far as it needs: at 1/2, 1/4 or 1/8 of
+    the size, which JPEG's blocks give directly, if that is not below the rescaled size; or at full
+    size just the crop's region, if nvImageCodec is installed, which does not change pixels. Other
+    files are loaded at once. Draws, keys and errors are those of ``lazy=False``, pixels differ by
+    less than half a grey level in the mean of photos.
 
     Args:
         on_error: 'raise'; 'mark': an image that cannot be read becomes a black one, with the
@@ -78,7 +78,7 @@ class LoadImage(LoadImageFromFile):
             files that are small and expand without end; the default is a photo of 16384 x 16384.
         skipped_file: Where 'skip' appends its lines. The hook gives one; only workers that start
             before training does, those of iteration-based loops, need it here.
-        lazy: Leave decoding to the next step, which has to be ``ScaleJitter`` or ``CentralCrop``.
+        lazy: Leave decoding to the next step, which has to be one of those three.
         ignore_empty: As in ``LoadImageFromFile``: None for an image that cannot be read, in whose
             place the data set draws another in training. Each is a warning in the log.
         kwargs: As in ``LoadImageFromFile``.

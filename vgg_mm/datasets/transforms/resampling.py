@@ -157,7 +157,8 @@ def resample(region: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
 
 def _filter(factor: float) -> np.ndarray:
     """Three weights of variance (factor^2 - 1) / 6; none but the middle one up to a factor of 1."""
-    side = max(0.0, factor**2 - 1) / 12
+    # OpenCV calculates with 8 bits: what does not fit them would change the brightness.
+    side = round(256 * max(0.0, factor**2 - 1) / 12) / 256
     return np.float32([side, 1 - 2 * side, side])
 
 

@@ -21,8 +21,9 @@ class ScaleJitter(RescalingStep):
     """Rescale the smaller side to S, then take one random crop.
 
     S is fixed, or an integer drawn uniformly from [S_min, S_max] for each image; the crop's place
-    is uniform over the rescaled image. Both steps are one bilinear resampling of the cropped
-    region, so that no full-size image is made; the pixels are those of rescaling, then cropping.
+    is uniform over the rescaled image. Both steps are one resampling of the cropped region, so
+    that no full-size image is made; the pixels are those of rescaling, then cropping, as
+    :class:`CentralCrop` and :class:`TestScales` do for testing: bilinear, antialiased.
 
     Required keys: ``img``, (H, W) or (H, W, C), or what ``vgg_mm.LoadImage(lazy=True)`` leaves
     undecoded. Modified: ``img``, (crop_size, crop_size[, C]), channel by channel in memory, and

@@ -16,8 +16,9 @@ WORDS = ONE, SEVERAL = 'one', 'several'
 class TestScales(RescalingStep):
     """The whole image, rescaled isotropically so that its smaller side is Q, for each Q.
 
-    Required key: ``img``. Modified: ``img``, a list of images, one per Q, of the same type. Crops
-    are taken from them later, on the device.
+    Required key: ``img``, (H, W) or (H, W, C), or what ``vgg_mm.LoadImage(lazy=True)`` leaves
+    undecoded. Modified: ``img``, a list of images, one per Q, of the same type, with the pixels of
+    :class:`ScaleJitter`. Crops are taken from them later, on the device.
 
     Args:
         scales: Q, or several, in pixels; or a word for the paper's choice: 'one' (Section 4.1,
