@@ -37,7 +37,7 @@ def sharpness(image):
     return cv2.Laplacian(np.ascontiguousarray(image).astype(np.float64), cv2.CV_64F).std()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     height=st.integers(1, 700),
     width=st.integers(1, 700),
@@ -59,7 +59,7 @@ def test_a_crop_is_a_part_of_the_whole_image(height, width, scale, crop, place, 
     assert np.abs(found - expected).max() <= (10 if kind == 'noise' else 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     height=st.integers(20, 900),
     width=st.integers(20, 900),
@@ -101,7 +101,7 @@ def test_central_crops_and_whole_images_have_the_same_pixels(lazy):
     assert apart(crop, whole[18:82, 32:96]) < 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     height=st.integers(100, 900),
     width=st.integers(100, 900),
@@ -133,7 +133,7 @@ def test_fine_stripes_vanish(factor):
     assert smooth.std() < 10 and aliased.std() > 50
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     height=st.integers(1, 80), width=st.integers(1, 80), factor=st.floats(1, 6), seed=st.integers(0)
 )
