@@ -63,7 +63,8 @@ def test_draws_and_keys_are_those_of_loading_at_once(height, width, low, seed, k
     for key in set(at_once) - {'img'}:
         assert np.array_equal(at_once[key], lazily[key]), key
     assert lazily['img'].shape == (48, 48, 3) and lazily['img'].dtype == np.uint8
-    assert apart(lazily['img'], at_once['img']) <= 1
+    reduced = min(height, width) >= 2 * low  # by JPEG's blocks or by means: alike, not the same
+    assert apart(lazily['img'], at_once['img']) <= (3 if reduced else 1)
 
 
 def test_pixels_of_many_crops_at_full_size():
