@@ -4,6 +4,7 @@ import re
 
 import cv2
 import h5py
+import mmcv
 import numpy as np
 import pytest
 import torch
