@@ -14,6 +14,7 @@ import cv2
 import matplotlib.image
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
@@ -21,6 +22,7 @@ from tests.conftest import ROOT, heed_ctrl_c, run_tool
 from vgg_mm.apis.check_dataset import check_dataset, image
 from vgg_mm.apis.check_dataset.layout import find_layout
 from vgg_mm.apis.check_dataset.scan import CRASHED, Scan, scan
+from vgg_mm.apis.config import check_data_folders
 from vgg_mm.datasets import LoadImage
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -275,7 +277,6 @@ def test_class_folders_without_splits(clean, tmp_path, capsys):
         (['train/a/1.png', 'test/1.png', 'test/2.png'], {'train': ['a']}),
         (['a/1.png', 'b/1.png', 'b/2.png', 'b/below/1.png', '0.png'], {'': ['a', 'b']}),
         (['a/1.png', 'b/1.png', 'c/below/1.png', 'd/notes.txt'], {'': ['a', 'b', 'c', 'd']}),
-        (['train/a/1.png', 'train/.checkpoints/1.txt'], {'train': ['.checkpoints', 'a']}),
         (['train/a/1.png', 'docs/figures/text.txt', '.git/a/b'], {'train': ['a']}),
     ],
 )
@@ -292,6 +293,22 @@ def test_folders_are_understood_as_in_training(tmp_path, files, splits):
         expected = [(info['img_path'], info['gt_label']) for info in data]
         images = np.flatnonzero(layout.split == number)
         assert sorted(expected) == sorted((layout.path(i), layout.label[i]) for i in images)
+
+
+def test_hidden_and_system_folders_are_no_classes(tmp_path):
+    for name in ('a', 'b', '.ipynb_checkpoints', '@eaDir', '__MACOSX'):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+        (tmp_path / 'train' / name / '1.png').touch()
+    layout = find_layout(str(tmp_path))
+    assert layout.splits == {'train': ['a', 'b']} and len(layout.paths) == 2
+    assert layout.skipped == {'hidden or system folder': 3}
+    data = dict(type='CustomDataset', data_root=str(tmp_path), data_prefix='train')
+    with pytest.raises(ValueError, match='train/.ipynb_checkpoints.*would become a class: remove'):
+        check_data_folders(Config(dict(val_dataloader=dict(dataset=data))), ['val_dataloader'])
+    (tmp_path / 'valid').mkdir()
+    data['data_prefix'] = 'val'
+    with pytest.raises(FileNotFoundError, match="but '.*/valid': --cfg-options val_dataloader"):
+        check_data_folders(Config(dict(val_dataloader=dict(dataset=data))), ['val_dataloader'])
 
 
 def test_an_image_that_kills_its_reader_is_named(clean, monkeypatch, capsys):

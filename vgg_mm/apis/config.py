@@ -26,6 +26,7 @@ from .downstream import check_files, check_package, datasets_of, is_downstream
 from .errors import one_line, users_line
 from .kernels import AUTO, use_kernels
 from .resumable import undo_seeded_dataset
+from .rgb_statistics import is_no_class
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -115,6 +116,10 @@ def set_dataloader_defaults(cfg: Config, args: argparse.Namespace, **defaults: A
         cfg[name] = loader
 
 
+#: What a folder of validation images is called, other than ``val``.
+VALIDATION_FOLDERS = 'validation', 'valid'
+
+
 def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
     """Say in one line which data folder is missing or empty, before a model is built."""
     for name in names:
@@ -127,16 +132,31 @@ def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
             continue
         folder = osp.join(root, prefix)
         if not osp.isdir(folder):
+            others = [n for n in VALIDATION_FOLDERS if osp.isdir(osp.join(root, n))]
+            if prefix == 'val' and others:
+                raise FileNotFoundError(
+                    f'no data folder {folder!r}, but {osp.join(root, others[0])!r}: --cfg-options '
+                    f'val_dataloader.dataset.data_prefix={others[0]} '
+                    f'test_dataloader.dataset.data_prefix={others[0]}'
+                )
             raise FileNotFoundError(
                 f'no data folder {folder!r}: give yours with --cfg-options DATA_ROOT=FOLDER'
             )
-        if not dataset.get('ann_file') and not _has_class_folder(folder):
-            raise ValueError(f'no class folders in {folder!r}: expected {folder}/CLASS/*.jpg')
+        if not dataset.get('ann_file'):
+            _check_class_folders(folder)
 
 
-def _has_class_folder(folder: str) -> bool:
+def _check_class_folders(folder: str) -> None:
+    """MMPretrain's ``CustomDataset`` makes a class of each folder."""
     with os.scandir(folder) as entries:
-        return any(entry.is_dir() for entry in entries)
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    if not names:
+        raise ValueError(f'no class folders in {folder!r}: expected {folder}/CLASS/*.jpg')
+    if others := [name for name in names if is_no_class(name)]:
+        raise ValueError(
+            f'{osp.join(folder, others[0])!r} is a folder of some program and would become a '
+            'class: remove it'
+        )
 
 
 #: What processors call their bfloat16 instructions: x86's two, ARM's.

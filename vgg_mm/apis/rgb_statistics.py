@@ -15,6 +15,15 @@ from .progress import with_progress
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
+#: Folders that operating systems and network storage make beside one's own.
+SYSTEM_FOLDERS = ('@eaDir', '__MACOSX', '#recycle', '$RECYCLE.BIN')
+
+
+def is_no_class(folder: str) -> bool:
+    """Whether a folder of this name is hidden or made by a system, and so no class."""
+    return folder.startswith('.') or folder in SYSTEM_FOLDERS
+
+
 class RGBStatistics(NamedTuple):
     """Statistics over all pixels of all images.
 

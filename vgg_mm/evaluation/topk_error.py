@@ -1,8 +1,11 @@
 """The paper's figure of merit."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmpretrain.evaluation import Accuracy
 
@@ -21,7 +24,8 @@ class TopKError(Accuracy):
     Images that could not be read, if testing goes on, count as errors and are listed.
 
     Args:
-        topk: The k; arguments as in MMPretrain's ``Accuracy``.
+        topk: The k; arguments as in MMPretrain's ``Accuracy``. Where there are no more than k
+            classes, the top-k error is 0.
     """
 
     default_prefix = ''  # the keys below carry their own
@@ -50,12 +54,16 @@ class TopKError(Accuracy):
             raise ValueError(f'none of the {len(results)} test images could be read: {errors[0]}')
         metrics = {}
         for name in readable[0]['pred_scores'] or ('',):
-            protocol = [
-                dict(r, pred_score=r['pred_scores'].get(name, r['pred_score'])) for r in readable
-            ]
+            scores = [r['pred_scores'].get(name, r['pred_score']) for r in readable]
+            protocol = [dict(r, pred_score=self._padded(s)) for r, s in zip(readable, scores)]
             share = len(readable) / len(results)
             accuracies = {k: v * share for k, v in super().compute_metrics(protocol).items()}
             prefix = f'{name}/' if name else ''
             metrics.update({f'{prefix}error/{k}': max(0.0, 100 - v) for k, v in accuracies.items()})
             metrics.update({f'{prefix}accuracy/{k}': v for k, v in accuracies.items()})
         return metrics
+
+    def _padded(self, score: torch.Tensor) -> torch.Tensor:
+        """With classes that are never right, where there are fewer than k: nothing is beyond k."""
+        missing = max(self.topk) - score.shape[-1]
+        return F.pad(score, (0, missing), value=-math.inf) if missing > 0 else score

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS
+from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_no_class
 
 #: Name of the only split where class folders lie directly in the data set's folder.
 NO_SPLITS = ''
@@ -19,7 +19,8 @@ class Layout(NamedTuple):
     """A data set's folders and files.
 
     ``splits`` has the class folders of each split, sorted: a class's place is its label, as in
-    MMPretrain's ``CustomDataset``, which numbers empty and hidden folders, too. Image i is
+    MMPretrain's ``CustomDataset``, which numbers empty folders, too; hidden folders and those that
+    systems make are passed over (training refuses them). Image i is
     ``paths[i]``, relative to ``folder``, of split number ``split[i]`` and of class ``label[i]``
     within it. What training does not see: ``outside`` counts the images that are in no class
     folder, by folder, and ``skipped`` the other files, by extension.
@@ -86,19 +87,20 @@ def _list_files(folder: str) -> tuple[dict[Parts, list[str]], Counter]:
     images: dict[Parts, list[str]] = {}
     skipped: Counter = Counter()
     for where, below, names in os.walk(folder, onerror=_raise, followlinks=True):
+        skipped['hidden or system folder'] += sum(map(is_no_class, below))
+        below[:] = [name for name in below if not is_no_class(name)]
         for name in below:
             _check_link(os.path.join(where, name))
         relative = os.path.relpath(where, folder)
         found = images[() if relative == os.curdir else tuple(relative.split(os.sep))] = []
         for name in sorted(names):
-            # Training passes over hidden files, not over hidden folders.
             if name.startswith('.'):
                 skipped['hidden'] += 1
             elif name.lower().endswith(EXTENSIONS):
                 found.append(name)
             else:
                 skipped[os.path.splitext(name)[1].lower() or name] += 1
-    return dict(sorted(images.items())), skipped
+    return dict(sorted(images.items())), +skipped
 
 
 def _raise(error: OSError) -> None:
