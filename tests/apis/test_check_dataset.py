@@ -221,7 +221,7 @@ def test_problems_are_one_a_line(report, done, messy):
     leak = reasons['animals/val/ant/leak.jpg', 'duplicate across splits']
     assert leak == 'same content as animals/train/ant/0.jpg'
     assert reasons['animals/train/ant/empty.jpg', 'unreadable'] == 'empty image file'
-    assert matplotlib.image.imread(folder / 'report.png').shape[:2] == (1092, 1560)
+    assert matplotlib.image.imread(folder / 'report.png').shape[:2] == (924, 1320)
 
 
 def test_what_the_terminal_shows(done):
@@ -254,6 +254,16 @@ def test_files_that_lack_their_last_bytes_are_listed(tmp_path, capfd):
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     texts = {'it lacks its last bytes, which costs no pixel'}
     assert set(report['incomplete'].values()) == texts and not report['decoder_warnings']
+
+
+def test_a_flat_validation_folder_is_not_ready(tmp_path, capsys):
+    """As ImageNet's validation images are published."""
+    fill(tmp_path / 'data', ['train'], ('ant', 'bee'), 1)
+    save(noise(30, 40), tmp_path / 'data' / 'val' / '1.jpg')
+    assert check_dataset(str(tmp_path / 'data'), str(tmp_path / 'out'), workers=1) == 1
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert last_line == 'not ready for training: the images of val are in no class folders'
+    assert 'split without class folders' in (tmp_path / 'out' / 'problems.txt').read_text()
 
 
 def test_class_folders_without_splits(clean, tmp_path, capsys):

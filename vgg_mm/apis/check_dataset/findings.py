@@ -16,6 +16,7 @@ ACROSS_SPLITS = 'duplicate across splits'
 ACROSS_CLASSES = 'duplicate across classes'
 WITHIN_CLASS = 'duplicate within class'
 MISSING_CLASS = 'missing class'
+FLAT = 'split without class folders'
 EMPTY_CLASS = 'empty class'
 OUTSIDE = 'outside class folders'
 INCOMPLETE = 'incomplete'
@@ -23,7 +24,10 @@ WRONG_EXTENSION = 'wrong extension'
 DECODER_WARNING = 'decoder warning'
 
 #: Problems that training should not start with.
-SERIOUS = (UNREADABLE, ACROSS_SPLITS, MISSING_CLASS)
+SERIOUS = (UNREADABLE, ACROSS_SPLITS, MISSING_CLASS, FLAT)
+
+#: What a folder of validation images is called. One of test images may have no classes.
+VALIDATION = ('val', 'valid', 'validation')
 
 #: Bounds of the histogram of width over height.
 RATIOS = (1 / 2, 3 / 4, 4 / 3, 2)
@@ -62,6 +66,13 @@ class Findings(NamedTuple):
         names = sorted(set().union(*splits.values()))
         missing = {split: sorted(set(names) - set(found)) for split, found in splits.items()}
         return {split: names for split, names in missing.items() if names}
+
+    @property
+    def flat(self) -> dict[str, int]:
+        """Validation images in no class folders, as ImageNet publishes them: count by folder."""
+        splits = self.layout.splits
+        names = {os.path.normpath(folder): count for folder, count in self.layout.outside.items()}
+        return {n: c for n, c in names.items() if n.lower() in VALIDATION and n not in splits}
 
     @property
     def sides(self) -> np.ndarray:
@@ -192,12 +203,19 @@ def problems(findings: Findings) -> Iterator[Problem]:
             owners = [other for other, found in layout.splits.items() if name in found]
             path = os.path.join(layout.folder, split, name)
             yield Problem(path, MISSING_CLASS, f'there is such a class in {", ".join(owners)}')
+    for name, count in findings.flat.items():
+        path = os.path.join(layout.folder, name)
+        yield Problem(
+            path, FLAT, f'{count:,} images, of no class for training: move them to CLASS/'
+        )
     for split, classes in class_counts(layout).items():
         for name, count in classes.items():
             if not count:
                 path = os.path.join(layout.folder, split, name)
                 yield Problem(path, EMPTY_CLASS, 'it has a label, but no images')
     for folder, count in layout.outside.items():
+        if os.path.normpath(folder) in findings.flat:
+            continue
         path = os.path.normpath(os.path.join(layout.folder, folder))
         yield Problem(
             path, OUTSIDE, f'images directly in it, which training does not see: {count:,}'

@@ -50,6 +50,7 @@ def verdict(findings: Findings) -> str:
         reasons.append(f'{_count(count, "image")} of {small} {verb} also in {large}')
     if counts[MISSING_CLASS]:
         reasons.append('the splits have different classes')
+    reasons += [f'the images of {name} are in no class folders' for name in findings.flat]
     text = '; '.join(reasons)
     if not findings.complete:
         seen, total = findings.scan.seen, len(findings.layout.paths)
