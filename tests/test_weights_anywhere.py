@@ -4,10 +4,15 @@
 that MMPretrain's own tools do is ``import vgg_mm`` and mmengine's calls), and in this package's.
 """
 
+import os
+import subprocess
+import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from pickle import UnpicklingError
 
+import mmpretrain
 import numpy as np
 import pytest
 import torch
@@ -20,6 +25,7 @@ from mmpretrain.registry import MODELS
 
 from tests.checkpoints.source_nets import NARROW
 from tests.checkpoints.weight_files import LIBRARIES, NOT_PYTORCH, table, write_files
+from tests.conftest import A_DIGITS, ROOT, short_run
 from vgg_mm.checkpoints import loading_safely, read_by_name
 
 CLASSIFIER = dict(
@@ -221,3 +227,31 @@ def test_wrappers(wrap, files, rgb):
         with torch.inference_mode():
             found = net.eval()(file.inputs(rgb))
         torch.testing.assert_close(found, file.logits(rgb), atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_mmpretrains_own_tool(few_digits, tmp_path):
+    """tools/train.py of MMPretrain: ``Pretrained`` with a prefix, and ``load_from``."""
+    from tests.apis.test_convert_weights import DIGITS
+    from tests.checkpoints import source_nets as sources
+
+    tool = Path(mmpretrain.__file__).parent / '.mim/tools/train.py'
+    if not tool.is_file():
+        pytest.skip('this MMPretrain comes without its tools')
+    net = sources.torchvision_net('vgg11', DIGITS)[0]
+    torch.save(net.state_dict(), tmp_path / 'net.pth')
+    (tmp_path / 'own.py').write_text(
+        f'_base_ = [{A_DIGITS!r}]\n'
+        'init = dict(_delete_=True, type="Pretrained", checkpoint="net.pth", prefix="backbone.")\n'
+        'model = dict(backbone=dict(init_cfg=init))\n'
+    )
+    root = f'dataset.data_root={few_digits}'  # DATA_ROOT is this package's tools'
+    roots = [f'{loader}_dataloader.{root}' for loader in ('train', 'val')]
+    options = short_run(few_digits, 'run', 1, 'optim_wrapper.optimizer.lr=0', *roots)
+    for config, more in (('own.py', []), (A_DIGITS, ['load_from=net.pth'])):
+        command = [sys.executable, '-W', 'ignore', tool, config, *options, *more]
+        env = {**os.environ, 'PYTHONPATH': str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+        assert done.returncode == 0, done.stderr[-3000:]
+        trained = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']
+        assert torch.equal(trained['backbone.conv1_1.weight'], net.features[0].weight)
