@@ -57,12 +57,12 @@ def accelerate(model: Model, on: bool = True) -> Model:
 
 
 def _faster(module: nn.Module, kind: type) -> type:
-    if kind is nn.Conv2d:
+    if isinstance(module, nn.Conv2d) and kind is nn.Conv2d:
         return WinogradConv2d if WinogradConv2d.suits(module) else kind
     if kind in FASTER:
         return FASTER[kind]
     if issubclass(kind, VGG):
-        return kind if issubclass(kind, FasterVGG) else faster_vgg(kind)
+        return kind if issubclass(kind, FasterVGG) else faster_vgg(kind)  # type: ignore[arg-type]
     return kind
 
 

@@ -1,7 +1,7 @@
 """The convolutional part of the VGG networks (paper, Section 2)."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 import torch.nn as nn
@@ -31,7 +31,7 @@ RECOMPUTED, CROP_SIZE = 8, 224
 
 #: AlexNet's n=5, alpha=1e-4, beta=0.75, k=2. It multiplies the sum of squares by alpha, torch their
 #: mean: hence alpha * n.
-ALEXNET_LRN = dict(size=5, alpha=5e-4, beta=0.75, k=2.0)
+ALEXNET_LRN: dict[str, Any] = dict(size=5, alpha=5e-4, beta=0.75, k=2.0)
 
 Maps = dict[str, torch.Tensor]
 
@@ -220,7 +220,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         """(N, in_channels, H, W) -> the feature maps that ``out_indices`` names, in its order."""
         maps: Maps = {}
         for block in range(len(self._blocks)):
-            run = self._run_twice if self._recomputes(x) else self._run
+            run = self._run_recomputing if self._recomputes(x) else self._run
             x, found = run(block, x)
             maps.update(found)
         if hasattr(self, 'classifier'):
@@ -242,7 +242,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         real = isinstance(x, torch.Tensor)
         return self.with_cp and self.training and torch.is_grad_enabled() and real
 
-    def _run_twice(self, block: int, x: torch.Tensor) -> tuple[torch.Tensor, Maps]:
+    def _run_recomputing(self, block: int, x: torch.Tensor) -> tuple[torch.Tensor, Maps]:
         """A block of which only the input is kept; in the backward pass it runs again.
 
         Without batch norm in parts of the batch, so that little is held at once there, too.
