@@ -13,12 +13,27 @@ def parse_args():
     parser.add_argument(
         '--weights',
         required=True,
-        help='trained weights: a file, a URL, torchvision://vgg16 (553 MB, downloaded once)',
+        help="trained weights: a file, a run's folder, a URL, torchvision://vgg16 (553 MB, "
+        'downloaded once)',
+    )
+    parser.add_argument(
+        '--head',
+        choices=['fc', 'gap'],
+        help='a new head: fc6, fc7 and fc8, or global average pooling and fc8 (default: that of '
+        'the weights with a new fc8; fc for convolutions alone)',
+    )
+    parser.add_argument(
+        '--fc-channels', type=int, metavar='N', help='width of a new fc6 and fc7 (default: 512)'
+    )
+    parser.add_argument(
+        '--class-weights',
+        choices=['balanced'],
+        help='let each class count the same in the loss, however many photos it has',
     )
     parser.add_argument('--work-dir', help='results (default: work_dirs/finetune_FOLDER)')
     parser.add_argument('--epochs', type=int, help='times that each photo is seen')
     parser.add_argument('--batch-size', type=int, help='photos an iteration (default: 32)')
-    parser.add_argument('--lr', type=float, help='learning rate; the new fc8 has ten times it')
+    parser.add_argument('--lr', type=float, help='learning rate; new layers have ten times it')
     parser.add_argument(
         '--frozen', type=int, metavar='BLOCKS', help='so many first blocks stay as they are (0-5)'
     )

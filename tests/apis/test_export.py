@@ -195,7 +195,7 @@ def classifier_of(arch, kernel=7, base=4, fc=16, norm=None, preprocessing=None, 
             ),
         )
     )
-    return Classifier(model, CLASSES, preprocessing)
+    return Classifier(model, CLASSES, preprocessing, model.head.window)
 
 
 def test_a_graph_that_disagrees_is_not_written(checkpoint, tmp_path, monkeypatch):

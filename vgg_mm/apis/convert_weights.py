@@ -11,6 +11,7 @@ from vgg_mm.architectures import (
     BASE_CHANNELS,
     BLOCK_WIDTHS,
     DEPTH_TO_ARCH,
+    STRIDE,
     resolve_arch,
 )
 from vgg_mm.checkpoints import (
@@ -33,6 +34,7 @@ from vgg_mm.checkpoints.preprocessing import (
 from vgg_mm.checkpoints.weights import Weights, averaged_weights, first_of, misfits
 from vgg_mm.models import VGG, ConvHead
 
+from .net_table import CROP
 from .tables import format_table
 
 #: What ``--preprocessing`` can be.
@@ -51,14 +53,15 @@ AVERAGED, PLAIN = 'averaged (EMA)', 'plain; --ema takes the averaged ones (EMA) 
 class Net(NamedTuple):
     """What weights say about their net.
 
-    ``fc_channels`` and ``kernel_size`` are None without fc6 and fc7, ``num_classes`` without fc8.
+    ``fc_channels`` and ``kernel_size`` are None without fc6 and fc7, ``num_classes`` without fc8;
+    where fc8 is alone, on the averaged last map, ``fc_channels`` is ().
     """
 
     arch: str
     base_channels: int
     norm: bool
     num_classes: Optional[int] = None
-    fc_channels: Optional[tuple[int, int]] = None
+    fc_channels: Optional[tuple[int, ...]] = None
     kernel_size: Optional[int] = None
 
     def __str__(self) -> str:
@@ -67,10 +70,18 @@ class Net(NamedTuple):
         text = f'{self.arch}{depths.get(self.arch, "")}, {norm}, width {self.base_channels}'
         if self.fc_channels is None:
             return f'{text}, without fully-connected layers'
-        text += f', fc6/fc7 {"/".join(map(str, self.fc_channels))}'
+        if self.fc_channels:
+            text += f', fc6/fc7 {"/".join(map(str, self.fc_channels))}'
+        else:
+            text += ', global average pooling'
         if self.is_reduced:
             text += " (SSD's and DeepLab's, fc6 3x3)"
         return f'{text}, {f"{self.num_classes} classes" if self.num_classes else "without fc8"}'
+
+    @property
+    def crop(self) -> int:
+        """Side of the crops that fc6 takes, in pixels; the paper's without it."""
+        return STRIDE * self.kernel_size if self.fc_channels else CROP
 
     @property
     def is_reduced(self) -> bool:
@@ -237,13 +248,15 @@ def describe(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
         raise ValueError(f'{source} is net {found.arch}, not {given}')
     norm = any(name.startswith('bn') for name in bare)
     net = Net(given, len(bare['conv1_1.weight']), norm)
-    if 'fc6.weight' in bare:
+    if 'fc6.weight' in bare or 'fc8.weight' in bare:
         net = net._replace(**_head(bare, source, net.base_channels))
     _check(net, weights, source)
     return net
 
 
 def _head(bare: Weights, source: str, base_channels: int) -> dict:
+    if 'fc6.weight' not in bare:
+        return dict(num_classes=len(bare['fc8.weight']), fc_channels=(), kernel_size=1)
     if 'fc7.weight' not in bare:
         raise ValueError(f'{source} has fc6.weight, but no fc7.weight')
     fc6, fc7 = bare['fc6.weight'], bare['fc7.weight']

@@ -43,14 +43,16 @@ class ExportGraph(nn.Module):
         self.register_buffer('std', torch.tensor(classifier.preprocessing.std).view(3, 1, 1))
         self.backbone = classifier.model.backbone
         head = classifier.model.head
-        self.fc6, self.fc7, self.fc8 = (as_convolution(x) for x in (head.fc6, head.fc7, head.fc8))
+        below = [head.fc6, head.fc7] if head.has_fc6 else []
+        steps = [step for layer in below for step in (as_convolution(layer), nn.ReLU())]
+        self.fc_layers = nn.Sequential(*steps)
+        self.fc8 = as_convolution(head.fc8)
         self.eval().requires_grad_(False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if self.preprocessing:
             image = (image - self.mean) / self.std
-        x = self.fc6(self.backbone(image)[-1]).relu()
-        x = self.fc7(x).relu()
+        x = self.fc_layers(self.backbone(image)[-1])
         if self.output == 'score_map':
             return self.fc8(x)
         # fc8 is linear: the average may come before it.

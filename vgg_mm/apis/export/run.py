@@ -90,7 +90,7 @@ def export(
     if kind in GRAPHS:
         given = GraphOptions(
             output or 'scores',
-            None if dynamic else size or classifier.smallest,
+            None if dynamic else size or classifier.crop,
             preprocessing is not False,
         )
         _export_graph(classifier, out, kind, given)

@@ -10,7 +10,7 @@ from vgg_mm.checkpoints import Preprocessing, preprocessing_of
 from vgg_mm.models import VGG, ConvHead
 from vgg_mm.version import __version__
 
-from ..inference.load import load_net
+from ..inference.load import load_net, tta_options
 from ..kernels import PLAIN
 
 
@@ -18,12 +18,13 @@ class Classifier(NamedTuple):
     """A trained net in evaluation mode: an ``ImageClassifier`` of a VGG with a ConvHead.
 
     The net sees (image - mean) / std, channels in the order that ``preprocessing`` says, on values
-    0 to 255.
+    0 to 255. ``crop`` is the side of the crops that it was trained on, in pixels.
     """
 
     model: nn.Module
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    crop: int
 
     @property
     def channel_order(self) -> str:
@@ -67,7 +68,8 @@ def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier
     model = net.model
     check_kind(model)
     model.eval().requires_grad_(False)
-    return Classifier(model, tuple(net.classes), preprocessing_of(model.data_preprocessor))
+    crop = tta_options(net.cfg).get('crop_size') or model.head.window
+    return Classifier(model, tuple(net.classes), preprocessing_of(model.data_preprocessor), crop)
 
 
 def check_kind(model: nn.Module) -> None:

@@ -50,9 +50,10 @@ def torchvision_function(classifier: Classifier) -> str:
     """
     backbone, head = classifier.model.backbone, classifier.model.head
     torchvision_names(backbone.arch)
+    widths = (head.fc6.out_features, head.fc7.out_features) if head.has_fc6 else ()
     found = dict(
         base_channels=(backbone.base_channels, BASE_CHANNELS),
-        fc_channels=((head.fc6.out_features, head.fc7.out_features), (FC_CHANNELS,) * 2),
+        fc_channels=(widths, (FC_CHANNELS,) * 2),
         kernel_size=(head.kernel_size, FC_KERNEL),
         dilations=(backbone.dilations, (1,) * len(backbone.dilations)),
         plain_pools=(backbone.plain_pools, True),

@@ -1,12 +1,13 @@
 """The config that a fine-tuning is written down as."""
 
 import os.path as osp
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
 
 from ..config import configs_folder
-from .decide import Decisions
+from .decide import NEW_LAYER, Decisions
 from .split import Split
 
 #: What the decisions are filled into.
@@ -14,7 +15,13 @@ TEMPLATE = 'vgg/vgg16_finetune.py'
 
 
 def finetune_config(
-    folder: str, weights: str, model: dict, split: Split, lists: dict[str, str], chosen: Decisions
+    folder: str,
+    weights: str,
+    model: dict,
+    split: Split,
+    lists: dict[str, str],
+    chosen: Decisions,
+    new: Sequence[str],
 ) -> Config:
     """A config that ``tools/train.py`` and ``tools/test.py`` take, with nothing outside it.
 
@@ -25,6 +32,7 @@ def finetune_config(
         split: The photos.
         lists: {'train': PATH, 'val': PATH} of their lists.
         chosen: The rest.
+        new: The head's new layers, which learn faster.
     """
     cfg = Config.fromfile(osp.join(configs_folder(), TEMPLATE))
     cfg.merge_from_dict(dict(model=model, load_from=weights, DATA_ROOT=folder))
@@ -48,7 +56,11 @@ def finetune_config(
     cfg.train_dataloader.dataset.pipeline[0].on_error = 'skip'
     cfg.custom_hooks = [dict(type='vgg_mm.SkippedImagesHook')]
     cfg.val_evaluator.topk = cfg.test_evaluator.topk = (1, 5) if len(split.classes) > 5 else (1,)
+    cfg.tta_model.crop_size = chosen.crop
     cfg.optim_wrapper.optimizer.lr = chosen.lr
+    # Keys with dots: merged they would be a tree.
+    keys = {f'head.{layer}': dict(lr_mult=NEW_LAYER) for layer in new}
+    cfg.optim_wrapper.paramwise_cfg = dict(custom_keys=keys)
     cfg.param_scheduler.milestones = chosen.milestones
     cfg.train_cfg.max_epochs = chosen.epochs
     cfg.auto_scale_lr.base_batch_size = chosen.batch_size

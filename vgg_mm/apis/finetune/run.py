@@ -1,25 +1,38 @@
 """``tools/finetune.py``: trained weights fitted to one's own photos in one line."""
 
+import io
 import os
 import os.path as osp
 import re
-from typing import Optional
+from typing import NamedTuple, Optional
+
+import torch
 
 from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import (
     Preprocessing,
     is_local,
     load_by_name,
+    run_checkpoint,
     write_atomically,
 )
 
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
-from ..convert_weights import Net, understand
+from ..convert_weights import Converted, Net, understand
 from ..inference.load import expected_preprocessing
+from ..net_table import CROP
+from ..tables import say
+from .balance import class_weights as class_weights_of
+from .balance import describe_balance
 from .config import finetune_config
 from .decide import NEW_LAYER, Decisions, decide, describe_classes
+from .head import Head, choose_head
+from .results import report_classes
 from .split import Split, list_lines, split_photos
+
+#: What ``--class-weights`` can be.
+BALANCED = 'balanced'
 
 CHAIN = """# Written by tools/finetune.py. To go on, or to test again:
 # python tools/train_chain.py {path} --work-dir {work_dir}
@@ -36,73 +49,110 @@ def finetune(
     amp: bool = False,
     dry_run: bool = False,
     kernels: str = 'auto',
+    head: Optional[str] = None,
+    fc_channels: Optional[int] = None,
+    class_weights: Optional[str] = None,
     **settings,
 ) -> str:
     """Fine-tune on photos in class folders and test the result; a second call goes on.
 
     Args:
         folder: FOLDER/CLASS/* or FOLDER/{train,val}/CLASS/*.
-        weights: A file, a URL or ``torchvision://vgg16``, in any layout that can be read.
+        weights: A file, the folder of a run, a URL or ``torchvision://vgg16``, in any layout that
+            can be read.
         root: Folder that holds ``tools``.
         work_dir: For lists, config and results.
         seed: Of the split, where the folder has none.
         amp: Mixed precision.
         dry_run: Decide, write the config, estimate the hours and stop.
         kernels: 'auto' or 'plain', as of ``tools/train.py``.
+        head: 'fc' for a new fc6, fc7 and fc8, 'gap' for global average pooling and fc8; None: that
+            of the weights with a new fc8, 'fc' where they are convolutions alone.
+        fc_channels: Width of a new fc6 and fc7; None: 512.
+        class_weights: 'balanced': in the loss each class counts the same, however many photos it
+            has; None: each photo does.
         **settings: ``epochs``, ``batch_size``, ``lr``, ``frozen`` in place of those decided.
 
     Returns:
-        The table of errors, or of the plan.
+        The table of errors, or of the plan. Beside the test's results are then also those of each
+        class and a confusion matrix.
 
     Raises:
         FileNotFoundError, ValueError: in one line, if photos or weights will not do.
     """
     split = split_photos(find_layout(folder), seed)
-    net, preprocessing = _read_weights(weights)
+    weights = run_checkpoint(weights) if is_local(weights) else weights
+    content = load_by_name(weights)
+    found = understand(content, weights)
+    start = Start(
+        weights,
+        found.net,
+        expected_preprocessing(content),
+        choose_head(found.net, head, fc_channels),
+    )
     settings['frozen_stages'] = settings.pop('frozen', None)
-    chosen = decide(split, STRIDE * net.kernel_size, **settings)
+    crop = STRIDE * start.head.config['kernel_size'] if start.head.config['fc_channels'] else CROP
+    chosen = decide(split, crop, **settings)
     name = _name(folder)
     work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
-    print('\n'.join(_report(folder, weights, split, net, preprocessing, chosen)))
-    chain = _write(folder, weights, work_dir, name, split, net, preprocessing, chosen)
-    return train_chain(chain, root, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
+    balanced = class_weights == BALANCED
+    print('\n'.join(_report(folder, split, start, chosen, balanced)))
+    os.makedirs(work_dir, exist_ok=True)
+    if not start.head.keeps and any(name.startswith('head.') for name in found.weights):
+        start = start._replace(weights=_write_convolutions(work_dir, found))
+    chain = _write(folder, work_dir, name, split, start, chosen, balanced)
+    table = train_chain(chain, root, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
+    if not dry_run:
+        say(f'\n{report_classes(osp.join(work_dir, name))}')
+    return table
 
 
-def _read_weights(weights: str) -> tuple[Net, Preprocessing]:
-    content = load_by_name(weights)
-    net = understand(content, weights).net
-    if net.num_classes is None:
-        raise ValueError(
-            f'{weights} is a net without fully-connected layers: a whole one is needed'
-        )
-    return net, expected_preprocessing(content)
+class Start(NamedTuple):
+    """What a fine-tuning starts from.
+
+    ``weights`` names the checkpoint, of ``net``, for images of ``preprocessing``; ``head`` is the
+    one that is trained.
+    """
+
+    weights: str
+    net: Net
+    preprocessing: Preprocessing
+    head: Head
+
+
+def _write_convolutions(work_dir: str, found: Converted) -> str:
+    """The weights without the head that a new one takes the place of; returns the file's path."""
+    kept = {n: tensor for n, tensor in found.weights.items() if not n.startswith('head.')}
+    path = osp.join(work_dir, 'convolutions.pth')
+    file = io.BytesIO()
+    torch.save(found._replace(weights=kept, classes=None).checkpoint(), file)
+    write_atomically(path, file.getvalue())
+    return path
 
 
 def _report(
-    folder: str,
-    weights: str,
-    split: Split,
-    net: Net,
-    preprocessing: Preprocessing,
-    chosen: Decisions,
+    folder: str, split: Split, start: Start, chosen: Decisions, balanced: bool
 ) -> list[str]:
     """What was decided, and why, in lines."""
     blocks = f'first {chosen.frozen_stages} of 5' if chosen.frozen_stages else 'none'
     drops = ' and '.join(map(str, chosen.milestones)) or 'none'
-    return [
+    new = ', '.join(start.head.new)
+    lines = [
         f'Photos     {folder}: {len(split.train):,} to train on, {len(split.val):,} to validate '
         f'on, {split.how}',
         f'Classes    {len(split.classes)} (training + validation): '
         + ', '.join(describe_classes(split)),
-        f'Weights    {weights}: net {net}; fc8 is new',
-        f'Images     {preprocessing}',
+        f'Weights    {start.weights}: net {start.net}; {start.head}',
+        f'Images     {start.preprocessing}',
         f'Crops      {chosen.crop} pixels, S in [{chosen.jitter[0]};{chosen.jitter[1]}], random '
         'flips and colours',
         f'Frozen     blocks: {blocks}',
-        f'Rate       {chosen.lr:g}, fc8 {NEW_LAYER * chosen.lr:g}; divided by 10 after epochs: '
+        f'Rate       {chosen.lr:g}, {new} {NEW_LAYER * chosen.lr:g}; divided by 10 after epochs: '
         f'{drops}; batch {chosen.batch_size}',
         f'Epochs     {chosen.epochs}',
+        describe_balance(split, balanced),
     ]
+    return [line for line in lines if line]
 
 
 def _name(folder: str) -> str:
@@ -113,28 +163,29 @@ def _name(folder: str) -> str:
 
 def _write(
     folder: str,
-    weights: str,
     work_dir: str,
     name: str,
     split: Split,
-    net: Net,
-    preprocessing: Preprocessing,
+    start: Start,
     chosen: Decisions,
+    balanced: bool,
 ) -> str:
     """Write lists, config and chain; returns the chain's path."""
-    os.makedirs(work_dir, exist_ok=True)
     lists = {part: osp.abspath(osp.join(work_dir, f'{part}.txt')) for part in ('train', 'val')}
     for part, path in lists.items():
         _write_once(
             path, list_lines(getattr(split, part)), 'lists other photos than the folder has'
         )
+    head = dict(start.head.config)
+    if balanced:
+        head['loss'] = dict(class_weight=class_weights_of(split))
     model = dict(
-        data_preprocessor=preprocessing.to_meta(),
-        backbone=net.backbone_config(),
-        head=net.head_config(),
+        data_preprocessor=start.preprocessing.to_meta(),
+        backbone=start.net.backbone_config(),
+        head=head,
     )
-    source = osp.abspath(weights) if is_local(weights) else weights
-    cfg = finetune_config(osp.abspath(folder), source, model, split, lists, chosen)
+    source = osp.abspath(start.weights) if is_local(start.weights) else start.weights
+    cfg = finetune_config(osp.abspath(folder), source, model, split, lists, chosen, start.head.new)
     config, chain = (osp.join(work_dir, f'{file}.py') for file in (name, 'chain'))
     _write_once(config, cfg.pretty_text, 'holds other settings than those asked for')
     write_atomically(chain, CHAIN.format(path=chain, work_dir=work_dir, name=name).encode())

@@ -19,7 +19,6 @@ from vgg_mm.apis.convert_weights import understand
 from vgg_mm.apis.kernels import AUTO, use_kernels
 from vgg_mm.apis.resumable import undo_seeded_dataset
 from vgg_mm.apis.tta import find_step, training_scale
-from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import (
     is_local,
     load_by_name,
@@ -40,7 +39,6 @@ from vgg_mm.engine.hooks import CheckpointCheckHook
 from vgg_mm.models import VGG
 from vgg_mm.models.tta import PaperTTA
 
-from ..net_table import FC_KERNEL
 from .checkpoint_config import checkpoint_config, config_preprocessing
 from .images import ImageReader
 from .predictor import Predictor
@@ -219,7 +217,7 @@ def _config_of_weights(
     preprocessing = expected_preprocessing(content, others)
     content['meta'] = dict(content.get('meta') or {})
     note_preprocessing(content['meta'], preprocessing)
-    scale = round(TEST_SCALE * STRIDE * (found.net.kernel_size or FC_KERNEL))
+    scale = round(TEST_SCALE * found.net.crop)
     pipeline = deepcopy(PIPELINE)
     pipeline[1]['scales'] = (scale,)
     head = found.net.head_config()
@@ -240,7 +238,8 @@ def _config_of_weights(
         f'found from the weights: net {found.net}; Q = {scale} (--scales)',
         f'images: {preprocessing}',
     ]
-    return Config(dict(model=model, tta_pipeline=pipeline, **data)), notices
+    tta = dict(type='vgg_mm.PaperTTA', crop_size=found.net.crop)
+    return Config(dict(model=model, tta_model=tta, tta_pipeline=pipeline, **data)), notices
 
 
 def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Preprocessing:

@@ -23,10 +23,12 @@ class ConvHead(FCLayers, ClsHead):
     Args:
         num_classes: Number of classes.
         in_channels: Channels of the backbone's last map.
-        fc_channels: Width of fc6 and fc7; one number, or two.
+        fc_channels: Width of fc6 and fc7; one number, or two; () for neither: fc8 alone on the
+            averaged map, with ``kernel_size=1``.
         kernel_size: Side of the map that fc6 covers: 7 for a crop of 224, k for a crop of 32 k.
         dropout: Drop probability on fc6 and fc7 while training, 0 to 1.
-        loss: Loss, as in :class:`mmpretrain.models.heads.ClsHead`.
+        loss: Loss, as in :class:`mmpretrain.models.heads.ClsHead`; without ``type`` arguments of
+            the default, the cross-entropy, such as ``class_weight``, one number a class.
         topk: The k of the accuracies computed while training if ``cal_acc``.
         cal_acc: Whether to compute accuracy while training.
         init_cfg: One word ('normal_var', 'normal_std', 'glorot', 'kaiming') or mmengine's form.
@@ -47,6 +49,13 @@ class ConvHead(FCLayers, ClsHead):
         cal_acc: bool = False,
         init_cfg: InitCfg = 'glorot',
     ):
+        if 'type' not in loss:  # --cfg-options model.head.loss.class_weight=[...]
+            loss = dict(type='mmpretrain.CrossEntropyLoss', **loss)
+        weights = loss.get('class_weight')
+        if weights is not None and len(weights) != num_classes:
+            raise ValueError(
+                f'ConvHead: loss.class_weight has {len(weights)} numbers for {num_classes} classes'
+            )
         super().__init__(loss, topk, cal_acc, resolve_init_cfg('ConvHead', init_cfg))
         check_positive('ConvHead', 'num_classes', num_classes)
         self._add_layers(num_classes, in_channels, fc_channels, kernel_size, dropout)

@@ -18,6 +18,10 @@ class FCLayers(ForeignWeights):
     fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts
     as a convolution of that size, fc7 and fc8 as 1x1 convolutions. What fc8's outputs mean, the
     heads say that are built of it. See :class:`~vgg_mm.models.folded_linear.FoldedLinear`.
+
+    Without fc6 and fc7, fc8 is the one linear layer on the last map: averaged over its positions,
+    that is global average pooling with a linear classifier (Lin et al. 2014, Section 3.2), and its
+    score map is the class activation map (Zhou et al. 2016).
     """
 
     def _add_layers(
@@ -35,18 +39,24 @@ class FCLayers(ForeignWeights):
         """
         name = type(self).__name__
         widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
-        if len(widths) != 2:
-            raise ValueError(f'{name}: fc_channels must be one or two widths, got {fc_channels}')
-        sizes = dict(in_channels=in_channels, kernel_size=kernel_size, fc_channels=min(widths))
-        for key, value in sizes.items():
+        if len(widths) not in (0, 2):
+            raise ValueError(
+                f'{name}: fc_channels must be one or two widths, or () for fc8 alone, '
+                f'got {fc_channels}'
+            )
+        sizes = dict(in_channels=in_channels, kernel_size=kernel_size)
+        for key, value in [*sizes.items(), *(('fc_channels', width) for width in widths)]:
             check_positive(name, key, value)
+        if not widths and kernel_size != 1:
+            raise ValueError(f'{name}: fc8 alone has kernel_size=1, got {kernel_size}')
         if not 0 <= dropout < 1:
             raise ValueError(f'{name}: dropout must be in [0, 1), got {dropout}')
         self.in_channels = in_channels
         self.kernel_size = kernel_size
-        self.fc6 = FoldedLinear(in_channels, widths[0], kernel_size)
-        self.fc7 = FoldedLinear(widths[0], widths[1], 1)
-        self.fc8 = FoldedLinear(widths[1], num_outputs, 1)
+        if widths:
+            self.fc6 = FoldedLinear(in_channels, widths[0], kernel_size)
+            self.fc7 = FoldedLinear(widths[0], widths[1], 1)
+        self.fc8 = FoldedLinear(widths[1] if widths else in_channels, num_outputs, 1)
         # Not in place: sharded layers (FSDP) hang their hooks on outputs as they come.
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout(dropout)
@@ -56,10 +66,17 @@ class FCLayers(ForeignWeights):
         """Side of the image window that one position of the map stands for, in pixels."""
         return STRIDE * self.kernel_size
 
+    @property
+    def has_fc6(self) -> bool:
+        """Whether there are fc6 and fc7 below fc8."""
+        return hasattr(self, 'fc6')
+
     def _fc7_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """fc7's activations at every position: (N, fc7 width, h - k + 1, w - k + 1)."""
+        """What fc8 sees at every position: (N, fc7 width, h - k + 1, w - k + 1)."""
         x = feats[-1]
         self._check_map(x)
+        if not self.has_fc6:
+            return x
         x = self.dropout(self.relu(self.fc6(x)))
         return self.dropout(self.relu(self.fc7(x)))
 
@@ -81,7 +98,7 @@ class FCLayers(ForeignWeights):
             )
 
     def pre_logits(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """fc7's activations, averaged over positions: (N, fc7 width)."""
+        """fc8's input, fc7's activations as a rule, averaged over positions: (N, fc7 width)."""
         return self._fc7_map(feats).mean(dim=(2, 3))
 
     def score_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -1,0 +1,127 @@
+"""From somebody's weights to somebody's answer, and on from there, as a user types it."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.apis import published
+from tests.conftest import run_tool
+from vgg_mm.apis import VGGInferencer, predict
+from vgg_mm.evaluation import read_records
+
+SHORT = ('--epochs', '1', '--batch-size', '4')
+CLASSES = ['kreis', 'quadrat', 'strich']
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory):
+    """A folder with photos: two classes of three, one of fifteen."""
+    folder = tmp_path_factory.mktemp('home')
+    rng = np.random.default_rng(0)
+    for name, count in zip(CLASSES, (15, 3, 3)):
+        (folder / 'photos' / name).mkdir(parents=True)
+        for i in range(count):
+            coarse = rng.integers(0, 256, (6, 6, 3), np.uint8)
+            photo = cv2.resize(coarse, (260, 240), interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(folder / 'photos' / name / f'{i}.jpg'), photo)
+    return folder
+
+
+def finetune(home, weights, work_dir, *options):
+    command = ('finetune.py', 'photos', '--weights', weights, '--work-dir', work_dir, *SHORT)
+    return run_tool(*command, *options, cwd=home).stdout
+
+
+def test_torchvisions_weights_and_on(home):
+    """finetune, predict, export, features, linear probe, finetune again, test, ensemble."""
+    published.torchvision(home / 'vgg11_bn.pth')
+    said = finetune(home, 'vgg11_bn.pth', 'runs/first', '--class-weights', 'balanced')
+    assert 'fc8 is new' in said and 'weighted by class, from 0.4444 (kreis) to 2.6667' in said
+    run = 'runs/first'
+    (record,) = read_records(home / run / 'photos' / 'test_results.jsonl')
+    check_classes(home / run / 'photos', said, record)
+    shown = run_tool('predict.py', 'photos/kreis', run, '--out', 'r.json', cwd=home)
+    assert f'checkpoint: {run}/photos/epoch_1.pth' in shown.stderr
+    entries = json.loads((home / 'r.json').read_text())['predictions']
+    assert {entry['top'][0]['class'] for entry in entries} <= set(CLASSES)
+    (result,) = VGGInferencer(pretrained=str(home / run))(str(home / 'photos/kreis/0.jpg'))
+    assert result['pred_class'] == entries[0]['top'][0]['class']
+    run_tool('export.py', run, 'net.onnx', cwd=home)
+    run_tool('extract_features.py', run, 'photos', '--out', 'f.npz', cwd=home)
+    run_tool('linear_probe.py', 'f.npz', '--C', '1', '--val-fraction', '0.4', cwd=home)
+    again = finetune(home, run, 'runs/second')
+    assert '3 classes; fc8 is new' in again and 'recorded: in the config' in again
+    config, checkpoint = (f'runs/second/photos{end}' for end in ('.py', ''))
+    tested = run_tool(
+        'test.py', config, checkpoint, '--tta', '--tta-cfg', 'all', '--out', 'second.npz', cwd=home
+    ).stdout
+    assert 'dense+multi_crop/error/top1' in tested
+    files = ('runs/first/photos/posteriors.npz:dense', 'second.npz:dense')
+    assert 'dense' in run_tool('ensemble.py', *files, cwd=home).stdout
+
+
+def check_classes(folder, said, record):
+    """Per-class results and confusion matrix agree with the errors of the test."""
+    with open(folder / 'confusion_matrix.csv', newline='', encoding='utf-8') as file:
+        (_, *names), *rows = csv.reader(file)
+    matrix = np.array([[int(cell) for cell in row] for _, *row in rows])
+    assert names == CLASSES == [row[0] for row in rows]
+    assert matrix.sum() == record.images
+    assert matrix.sum() - matrix.trace() == record.wrong[1]
+    with open(folder / 'per_class.csv', newline='', encoding='utf-8') as file:
+        found = list(csv.DictReader(file))
+    assert [int(row['images']) for row in found] == matrix.sum(1).tolist() == [3, 1, 1]
+    assert [int(row['right']) for row in found] == matrix.diagonal().tolist()
+    assert cv2.imread(str(folder / 'confusion_matrix.png')).shape[0] > 300
+    assert 'Each class, the worst first' in said and 'quadrat' in said.split('Each class')[1]
+
+
+@pytest.mark.parametrize(
+    'file, options, layers',
+    [
+        ('vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5', ('--head', 'gap'), 'global average'),
+        ('vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5', ('--fc-channels', '24'), 'fc6, fc7'),
+        ('VGG_ILSVRC_16_layers.caffemodel', (), 'fc8 is new'),
+    ],
+)
+def test_weights_of_other_libraries(home, file, options, layers):
+    published.FILES[file](home / file)
+    run = f'runs/{layers.replace(", ", "_").replace(" ", "_")}'
+    said = finetune(home, file, run, *options)
+    assert layers in said and 'Images     BGR' in said
+    assert '--class-weights balanced makes each class count the same' in said
+    photo = home / 'photos/kreis/0.jpg'
+    (found,) = predict(photo, home / run, score_maps=True)
+    assert found.score_map.posteriors.shape[0] == 3
+    run_tool('export.py', run, 'other.ts', cwd=home)
+    layer = ('--layer', 'pool5') if 'gap' in options else ()
+    run_tool('extract_features.py', run, 'photos', '--out', f'{run}/f.npz', *layer, cwd=home)
+    again = finetune(home, run, f'{run}_again', '--dry-run')
+    assert '3 classes; ' in again
+
+
+@pytest.mark.parametrize('file', ['timm_vgg11.pth', 'mmpretrain_vgg11.pth', 'own'])
+def test_plans_from_other_layouts(home, file, net_a):
+    path = net_a if file == 'own' else home / file
+    if file != 'own':
+        published.FILES[file](path)
+    said = finetune(home, path, f'runs/plan_{file}', '--dry-run')
+    assert 'fc8 is new' in said and 'Config' in said
+    said = finetune(home, path, f'runs/gap_{file}', '--dry-run', '--head', 'gap')
+    assert 'global average pooling; fc8 is new' in said
+
+
+def test_wrong_heads(home):
+    published.torchvision(home / 'vgg11_bn.pth')
+    for options, message in (
+        (('--fc-channels', '8'), '--fc-channels 8 is for --head fc'),
+        (('--head', 'gap', '--fc-channels', '8'), '--fc-channels 8 is for --head fc'),
+        (('--head', 'fc', '--fc-channels', '0'), '--fc-channels must be at least 1, got 0'),
+    ):
+        command = ('photos', '--weights', 'vgg11_bn.pth', '--work-dir', 'runs/wrong', *options)
+        failed = run_tool('finetune.py', *command, cwd=home, check=False)
+        assert failed.returncode == 1 and failed.stderr.strip().count('\n') == 0
+        assert message in failed.stderr
