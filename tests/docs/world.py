@@ -35,7 +35,15 @@ PLACES = {
 }
 
 #: Class folders that pages use under different names, and a trained classifier likewise.
-PHOTO_FOLDERS = ('data/imagenet', 'data/clothing', 'data/cifar10', 'FOLDER', 'photos', 'IMAGES')
+PHOTO_FOLDERS = (
+    'data/imagenet',
+    'data/clothing',
+    'data/cifar10',
+    'FOLDER',
+    'OTHER_FOLDER',
+    'photos',
+    'IMAGES',
+)
 CHECKPOINTS = (
     'CHECKPOINT',
     'vgg16.pth',
