@@ -44,7 +44,7 @@ def test_torchvisions_weights_and_on(home):
     (record,) = read_records(home / run / 'photos' / 'test_results.jsonl')
     check_classes(home / run / 'photos', said, record)
     shown = run_tool('predict.py', 'photos/kreis', run, '--out', 'r.json', cwd=home)
-    assert f'checkpoint: {run}/photos/epoch_1.pth' in shown.stderr
+    assert f'{run}/photos/epoch_1.pth' in shown.stderr
     entries = json.loads((home / 'r.json').read_text())['predictions']
     assert {entry['top'][0]['class'] for entry in entries} <= set(CLASSES)
     (result,) = VGGInferencer(pretrained=str(home / run))(str(home / 'photos/kreis/0.jpg'))

@@ -71,13 +71,14 @@ def _match(runner: Runner, classes: Sequence[str], trained_on: Sequence[str]) ->
         ValueError: in one line, if one of its classes is none of the net's.
     """
     numbers = class_numbers(classes, trained_on)
+    known = [number for number in numbers if number is not None]
     if numbers == list(range(len(trained_on))):
         return  # other names for the same
     dataset = runner.test_dataloader.dataset
     unknown = [name for name, number in zip(classes, numbers) if number is None]
     # Boxes and masks have their labels elsewhere.
     by_image = hasattr(dataset, 'pipeline') and 'gt_label' in dataset.get_data_info(0)
-    if unknown or not by_image or len(set(numbers)) < len(numbers):
+    if unknown or not by_image or len(set(known)) < len(known):
         what = f'{unknown[0]!r} is none of them' if unknown else _difference(trained_on, classes)
         raise ValueError(
             f"the test set's {len(classes)} classes are not the {len(trained_on):,} that the "
@@ -88,7 +89,7 @@ def _match(runner: Runner, classes: Sequence[str], trained_on: Sequence[str]) ->
         f"the test set's {len(classes)} classes are matched by name with the {len(trained_on):,} "
         'that the checkpoint was trained on'
     )
-    dataset.pipeline.transforms.insert(0, MapLabels(numbers))
+    dataset.pipeline.transforms.insert(0, MapLabels(known))
     # Its other readers are metrics and visualizers.
     dataset._metainfo['classes'] = tuple(trained_on)
     runner.test_evaluator.dataset_meta = dataset.metainfo
