@@ -44,7 +44,7 @@ CIFAR10 = (
     *(
         f'{loader}_dataloader.dataset.{option}'
         for loader in ('val', 'test')
-        for option in ('data_prefix=test', 'pipeline.1.scale=112', 'pipeline.2.crop_size=96')
+        for option in ('data_prefix=test', 'pipeline.1.scale=112', 'pipeline.1.crop_size=96')
     ),
     'tta_pipeline.1.trained_at=112',
     'param_scheduler.milestones=[4]',

@@ -37,6 +37,7 @@ def train_here(data, work_dir):
         work_dir=options[1],
         cfg_options=options[3:],
         launcher='none',
+        kernels='auto',
         amp=False,
         resume='auto',
         trust_checkpoint=False,
