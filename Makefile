@@ -19,9 +19,11 @@ test: $(VENV)/.installed $(VENV_DOWNSTREAM)/.installed lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST)
 	OMP_NUM_THREADS=1 $(VENV_DOWNSTREAM)/bin/python $(PYTEST) tests/downstream
 
-# The second stack: OpenMMLab's own packages in place of the maintained fork's.
+# The second stack: OpenMMLab's own packages in place of the maintained fork's. Left out is what the
+# stack makes no difference to, and what takes a minute or more a test.
 test-openmmlab: $(VENV_OPENMMLAB)/.installed
-	OMP_NUM_THREADS=1 $(VENV_OPENMMLAB)/bin/python $(PYTEST)
+	OMP_NUM_THREADS=1 $(VENV_OPENMMLAB)/bin/python $(PYTEST) -m 'not slow' \
+	  --ignore tests/docs --ignore tests/studies --ignore tests/benchmarks --ignore tests/kernels
 
 # Every performance measurement, one after the other, then a page of them: for hours, on a machine
 # that does nothing else.
