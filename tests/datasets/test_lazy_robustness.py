@@ -29,7 +29,7 @@ def test_every_cut_of_a_file_gives_the_same_error(progressive):
     at_once, lazily = pipeline(False, 32, 16), pipeline(True, 32, 16)
     for length in range(0, len(content) - 1, 3):
         expected = outcome(at_once, content[:length], 0)
-        assert expected[0] == 'ValueError' and outcome(lazily, content[:length], 0) == expected
+        assert expected[0] == 'UnreadableImage' and outcome(lazily, content[:length], 0) == expected
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_fuzz(count):
     """Mutated files in a process of their own, which has to survive them."""
     found = probe('fuzz', count)
     assert found['different'] == []
-    assert found['kinds']['image'] > count / 4 and found['kinds']['ValueError'] > count / 20
+    assert found['kinds']['image'] > count / 4 and found['kinds']['UnreadableImage'] > count / 20
     if region_decoder.is_installed():
         assert found['regions'] > count / 10
 
