@@ -106,7 +106,8 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
     """
     runner_keys = set(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS
     new = {}
-    for key in options:
+    # One after the other: a=None may be followed by a.b=1.
+    for key, value in options.items():
         first, *rest = key.split('.')
         if first not in cfg and (rest or first not in runner_keys):
             raise _unknown(key, first, [*cfg, *runner_keys], cfg)
@@ -114,7 +115,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
         if depth is not None:
             new[key] = depth
         _make_room(cfg, key)
-    cfg.merge_from_dict(options)
+        cfg.merge_from_dict({key: value})
     for key, depth in new.items():
         _check_new(cfg, key, depth)
 

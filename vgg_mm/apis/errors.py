@@ -3,7 +3,6 @@
 The two are told apart by where an error was raised, see :func:`kind_of`.
 """
 
-import importlib
 import os
 import re
 import sys
@@ -196,7 +195,7 @@ def _folders() -> list[tuple[Optional[str], tuple[str, ...]]]:
     def inside(*folders: str) -> tuple[str, ...]:
         return tuple(os.path.join(os.path.realpath(folder), '') for folder in folders)
 
-    modules = [importlib.import_module(n) for n in OPENMMLAB if n in sys.modules]
+    modules = [sys.modules[n] for n in OPENMMLAB if sys.modules.get(n) is not None]
     package = os.path.dirname(vgg_mm.__file__)
     return [
         ('user', inside(os.path.join(root_folder(), 'configs'))),
