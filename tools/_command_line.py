@@ -13,6 +13,11 @@ sys.path.insert(0, ROOT)
 EPILOG = 'Errors are one line; VGG_MM_TRACEBACK=1 in the environment shows where they come from.'
 
 
+#: What the tools for trained nets take for a checkpoint, and for its config.
+CHECKPOINT = "file, a run's folder, URL, torchvision://vgg16 or a model's name, of any library"
+CONFIG = "config file or a model's name (default: the checkpoint's, or what the weights say)"
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, epilog=EPILOG)
 

@@ -10,11 +10,11 @@ def main() -> None:
         'Write a trained net as torchvision weights, safetensors, ONNX, TorchScript or '
         'torch.export. Graphs are compared with the net before they are written.'
     )
-    parser.add_argument('checkpoint')
+    parser.add_argument('checkpoint', help=_command_line.CHECKPOINT)
     parser.add_argument(
         'out', help='*.pth (torchvision), *.safetensors, *.onnx, *.ts (TorchScript) or *.pt2'
     )
-    parser.add_argument('--config', help='default: the one in the checkpoint')
+    parser.add_argument('--config', help=_command_line.CONFIG)
     parser.add_argument(
         '--to',
         choices=['torchvision', 'safetensors', 'onnx', 'torchscript', 'torch-export'],

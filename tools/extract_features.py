@@ -12,10 +12,8 @@ def parse_args():
         '(Appendix B of the paper). Stopped at any moment, the same command goes on. Exit status: '
         '0, or 1 if no image could be read.'
     )
-    parser.add_argument(
-        'config', nargs='?', metavar='CONFIG', help='by default: the checkpoint has it'
-    )
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='checkpoint file')
+    parser.add_argument('config', nargs='?', metavar='CONFIG', help=_command_line.CONFIG)
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help=_command_line.CHECKPOINT)
     parser.add_argument(
         'folder', metavar='FOLDER', help='FOLDER/*, FOLDER/CLASS/* or FOLDER/{train,val}/CLASS/*'
     )

@@ -16,8 +16,8 @@ def main() -> None:
         metavar='IMAGE|FOLDER|GLOB',
         help='files, folders (with all below them) and quoted patterns',
     )
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='checkpoint file')
-    parser.add_argument('--config', metavar='FILE', help='default: the one in the checkpoint')
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help=_command_line.CHECKPOINT)
+    parser.add_argument('--config', metavar='FILE', help=_command_line.CONFIG)
     parser.add_argument(
         '--protocol',
         default='dense',

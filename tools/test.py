@@ -8,7 +8,7 @@ import _command_line
 def parse_args() -> argparse.Namespace:
     parser = _command_line.parser('Test a checkpoint.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help="file, a run's folder, URL or torchvision://vgg16")
     _command_line.add_run_options(parser)
     parser.add_argument(
         '--tta', action='store_true', help="the config's test protocol (the paper's Section 3.2)"

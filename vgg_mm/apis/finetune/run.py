@@ -13,14 +13,13 @@ from vgg_mm.checkpoints import (
     Preprocessing,
     is_local,
     load_by_name,
-    run_checkpoint,
     write_atomically,
 )
 
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
 from ..convert_weights import Converted, Net, understand
-from ..inference.load import expected_preprocessing
+from ..inference.load import expected_preprocessing, resolve
 from ..net_table import CROP
 from ..tables import say
 from .balance import class_weights as class_weights_of
@@ -58,8 +57,8 @@ def finetune(
 
     Args:
         folder: FOLDER/CLASS/* or FOLDER/{train,val}/CLASS/*.
-        weights: A file, the folder of a run, a URL or ``torchvision://vgg16``, in any layout that
-            can be read.
+        weights: A file, the folder of a run, a URL, ``torchvision://vgg16`` or a model's name in
+            MMPretrain's lists, in any layout that can be read.
         root: Folder that holds ``tools``.
         work_dir: For lists, config and results.
         seed: Of the split, where the folder has none.
@@ -81,7 +80,7 @@ def finetune(
         FileNotFoundError, ValueError: in one line, if photos or weights will not do.
     """
     split = split_photos(find_layout(folder), seed)
-    weights = run_checkpoint(weights) if is_local(weights) else weights
+    weights, _ = resolve(weights, None)
     content = load_by_name(weights)
     found = understand(content, weights)
     start = Start(

@@ -98,7 +98,7 @@ def load_net(
         FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or does
             not say what is needed.
     """
-    checkpoint, config = _resolve(checkpoint, config)
+    checkpoint, config = resolve(checkpoint, config)
     content = load_by_name(checkpoint)
     meta = content.get('meta') or {}
     cfg, notices = _config(config, content, checkpoint)
@@ -153,8 +153,12 @@ def image_reader(cfg: Config, scales: Optional[Sequence[int]]) -> ImageReader:
     return ImageReader(load, Compose(steps), tuple(scales))
 
 
-def _resolve(checkpoint: Any, config: Any) -> tuple[str, Any]:
-    """The file or URL of the weights, and the config: names and folders stand for them."""
+def resolve(checkpoint: Any, config: Any) -> tuple[str, Any]:
+    """The file or URL of the weights, and the config: models' names and folders stand for them.
+
+    Raises:
+        ValueError: in one line, if no weights are named.
+    """
     given = not isinstance(checkpoint, bool) and checkpoint is not None
     checkpoint = os.fspath(checkpoint) if given else None
     if config is None and given and _is_model(checkpoint):
