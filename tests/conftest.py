@@ -31,6 +31,7 @@ LONG = (
     'test_real_protocols.py',
     'test_paper_table.py',
     'test_finetune.py',
+    'test_daily_chain.py',
     'test_wheel.py',
     'test_blocks.py',
 )

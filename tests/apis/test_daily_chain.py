@@ -1,14 +1,17 @@
 """From somebody's weights to somebody's answer, and on from there, as a user types it."""
 
 import csv
-import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from tests.apis import published
-from tests.conftest import run_tool
+from tests.conftest import ROOT, run_tool
 from vgg_mm.apis import VGGInferencer, predict
 from vgg_mm.evaluation import read_records
 
@@ -35,32 +38,52 @@ def finetune(home, weights, work_dir, *options):
     return run_tool(*command, *options, cwd=home).stdout
 
 
-def test_torchvisions_weights_and_on(home):
-    """finetune, predict, export, features, linear probe, finetune again, test, ensemble."""
-    published.torchvision(home / 'vgg11_bn.pth')
-    said = finetune(home, 'vgg11_bn.pth', 'runs/first', '--class-weights', 'balanced')
-    assert 'fc8 is new' in said and 'weighted by class, from 0.4444 (kreis) to 2.6667' in said
-    run = 'runs/first'
-    (record,) = read_records(home / run / 'photos' / 'test_results.jsonl')
-    check_classes(home / run / 'photos', said, record)
-    shown = run_tool('predict.py', 'photos/kreis', run, '--out', 'r.json', cwd=home)
-    assert f'{run}/photos/epoch_1.pth' in shown.stderr
-    entries = json.loads((home / 'r.json').read_text())['predictions']
-    assert {entry['top'][0]['class'] for entry in entries} <= set(CLASSES)
+def readmes_lines():
+    """The commands of README's part on one's own photos, as they are printed."""
+    part = (ROOT / 'README.md').read_text().partition('\n## Your own photos\n')[2]
+    return part.partition('```bash\n')[2].partition('```')[0]
+
+
+def test_the_readmes_own_lines_and_on(home):
+    """check, finetune, predict, export, features, probe, finetune again, test, ensemble."""
+    # In torch.hub's cache, so that nothing is downloaded; a sixteenth of the width.
+    (home / 'hub/checkpoints').mkdir(parents=True)
+    published.torchvision16(home / 'hub/checkpoints/vgg16-397923af.pth')
+    for name, target in (
+        ('FOLDER', 'photos'),
+        ('IMAGES', 'photos/kreis'),
+        ('tools', ROOT / 'tools'),
+    ):
+        (home / name).symlink_to(target)
+    path = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
+    done = subprocess.run(
+        ['bash', '-e', '-c', readmes_lines()], cwd=home, capture_output=True, text=True,
+        env={**os.environ, 'PATH': path, 'TORCH_HOME': str(home), 'OMP_NUM_THREADS': '1'},
+    )  # fmt: skip
+    said = done.stdout
+    assert done.returncode == 0, said[-2000:] + done.stderr[-2000:]
+    assert 'net D (VGG-16), no norm, width 4, fc6/fc7 16/16, 7 classes; fc8 is new' in said
+    run = 'work_dirs/finetune_FOLDER'
+    (record,) = read_records(home / run / 'FOLDER' / 'test_results.jsonl')
+    check_classes(home / run / 'FOLDER', said, record)
+    assert f'{run}/FOLDER/epoch_30.pth' in done.stderr
+    assert len(list((home / 'maps').rglob('*.png'))) == 15
     (result,) = VGGInferencer(pretrained=str(home / run))(str(home / 'photos/kreis/0.jpg'))
-    assert result['pred_class'] == entries[0]['top'][0]['class']
+    assert result['pred_class'] in CLASSES
     run_tool('export.py', run, 'net.onnx', cwd=home)
     run_tool('extract_features.py', run, 'photos', '--out', 'f.npz', cwd=home)
     run_tool('linear_probe.py', 'f.npz', '--C', '1', '--val-fraction', '0.4', cwd=home)
     again = finetune(home, run, 'runs/second')
     assert '3 classes; fc8 is new' in again and 'recorded: in the config' in again
-    config, checkpoint = (f'runs/second/photos{end}' for end in ('.py', ''))
     tested = run_tool(
-        'test.py', config, checkpoint, '--tta', '--tta-cfg', 'all', '--out', 'second.npz', cwd=home
-    ).stdout
+        'test.py', 'runs/second/photos.py', 'runs/second/photos', '--tta', '--tta-cfg', 'all',
+        '--out', 'second.npz', cwd=home,
+    ).stdout  # fmt: skip
     assert 'dense+multi_crop/error/top1' in tested
-    files = ('runs/first/photos/posteriors.npz:dense', 'second.npz:dense')
-    assert 'dense' in run_tool('ensemble.py', *files, cwd=home).stdout
+    averaged = run_tool(
+        'ensemble.py', f'{run}/FOLDER/posteriors.npz:dense', 'second.npz:dense', cwd=home
+    ).stdout
+    assert averaged.count('dense') == 3
 
 
 def check_classes(folder, said, record):
@@ -84,7 +107,7 @@ def check_classes(folder, said, record):
     [
         ('vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5', ('--head', 'gap'), 'global average'),
         ('vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5', ('--fc-channels', '24'), 'fc6, fc7'),
-        ('VGG_ILSVRC_16_layers.caffemodel', (), 'fc8 is new'),
+        ('VGG_ILSVRC_16_layers.caffemodel', ('--class-weights', 'balanced'), 'fc8 is new'),
     ],
 )
 def test_weights_of_other_libraries(home, file, options, layers):
@@ -92,7 +115,10 @@ def test_weights_of_other_libraries(home, file, options, layers):
     run = f'runs/{layers.replace(", ", "_").replace(" ", "_")}'
     said = finetune(home, file, run, *options)
     assert layers in said and 'Images     BGR' in said
-    assert '--class-weights balanced makes each class count the same' in said
+    balance = (
+        'from 0.4444 (kreis) to 2.6667' if 'balanced' in options else '--class-weights balanced'
+    )
+    assert balance in said
     photo = home / 'photos/kreis/0.jpg'
     (found,) = predict(photo, home / run, score_maps=True)
     assert found.score_map.posteriors.shape[0] == 3
