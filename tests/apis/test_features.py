@@ -244,6 +244,7 @@ def test_files_hold_the_same(checkpoint, photos, tmp_path):
         (['train/b/1.png', 'val/a/2.png'], ['b', 'a']),
         (['train/1.png', 'cat/2.png'], ['cat', 'train']),  # not splits alone
         (['Train/1.png', 'test/x/2.png'], [None, 'x']),
+        (['a/.ipynb_checkpoints/1.png', '@eaDir/2.png', 'a/3.png', '__MACOSX/a/4.png'], ['a']),
     ],
 )
 def test_classes_are_folders(tmp_path, files, classes):

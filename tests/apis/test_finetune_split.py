@@ -52,12 +52,19 @@ def test_other_seeds_draw_other_photos(tmp_path):
 
 @pytest.mark.parametrize('names', [('train', 'val'), ('Train', 'Test'), ('training', 'valid')])
 def test_splits_of_the_folder(tmp_path, names):
+    # Without one of the classes in validation.
     counts = {f'{names[0]}/a': 3, f'{names[0]}/b': 2, f'{names[0]}/empty': 0, f'{names[1]}/b': 4}
     split = split_photos(photos(tmp_path, counts))
     assert split.classes == ['a', 'b']
     assert [label for _, label in split.train] == [0, 0, 0, 1, 1]
     assert [label for _, label in split.val] == [1] * 4
     assert all(path.startswith(f'{names[1]}/b/') for path, _ in split.val)
+
+
+def test_numbers_sort_as_numbers(tmp_path):
+    split = split_photos(photos(tmp_path, {str(number): 5 for number in range(8, 12)}))
+    assert split.classes == ['8', '9', '10', '11']
+    assert all(split.classes[label] == path.split('/')[0] for path, label in split.train)
 
 
 @pytest.mark.parametrize(

@@ -255,8 +255,12 @@ def test_wrong_options_are_one_clear_line(
 
 def test_which_files_are_meant(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    of_systems = ('d/@eaDir/x.png', '__MACOSX/d/x.png', 'd/.ipynb_checkpoints/x-checkpoint.png')
     for name in ('f10.jpg', 'f9.JPG', 'd/x.png', 'd/e/y.webp', 'd/.z.png', 'd/n.txt', '[a]*.jpg'):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    for name in of_systems:
+        Path(name).parent.mkdir(parents=True)
         Path(name).touch()
     assert find_images('[a]*.jpg') == ['[a]*.jpg']
     assert find_images('f*') == ['f9.JPG', 'f10.jpg']
@@ -266,6 +270,7 @@ def test_which_files_are_meant(tmp_path, monkeypatch):
     assert find_images('**/*.png') == ['d/x.png']
     assert find_images('.', outside='d/e') == ['./[a]*.jpg', './d/x.png', './f9.JPG', './f10.jpg']
     assert find_images('d/n.txt') == ['d/n.txt']
+    assert find_images('d/@eaDir') == find_images('d/@eaDir/*') == ['d/@eaDir/x.png']  # as asked
     assert picture_paths(['d/x.png', 'd/e/y.webp'], 'o') == ['o/x.png.png', 'o/e/y.webp.png']
     Path(picture_paths([255 * 'a'], '.')[0]).touch()
     for nothing, reason in (('none.jpg', 'no file, no folder'), ('*.gif', 'matches no image')):

@@ -182,7 +182,7 @@ def test_1000_classes_on_a_folder_of_ten(vgg11, tmp_path):
         '--cfg-options', 'DATA_ROOT=data', 'tta_pipeline.1.scales=224',
         'test_dataloader.num_workers=0', *narrow, cwd=tmp_path,
     ).stdout  # fmt: skip
-    assert 'are matched by name with the 1,000' in tested
+    assert 'are matched with the 1,000 that the checkpoint was trained on by name' in tested
     assert f'error/top1: {errors:.4f}' in tested
     shown = run_tool('predict.py', 'data/val', file, '--scales', '224', cwd=tmp_path).stdout
     assert f'top-1 error {errors:.1f} % [' in shown

@@ -52,6 +52,13 @@ def test_grey_images_have_one_component(digits):
     np.testing.assert_allclose(found.eigvec[:, 0], 3**-0.5)
 
 
+def test_folders_of_systems_are_passed_over(tmp_path):
+    for name in ('a/1.png', 'a/.ipynb_checkpoints/1.png', '__MACOSX/a/1.png', 'a/._1.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_images(str(tmp_path)) == [str(tmp_path / 'a/1.png')]
+
+
 def test_the_command(digits, tmp_path):
     done = run_tool(
         'rgb_statistics.py', digits, '--out', 'numbers.json', '--max-images', 30, cwd=tmp_path

@@ -4,7 +4,12 @@ import random
 
 from timm.data import ImageNetInfo
 
-from vgg_mm.datasets.class_names import class_numbers, imagenet_names, readable
+from vgg_mm.datasets.class_names import (
+    class_numbers,
+    imagenet_names,
+    readable,
+    sorted_names,
+)
 from vgg_mm.datasets.imagenet_wnids import WNIDS
 
 
@@ -28,6 +33,15 @@ def test_which_class_a_name_means():
     assert readable(['n01443537', 'cat']) == ['n01443537', 'cat'] and readable([]) == []
     assert class_numbers(['10', '2', 'a'], list('0123') + ['10']) == [4, 2, None]
     assert class_numbers(['shoe', 'Shoe', 'SHOE'], ['Shoe', 'shoe']) == [1, 0, None]
+
+
+def test_names_that_are_numbers():
+    """They sort as numbers, and number the classes of a net whose names are no numbers."""
+    assert sorted_names({'10', '9', '007', '1'}) == ['1', '007', '9', '10']
+    assert sorted_names({'10', '9', 'a'}) == ['10', '9', 'a']
+    assert class_numbers(['10', '2', '999', '1000'], imagenet_names()) == [10, 2, 999, None]
+    assert class_numbers(['0', '2'], ['b', 'a']) == [0, None]
+    assert class_numbers(['1', '2'], ['2', '1']) == [1, 0]
 
 
 def test_any_order_of_imagenets_numbers_is_found_again():

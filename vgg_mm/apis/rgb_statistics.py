@@ -40,7 +40,7 @@ class RGBStatistics(NamedTuple):
 
 
 def find_images(folder: str) -> list[str]:
-    """All image files below a folder, sorted.
+    """All image files below a folder, sorted; hidden ones and those of systems are passed over.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -48,15 +48,14 @@ def find_images(folder: str) -> list[str]:
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f'no folder {folder!r}')
-    paths = sorted(
-        os.path.join(where, name)
-        for where, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(EXTENSIONS)
-    )
+    paths = []
+    for where, below, names in os.walk(folder):
+        below[:] = [name for name in below if not is_no_class(name)]
+        images = (n for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith('.'))
+        paths += [os.path.join(where, name) for name in images]
     if not paths:
         raise ValueError(f'no images below {folder!r}; extensions are {", ".join(EXTENSIONS)}')
-    return paths
+    return sorted(paths)
 
 
 def rgb_statistics(paths: Iterable[str]) -> RGBStatistics:

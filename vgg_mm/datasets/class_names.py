@@ -33,14 +33,32 @@ def readable(names: Sequence[str]) -> list[str]:
     return [known.get(name, name) for name in names]
 
 
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """The names of classes in order: as numbers, if all of them are, else as text.
+
+    >>> sorted_names({'10', '9', '1'})
+    ['1', '9', '10']
+    """
+    found = sorted(names)
+    return sorted(found, key=int) if are_numbers(found) else found
+
+
+def are_numbers(names: Iterable[str]) -> bool:
+    """Whether all names are whole numbers."""
+    return all(name.isdecimal() for name in names)
+
+
 def class_numbers(names: Sequence[str], classes: Sequence[str]) -> list[Optional[int]]:
     """Which of a net's classes each name means.
 
     A class is meant by its name; by each of its synonyms, as in 'tench, Tinca tinca'; if it is one
-    of ImageNet's, by its WordNet number as well. Capitals do not matter, ``_`` is a blank.
+    of ImageNet's, by its WordNet number as well. Capitals do not matter, ``_`` is a blank. If all
+    names are numbers and no class is, they are the classes' numbers from 0 on.
 
     >>> class_numbers(['n01443537', 'Tinca_tinca', 'cat'], imagenet_names())
     [1, 0, None]
+    >>> class_numbers(['1', '999', '1000'], imagenet_names())
+    [1, 999, None]
 
     Args:
         names: Of class folders, say.
@@ -49,6 +67,8 @@ def class_numbers(names: Sequence[str], classes: Sequence[str]) -> list[Optional
     Returns:
         Places in ``classes``, None where it is none of them or several.
     """
+    if are_numbers(names) and not any(name.isdecimal() for name in classes):
+        return [int(name) if int(name) < len(classes) else None for name in names]
     exact = _unambiguous((name, number) for number, name in enumerate(classes))
     meanings = enumerate(_meanings(list(classes)))
     meant = _unambiguous((meaning, number) for number, all_ in meanings for meaning in all_)

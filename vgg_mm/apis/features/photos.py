@@ -6,6 +6,8 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from vgg_mm.datasets.class_names import sorted_names
+
 from ..finetune.split import TRAIN_NAMES, VAL_NAMES
 from ..inference.inputs import find_images
 
@@ -53,7 +55,7 @@ def find_photos(folder: str) -> Photos:
     folders = [path.split(os.sep)[:-1] for path in paths]
     below_splits = all(parts and parts[0].lower() in TRAIN_NAMES + VAL_NAMES for parts in folders)
     names = [_class(parts, int(below_splits)) for parts in folders]
-    classes = sorted({name for name in names if name is not None})
+    classes = sorted_names({name for name in names if name is not None})
     numbers = {None: NO_LABEL, **{name: number for number, name in enumerate(classes)}}
     labels = np.array([numbers[name] for name in names], np.int64)
     text = [name.encode('utf-8', 'backslashreplace').decode() for name in classes]

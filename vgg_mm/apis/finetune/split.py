@@ -4,6 +4,8 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from vgg_mm.datasets.class_names import sorted_names
+
 from ..check_dataset.layout import NO_SPLITS, Layout
 
 #: Names of the folders that are taken as splits, in lower case.
@@ -18,7 +20,10 @@ Photos = list[tuple[str, int]]
 
 
 class Split(NamedTuple):
-    """Training and validation photos; ``how`` says in words where the split comes from."""
+    """Training and validation photos; ``how`` says in words where the split comes from.
+
+    ``classes`` are sorted, names that are numbers as numbers.
+    """
 
     classes: list[str]
     train: Photos
@@ -43,7 +48,7 @@ def split_photos(layout: Layout, seed: int = 0) -> Split:
         train = _photos(layout, _choose(layout, splits, TRAIN_NAMES))
         val = _photos(layout, _choose(layout, splits, VAL_NAMES))
         how = 'as the folder has it'
-    classes = sorted({name for _, name in train})
+    classes = sorted_names({name for _, name in train})
     if len(classes) < 2:
         raise ValueError(
             f'{layout.folder} has photos to train on of one class ({classes[0]}): classification '

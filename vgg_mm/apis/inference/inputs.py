@@ -9,7 +9,7 @@ from typing import Union
 import numpy as np
 from PIL import Image, ImageOps
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS
+from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_no_class
 
 #: Read in a folder: what training reads, and the other formats that vgg_mm.LoadImage knows.
 IMAGES = (*EXTENSIONS, '.tiff', '.webp', '.gif', '.avif', '.jp2')
@@ -29,9 +29,10 @@ def find_images(source: str, outside: str = '') -> list[str]:
     """The files that one argument means.
 
     An existing file is itself, whatever its name looks like, and so is a web address. A folder is
-    all images in it and below, hidden files apart, in natural order: frame_9 before frame_10.
-    Anything else is a pattern as in a shell, with ``**`` for folders at any depth, which finds
-    images and folders; other files only if it ends in their extension.
+    all images in it and below, in natural order: frame_9 before frame_10; hidden files and folders
+    are passed over, and those that systems make (``@eaDir``, ``__MACOSX``). Anything else is a
+    pattern as in a shell, with ``**`` for folders at any depth, which finds images and folders;
+    other files only if it ends in their extension.
 
     Args:
         source: File, folder or pattern.
@@ -52,9 +53,15 @@ def find_images(source: str, outside: str = '') -> list[str]:
     matches = glob.glob(source, recursive=True)
     endings = (*IMAGES, os.path.splitext(source)[1].lower() or IMAGES[0])
     found = {path for path in matches if os.path.isfile(path) and path.lower().endswith(endings)}
-    found = {path for path in found if not _lies_in(path, passed_over)}
     for folder in filter(os.path.isdir, matches):
         found.update(_in_folder(folder, passed_over))
+    named = set(source.split(os.sep))
+    found = {
+        path
+        for path in found
+        if not _lies_in(path, passed_over)
+        and not any(is_no_class(part) for part in _folders(path) - named)
+    }
     if not found:
         raise FileNotFoundError(
             f'no image found: {source!r} is no file, no folder, and as a pattern matches no image'
@@ -63,17 +70,17 @@ def find_images(source: str, outside: str = '') -> list[str]:
 
 
 def _in_folder(folder: str, passed_over: str) -> list[str]:
-    return sorted(
-        (
-            os.path.join(where, name)
-            for where, _, names in os.walk(folder, onerror=_raise)
-            for name in names
-            if name.lower().endswith(IMAGES)
-            and not name.startswith('.')
-            and not _lies_in(where, passed_over)
-        ),
-        key=_natural,
-    )
+    found = []
+    for where, below, names in os.walk(folder, onerror=_raise):
+        below[:] = [name for name in below if not is_no_class(name)]
+        if not _lies_in(where, passed_over):
+            images = (n for n in names if n.lower().endswith(IMAGES) and not n.startswith('.'))
+            found += [os.path.join(where, name) for name in images]
+    return sorted(found, key=_natural)
+
+
+def _folders(path: str) -> set[str]:
+    return set(os.path.dirname(path).split(os.sep)) - {os.curdir, os.pardir}
 
 
 def _raise(error: OSError) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import write_atomically
-from vgg_mm.datasets.class_names import class_numbers
+from vgg_mm.datasets.class_names import are_numbers, class_numbers
 from vgg_mm.evaluation.test_record import wilson_interval
 from vgg_mm.text import printable
 
@@ -46,7 +46,7 @@ def table(predictions: Sequence['Prediction']) -> str:
 
 
 def errors_by_folder(predictions: Sequence['Prediction'], classes: Sequence[str]) -> str:
-    """The errors, if every image lies in a folder that is named as its class; else ''.
+    """The errors, if every image lies in a folder named, or numbered, as its class; else ''.
 
     >>> errors_by_folder(done, classes)
     'top-1 error 12.5 % [3.5, 36.0], by the names of the folders (16 images)'
@@ -64,7 +64,9 @@ def errors_by_folder(predictions: Sequence['Prediction'], classes: Sequence[str]
         low, high = wilson_interval(wrong, len(whole))
         error = 100 * wrong / len(whole)
         parts.append(f'top-{k} error {error:.1f} % [{100 * low:.1f}, {100 * high:.1f}]')
-    return f'{", ".join(parts)}, by the names of the folders ({len(whole):,} images)'
+    by_number = are_numbers(names) and not are_numbers(classes)
+    how = ', taken as numbers of classes from 0 on' if by_number else ''
+    return f'{", ".join(parts)}, by the names of the folders{how} ({len(whole):,} images)'
 
 
 def check_out(path: str) -> None:

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from vgg_mm.datasets.class_names import class_numbers, imagenet_names
+from vgg_mm.datasets.class_names import are_numbers, class_numbers, imagenet_names
 from vgg_mm.datasets.transforms import MapLabels
 from vgg_mm.registry import HOOKS
 
@@ -22,18 +22,19 @@ class ClassCheckHook(Hook):
     """Compare class lists before training and testing.
 
     Class folders are numbered in sorted order, so that one folder missing from the validation set
-    shifts every label after it without a word. A test set may have fewer classes than the net, or
-    others' order: its labels are matched by the names of the classes
-    (:func:`~vgg_mm.datasets.class_names.class_numbers`), which is said in the log. A net of 1,000
-    classes whose checkpoint names none is taken to be for ImageNet's.
+    shifts every label after it without a word. A validation or test set may have fewer classes than
+    the net, or others' order: its labels are matched by the names of the classes
+    (:func:`~vgg_mm.datasets.class_names.class_numbers`), which is said in the log; so is the order
+    of folders whose names are numbers, which MMPretrain sorts as text. A net of 1,000 classes whose
+    checkpoint names none is taken to be for ImageNet's.
 
     Args:
         names: Whether a test set's class names have to be among those that the checkpoint was
             trained on. False if other names mean the same classes in the same order.
 
     Raises:
-        ValueError: in one line, if validation and training classes differ, a test class is none of
-            the checkpoint's, or the head has another number of classes.
+        ValueError: in one line, if a validation class is none of the training's, a test class none
+            of the checkpoint's, or the head has another number of classes.
     """
 
     def __init__(self, names: bool = True):
@@ -47,11 +48,12 @@ class ClassCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         train = _classes(runner.train_dataloader)
         _check_head(runner, train, 'training')
+        _note_order(runner, train)
         if runner.val_loop is None:
             return
         val = _classes(runner.val_dataloader)
         if train and val and tuple(train) != tuple(val):
-            raise ValueError(f'validation and training set differ: {_difference(train, val)}')
+            _match(runner, runner.val_loop, val, train, 'validation')
 
     def before_test(self, runner: Runner) -> None:
         classes = _classes(runner.test_dataloader)
@@ -59,13 +61,17 @@ class ClassCheckHook(Hook):
         if self.names and trained_on is None and _is_of_imagenets_size(runner):
             trained_on = imagenet_names()
         if trained_on and classes and tuple(trained_on) != tuple(classes):
-            _match(runner, classes, trained_on)
+            _match(runner, runner.test_loop, classes, trained_on, 'test')
         else:
             _check_head(runner, classes, 'test')
+            if not trained_on:
+                _note_order(runner, classes)
 
 
-def _match(runner: Runner, classes: Sequence[str], trained_on: Sequence[str]) -> None:
-    """Let a test set's labels be those of the net.
+def _match(
+    runner: Runner, loop: Any, classes: Sequence[str], trained_on: Sequence[str], which: str
+) -> None:
+    """Let a validation or test set's labels be those of the net.
 
     Raises:
         ValueError: in one line, if one of its classes is none of the net's.
@@ -74,25 +80,48 @@ def _match(runner: Runner, classes: Sequence[str], trained_on: Sequence[str]) ->
     known = [number for number in numbers if number is not None]
     if numbers == list(range(len(trained_on))):
         return  # other names for the same
-    dataset = runner.test_dataloader.dataset
+    dataset = loop.dataloader.dataset
+    those = f'{len(trained_on):,} that the checkpoint was trained on'
+    if which == 'validation':
+        those = f'{len(trained_on):,} of the training set'
     unknown = [name for name, number in zip(classes, numbers) if number is None]
     # Boxes and masks have their labels elsewhere.
     by_image = hasattr(dataset, 'pipeline') and 'gt_label' in dataset.get_data_info(0)
     if unknown or not by_image or len(set(known)) < len(known):
         what = f'{unknown[0]!r} is none of them' if unknown else _difference(trained_on, classes)
+        if which == 'test':
+            option = '--cfg-options default_hooks.class_check.names=False'
+            what += f'; if they mean the same, in order: {option}'
         raise ValueError(
-            f"the test set's {len(classes)} classes are not the {len(trained_on):,} that the "
-            f'checkpoint was trained on ({trained_on[0]!r}, ...): {what}; if they mean the same, '
-            'in order: --cfg-options default_hooks.class_check.names=False'
+            f"the {which} set's {len(classes)} classes are not the {those} ({trained_on[0]!r}, "
+            f'...): {what}'
         )
+    if are_numbers(classes) and not are_numbers(trained_on):
+        how = f'their numbers: {classes[0]!r} is {trained_on[known[0]]!r}, ...'
+    elif which == 'validation':
+        how = f'name: {_difference(trained_on, classes)}'
+    else:
+        how = 'name'
     runner.logger.warning(
-        f"the test set's {len(classes)} classes are matched by name with the {len(trained_on):,} "
-        'that the checkpoint was trained on'
+        f"the {which} set's {len(classes)} classes are matched with the {those} by {how}"
     )
     dataset.pipeline.transforms.insert(0, MapLabels(known))
     # Its other readers are metrics and visualizers.
     dataset._metainfo['classes'] = tuple(trained_on)
-    runner.test_evaluator.dataset_meta = dataset.metainfo
+    loop.evaluator.dataset_meta = dataset.metainfo
+
+
+def _note_order(runner: Runner, classes: Optional[Sequence[str]]) -> None:
+    """Say it where folders named by numbers have other labels than these."""
+    if not classes or not are_numbers(classes):
+        return
+    for label, name in enumerate(classes):
+        if int(name) != label:
+            runner.logger.warning(
+                f'the class folders are named by numbers and sorted as text: {name!r} has label '
+                f'{label}; predictions name the folder'
+            )
+            return
 
 
 def _is_of_imagenets_size(runner: Runner) -> bool:
