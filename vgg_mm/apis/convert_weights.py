@@ -19,6 +19,7 @@ from vgg_mm.checkpoints import (
     has_own_names,
     loading_safely,
     read_by_name,
+    recorded_classes,
     recorded_preprocessing,
     unknown_layout,
     weights_of,
@@ -206,7 +207,7 @@ def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Convert
     if conversion is None:
         conversion = dict(sources={name: name for name in own}, left_out=left_out)
     net = describe(own, source, arch)
-    classes = (meta.get('dataset_meta') or {}).get('classes')
+    classes = recorded_classes(loaded)
     return Converted(
         own,
         net,

@@ -15,6 +15,12 @@ from .downstream_annotations import check_annotations
 #: Annotation files up to this size are read to check them; COCO's own is 450 MB.
 SMALL_FILE = 50_000_000
 
+#: Hooks that the tools add: name in ``default_hooks`` -> type.
+CHECKS = {'annotation_check': 'vgg_mm.AnnotationCheckHook', 'class_check': 'vgg_mm.ClassCheckHook'}
+
+#: What may differ among data sets that are joined.
+IGNORED = ('classes', 'dataset_type', 'palette')
+
 _GIVE_ROOT = 'give yours with --cfg-options DATA_ROOT=FOLDER'
 
 
@@ -64,12 +70,29 @@ def load_images_here(cfg: Config, *loaders: str) -> None:
                 step['type'] = 'vgg_mm.LoadImage'
 
 
-def add_annotation_check(cfg: Config) -> None:
-    """Add the check of annotations and masks to a config that has it not."""
+def add_checks(cfg: Config) -> None:
+    """Add the checks of annotations, masks and classes to a config that has them not."""
     if is_downstream(cfg):
-        hook = dict(type='vgg_mm.AnnotationCheckHook')
         cfg.default_hooks = ConfigDict(cfg.get('default_hooks') or {})
-        cfg.default_hooks.setdefault('annotation_check', hook)
+        for name, kind in CHECKS.items():
+            cfg.default_hooks.setdefault(name, dict(type=kind))
+
+
+def join_datasets(cfg: Config) -> None:
+    """Let data sets be joined that differ in what does not matter to a net, as VOC 2007 and 2012.
+
+    OpenMMLab's ``ConcatDataset`` asks for ``ignore_keys`` then. That the classes are the same is
+    checked by ``vgg_mm.ClassCheckHook``, which names what differs.
+    """
+    if not is_downstream(cfg):
+        return
+    for name in ('train', 'val', 'test'):
+        evaluator = cfg.get(f'{name}_evaluator')
+        several = isinstance(evaluator, dict) and 'dataset_prefixes' in evaluator
+        loader = None if several else cfg.get(f'{name}_dataloader')
+        for one in datasets_of(loader.dataset) if loader else ():
+            if str(one.get('type')).rpartition('.')[2] == 'ConcatDataset':
+                one.setdefault('ignore_keys', list(IGNORED))
 
 
 def check_files(dataset: dict) -> None:

@@ -21,7 +21,7 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
-from .downstream import add_annotation_check, is_downstream, load_images_here
+from .downstream import add_checks, is_downstream, join_datasets, load_images_here
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import use_test_time_augmentation
 
@@ -105,7 +105,8 @@ def test_config(args: argparse.Namespace) -> Config:
     if args.tta or args.tta_cfg:
         use_test_time_augmentation(cfg, args.tta_cfg)
     load_images_here(cfg, 'test_dataloader')
-    add_annotation_check(cfg)
+    add_checks(cfg)
+    join_datasets(cfg)
     if args.broken_images == 'count':
         count_broken_images(cfg.test_dataloader.dataset.pipeline)
     if args.out and args.out_item == 'pred':

@@ -17,7 +17,7 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
-from .downstream import add_annotation_check, load_images_here, steps_of
+from .downstream import add_checks, join_datasets, load_images_here, steps_of
 from .errors import one_line
 from .resumable import make_resumable
 
@@ -68,7 +68,8 @@ def training_config(args: argparse.Namespace) -> Config:
     add_hook(cfg, type='vgg_mm.PreprocessingHook')
     add_hook(cfg, type='vgg_mm.ExactResumeHook')
     add_hook(cfg, type='vgg_mm.ProgressHook')
-    add_annotation_check(cfg)
+    add_checks(cfg)
+    join_datasets(cfg)
     return cfg
 
 

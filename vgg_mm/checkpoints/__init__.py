@@ -21,7 +21,7 @@ from .layouts import has_own_names, to_own_layout, unknown_layout
 from .preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing
 from .safe_load import load_checkpoint
 from .schemes import for_rgb, is_local, load_by_name, loading_safely, read_by_name
-from .weights import fits, weights_of
+from .weights import fits, recorded_classes, weights_of
 
 __all__ = [
     'LAST_CHECKPOINT',
@@ -43,6 +43,7 @@ __all__ = [
     'named_checkpoint',
     'preprocessing_of',
     'read_by_name',
+    'recorded_classes',
     'recorded_preprocessing',
     'run_checkpoint',
     'to_own_layout',

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -44,6 +44,17 @@ def weights_of(checkpoint: dict, required: bool = True) -> Weights:
     if required and not weights:
         raise ValueError(f'no weights found; the file holds {", ".join(map(str, checkpoint))}')
     return weights
+
+
+def recorded_classes(checkpoint: dict) -> Optional[Sequence[str]]:
+    """The names of the classes that a checkpoint was trained on, where it has them.
+
+    MMDetection writes those of each of several data sets that were joined; the first's are meant.
+    """
+    recorded = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    if isinstance(recorded, (list, tuple)):
+        recorded = recorded[0]
+    return recorded.get('classes')
 
 
 def state_dicts(checkpoint: dict) -> dict[str, Weights]:

@@ -1,4 +1,7 @@
-"""The net itself."""
+"""The net and the data sets themselves."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -15,6 +18,16 @@ def unwrap(model: nn.Module) -> nn.Module:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
+
+
+def wrapped_datasets(dataset: Any) -> Iterator[Any]:
+    """The data sets inside wrappers (repeated, concatenated)."""
+    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inside[0] is None:
+        yield dataset
+    else:
+        for one in inside:
+            yield from wrapped_datasets(one)
 
 
 def whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -23,6 +23,7 @@ from vgg_mm.checkpoints import (
     is_local,
     load_by_name,
     preprocessing_of,
+    recorded_classes,
     recorded_preprocessing,
     run_checkpoint,
     weights_of,
@@ -365,7 +366,7 @@ def _classes(
         if len(given) != count:
             raise ValueError(f'{len(given)} class names for a net of {count} classes')
         return list(map(str, given)), ''
-    for names in ((meta.get('dataset_meta') or {}).get('classes'), *_names_in(cfg)):
+    for names in (recorded_classes(dict(meta=meta)), *_names_in(cfg)):
         if isinstance(names, (list, tuple)) and len(names) == count:
             return readable(list(map(str, names))), ''
     if count == len(imagenet_names()):

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from vgg_mm.registry import HOOKS
 
-from ..unwrap import unwrap
+from ..unwrap import unwrap, wrapped_datasets
 
 #: So many masks of a data set are looked at before the first iteration.
 SAMPLED = 16
@@ -203,13 +203,7 @@ def _loaded(dataset: BaseDataset, place: int) -> Optional[dict]:
 
 
 def _parts(dataset: Any) -> Iterator[BaseDataset]:
-    """The data sets inside wrappers (repeated, concatenated)."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inner[0] is not None:
-        for one in inner:
-            yield from _parts(one)
-    elif isinstance(dataset, BaseDataset):
-        yield dataset
+    return (one for one in wrapped_datasets(dataset) if isinstance(one, BaseDataset))
 
 
 def _where(dataset: BaseDataset) -> str:

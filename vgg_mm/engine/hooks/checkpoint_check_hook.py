@@ -3,7 +3,13 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vgg_mm.checkpoints import has_own_names, to_own_layout, unknown_layout, weights_of
+from vgg_mm.checkpoints import (
+    has_own_names,
+    recorded_classes,
+    to_own_layout,
+    unknown_layout,
+    weights_of,
+)
 from vgg_mm.checkpoints.weights import (
     Weights,
     adapt_input_channels,
@@ -86,8 +92,8 @@ class CheckpointCheckHook(Hook):
             if name in shapes and fits_but_for_classes(tuple(weights[name].shape), shapes[name])
         ]
         if names:
-            meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
-            classes = f' ({len(meta["classes"])})' if meta.get('classes') else ''
+            recorded = recorded_classes(checkpoint)
+            classes = f' ({len(recorded)})' if recorded else ''
             layers = dict.fromkeys(name.rpartition('.')[0] for name in names)
             runner.logger.warning(
                 f'left as initialised, since the checkpoint has them for another number of classes'

@@ -8,9 +8,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from vgg_mm.checkpoints import recorded_classes
 from vgg_mm.datasets.class_names import are_numbers, class_numbers, imagenet_names
 from vgg_mm.datasets.transforms import MapLabels
 from vgg_mm.registry import HOOKS
+
+from ..unwrap import wrapped_datasets
 
 #: The modules whose ``num_classes`` is that of the data set: of MMPretrain's models, MMDetection's
 #: and MMSegmentation's.
@@ -42,21 +45,21 @@ class ClassCheckHook(Hook):
         self._trained_on: Optional[Sequence[str]] = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        meta = checkpoint.get('meta') or {}
-        self._trained_on = (meta.get('dataset_meta') or {}).get('classes')
+        self._trained_on = recorded_classes(checkpoint)
 
     def before_train(self, runner: Runner) -> None:
-        train = _classes(runner.train_dataloader)
+        train = _classes(runner.train_dataloader, 'training')
+        _use_one_metainfo(runner.train_dataloader.dataset)
         _check_head(runner, train, 'training')
         _note_order(runner, train)
         if runner.val_loop is None:
             return
-        val = _classes(runner.val_dataloader)
+        val = _classes(runner.val_dataloader, 'validation')
         if train and val and tuple(train) != tuple(val):
             _match(runner, runner.val_loop, val, train, 'validation')
 
     def before_test(self, runner: Runner) -> None:
-        classes = _classes(runner.test_dataloader)
+        classes = _classes(runner.test_dataloader, 'test')
         trained_on = self._trained_on if self.names else None
         if self.names and trained_on is None and _is_of_imagenets_size(runner):
             trained_on = imagenet_names()
@@ -129,8 +132,32 @@ def _is_of_imagenets_size(runner: Runner) -> bool:
     return any(getattr(head, 'num_classes', None) == len(imagenet_names()) for head in heads)
 
 
-def _classes(dataloader: DataLoader) -> Optional[Sequence[str]]:
-    return getattr(dataloader.dataset, 'metainfo', {}).get('classes')
+def _classes(dataloader: DataLoader, which: str) -> Optional[Sequence[str]]:
+    """The classes of a data set, which all have that it is joined of."""
+    parts = list(wrapped_datasets(dataloader.dataset))
+    first, *others = [getattr(part, 'metainfo', {}).get('classes') for part in parts]
+    for part, found in zip(parts[1:], others):
+        if tuple(found or ()) != tuple(first or ()):
+            raise ValueError(
+                f'the {which} set joins data sets of different classes: in '
+                f'{getattr(part, "ann_file", None) or type(part).__name__} '
+                f'{_difference(first or (), found or ())}; give all of them the same '
+                'metainfo=dict(classes=(...))'
+            )
+    return first
+
+
+def _use_one_metainfo(dataset: Any) -> None:
+    """Let joined data sets of the same classes be described by the first's.
+
+    Where any other entry differs, as VOC 2007's and 2012's ``dataset_type``, MMDetection has a list
+    of descriptions, which goes into the checkpoints, and with which its inferencers fail.
+    """
+    while dataset is not None:
+        found = vars(dataset).get('_metainfo')
+        if isinstance(found, list):
+            dataset._metainfo = found[0]
+        dataset = vars(dataset).get('dataset')
 
 
 def _check_head(runner: Runner, classes: Optional[Sequence[str]], which: str) -> None:
