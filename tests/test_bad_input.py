@@ -218,13 +218,6 @@ CASES = {
         lambda d, c: train(A_DIGITS, d, 'model.head.in_channels=64'),
         'ConvHead: expects a map of 64 channels',
     ),
-    'top-5 of three classes': (
-        lambda d, c: (
-            [shutil.rmtree(d / s / str(k)) for s in ('train', 'val') for k in range(3, 10)],
-            train(A_DIGITS, d, 'model.head.num_classes=3'),
-        )[1],
-        'Top-5 accuracy is unavailable since the number of categories is 3',
-    ),
     'unknown test protocol': (
         lambda d, c: test(A_DIGITS, c, d, 'tta_model.protocol=densely', arguments=['--tta']),
         "PaperTTA: unknown protocol 'densely'; choose among dense, multi_crop",

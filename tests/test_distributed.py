@@ -91,7 +91,7 @@ def two_processes(folder, few_digits, tmp_path_factory):
         arguments('sharded', few_digits, 12, *resume, **sharded),
     ]
     (folder / 'runs.txt').write_text('\n'.join(map(shlex.join, runs)))
-    script = '../tests/several_trainings.py'
+    script = 'tests/several_trainings.py'
     return run_tool(script, 'runs.txt', cwd=folder, launcher=TWO_PROCESSES).stdout
 
 

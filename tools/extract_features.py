@@ -9,8 +9,8 @@ def parse_args():
     parser = _command_line.parser(
         'Write a feature vector for every image of a folder: the activations of fc7, or another '
         'layer, over the whole image, averaged over positions and the flip, L2-normalised '
-        '(Appendix B of the paper). Stopped at any moment, the same command goes on. Exit status: '
-        '0, or 1 if no image could be read.'
+        '(Appendix B of the paper). If it is interrupted, run the same command again: it '
+        'resumes. Exit status: 0, or 1 if no image could be read.'
     )
     parser.add_argument('config', nargs='?', metavar='CONFIG', help=_command_line.CONFIG)
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help=_command_line.CHECKPOINT)

@@ -84,7 +84,7 @@ def finished(folder, interrupted):
 def test_an_interruption_is_a_line(interrupted, folder):
     lines, stderr, status = interrupted
     assert status == 130
-    assert stderr.strip().splitlines()[-1].startswith('stopped; the same command goes on')
+    assert stderr.strip().splitlines()[-1].startswith('stopped; run the same command again')
     assert 'Traceback' not in stderr + ''.join(lines)
     assert (folder / 'runs/digits/seed0/A/tests/dense_46/posteriors.npz').exists()
     assert not (folder / 'runs/digits/seed0/D/epoch_2.pth').exists()
@@ -252,7 +252,7 @@ def test_several_jobs_are_ended_together(side_by_side):
         'digits, seed 1, A-wild: training',
     ]
     assert status == 130
-    assert stderr.strip().splitlines()[-1].startswith('stopped; the same command goes on')
+    assert stderr.strip().splitlines()[-1].startswith('stopped; run the same command again')
     assert 'Traceback' not in stderr
 
 

@@ -139,7 +139,9 @@ class Parts:
             except Exception:  # zipfile and numpy have many for a damaged file
                 whole = False
             if not whole:
-                raise ValueError(f'{path} is damaged: delete it, and the same command goes on')
+                raise ValueError(
+                    f'{path} is damaged: delete it and run the same command again: it resumes'
+                )
             yield part
 
     def remove(self) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Union
 
@@ -33,8 +34,8 @@ def read(path: str) -> File:
         else:
             weights, config = _arrays(path, path)
         return File(weights, _meta(config))
-    except (OSError, RuntimeError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        # What h5py raises for damaged files.
+    except (OSError, RuntimeError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        # What h5py and zipfile raise for damaged files.
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f'{path} is truncated or no HDF5 file: {text}') from error
 

@@ -184,12 +184,12 @@ def _check_batch(runner: Runner, batch: Any) -> None:
 
 def _labels(runner: Runner) -> Optional[tuple[int, int]]:
     """(number of classes, the ignored label) of a segmentor; None of other models."""
-    head = getattr(unwrap(runner.model), 'decode_head', None)
+    head: Any = getattr(unwrap(runner.model), 'decode_head', None)
     if isinstance(head, torch.nn.ModuleList):  # of a cascade
         head = head[-1]
     if not hasattr(head, 'ignore_index'):
         return None
-    return head.num_classes, head.ignore_index
+    return int(head.num_classes), int(head.ignore_index)
 
 
 def _loaded(dataset: BaseDataset, place: int) -> Optional[dict]:
