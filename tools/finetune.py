@@ -26,6 +26,12 @@ def parse_args():
         '--fc-channels', type=int, metavar='N', help='width of a new fc6 and fc7 (default: 512)'
     )
     parser.add_argument(
+        '--in-channels',
+        type=int,
+        choices=[1, 3, 4],
+        help='see grey images (1), or their opacity as well (4); conv1_1 is fitted',
+    )
+    parser.add_argument(
         '--class-weights',
         choices=['balanced'],
         help='let each class count the same in the loss, however many photos it has',

@@ -24,6 +24,7 @@ from .cfg_options import merge_options, parse_cfg_options
 from .distributed import prepare_processes
 from .downstream import check_files, check_package, datasets_of, is_downstream
 from .errors import one_line, users_line
+from .input_channels import set_input_channels
 from .kernels import AUTO, use_kernels
 from .resumable import undo_seeded_dataset
 from .rgb_statistics import is_no_class
@@ -55,6 +56,7 @@ def load_config(args: argparse.Namespace) -> Config:
     merge_options(cfg, options)
     if 'DATA_ROOT' in options:
         replace_data_root(cfg, data_root, cfg.DATA_ROOT)
+    set_input_channels(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

@@ -64,11 +64,14 @@ class Net(NamedTuple):
     num_classes: Optional[int] = None
     fc_channels: Optional[tuple[int, ...]] = None
     kernel_size: Optional[int] = None
+    in_channels: int = 3
 
     def __str__(self) -> str:
         depths = {arch: f' (VGG-{depth})' for depth, arch in DEPTH_TO_ARCH.items()}
         norm = 'batch norm' if self.norm else 'no norm'
         text = f'{self.arch}{depths.get(self.arch, "")}, {norm}, width {self.base_channels}'
+        if self.in_channels != 3:
+            text += f', images of {self.in_channels} channel{"s" * (self.in_channels > 1)}'
         if self.fc_channels is None:
             return f'{text}, without fully-connected layers'
         if self.fc_channels:
@@ -91,7 +94,8 @@ class Net(NamedTuple):
 
     def backbone_config(self) -> dict:
         norm = dict(norm_cfg=dict(type='BN')) if self.norm else {}
-        return dict(arch=self.arch, base_channels=self.base_channels, **norm)
+        channels = dict(in_channels=self.in_channels) if self.in_channels != 3 else {}
+        return dict(arch=self.arch, base_channels=self.base_channels, **norm, **channels)
 
     def head_config(self) -> Optional[dict]:
         """Arguments of :class:`ConvHead`, without ``num_classes`` if there is no fc8; None if
@@ -248,7 +252,8 @@ def describe(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
     if given.removesuffix('-LRN') != found.arch:
         raise ValueError(f'{source} is net {found.arch}, not {given}')
     norm = any(name.startswith('bn') for name in bare)
-    net = Net(given, len(bare['conv1_1.weight']), norm)
+    width, channels = bare['conv1_1.weight'].shape[:2]
+    net = Net(given, width, norm, in_channels=channels)
     if 'fc6.weight' in bare or 'fc8.weight' in bare:
         net = net._replace(**_head(bare, source, net.base_channels))
     _check(net, weights, source)

@@ -12,6 +12,7 @@ from vgg_mm.datasets.transforms.test_scales import WORDS
 
 from .config import configs_folder, read_config
 from .downstream import is_downstream
+from .input_channels import set_input_channels
 
 
 def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> None:
@@ -33,6 +34,7 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     if tta_cfg is not None:
         overlay = read_config(_find_file(tta_cfg))
         cfg.merge_from_dict({k: overlay[k] for k in ('tta_model', 'tta_pipeline') if k in overlay})
+        set_input_channels(cfg)
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:
             raise ValueError(

@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from .from_classifier import last_two, transfer_to_part
 from .layouts import has_own_names, recognise, unknown_layout
 from .preprocessing import Preprocessing
-from .weights import Weights
+from .weights import Weights, colours_in_bgr
 
 #: What a whole model's weights are called on their way to its parts' doors.
 _ON_THE_WAY = 'vgg'
@@ -50,6 +50,8 @@ def take_weights(
         _check_elsewhere(where, prefix, list(unexpected), module)
         return
     own, preprocessing = _own_layout(given, f'what {where} was given')
+    if preprocessing is not None and preprocessing.to_rgb:
+        colours_in_bgr(own, module.state_dict())
     transfer = transfer_to_part(own, module.state_dict(), f'what {where} was given')
     for name in given:
         del state_dict[prefix + name]

@@ -57,9 +57,13 @@ class Preprocessing(NamedTuple):
 
     def for_channels(self, channels: int) -> 'Preprocessing':
         """For another number of input channels than three: grey ones, and those after the colours,
-        get the average of the colours' means and deviations."""
+        get the average of the colours' means and deviations.
+
+        The colours of more channels are in BGR order: MMPretrain turns three channels only."""
         if channels == len(self.mean):
             return self
+        if channels > 3 and self.to_rgb:
+            return self.turned().for_channels(channels)
         mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
         more = max(channels - len(self.mean), 0)
         if channels == 1:
@@ -104,7 +108,8 @@ def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preproc
     if not data_preprocessor._enable_normalize:
         return Preprocessing(to_rgb, (0.0,) * 3, (1.0,) * 3)
     mean, std = (_tuple(getattr(data_preprocessor, name)) for name in ('mean', 'std'))
-    return Preprocessing(to_rgb, mean, std)
+    # More channels than three are not turned, whatever it says.
+    return Preprocessing(to_rgb and len(mean) <= 3, mean, std)
 
 
 def _turns_channels(data_preprocessor: Optional[nn.Module]) -> Optional[str]:

@@ -13,7 +13,7 @@ from .from_classifier import transfer_to_part
 from .layouts import has_own_names, unknown_layout
 from .preprocessing import recorded_preprocessing
 from .schemes import load_by_name
-from .weights import Weights, weights_of
+from .weights import Weights, colours_in_bgr, weights_of
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -42,12 +42,14 @@ class Pretrained(PretrainedInit):
         source = self._part(weights_of(checkpoint))
         if not has_own_names(f'.{name}' for name in source):
             raise unknown_layout(source, where)
+        expected = recorded_preprocessing(checkpoint)
+        if expected is not None and expected.to_rgb:
+            colours_in_bgr(source, module.state_dict())
         transfer = transfer_to_part(source, module.state_dict(), where)
         print_log(f'load model from: {self.checkpoint}', logger='current')
         for notice in transfer.notices:
             print_log(notice, logger='current', level=logging.WARNING)
         load_state_dict(module, transfer.weights, strict=False, logger='current')
-        expected = recorded_preprocessing(checkpoint)
         if expected is not None:
             # PreprocessingHook compares it with the model's.
             module.pretrained_preprocessing = expected

@@ -153,7 +153,7 @@ def with_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
 
     One channel: summed over the colours, so that a grey image gives what it gave as three equal
     channels. More than three: the others begin with zeros, so that the net begins as it was, and
-    are learnt.
+    are learnt; the colours stay in the weights' order (see :func:`colours_in_bgr`).
 
     Args:
         weight: (out, 3, k, k).
@@ -190,6 +190,26 @@ def adapt_input_channels(weights: Weights, target: Weights) -> list[str]:
             how = 'is summed over the colours' if channels == 1 else 'has zeros after the colours'
             notices.append(f'{name} {how}: it is for 3 channels, the model for {channels}')
     return notices
+
+
+def colours_in_bgr(weights: Weights, target: Weights) -> bool:
+    """Turn conv1_1 of a net for RGB images round, in place, where the model takes more channels.
+
+    MMPretrain's data preprocessor turns images of three channels into RGB, others stay as OpenCV
+    has them. Returns whether there was something to do.
+    """
+    found = {
+        name: value for name, value in target.items() if f'.{name}'.endswith('.conv1_1.weight')
+    }
+    wide = any(value.ndim == 4 and value.shape[1] > 3 for value in found.values())
+    turned = [
+        name
+        for name, value in weights.items()
+        if wide and f'.{name}'.endswith('.conv1_1.weight') and value.shape[1:2] == (3,)
+    ]
+    for name in turned:
+        weights[name] = weights[name].flip(1)
+    return bool(turned)
 
 
 def first_of(problems: Sequence[str]) -> str:

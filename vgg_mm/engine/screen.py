@@ -18,11 +18,14 @@ FILE_ONLY = (
     '"HardDiskBackend" is the alias of',
 )
 
+#: How they end: of each weight of frozen layers.
+SKIPPED = 'is skipped since its requires_grad=False'
+
 
 def only_news(record: logging.LogRecord) -> bool:
     """Whether a record is for the screen: not what is the same, or long, at every start."""
     text = str(record.msg).lstrip('\n -=')
-    return not text.startswith(FILE_ONLY)
+    return not text.startswith(FILE_ONLY) and not text.endswith(SKIPPED)
 
 
 @RUNNERS.register_module()

@@ -1,17 +1,20 @@
 """How long a training takes, from a few steps on random images."""
 
-import logging
 import time
 from typing import NamedTuple, Optional
 
 import torch
 import torch.nn as nn
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from vgg_mm.engine.screen import only_news
+
+from ..input_channels import COLOURS
 from ..kernels import AUTO, use_kernels
 from ..train import use_mixed_precision
 
@@ -66,15 +69,17 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(cfg.model).to(device).train()
-        logging.disable(logging.WARNING)  # mmengine lists every weight with a rate of its own
+        logger = MMLogger.get_current_instance()
+        logger.addFilter(only_news)  # mmengine lists every weight with a rate of its own
         try:
             optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
         finally:
-            logging.disable(logging.NOTSET)
+            logger.removeFilter(only_news)
     use_kernels(model, kernels)
     large = max(2, min(cfg.train_dataloader.batch_size, PIXELS[device] // size**2))
     small = max(1, large // 4)
-    times = [_fastest_step(model, optimizer, images, size) for images in (small, large)]
+    shape = cfg.model.backbone.get('in_channels', COLOURS), size, size
+    times = [_fastest_step(model, optimizer, images, shape) for images in (small, large)]
     return split_time(*times, small, large)
 
 
@@ -85,10 +90,12 @@ def split_time(small_time: float, large_time: float, small: int, large: int) -> 
     return StepTime(per_image, per_step)
 
 
-def _fastest_step(model: nn.Module, optimizer: OptimWrapper, count: int, size: int) -> float:
+def _fastest_step(
+    model: nn.Module, optimizer: OptimWrapper, count: int, shape: tuple[int, ...]
+) -> float:
     """Seconds of a training step with ``count`` images."""
     batch = dict(
-        inputs=[torch.randint(256, (3, size, size), dtype=torch.uint8) for _ in range(count)],
+        inputs=[torch.randint(256, shape, dtype=torch.uint8) for _ in range(count)],
         data_samples=[DataSample().set_gt_label(0) for _ in range(count)],
     )
     times = []

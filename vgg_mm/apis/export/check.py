@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn as nn
 
 from .formats import Run, Size
+from .graph import ExportGraph
 from .source import Classifier
 
 #: Largest difference of an output, relative to the largest of its values (or to 1).
@@ -42,10 +42,10 @@ class Reference:
         self.model = classifier.model
         self.output = output
         # The preprocessor is given images as OpenCV reads them.
-        self.flip = classifier.preprocessing.to_rgb
+        self.flip = classifier.channel_order == 'RGB'
 
     def preprocess(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W), channels as the exported graph takes them -> normalised."""
+        """uint8 (N, channels, H, W), channels as the exported graph takes them -> normalised."""
         images = images.flip(1) if self.flip else images
         return self.model.data_preprocessor(dict(inputs=images), training=False)['inputs']
 
@@ -58,11 +58,11 @@ class Reference:
         return scores.softmax(dim=1) if self.output == 'posterior' else scores
 
 
-def shapes_to_check(smallest: int, size: Size) -> list[tuple[int, ...]]:
+def shapes_to_check(smallest: int, size: Size, channels: int = 3) -> list[tuple[int, ...]]:
     """Shapes of the inputs on which an exported graph is compared."""
     if size is not None:
-        return [(batch, 3, size, size) for batch in _FIXED_BATCHES]
-    return [(n, 3, smallest + down, smallest + right) for n, down, right in _FREE_SHAPES]
+        return [(batch, channels, size, size) for batch in _FIXED_BATCHES]
+    return [(n, channels, smallest + down, smallest + right) for n, down, right in _FREE_SHAPES]
 
 
 def compare(
@@ -96,14 +96,14 @@ def compare(
     return Agreement(largest, value, shapes)
 
 
-def times(run: Run, graph: nn.Module, side: int) -> dict[str, float]:
+def times(run: Run, graph: ExportGraph, side: int) -> dict[str, float]:
     """Milliseconds an image of ``side`` x ``side``, the median of :data:`RUNS` after one more.
 
     Returns:
         'exported', 'torch' and 'torch, channels_last'; ``graph`` is in the latter memory format
         afterwards.
     """
-    image = torch.rand(1, 3, side, side).mul_(255)
+    image = torch.rand(1, graph.in_channels, side, side).mul_(255)
 
     def in_torch() -> torch.Tensor:
         with torch.inference_mode():

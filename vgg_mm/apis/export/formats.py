@@ -90,7 +90,7 @@ def torchscript_bytes(
         # torch recommends torch.export instead; programs that read TorchScript are there all the
         # same.
         warnings.filterwarnings('ignore', message='.*torch.jit.* is deprecated')
-        script = torch.jit.trace(graph, _example(smallest, size))
+        script = torch.jit.trace(graph, _example(graph, smallest, size))
         torch.jit.save(script, file, _extra_files={METADATA_FILE: json.dumps(facts)})
     return file.getvalue()
 
@@ -129,12 +129,13 @@ def _program(graph: ExportGraph, smallest: int, size: Size) -> torch.export.Expo
     sizes = {0: dim('batch')}
     if size is None:
         sizes |= {2: dim('height', min=smallest), 3: dim('width', min=smallest)}
+    example = _example(graph, smallest, size)
     # A score map of 1 x 1 is to be among the sizes, which torch would otherwise make a case of its
     # own.
     with fx_config.patch(backed_size_oblivious=True):
-        return torch.export.export(graph, (_example(smallest, size),), dynamic_shapes=(sizes,))
+        return torch.export.export(graph, (example,), dynamic_shapes=(sizes,))
 
 
-def _example(smallest: int, size: Size) -> torch.Tensor:
+def _example(graph: ExportGraph, smallest: int, size: Size) -> torch.Tensor:
     height, width = (size, size) if size else (smallest + margin for margin in _EXAMPLE_MARGIN)
-    return torch.zeros(_EXAMPLE_BATCH, 3, height, width)
+    return torch.zeros(_EXAMPLE_BATCH, graph.in_channels, height, width)

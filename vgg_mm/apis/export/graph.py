@@ -21,8 +21,8 @@ IMAGE = 'image'
 class ExportGraph(nn.Module):
     """A classifier with its pre-processing, for images of any size (Section 3.2).
 
-    Input: (N, 3, H, W) float32, values 0 to 255, channels in the classifier's order; without the
-    pre-processing, already normalised. Output: one of :data:`OUTPUTS`.
+    Input: (N, channels, H, W) float32, values 0 to 255, channels in the classifier's order; without
+    the pre-processing, already normalised. Output: one of :data:`OUTPUTS`.
 
     fc6, fc7 and fc8 are plain convolutions here, which share the classifier's weights: the sliding
     windows of ``FoldedLinear`` would become a chain of slices whose number depends on the image's
@@ -39,8 +39,9 @@ class ExportGraph(nn.Module):
         super().__init__()
         self.output = output
         self.preprocessing = preprocessing
-        self.register_buffer('mean', torch.tensor(classifier.preprocessing.mean).view(3, 1, 1))
-        self.register_buffer('std', torch.tensor(classifier.preprocessing.std).view(3, 1, 1))
+        self.register_buffer('mean', torch.tensor(classifier.preprocessing.mean).view(-1, 1, 1))
+        self.register_buffer('std', torch.tensor(classifier.preprocessing.std).view(-1, 1, 1))
+        self.in_channels = classifier.in_channels
         self.backbone = classifier.model.backbone
         head = classifier.model.head
         below = [head.fc6, head.fc7] if head.has_fc6 else []

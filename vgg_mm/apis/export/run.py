@@ -131,7 +131,7 @@ def _export_graph(classifier: Classifier, out: str, kind: str, given: GraphOptio
     run = None
     if kind != 'onnx' or find_spec('onnxruntime'):
         run = read(content)
-        shapes = shapes_to_check(classifier.smallest, given.size)
+        shapes = shapes_to_check(classifier.smallest, given.size, classifier.in_channels)
         found = compare(run, Reference(classifier, given.output), shapes, given.preprocessing)
     _write(out, content, kind)
     print(f'input   {IMAGE}: {facts["input"]}')
@@ -159,7 +159,7 @@ def _facts(classifier: Classifier, given: GraphOptions) -> dict[str, str]:
     else:
         values = f'normalised from 0 to 255: {classifier.preprocessing}'
     return dict(
-        input=f'(N, 3, H, W) float32, {values}; N is free, {sides}',
+        input=f'(N, {classifier.in_channels}, H, W) float32, {values}; N is free, {sides}',
         output=OUTPUTS[given.output],
         preprocessing=f'{"" if given.preprocessing else "not "}in the graph',
     )

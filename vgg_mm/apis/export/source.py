@@ -28,7 +28,14 @@ class Classifier(NamedTuple):
 
     @property
     def channel_order(self) -> str:
+        """Of the exported graph's images: 'RGB', 'BGR', 'grey', or 'BGRA' with the opacity."""
+        if self.in_channels != 3:
+            return {1: 'grey', 4: 'BGRA'}.get(self.in_channels, f'{self.in_channels} channels')
         return 'RGB' if self.preprocessing.to_rgb else 'BGR'
+
+    @property
+    def in_channels(self) -> int:
+        return self.model.backbone.conv1_1.in_channels
 
     @property
     def smallest(self) -> int:

@@ -52,6 +52,7 @@ def torchvision_function(classifier: Classifier) -> str:
     torchvision_names(backbone.arch)
     widths = (head.fc6.out_features, head.fc7.out_features) if head.has_fc6 else ()
     found = dict(
+        in_channels=(classifier.in_channels, 3),
         base_channels=(backbone.base_channels, BASE_CHANNELS),
         fc_channels=(widths, (FC_CHANNELS,) * 2),
         kernel_size=(head.kernel_size, FC_KERNEL),

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config import configs_folder
+from ..input_channels import set_input_channels
 from .decide import NEW_LAYER, Decisions
 from .split import Split
 
@@ -66,6 +67,7 @@ def finetune_config(
     cfg.auto_scale_lr.base_batch_size = chosen.batch_size
     for name in ('train_pipeline', 'test_pipeline'):
         cfg.pop(name)  # they are in the data sets
+    set_input_channels(cfg)
     return cfg
 
 

@@ -15,6 +15,8 @@ from vgg_mm.checkpoints import (
     load_by_name,
     write_atomically,
 )
+from vgg_mm.checkpoints.weights import with_input_channels
+from vgg_mm.datasets.transforms.loading import CHANNELS
 
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
@@ -32,6 +34,9 @@ from .split import Split, list_lines, split_photos
 
 #: What ``--class-weights`` can be.
 BALANCED = 'balanced'
+
+#: What is said of images that are not of three channels.
+_CHANNELS = {1: '; grey', 4: '; blue, green, red and opacity'}
 
 CHAIN = """# Written by tools/finetune.py. To go on, or to test again:
 # python tools/train_chain.py {path} --work-dir {work_dir}
@@ -51,6 +56,7 @@ def finetune(
     head: Optional[str] = None,
     fc_channels: Optional[int] = None,
     class_weights: Optional[str] = None,
+    in_channels: Optional[int] = None,
     **settings,
 ) -> str:
     """Fine-tune on photos in class folders and test the result; a second call goes on.
@@ -70,6 +76,7 @@ def finetune(
         fc_channels: Width of a new fc6 and fc7; None: 512.
         class_weights: 'balanced': in the loss each class counts the same, however many photos it
             has; None: each photo does.
+        in_channels: 1 to see grey images, 4 to see their opacity, too; None: as the weights.
         **settings: ``epochs``, ``batch_size``, ``lr``, ``frozen`` in place of those decided.
 
     Returns:
@@ -83,11 +90,12 @@ def finetune(
     weights, _ = resolve(weights, None)
     content = load_by_name(weights)
     found = understand(content, weights)
+    net = _for_channels(found.net, in_channels)
     start = Start(
         weights,
-        found.net,
-        expected_preprocessing(content),
-        choose_head(found.net, head, fc_channels),
+        net,
+        expected_preprocessing(content).for_channels(net.in_channels),
+        choose_head(net, head, fc_channels),
     )
     settings['frozen_stages'] = settings.pop('frozen', None)
     crop = STRIDE * start.head.config['kernel_size'] if start.head.config['fc_channels'] else CROP
@@ -97,8 +105,15 @@ def finetune(
     balanced = class_weights == BALANCED
     print('\n'.join(_report(folder, split, start, chosen, balanced)))
     os.makedirs(work_dir, exist_ok=True)
+    if net.in_channels > found.net.in_channels:
+        # Where more channels are added, their order has to be known, which is here.
+        found = _with_more_channels(found, start, expected_preprocessing(content).to_rgb)
+        start = start._replace(weights=_write_weights(work_dir, 'channels.pth', found))
     if not start.head.keeps and any(name.startswith('head.') for name in found.weights):
-        start = start._replace(weights=_write_convolutions(work_dir, found))
+        kept = {n: tensor for n, tensor in found.weights.items() if not n.startswith('head.')}
+        found = found._replace(weights=kept, classes=None)
+        # Without the head that a new one takes the place of.
+        start = start._replace(weights=_write_weights(work_dir, 'convolutions.pth', found))
     chain = _write(folder, work_dir, name, split, start, chosen, balanced)
     table = train_chain(chain, root, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
     if not dry_run:
@@ -119,12 +134,35 @@ class Start(NamedTuple):
     head: Head
 
 
-def _write_convolutions(work_dir: str, found: Converted) -> str:
-    """The weights without the head that a new one takes the place of; returns the file's path."""
-    kept = {n: tensor for n, tensor in found.weights.items() if not n.startswith('head.')}
-    path = osp.join(work_dir, 'convolutions.pth')
+def _for_channels(net: Net, channels: Optional[int]) -> Net:
+    """The net for images of another number of channels, if one is given.
+
+    Raises:
+        ValueError: in one line, if conv1_1 cannot be fitted to it.
+    """
+    if channels is None or channels == net.in_channels:
+        return net
+    if net.in_channels != 3 or channels not in CHANNELS:
+        raise ValueError(
+            f'--in-channels {channels}: conv1_1 for colours is fitted to 1 or 4 channels, this is '
+            f'one for {net.in_channels}'
+        )
+    return net._replace(in_channels=channels)
+
+
+def _with_more_channels(found: Converted, start: 'Start', are_rgb: bool) -> Converted:
+    """The weights with conv1_1 for B, G, R and more channels, and the pre-processing for them."""
+    first = found.weights['backbone.conv1_1.weight']
+    first = with_input_channels(first.flip(1) if are_rgb else first, start.net.in_channels)
+    weights = {**found.weights, 'backbone.conv1_1.weight': first}
+    return found._replace(weights=weights, net=start.net, preprocessing=start.preprocessing)
+
+
+def _write_weights(work_dir: str, name: str, found: Converted) -> str:
+    """Write weights to start from; returns the file's path."""
+    path = osp.join(work_dir, name)
     file = io.BytesIO()
-    torch.save(found._replace(weights=kept, classes=None).checkpoint(), file)
+    torch.save(found.checkpoint(), file)
     write_atomically(path, file.getvalue())
     return path
 
@@ -142,7 +180,7 @@ def _report(
         f'Classes    {len(split.classes)} (training + validation): '
         + ', '.join(describe_classes(split)),
         f'Weights    {start.weights}: net {start.net}; {start.head}',
-        f'Images     {start.preprocessing}',
+        f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
         f'Crops      {chosen.crop} pixels, S in [{chosen.jitter[0]};{chosen.jitter[1]}], random '
         'flips and colours',
         f'Frozen     blocks: {blocks}',

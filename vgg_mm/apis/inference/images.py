@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple, Optional
 
+import cv2
 import numpy as np
 
 from vgg_mm.datasets import LoadImage
@@ -35,6 +36,11 @@ class Prepared(NamedTuple):
     error: str = ''
 
 
+def _colours(img: np.ndarray) -> np.ndarray:
+    """(H, W, 3) BGR of what a pipeline begins with."""
+    return img[..., :3] if img.ndim == 3 else cv2.cvtColor(img, cv2.COLOR_GRAY2BGR)
+
+
 class ImageReader(NamedTuple):
     """Reads and rescales images for a net.
 
@@ -46,7 +52,7 @@ class ImageReader(NamedTuple):
     scales: tuple[int, ...]
 
     def read(self, image: ImageLike, name: str, channel_order: str = BGR) -> dict:
-        """What the pipeline begins with: ``img``, uint8 (H, W, 3) BGR, and so on.
+        """What the pipeline begins with: ``img``, uint8 (H, W, 3) BGR or as ``load`` has it.
 
         Args:
             image: A path, or pixels as :func:`as_bgr` takes them.
@@ -62,7 +68,7 @@ class ImageReader(NamedTuple):
                 raise ValueError(results[LOAD_ERROR])
             return results
         try:
-            img = as_bgr(image, channel_order)
+            img = as_bgr(image, channel_order, self.load.in_channels)
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from error
         return dict(img=img, img_path=name, img_shape=img.shape[:2], ori_shape=img.shape[:2])
@@ -73,7 +79,7 @@ class ImageReader(NamedTuple):
         """Read and rescale an image; arguments as of :meth:`read`. Of broken ones the error."""
         try:
             results = self.read(image, name, channel_order)
-            photo = results['img'] if keep_photo else None
+            photo = _colours(results['img']) if keep_photo else None
             return Prepared(name, photo, self.pipeline(results))
         except (OSError, ValueError) as error:
             return Prepared(name, error=str(error))

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_no_class
+from vgg_mm.datasets.transforms.decoding import with_channels
 
 #: Read in a folder: what training reads, and the other formats that vgg_mm.LoadImage knows.
 IMAGES = (*EXTENSIONS, '.tiff', '.webp', '.gif', '.avif', '.jp2')
@@ -120,19 +121,32 @@ def as_sources(images: Union[ImageLike, Sequence[ImageLike]], outside: str = '')
     return found
 
 
-def as_bgr(image: Union[np.ndarray, Image.Image], channel_order: str) -> np.ndarray:
-    """uint8 (H, W, 3) BGR, as ``vgg_mm.LoadImage`` gives it.
+def as_bgr(
+    image: Union[np.ndarray, Image.Image], channel_order: str, channels: int = 3
+) -> np.ndarray:
+    """uint8 (H, W, 3) BGR, (H, W) or (H, W, 4), as ``vgg_mm.LoadImage`` gives it for ``channels``.
 
     Raises:
         ValueError: if an array is of another type or shape, or empty.
     """
     if isinstance(image, Image.Image):
-        return np.array(ImageOps.exif_transpose(image).convert('RGB'))[..., ::-1].copy()
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        upright = ImageOps.exif_transpose(image)
+        alpha = np.array(upright.convert('RGBA'))[..., 3] if channels == 4 else None
+        return with_channels(np.array(upright.convert('RGB'))[..., ::-1].copy(), channels, alpha)
+    if channels == 1 and image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    right = image.ndim == 3 and image.shape[2] in (3, channels)
+    if channels == 1:
+        right = right or image.ndim == 2
+    if image.dtype != np.uint8 or not right or not image.size:
+        own = {1: ' or (H, W)', 4: ' or (H, W, 4)'}.get(channels, '')
         raise ValueError(
-            f'an image as an array is uint8 (H, W, 3), got {image.dtype} {tuple(image.shape)}'
+            f'an image as an array is uint8 (H, W, 3){own}, got {image.dtype} {tuple(image.shape)}'
         )
-    return np.ascontiguousarray(image[..., ::-1] if channel_order == RGB else image)
+    if image.ndim == 2:
+        return np.ascontiguousarray(image)
+    bgr = np.ascontiguousarray(image[..., 2::-1] if channel_order == RGB else image[..., :3])
+    return with_channels(bgr, channels, image[..., 3] if image.shape[2] == 4 else None)
 
 
 def name(image: ImageLike, number: int) -> str:

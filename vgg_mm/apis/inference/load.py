@@ -322,6 +322,9 @@ def _pipeline(cfg: Config, scales: Optional[Sequence[int]]) -> list[ConfigDict]:
             )
     if pipeline[0].type.rpartition('.')[2] == 'LoadImageFromFile':
         pipeline[0].type = 'vgg_mm.LoadImage'  # the same pixels
+    channels = (_innermost(cfg).get('backbone') or {}).get('in_channels', 3)
+    if channels != 3:
+        pipeline[0].setdefault('in_channels', channels)
     if pipeline[0].type != 'vgg_mm.LoadImage':
         raise ValueError(
             f"the config's tta_pipeline begins with {pipeline[0].type}, not with vgg_mm.LoadImage"

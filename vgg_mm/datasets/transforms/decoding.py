@@ -5,6 +5,7 @@ import io
 import threading
 from typing import Optional
 
+import cv2
 import mmcv
 import numpy as np
 from PIL import Image, ImageOps
@@ -59,6 +60,31 @@ def decode(
     if img is None:
         raise ValueError(f'not an image, or of a format that cannot be read: {path}')
     return img, remark
+
+
+def decode_alpha(content: bytes, path: str) -> Optional[np.ndarray]:
+    """The opacity (alpha) of an image file, uint8 (H, W), upright; None if it has none.
+
+    Raises:
+        ValueError: in one line with ``path``, if it cannot be read.
+    """
+    header = _open(content)
+    if header is None or not header.has_transparency_data:
+        return None
+    try:
+        return np.array(ImageOps.exif_transpose(header).convert('RGBA'))[..., 3]
+    except Exception as error:
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'cannot decode the opacity of image {path}: {reason}') from error
+
+
+def with_channels(img: np.ndarray, channels: int, alpha: Optional[np.ndarray] = None) -> np.ndarray:
+    """uint8 (H, W, 3) BGR with 1, 3 or 4 channels: grey (H, W), as it is, with its opacity."""
+    if channels == 1:
+        return cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)
+    if channels == 3:
+        return img
+    return np.dstack([img, np.full(img.shape[:2], 255, np.uint8) if alpha is None else alpha])
 
 
 def _remark(rows: int, height: int) -> str:

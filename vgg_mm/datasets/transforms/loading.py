@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from vgg_mm.registry import TRANSFORMS
 
-from .decoding import decode
+from .decoding import decode, decode_alpha, with_channels
 from .jpeg_header import read_plain_header
 from .lazy_image import LazyImage
 from .missing_end import JPEG_END
@@ -29,6 +29,9 @@ MOST_NAMED = 10
 
 #: Key of the (height, width) that an annotation with boxes claims of its image.
 ANNOTATED_SHAPE = 'annotated_shape'
+
+#: What a net can take: grey, colours, colours and opacity.
+CHANNELS = (1, 3, 4)
 
 ON_ERROR = RAISE, MARK, SKIP = 'raise', 'mark', 'skip'
 
@@ -57,6 +60,9 @@ class LoadImage(LoadImageFromFile):
     of the last 18 rows (and of the last tenth) at most. The log names them and counts them, and
     ``check_dataset.py`` lists them.
 
+    With ``in_channels=1`` colours become grey, 0.299 R + 0.587 G + 0.114 B, (H, W); with 4 there is
+    the opacity after B, G and R, 255 where a file has none.
+
     Required key: ``img_path``. Optional: ``img_bytes``, the file's content, which is removed;
     ``img_path`` then names it in errors; ``annotated_shape``, (H, W), or ``height`` and ``width``,
     which the image has to have, because its boxes are meant for that. Added: ``img``, (H, W, 3) BGR
@@ -78,14 +84,17 @@ class LoadImage(LoadImageFromFile):
             files that are small and expand without end; the default is a photo of 16384 x 16384.
         skipped_file: Where 'skip' appends its lines. The hook gives one; only workers that start
             before training does, those of iteration-based loops, need it here.
-        lazy: Leave decoding to the next step, which has to be one of those three.
+        lazy: Leave decoding to the next step, which has to be one of those three; images that are
+            not of 3 channels are loaded at once.
+        in_channels: 3; 1 for grey images, 4 for the opacity (alpha) as well.
         ignore_empty: As in ``LoadImageFromFile``: None for an image that cannot be read, in whose
             place the data set draws another in training. Each is a warning in the log.
         kwargs: As in ``LoadImageFromFile``.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if ``lazy`` is to give other pixels than OpenCV's in uint8 colours, or
+        ValueError: if ``lazy`` is to give other pixels than OpenCV's in uint8 colours,
+            ``in_channels`` is none of these, or of other than colours, or
             ``ignore_empty`` and ``on_error`` say different things; if the file is empty,
             truncated, too large, not an image or not of the annotated shape; if 100 images in a
             row were skipped, or one was where nobody counts.
@@ -98,9 +107,17 @@ class LoadImage(LoadImageFromFile):
         skipped_file: Optional[str] = None,
         lazy: bool = False,
         ignore_empty: bool = False,
+        in_channels: int = 3,
         **kwargs: Any,
     ):
         super().__init__(ignore_empty=ignore_empty, **kwargs)
+        if in_channels not in CHANNELS:
+            raise ValueError(f'LoadImage: in_channels must be 1, 3 or 4, got {in_channels!r}')
+        if in_channels != 3 and self.color_type != 'color':
+            raise ValueError(
+                f"LoadImage: in_channels={in_channels} is for color_type='color', got "
+                f'{self.color_type!r}'
+            )
         if on_error not in ON_ERROR:
             raise ValueError(
                 f"LoadImage: on_error must be 'raise', 'mark' or 'skip', got {on_error!r}"
@@ -115,7 +132,8 @@ class LoadImage(LoadImageFromFile):
         self.on_error = on_error
         self.max_pixels = max_pixels
         self.skipped_file = skipped_file
-        self.lazy = lazy
+        self.in_channels = in_channels
+        self.lazy = lazy and in_channels == 3
         self._skipped_in_a_row = 0
         self._incomplete: set[str] = set()
         if lazy:
@@ -160,7 +178,7 @@ class LoadImage(LoadImageFromFile):
                 self._skip(results['img_path'], str(error))
                 return None
             results[LOAD_ERROR] = str(error)
-            img = np.zeros((1, 1, 3), np.uint8)
+            img = with_channels(np.zeros((1, 1, 3), np.uint8), self.in_channels)
         if not isinstance(img, LazyImage):
             self.note_good_image()
             if self.to_float32:
@@ -180,6 +198,9 @@ class LoadImage(LoadImageFromFile):
             if remark:
                 results[LOAD_REMARK] = remark
                 self._note_incomplete(path, remark)
+            if self.in_channels != 3:
+                alpha = decode_alpha(content, path) if self.in_channels == 4 else None
+                img = with_channels(img, self.in_channels, alpha)
         _check_shape(img, results)
         return img
 

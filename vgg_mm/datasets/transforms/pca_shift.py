@@ -29,8 +29,8 @@ class PCAShift(BaseTransform):
     uint8 images saturate at 0 and 255. (MMPretrain's ``Lighting`` casts its float result back
     without clipping, so that values beyond the range wrap around.)
 
-    Required and modified key: ``img``, (H, W, 3), uint8 or float in [0, 255], in BGR order as mmcv
-    loads it. Images of one channel are left as they are.
+    Required and modified key: ``img``, (H, W, 3) or more, uint8 or float in [0, 255], in BGR order
+    as mmcv loads it. Channels after the colours and images of one channel are left as they are.
 
     Args:
         eigval: Eigenvalues of the covariance of RGB in [0, 1], times 255 (ImageNet's by default).
@@ -65,17 +65,19 @@ class PCAShift(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         img = results['img']
-        if img.ndim != 3 or img.shape[2] != 3:
+        if img.ndim != 3 or img.shape[2] < 3:
             return results
         shift = self._draw()[::-1]
         if img.dtype == np.uint8:
             # The shift is the same for all pixels: a table of 256 values per channel does it.
             levels = np.arange(256) + shift[:, None]
             tables = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-            shifted = [cv2.LUT(plane, table) for plane, table in zip(to_planes(img), tables)]
-            results['img'] = from_planes(np.stack(shifted))
+            planes = to_planes(img)
+            shifted = [cv2.LUT(plane, table) for plane, table in zip(planes, tables)]
+            results['img'] = from_planes(np.stack([*shifted, *planes[3:]]))
         else:
-            results['img'] = img + shift.astype(img.dtype)
+            others = np.zeros(img.shape[2] - 3)
+            results['img'] = img + np.append(shift, others).astype(img.dtype)
         return results
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 from vgg_mm.checkpoints import (
     has_own_names,
     recorded_classes,
+    recorded_preprocessing,
     to_own_layout,
     unknown_layout,
     weights_of,
@@ -13,6 +14,7 @@ from vgg_mm.checkpoints import (
 from vgg_mm.checkpoints.weights import (
     Weights,
     adapt_input_channels,
+    colours_in_bgr,
     first_of,
     misfits,
     other_classes,
@@ -55,6 +57,9 @@ class CheckpointCheckHook(Hook):
             _convert(checkpoint)
         weights = weights_of(checkpoint)
         if not self.strict:
+            if _expects_rgb(runner, checkpoint) and colours_in_bgr(weights, target):
+                runner.logger.info('conv1_1 is turned round: the colours of 4 channels are BGR')
+                checkpoint['state_dict'] = weights
             for notice in adapt_input_channels(weights, target):
                 runner.logger.info(notice)
                 checkpoint['state_dict'] = weights
@@ -100,6 +105,15 @@ class CheckpointCheckHook(Hook):
                 f'{classes}: {", ".join(layers)}'
             )
         return names
+
+
+def _expects_rgb(runner: Runner, checkpoint: dict) -> bool:
+    """Whether weights are for RGB images; those that do not say so are as the config's."""
+    expected = recorded_preprocessing(checkpoint)
+    if expected is not None:
+        return expected.to_rgb
+    model = runner.cfg.get('model') or {}
+    return bool((model.get('data_preprocessor') or {}).get('to_rgb'))
 
 
 def _convert(checkpoint: dict) -> None:
