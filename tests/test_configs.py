@@ -10,7 +10,7 @@ import vgg_mm
 from tests.conftest import ROOT
 from tests.models.test_vgg import PARAMETERS
 from vgg_mm.apis.test_results import describe
-from vgg_mm.apis.tta import use_test_time_augmentation
+from vgg_mm.apis.tta import limit_batches, use_test_time_augmentation
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5
 from vgg_mm.models.tta import PaperTTA
 
@@ -102,6 +102,18 @@ def test_the_default_is_the_last_column_of_table_5():
     use_test_time_augmentation(cfg)
     assert describe(cfg)['protocols'] == [TABLE_5[2].protocol]
     assert describe(cfg)['test_scales'] == TABLE_5[2].test_scales
+
+
+def test_a_test_on_a_processor_says_soon_how_far_it_is(monkeypatch):
+    """An image is many seconds of net D; a batch of 64 would be half an hour without a word."""
+    found = []
+    for protocol, gpu in (('all', False), ('dense', False), ('all', True)):
+        cfg = Config.fromfile(ROOT / 'configs/vgg/vgg16_jitter_imagenet.py')
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda gpu=gpu: gpu)
+        use_test_time_augmentation(cfg, protocol)
+        limit_batches(cfg)
+        found.append(cfg.test_dataloader.batch_size)
+    assert found == [1, 4, 64]
 
 
 def test_only_the_papers_preprocessing():

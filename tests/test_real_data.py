@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from mmpretrain.models.utils import ClsDataPreprocessor
 
 from tests.conftest import ROOT, run_tool
+from vgg_mm.apis import load_features
 from vgg_mm.apis.convert_weights import read_weights
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets import LoadImage, ScaleJitter
@@ -122,3 +123,29 @@ def test_the_authors_convolutions(real_data, tmp_path):
         with torch.inference_mode():
             (maps,) = net.eval()(images)
         torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_authors_convolutions_from_file_to_answer(real_data, tmp_path):
+    """At full width: finetune, predict, export, features, finetune again."""
+    weights = real_data / KERAS_NOTOP
+    if not weights.is_file():
+        pytest.skip(f'no {KERAS_NOTOP} in the folder of VGG_MM_DATA')
+    classes = ('dress', 'shoes')
+    for split, count in (('train', 3), ('val', 1)):
+        for name in classes:
+            (tmp_path / 'photos' / split / name).mkdir(parents=True)
+            for path in sorted((real_data / 'clothing' / split / name).iterdir())[:count]:
+                (tmp_path / 'photos' / split / name / path.name).symlink_to(path)
+    command = ('finetune.py', 'photos', '--head', 'gap', '--epochs', '1', '--batch-size', '2')
+    said = run_tool(*command, '--weights', weights, '--work-dir', 'run', cwd=tmp_path).stdout
+    assert 'width 64, without fully-connected layers; global average pooling; fc8 is new' in said
+    assert "recognised: conv1_1 is that of the authors' net D" in said
+    shown = run_tool('predict.py', 'photos/val', 'run', '--scales', '224', cwd=tmp_path).stdout
+    assert 'by the names of the folders (2 images)' in shown
+    run_tool('export.py', 'run', 'net.onnx', cwd=tmp_path)
+    options = ('--layer', 'pool5', '--scales', '224', '--out', 'f.npz')
+    run_tool('extract_features.py', 'run', 'photos/val', *options, cwd=tmp_path)
+    assert load_features(tmp_path / 'f.npz').values.shape == (2, 512)
+    options = ('--weights', 'run', '--work-dir', 'again', '--dry-run')
+    again = run_tool(*command[:2], *options, cwd=tmp_path).stdout
+    assert 'global average pooling; fc8 is new' in again and 'recorded: in the config' in again

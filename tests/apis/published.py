@@ -16,6 +16,12 @@ def torchvision(path):
     return logits
 
 
+def torchvision11(path):
+    net, logits = sources.torchvision_net('vgg11')
+    torch.save(net.state_dict(), path)
+    return logits
+
+
 def torchvision16(path):
     net, logits = sources.torchvision_net('vgg16')
     torch.save(net.state_dict(), path)

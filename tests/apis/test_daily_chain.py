@@ -1,6 +1,7 @@
 """From somebody's weights to somebody's answer, and on from there, as a user types it."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import pytest
 
 from tests.apis import published
 from tests.conftest import ROOT, run_tool
-from vgg_mm.apis import VGGInferencer, predict
+from vgg_mm.apis import VGGInferencer, load_features, predict
 from vgg_mm.evaluation import read_records
+from vgg_mm.evaluation.posteriors import load_posteriors
+from vgg_mm.models.tta.paper_tta import PROTOCOLS
 
 SHORT = ('--epochs', '1', '--batch-size', '4')
 CLASSES = ['kreis', 'quadrat', 'strich']
@@ -47,7 +50,7 @@ def readmes_lines():
 def test_the_readmes_own_lines_and_on(home):
     """check, finetune, predict, export, features, probe, finetune again, test, ensemble."""
     # In torch.hub's cache, so that nothing is downloaded; a sixteenth of the width.
-    (home / 'hub/checkpoints').mkdir(parents=True)
+    (home / 'hub/checkpoints').mkdir(parents=True, exist_ok=True)
     published.torchvision16(home / 'hub/checkpoints/vgg16-397923af.pth')
     for name, target in (
         ('FOLDER', 'photos'),
@@ -105,7 +108,6 @@ def check_classes(folder, said, record):
 @pytest.mark.parametrize(
     'file, options, layers',
     [
-        ('vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5', ('--head', 'gap'), 'global average'),
         ('vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5', ('--fc-channels', '24'), 'fc6, fc7'),
         ('VGG_ILSVRC_16_layers.caffemodel', ('--class-weights', 'balanced'), 'fc8 is new'),
     ],
@@ -123,21 +125,93 @@ def test_weights_of_other_libraries(home, file, options, layers):
     (found,) = predict(photo, home / run, score_maps=True)
     assert found.score_map.posteriors.shape[0] == 3
     run_tool('export.py', run, 'other.ts', cwd=home)
-    layer = ('--layer', 'pool5') if 'gap' in options else ()
-    run_tool('extract_features.py', run, 'photos', '--out', f'{run}/f.npz', *layer, cwd=home)
     again = finetune(home, run, f'{run}_again', '--dry-run')
     assert '3 classes; ' in again
 
 
-@pytest.mark.parametrize('file', ['timm_vgg11.pth', 'mmpretrain_vgg11.pth', 'own'])
-def test_plans_from_other_layouts(home, file, net_a):
-    path = net_a if file == 'own' else home / file
-    if file != 'own':
-        published.FILES[file](path)
-    said = finetune(home, path, f'runs/plan_{file}', '--dry-run')
-    assert 'fc8 is new' in said and 'Config' in said
-    said = finetune(home, path, f'runs/gap_{file}', '--dry-run', '--head', 'gap')
-    assert 'global average pooling; fc8 is new' in said
+NOTOP = 'vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'
+
+
+@pytest.mark.parametrize(
+    'file, options',
+    [
+        ('timm_vgg11.pth', ()),
+        ('mmpretrain_vgg11.pth', ('--class-weights', 'balanced')),
+        ('own', ('--head', 'gap')),
+        ('vgg16_weights_tf_dim_ordering_tf_kernels.h5', ()),
+        (NOTOP, ('--head', 'gap')),
+    ],
+)
+def test_the_whole_chain(home, file, options, net_a):
+    """finetune, predict, export, features, finetune again, test by all protocols, ensemble."""
+    if file == 'own':
+        weights = net_a  # the folder of a run
+    else:
+        weights = file
+        published.FILES[file](home / file)
+    run, again = f'runs/chain_{file}', f'runs/again_{file}'
+    said = finetune(home, weights, run, *options)
+    assert 'Each class, the worst first' in said
+    assert ('global average pooling; fc8 is new' in said) == ('gap' in options)
+    run_tool('predict.py', 'photos', run, '--out', f'{run}/r.json', cwd=home)
+    predicted = json.loads((home / run / 'r.json').read_text())['predictions']
+    posteriors = load_posteriors(home / run / 'photos' / 'posteriors.npz')
+    scores = dict(zip(posteriors.names, posteriors.scores['dense']))
+    found = {one['image'].removeprefix('photos/'): one['top'][0] for one in predicted}
+    for name, own in scores.items():
+        assert found[name]['label'] == own.argmax()
+        assert found[name]['score'] == pytest.approx(own.max(), abs=1e-4)
+    run_tool('export.py', run, f'{run}/net.onnx', cwd=home)
+    layer = ('--layer', 'pool5') if 'gap' in options else ()
+    run_tool('extract_features.py', run, 'photos', '--out', f'{run}/f.npz', *layer, cwd=home)
+    assert load_features(home / run / 'f.npz').classes == CLASSES
+    assert '3 classes; fc8 is new' in finetune(home, run, again)
+    tested = run_tool(
+        'test.py', f'{again}/photos.py', again, '--tta', '--tta-cfg', 'all',
+        '--out', f'{again}/all.npz', cwd=home,
+    ).stdout  # fmt: skip
+    for protocol in PROTOCOLS:
+        assert f'{protocol}/error/top1' in tested
+    files = (f'{run}/photos/posteriors.npz:dense', f'{again}/all.npz:multi_crop')
+    assert 'multi_crop' in run_tool('ensemble.py', *files, cwd=home).stdout
+
+
+def test_a_name_of_the_model_index(home):
+    """Its published file lies in torch.hub's cache: nothing is downloaded."""
+    (home / 'hub/checkpoints').mkdir(parents=True, exist_ok=True)
+    published.torchvision11(home / 'hub/checkpoints/vgg11-8a719046.pth')
+    command = ('photos', '--weights', 'vgg11_torchvision', '--work-dir', 'runs/named', *SHORT)
+    done = run_tool('finetune.py', *command, cwd=home, env=dict(TORCH_HOME=str(home)))
+    assert 'Weights    vgg_mm://https://download.pytorch.org/models/vgg11-8a719046.pth: net A' in (
+        done.stdout
+    )
+    assert 'Each class' in done.stdout
+
+
+def test_other_folders(home):
+    """Validation photos in validation/, none of a class; a work directory with blanks."""
+    published.torchvision(home / 'vgg11_bn.pth')
+    for split, classes in (('train', CLASSES), ('validation', CLASSES[:2])):
+        for name in classes:
+            (home / 'splits' / split).mkdir(parents=True, exist_ok=True)
+            (home / 'splits' / split / name).symlink_to(home / 'photos' / name)
+    for name in ('train/@eaDir', 'validation/.ipynb_checkpoints', '__MACOSX/train/kreis'):
+        (home / 'splits' / name).mkdir(parents=True)
+        (home / 'splits' / name / '0.jpg').touch()
+    run = 'mit Leerzeichen/und (noch) eins'
+    command = ('splits', '--weights', 'vgg11_bn.pth', '--work-dir', run, *SHORT)
+    said = run_tool('finetune.py', *command, cwd=home).stdout
+    assert '21 to train on, 18 to validate on, as the folder has it' in said
+    assert 'kreis 15 + 15, quadrat 3 + 3, strich 3 + 0' in said
+    assert 'Notice     kreis has 15 photos to train on, quadrat 3: --class-weights' in said
+    with open(home / run / 'splits' / 'per_class.csv', newline='', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['class'], row['images']) for row in rows] == list(zip(CLASSES, ('15', '3', '0')))
+    assert rows[2]['recall'] == 'nan' and 'strich' not in said.split('Each class')[1]
+    run_tool('predict.py', 'photos/strich', run, cwd=home)
+    # By hand.
+    command = (home / run / 'splits.py', home / run, '--cfg-options', f'DATA_ROOT={home}/splits')
+    assert 'error/top1' in run_tool('test.py', *command, cwd=home).stdout
 
 
 def test_wrong_heads(home):

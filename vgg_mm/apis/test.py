@@ -23,7 +23,7 @@ from .config import (
 )
 from .downstream import add_checks, is_downstream, join_datasets, load_images_here
 from .test_results import TEST_SUFFIX, describe, keep_results
-from .tta import use_test_time_augmentation
+from .tta import limit_batches, use_test_time_augmentation
 
 #: Each package's hook for pictures, with its names for "on" and for their folder; None: it has
 #: none, and they go where the visualizer's results go.
@@ -104,6 +104,8 @@ def test_config(args: argparse.Namespace) -> Config:
         _show_predictions(cfg, args)
     if args.tta or args.tta_cfg:
         use_test_time_augmentation(cfg, args.tta_cfg)
+        if 'test_dataloader.batch_size' not in parse_cfg_options(args.cfg_options):
+            limit_batches(cfg)
     load_images_here(cfg, 'test_dataloader')
     add_checks(cfg)
     join_datasets(cfg)

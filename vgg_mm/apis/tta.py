@@ -4,15 +4,20 @@ import os
 import os.path as osp
 from typing import Any, Optional
 
+import torch
 from mmengine.config import Config, ConfigDict
 
 from vgg_mm.datasets import TestScales
 from vgg_mm.datasets.transforms.rescale import scale_bounds
 from vgg_mm.datasets.transforms.test_scales import WORDS
+from vgg_mm.models.tta.paper_tta import MULTI_CROP
 
 from .config import configs_folder, read_config
 from .downstream import is_downstream
 from .input_channels import set_input_channels
+
+#: Images a batch on a processor; one where each of them is many crops.
+CPU_BATCH = 4
 
 
 def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> None:
@@ -51,6 +56,14 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     cfg.setdefault('env_cfg', ConfigDict()).cudnn_benchmark = False
     cfg.test_dataloader.collate_fn = dict(type='pseudo_collate')
     cfg.test_dataloader.sampler = dict(type='vgg_mm.ShapeSampler')
+
+
+def limit_batches(cfg: Config) -> None:
+    """Smaller batches of a classifier's protocol on a processor, where an image takes seconds, so
+    that it can be said how far the test is; results are the same."""
+    if not torch.cuda.is_available() and not is_downstream(cfg):
+        most = 1 if MULTI_CROP in str(cfg.tta_model.get('protocol', MULTI_CROP)) else CPU_BATCH
+        cfg.test_dataloader.batch_size = min(cfg.test_dataloader.get('batch_size', 1), most)
 
 
 def _use_packages_own(cfg: Config, tta_cfg: Optional[str]) -> None:
