@@ -192,8 +192,8 @@ def _class_of(kind: Any, scope: str) -> Any:
     with DefaultScope.overwrite_default_scope(scope):
         for registry in vars(mmengine.registry).values():
             if isinstance(registry, Registry):
-                with registry.switch_scope_and_registry(None) as here:
-                    found = here.get(kind)
+                # Packages have not every registry; mmengine's switch between them would warn.
+                found = registry.children.get(scope, registry).get(kind)
                 if found is not None:
                     return found
     return None

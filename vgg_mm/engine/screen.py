@@ -14,6 +14,7 @@ FILE_ONLY = (
     'Config:',
     'Hooks will be executed in the following order:',
     'paramwise_options --',
+    'Distributed training is not used, all SyncBatchNorm',
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias of',
 )
