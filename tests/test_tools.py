@@ -236,6 +236,13 @@ def test_broken_images_can_count_as_errors(few_digits, net_d, tmp_path):
         assert record.wrong[5] >= 1
 
 
+#: What the stack says at every start, of each weight or again and again.
+STACKS_OWN = (
+    'Failed to search registry', 'requires_grad=False', 'paramwise_options', 'FileClient',
+    'MultiScaleDeformableAttention', 'SyncBatchNorm', 'OneDL',
+)  # fmt: skip
+
+
 def test_mixed_precision_and_scaled_rate(few_digits, tmp_path):
     done = run_tool(
         'train.py',
@@ -243,10 +250,14 @@ def test_mixed_precision_and_scaled_rate(few_digits, tmp_path):
         '--amp',
         '--auto-scale-lr',
         '--no-validate',
-        *short_run(few_digits, tmp_path, 2),
+        *short_run(few_digits, tmp_path, 2, 'model.backbone.frozen_stages=1'),
         cwd=tmp_path,
     )
     (log,) = tmp_path.glob('*/*.log')
+    before, first, _ = done.stdout.partition('Epoch(train)')
+    assert first and before.count('\n') <= 10
+    for text in STACKS_OWN:
+        assert text not in done.stdout + done.stderr
     # Long and the same at every start: in the file, not on the screen.
     for text in ('Bf16OptimWrapper', 'Hooks will be executed', 'System environment'):
         assert text in log.read_text() and text not in done.stdout

@@ -44,7 +44,9 @@ def test_new_keys():
         'train_dataloader.drop_last=True',
         "model.head.loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1)",
         'val_cfg.fp16=True',
+        'model.head.loss.class_weight=[0.5,2]',
     )
+    assert cfg.model.head.loss.class_weight == [0.5, 2]
     assert cfg.model.backbone.norm_cfg == dict(type='BN')
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys == dict(head=dict(lr_mult=10))
     assert cfg.optim_wrapper.clip_grad == dict(max_norm=5)

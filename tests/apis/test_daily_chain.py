@@ -13,6 +13,7 @@ import pytest
 
 from tests.apis import published
 from tests.conftest import ROOT, run_tool
+from tests.test_tools import STACKS_OWN
 from vgg_mm.apis import VGGInferencer, load_features, predict
 from vgg_mm.evaluation import read_records
 from vgg_mm.evaluation.posteriors import load_posteriors
@@ -65,6 +66,8 @@ def test_the_readmes_own_lines_and_on(home):
     )  # fmt: skip
     said = done.stdout
     assert done.returncode == 0, said[-2000:] + done.stderr[-2000:]
+    for text in STACKS_OWN:
+        assert text not in said + done.stderr
     assert 'net D (VGG-16), no norm, width 4, fc6/fc7 16/16, 7 classes; fc8 is new' in said
     run = 'work_dirs/finetune_FOLDER'
     (record,) = read_records(home / run / 'FOLDER' / 'test_results.jsonl')
