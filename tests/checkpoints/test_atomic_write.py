@@ -11,54 +11,42 @@ from types import SimpleNamespace
 import mmengine
 import pytest
 import torch
-from mmengine.fileio import FileClient, LocalBackend, get_file_backend
-from mmengine.fileio.backends import register_backend
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.runner import save_checkpoint
 
 from tests.conftest import file_limit
 from vgg_mm.checkpoints import (
+    WHOLE_FILES,
     AtomicLocalBackend,
     check_room,
     is_whole,
+    whole_file,
     write_atomically,
-    write_checkpoints_atomically,
 )
 from vgg_mm.checkpoints.atomic_write import PART_SUFFIX, YOUNG
-
-
-@pytest.fixture(autouse=True)
-def restored():
-    yield
-    register_backend('local', LocalBackend, force=True, prefixes='')
 
 
 def left_in(folder):
     return sorted(os.listdir(folder))
 
 
-def test_mmengine_writes_through_it(tmp_path):
-    mmengine.dump({'a': 0}, tmp_path / 'before.json')  # makes mmengine keep a plain backend
-    write_checkpoints_atomically()
+def test_mmengine_writes_through_it_where_it_is_told_to(tmp_path):
     path = tmp_path / 'new' / 'epoch_1.pth'
-    for backend_args in (None, dict(backend='local')):
-        assert type(get_file_backend(path, backend_args=backend_args)) is AtomicLocalBackend
-        cached = get_file_backend(path, backend_args=backend_args, enable_singleton=True)
-        assert type(cached) is AtomicLocalBackend
-    assert type(FileClient.infer_client(uri=str(path)).client) is AtomicLocalBackend
-    save_checkpoint(dict(w=torch.ones(3)), str(path))
+    backend_args = dict(backend=WHOLE_FILES)
+    save_checkpoint(dict(w=torch.ones(3)), str(path), backend_args=backend_args)
     assert is_whole(path)
-    mmengine.dump({'a': 1}, tmp_path / 'new' / 'a.json')
+    mmengine.dump({'a': 1}, tmp_path / 'new' / 'a.json', backend_args=backend_args)
     assert mmengine.load(tmp_path / 'new' / 'a.json') == {'a': 1}
     assert left_in(tmp_path / 'new') == ['a.json', 'epoch_1.pth']
+    assert type(get_file_backend(path)) is LocalBackend
 
 
-def test_another_backend_stays(tmp_path):
-    class Other(LocalBackend):
-        pass
-
-    register_backend('local', Other, force=True, prefixes='')
-    write_checkpoints_atomically()
-    assert type(get_file_backend(tmp_path)) is Other
+def test_a_block_that_fails_leaves_what_was_there(tmp_path):
+    write_atomically(tmp_path / 'file', b'old')
+    with file_limit(5000), pytest.raises(OSError, match='no room for file in .*: [0-9,]+ free$'):
+        with whole_file(tmp_path / 'file') as file:
+            save_checkpoint(dict(w=torch.ones(3000)), file.name)  # by the name, as mmengine does
+    assert (tmp_path / 'file').read_bytes() == b'old' and left_in(tmp_path) == ['file']
 
 
 def test_replaces_and_keeps_links(tmp_path):

@@ -12,8 +12,8 @@ import pytest
 import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric
-from mmengine.fileio import LocalBackend
-from mmengine.fileio.backends import register_backend
+from mmengine.fileio import FileClient, LocalBackend, get_file_backend
+from mmengine.fileio.backends import backends, prefix_to_backends
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
@@ -100,7 +100,6 @@ def checkpoints(work_dir):
 def restored():
     with loading_safely():
         yield
-    register_backend('local', LocalBackend, force=True, prefixes='')
 
 
 @pytest.fixture
@@ -130,6 +129,33 @@ def test_old_ones_go_when_the_new_one_is_there(tmp_path, order):
     ]
     assert checkpoints(tmp_path) == ['epoch_2.pth', 'epoch_3.pth']
     assert last_whole_checkpoint(tmp_path) == str(tmp_path / 'epoch_3.pth')
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        dict(backend_args=dict(backend='local')),
+        dict(file_client_args=dict(backend='disk')),
+    ],
+)
+def test_training_changes_nothing_of_mmengines(options, tmp_path, order):
+    def tables():
+        return dict(backends), dict(prefix_to_backends), dict(FileClient._backends)
+
+    before = tables()
+    train(tmp_path, epochs=1, **options)
+    assert order == ['write epoch_1.pth', 'write last_checkpoint']
+    assert tables() == before and type(get_file_backend(tmp_path)) is LocalBackend
+
+
+def test_another_backend_stays(tmp_path, order, monkeypatch):
+    class Other(LocalBackend):
+        pass
+
+    monkeypatch.setitem(prefix_to_backends, '', Other)
+    train(tmp_path, epochs=1)
+    assert order == ['write last_checkpoint'] and checkpoints(tmp_path) == ['epoch_1.pth']
 
 
 def test_an_old_best_goes_when_the_new_one_is_there(tmp_path, order):

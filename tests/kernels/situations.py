@@ -105,7 +105,7 @@ def backward_inside_autocast(net, x):
     (out,) = net(x)
     with torch.autocast('cpu', torch.bfloat16):
         out.square().sum().backward()
-    return [p.grad for p in net.parameters()]
+    return [out, *(p.grad for p in net.parameters())]
 
 
 @situation()
@@ -166,16 +166,17 @@ def moving_average(net, x):
 @situation(BOTH)
 def double_backward(net, x):
     x = x.detach().requires_grad_()
-    (grad,) = torch.autograd.grad(net(x)[0].square().sum(), x, create_graph=True)
+    (out,) = net(x)
+    (grad,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
     grad.square().sum().backward()
-    return [grad, *(p.grad for p in net.parameters() if p.ndim > 1)]
+    return [out, grad, *(p.grad for p in net.parameters() if p.ndim > 1)]
 
 
 @situation(BOTH)
 def batched_gradients(net, x):
     (out,) = net(x.requires_grad_())
     directions = torch.stack([torch.ones_like(out), out.detach()])
-    return list(torch.autograd.grad(out, x, directions, is_grads_batched=True))
+    return [out, *torch.autograd.grad(out, x, directions, is_grads_batched=True)]
 
 
 @situation()

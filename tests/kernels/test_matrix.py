@@ -8,22 +8,21 @@ from copy import deepcopy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.kernels.situations import BOTH, SITUATIONS, gradients
 from vgg_mm.kernels import accelerate, winograd
 from vgg_mm.models import VGG
 
-#: Small images of a full net: ReLU and pooling let float32's rounding choose another way now and
-#: then, which moves a gradient by more than rounding.
+#: A map differs by rounding. So does a gradient, unless rounding decides a ReLU at zero, or which of
+#: a window is the largest, the other way: one such decision among the n of a layer moves gradients
+#: by about 1 / sqrt(n), which is 3e-3 for conv3_2 and 8e-3 for conv5_1 of two images of 64 x 64. In
+#: net D the accelerated layers take one of 600,000 otherwise (of relu3_2), torch's none; with the
+#: same decisions both are equally near to float64: test_gradients_between_decisions.
 MAPS, GRADIENTS = 1e-4, 2e-2
 
-#: Of net A alone: what takes long; and two whose first result is a gradient, which misses the bound
-#: of maps in net D. There accelerated gradients are 3.5e-3 and 5.7e-3 from float64 (training: from
-#: the plain net 5.8e-3), torch's own 1.3e-6. Why is not traced.
-ONCE = {
-    *('onnx', 'compiled', 'vmap of grad', 'double backward', 'weight norm after'),
-    *('backward inside autocast', 'batched gradients'),
-}
+#: Of net A alone: what takes long.
+ONCE = {'onnx', 'compiled', 'vmap of grad', 'double backward', 'weight norm after'}
 
 NORMS = {'BN': dict(type='BN'), 'GN': dict(type='GN', num_groups=8), 'IN': dict(type='IN')}
 
@@ -66,8 +65,8 @@ def calls(monkeypatch):
     return counts
 
 
-def compare(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
-    """The largest difference, relative to the tensor; of the first, a map, it is to be small."""
+def compare(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    """The first is a map, which is to differ by rounding; the others may be gradients."""
     assert len(found) == len(expected)
     apart = []
     for one, other in zip(found, expected):
@@ -75,7 +74,6 @@ def compare(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
         norm = other.double().norm().clamp(min=1e-12)
         apart.append(((one.double() - other.double()).norm() / norm).item())
     assert apart[0] < MAPS and max(apart) < GRADIENTS, apart
-    return max(apart)
 
 
 @pytest.mark.filterwarnings('ignore')
@@ -93,15 +91,51 @@ def test_matrix(name, plain, x, calls, record_property):
     record_property('matrix', (name, plain.arch, way))
 
 
+class Decided(torch.nn.Module):
+    """A ReLU that lets through, or a pooling that takes, what it was told to."""
+
+    def __init__(self, layer: torch.nn.Module, x: torch.Tensor):
+        super().__init__()
+        if isinstance(layer, torch.nn.ReLU):
+            self.passes, self.indices = x > 0, None
+        else:
+            self.indices = F.max_pool2d(x, 2, 2, return_indices=True)[1]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.indices is None:
+            return x * self.passes
+        return x.flatten(2).gather(2, self.indices.flatten(2)).view(self.indices.shape)
+
+
+def test_gradients_between_decisions(plain, x, calls):
+    """All ReLUs and poolings decide as in float64: what is left is each layer's rounding."""
+    exact, decided = deepcopy(plain).double(), {}
+    for name, layer in exact.named_modules():
+        if isinstance(layer, (torch.nn.ReLU, torch.nn.MaxPool2d)):
+            layer.register_forward_pre_hook(
+                lambda layer, args, name=name: decided.update({name: Decided(layer, args[0])})
+            )
+    expected = gradients(exact, x.double())
+    net = accelerate(deepcopy(plain))
+    for name, layer in decided.items():
+        setattr(net, name, layer)
+    for one, other in zip(gradients(net, x), expected):
+        assert (one - other).norm() < 5e-6 * other.norm()
+    assert calls[0] >= len(net.layer_names) - 1
+
+
 @pytest.mark.parametrize('norm', NORMS)
 def test_norms(norm, x, calls, record_property):
     plain = build('A', norm_cfg=NORMS[norm])
-    for name, parameter in plain.named_parameters():
-        # BN and IN take a convolution's bias out again: its gradient is rounding alone.
-        parameter.requires_grad_(not (name.startswith('conv') and name.endswith('bias')))
     faster = accelerate(deepcopy(plain))
     for mode in (True, False):
-        compare(gradients(faster.train(mode), x), gradients(plain.train(mode), x))
+        # Statistics of the maps themselves take a bias out again: its gradient is rounding alone.
+        taken_out = norm == 'IN' or (norm == 'BN' and mode)
+        for net in (plain, faster):
+            net.train(mode)
+            for name in net.layer_names:
+                getattr(net, name).bias.requires_grad_(not taken_out)
+        compare(gradients(faster, x), gradients(plain, x))
     compare(list(faster.buffers()) or [x], list(plain.buffers()) or [x])
     assert calls[0]
     record_property('matrix', (f'norm {norm}, training and evaluation', 'A', 'fast'))

@@ -1,8 +1,9 @@
 from .atomic_write import (
+    WHOLE_FILES,
     AtomicLocalBackend,
     check_room,
+    whole_file,
     write_atomically,
-    write_checkpoints_atomically,
 )
 from .from_classifier import (
     Transfer,
@@ -25,6 +26,7 @@ from .weights import fits, recorded_classes, weights_of
 
 __all__ = [
     'LAST_CHECKPOINT',
+    'WHOLE_FILES',
     'AtomicLocalBackend',
     'Preprocessing',
     'Transfer',
@@ -50,6 +52,6 @@ __all__ = [
     'transfer_classifier',
     'unknown_layout',
     'weights_of',
+    'whole_file',
     'write_atomically',
-    'write_checkpoints_atomically',
 ]

@@ -6,13 +6,12 @@ import os
 import shutil
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import BinaryIO, Optional, Union
 
-from mmengine.fileio import FileClient, LocalBackend, register_backend
-from mmengine.fileio.backends import prefix_to_backends
-from mmengine.fileio.io import backend_instances
+from mmengine.fileio import LocalBackend, register_backend
 
 try:
     import fcntl
@@ -32,6 +31,11 @@ _searched: dict[str, float] = {}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+#: :class:`AtomicLocalBackend` in mmengine's table of backends: ``backend_args=dict(backend=...)``.
+WHOLE_FILES = 'vgg_mm.whole_files'
+
+
+@register_backend(WHOLE_FILES)
 class AtomicLocalBackend(LocalBackend):
     """mmengine's backend of local files, with writes that are whole or have not happened.
 
@@ -43,21 +47,6 @@ class AtomicLocalBackend(LocalBackend):
 
     def put_text(self, obj: str, filepath: Union[str, Path], encoding: str = 'utf-8') -> None:
         write_atomically(filepath, obj.encode(encoding))
-
-
-def write_checkpoints_atomically() -> None:
-    """Make mmengine write local files through :class:`AtomicLocalBackend` in this process.
-
-    That is every file written by ``mmengine.fileio``: checkpoints, ``mmengine.dump``, logs. A
-    backend that somebody else registered for local files stays.
-    """
-    if prefix_to_backends[''] is not LocalBackend:
-        return
-    register_backend('local', AtomicLocalBackend, force=True, prefixes='')
-    FileClient.register_backend('disk', AtomicLocalBackend, force=True)
-    for key, backend in list(backend_instances.items()):
-        if type(backend) is LocalBackend:
-            del backend_instances[key]
 
 
 def write_atomically(path: Union[str, os.PathLike], content: bytes) -> None:
@@ -76,17 +65,33 @@ def write_atomically(path: Union[str, os.PathLike], content: bytes) -> None:
         with open(path, 'wb') as file:
             file.write(content)
         return
+    with whole_file(path, len(content)) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Union[str, os.PathLike], size: Optional[int] = None) -> Iterator[BinaryIO]:
+    """The temporary file of :func:`write_atomically`, to be written by the block.
+
+    Args:
+        path: Of a file that there is, or may be one.
+        size: In bytes, if it is known.
+
+    Raises:
+        OSError: as :func:`write_atomically`; ``path`` is then what it was before.
+    """
+    path = os.path.realpath(path)
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     _remove_stale_parts(folder)
-    check_room(folder, len(content), name)
+    check_room(folder, size or 0, name)
     # File systems take 255 bytes, of which a letter may need four.
     start = os.fsdecode(os.fsencode(name)[:80])
     part = os.path.join(folder, f'.{start}.{uuid.uuid4().hex}{PART_SUFFIX}')
     try:
         with open(part, 'wb') as file:
             _lock(file)
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -94,7 +99,7 @@ def write_atomically(path: Union[str, os.PathLike], content: bytes) -> None:
         with suppress(FileNotFoundError):
             os.remove(part)
         if isinstance(error, OSError):
-            raise _explained(error, folder, len(content), name) from error
+            raise _explained(error, folder, size, name) from error
         raise
     sync_folder(folder)
 
@@ -115,16 +120,17 @@ def check_room(folder: Union[str, os.PathLike], needed: int, what: str) -> None:
         raise _no_room(folder, needed, what, errno.ENOSPC)
 
 
-def _no_room(folder: Union[str, os.PathLike], needed: int, what: str, number: int) -> OSError:
+def _no_room(
+    folder: Union[str, os.PathLike], needed: Optional[int], what: str, number: int
+) -> OSError:
     free = shutil.disk_usage(folder).free
-    error = OSError(
-        f'no room for {what} in {os.path.abspath(folder)}: {needed:,} bytes needed, {free:,} free'
-    )
+    size = f'{needed:,} bytes needed, ' if needed is not None else ''
+    error = OSError(f'no room for {what} in {os.path.abspath(folder)}: {size}{free:,} free')
     error.errno = number
     return error
 
 
-def _explained(error: OSError, folder: str, needed: int, name: str) -> OSError:
+def _explained(error: OSError, folder: str, needed: Optional[int], name: str) -> OSError:
     if error.errno in _FULL:
         return _no_room(folder, needed, name, error.errno)
     new = OSError(f'{os.path.join(folder, name)} was not written: {error.strerror or error}')

@@ -5,10 +5,12 @@ from typing import Any, Optional
 import torch
 import torch.nn as nn
 from mmengine._strategy import FSDPStrategy as MMEngineFSDPStrategy
+from mmengine.dist import is_main_process
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import FlexibleRunner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from vgg_mm.checkpoints import whole_file
 from vgg_mm.registry import RUNNERS, STRATEGIES
 
 
@@ -71,6 +73,14 @@ class FSDPStrategy(MMEngineFSDPStrategy):
                 'has a part: --cfg-options optim_wrapper.clip_grad=None'
             )
         return built
+
+    def save_checkpoint(self, filename: str, **kwargs: Any) -> None:
+        """As mmengine's; a whole checkpoint gets its name when it is on the disk."""
+        if not self._is_full_state_dict() or not is_main_process():
+            super().save_checkpoint(filename, **kwargs)
+            return
+        with whole_file(filename) as file:
+            super().save_checkpoint(file.name, **kwargs)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
         self.optim_wrapper.load_state_dict(

@@ -1,24 +1,34 @@
 """mmengine's CheckpointHook, with a whole checkpoint on the disk at any moment."""
 
+import hashlib
+import io
 import os
+import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Union
 
 import torch
 from mmengine.dist import is_main_process
-from mmengine.fileio import BaseStorageBackend
+from mmengine.fileio import (
+    BaseStorageBackend,
+    FileClient,
+    HardDiskBackend,
+    LocalBackend,
+    get_file_backend,
+)
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
 from vgg_mm.checkpoints import (
     LAST_CHECKPOINT,
+    WHOLE_FILES,
     check_room,
     is_whole,
+    load_checkpoint,
     named_checkpoint,
     write_atomically,
-    write_checkpoints_atomically,
 )
 from vgg_mm.registry import HOOKS
 
@@ -45,9 +55,10 @@ class CheckpointHook(MMEngineCheckpointHook):
     # Set by mmengine's, without types.
     file_backend: Any
     best_ckpt_path: Any
+    published_keys: Any
 
     def before_train(self, runner: Runner) -> None:
-        write_checkpoints_atomically()
+        self._write_whole_files(self.out_dir or runner.work_dir)
         _check_kept(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))
         super().before_train(runner)
         if getattr(self, 'best_ckpt_path', None):
@@ -57,6 +68,15 @@ class CheckpointHook(MMEngineCheckpointHook):
         # Not after an epoch of work.
         with _naming_what_stays(runner):
             self._check_room(runner)
+
+    def _write_whole_files(self, folder: str) -> None:
+        """Where mmengine's plain backend of local files would write, have another one do it."""
+        if self.file_client_args is None:
+            backend = get_file_backend(folder, backend_args=self.backend_args)
+        else:
+            backend = FileClient.infer_client(self.file_client_args, folder).client
+        if type(backend) in (LocalBackend, HardDiskBackend):
+            self.file_client_args, self.backend_args = None, dict(backend=WHOLE_FILES)
 
     def _own(self, path: str) -> str:
         """A best checkpoint's path in this run's folder, which may have been moved."""
@@ -114,6 +134,19 @@ class CheckpointHook(MMEngineCheckpointHook):
         current = [getattr(self, 'best_ckpt_path', None)]
         current += getattr(self, 'best_ckpt_path_dict', {}).values()
         self._remove(path for path in later.outdated if path not in current)
+
+    def _publish_model(self, runner: Runner, ckpt_path: str) -> None:
+        """As mmengine's, ``published_keys`` alone under a name that ends with the content's hash."""
+        if not is_main_process():
+            return
+        checkpoint = load_checkpoint(ckpt_path)
+        published = {k: v for k, v in checkpoint.items() if k in self.published_keys}
+        file = io.BytesIO()
+        torch.save(published, file)
+        start = os.path.splitext(ckpt_path)[0]
+        path = f'{start}-{hashlib.sha256(pickle.dumps(published)).hexdigest()[:8]}.pth'
+        self.file_backend.put(file.getvalue(), path)
+        runner.logger.info(f'{ckpt_path} is published, with {", ".join(published)} only: {path}')
 
     def _remove(self, paths: Iterable[str]) -> None:
         if not is_main_process():
