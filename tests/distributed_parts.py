@@ -2,6 +2,7 @@
 
 import os
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmpretrain.models import ImageClassifier
@@ -28,3 +29,15 @@ class LossOfEachProcess(Hook):
         path = os.path.join(runner.work_dir, f'losses_{runner.rank}.txt')
         with open(path, 'a', encoding='utf-8') as file:
             file.write(f'{outputs["loss"].item()}\n')
+
+
+@HOOKS.register_module()
+class GiveStateDict(Hook):
+    """Weights from a file by nothing but ``load_state_dict``, as in a program of one's own."""
+
+    def __init__(self, path=None):
+        self.path = path
+
+    def before_train(self, runner):
+        if self.path is not None:
+            runner.model.load_state_dict(torch.load(self.path, weights_only=True))

@@ -1,4 +1,7 @@
-"""Runs tools/train.py once for every line of a file, in the same process(es): saves their start."""
+"""Runs tools/train.py once for every line of a file, in the same process(es): saves their start.
+
+Where it ends with an error, the next line is run all the same.
+"""
 
 import runpy
 import shlex
@@ -11,4 +14,7 @@ if __name__ == '__main__':
     sys.path.insert(0, str(TRAIN.parent))
     for line in Path(sys.argv[1]).read_text().splitlines():
         sys.argv = [str(TRAIN), *shlex.split(line)]
-        runpy.run_path(str(TRAIN), run_name='__main__')
+        try:
+            runpy.run_path(str(TRAIN), run_name='__main__')
+        except SystemExit as end:
+            print(f'{line}: ended with status {end.code}', file=sys.stderr)

@@ -1,5 +1,6 @@
 """Several processes, or several small batches, against one process with the large batch."""
 
+import re
 import shlex
 import shutil
 
@@ -10,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
+from tests.checkpoints.source_nets import Size, torchvision_net
 from tests.conftest import A_DIGITS, ROOT, run_tool
 from vgg_mm.checkpoints import load_checkpoint
 
@@ -20,7 +22,7 @@ TWO_PROCESSES = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_nod
 SETTINGS = f"""
 _base_ = [{A_DIGITS!r}]
 custom_imports = dict(imports=['vgg_mm', 'tests.distributed_parts'], allow_failed_imports=False)
-custom_hooks = [dict(type='LossOfEachProcess')]
+custom_hooks = [dict(type='LossOfEachProcess'), dict(type='GiveStateDict')]
 model = dict(
     type='DoubleClassifier',
     backbone=dict(base_channels=4),
@@ -53,6 +55,9 @@ def folder(tmp_path_factory):
         model = MODELS.build(Config.fromfile(folder / 'config.py').model)
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict()), folder / 'first_weights.pth')
+    size = Size((4, 8, 16, 32, 32), fc=32, side=2, classes=10)
+    torch.save(torchvision_net('vgg11', size)[0].state_dict(), folder / 'torchvision.pth')
+    torch.save({'layer1.0.conv1.weight': torch.zeros(2, 3, 3, 3)}, folder / 'resnet.pth')
     return folder
 
 
@@ -83,16 +88,28 @@ def two_processes(folder, few_digits, tmp_path_factory):
     launched = dict(launcher='pytorch')
     sharded = dict(config='sharded.py', **launched)
     resume = ['train_cfg.max_epochs=2', 'resume=True', 'load_from=None']
+    once = ['train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0', 'load_from=None']
     compress = 'default_hooks.gradient_compression.dtype=bfloat16'
     runs = [
         arguments('two', few_digits, 12, **launched),
         arguments('odd', odd, 16, compress, **launched),
         arguments('sharded', few_digits, 12, 'train_cfg.max_epochs=1', **sharded),
         arguments('sharded', few_digits, 12, *resume, **sharded),
+        *(
+            arguments(f'{library}_{number}', few_digits, 12, *once, option, **sharded)
+            for library in ('torchvision', 'resnet')
+            for number, option in enumerate(
+                (
+                    f'load_from={library}.pth',
+                    f'custom_hooks.1.path={library}.pth',
+                )
+            )
+        ),
+        arguments('broken', few_digits, 12, 'optim_wrapper.optimizer.lr=1e300', **sharded),
     ]
     (folder / 'runs.txt').write_text('\n'.join(map(shlex.join, runs)))
     script = 'tests/several_trainings.py'
-    return run_tool(script, 'runs.txt', cwd=folder, launcher=TWO_PROCESSES).stdout
+    return run_tool(script, 'runs.txt', cwd=folder, launcher=TWO_PROCESSES)
 
 
 def losses(work_dir, processes=1):
@@ -126,7 +143,7 @@ def test_accumulated_gradients_give_the_same(folder, few_digits, one_process):
 
 def test_compressed_gradients_and_an_odd_data_set(folder, two_processes):
     """119 images: each process takes 60 in batches of 16, 16, 16 and 12; one comes twice."""
-    assert 'gradients are sent in bfloat16' in two_processes
+    assert 'gradients are sent in bfloat16' in two_processes.stdout
     found = losses(folder / 'odd', processes=2)
     assert found.shape == (2, 4 * 4) and np.isfinite(found).all()
     assert found[:, -4:].mean() < found[:, :4].mean()
@@ -134,7 +151,34 @@ def test_compressed_gradients_and_an_odd_data_set(folder, two_processes):
 
 def test_sharded_weights_give_the_same(folder, one_process, two_processes):
     """FSDP, stopped after an epoch and its validation, and resumed."""
-    assert 'resumed epoch: 1, iter: 5' in two_processes
+    assert 'resumed epoch: 1, iter: 5' in two_processes.stdout
     for epoch in (1, 2):
         name = f'epoch_{epoch}.pth'
         assert_same_weights(folder / 'sharded' / name, one_process / name)
+
+
+@pytest.mark.parametrize('number', [0, 1])
+def test_sharded_nets_take_weights_of_other_libraries(number, folder, two_processes):
+    """By ``load_from`` and by ``load_state_dict``."""
+    given = load_checkpoint(folder / 'torchvision.pth')['state_dict']
+    found = load_checkpoint(folder / f'torchvision_{number}/epoch_1.pth')['state_dict']
+    assert found.keys() == given.keys()
+    for name, weight in found.items():
+        assert torch.equal(weight.float(), given[name].view(weight.shape)), name
+
+
+def test_what_is_no_vgg_is_one_line_in_a_sharded_net(folder, two_processes):
+    for number in range(2):
+        end = rf'error: [^\n]*no VGG found[^\n]*\n[^\n]*--work-dir resnet_{number} '
+        assert re.search(end, two_processes.stderr)
+
+
+def test_a_sharded_loss_that_is_not_finite(folder, two_processes):
+    pattern = (
+        r'error: the loss is (nan|inf) at iteration 2 \(before: .*\); its layers are not '
+        r'examined, since the net is sharded; lower the learning rate \(--cfg-options '
+        r'optim_wrapper.optimizer.lr=1e\+299\), or start from init_cfg glorot or a shallower net '
+        r'.*; to go on all the same: --cfg-options default_hooks.loss_guard.not_finite=warn\n'
+    )
+    assert re.search(pattern, two_processes.stderr)
+    assert 'ended with status 1' in two_processes.stderr.splitlines()[-1]

@@ -43,9 +43,9 @@ def test_mmengine_writes_through_it_where_it_is_told_to(tmp_path):
 
 def test_a_block_that_fails_leaves_what_was_there(tmp_path):
     write_atomically(tmp_path / 'file', b'old')
-    with file_limit(5000), pytest.raises(OSError, match='no room for file in .*: [0-9,]+ free$'):
-        with whole_file(tmp_path / 'file') as file:
-            save_checkpoint(dict(w=torch.ones(3000)), file.name)  # by the name, as mmengine does
+    full = pytest.raises(OSError, match='no room for file in .*: [0-9,]+ free$')
+    with file_limit(5000), full, whole_file(tmp_path / 'file') as file:
+        save_checkpoint(dict(w=torch.ones(3000)), file.name)  # by the name, as mmengine does
     assert (tmp_path / 'file').read_bytes() == b'old' and left_in(tmp_path) == ['file']
 
 

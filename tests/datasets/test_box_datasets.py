@@ -236,6 +236,18 @@ def test_a_test_image_without_boxes_is_an_error(tmp_path):
         ImageNetBoxes('val', data_root=str(tmp_path), test_mode=True)
 
 
+def test_options_that_nothing_uses_are_refused(tmp_path):
+    imagenet(tmp_path)
+    for option, message in (
+        ('ann_file', 'ann_file is not used; split and annotation_folder say where'),
+        ('data_prefix', 'data_prefix is not used; split and image_folder say where'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ImageNetBoxes('train', data_root=str(tmp_path), **{option: 'elsewhere'})
+    with pytest.raises(ValueError, match='filter_cfg is not used; on_error and several_classes'):
+        ImageNetBoxes('train', data_root=str(tmp_path), filter_cfg=dict(min_size=32))
+
+
 def test_boxes_up_to_a_pixel_beyond_are_cut(tmp_path):
     content = coco(tmp_path)
     content['annotations'][1]['bbox'] = [-1, 0, 62, 41]
@@ -248,7 +260,8 @@ def test_an_annotation_that_lies_about_the_size(tmp_path, on_error):
     notes = imagenet(tmp_path)
     (notes / f'{N02}.xml').write_text(xml(size=(HEIGHT, WIDTH)))
     info = ImageNetBoxes('train', data_root=str(tmp_path))[2]
-    load = LoadImage(on_error=on_error, skipped_file=str(tmp_path / 'skipped.txt'))
+    file = dict(skipped_file=str(tmp_path / 'skipped.txt')) if on_error == 'skip' else {}
+    load = LoadImage(on_error=on_error, **file)
     message = 'n02_2.JPEG is 60x40, its annotation says 40x60: its boxes are meant for another'
     if on_error == 'raise':
         with pytest.raises(ValueError, match=message) as error:

@@ -91,13 +91,13 @@ def test_all_boxes_stay_also_beyond_the_crop():
     assert results['gt_bboxes'].tolist() == [[-75, -25, 125, 75], [120, -20, 124.5, -15]]
 
 
-def test_without_boxes_nothing_changes(photo):
+def test_an_image_without_an_object(photo):
+    none = dict(gt_bboxes=np.empty((0, 4), 'f4'))
     np.random.seed(0)
     plain = ScaleJitter((64, 96), 64)(dict(img=photo))
     np.random.seed(0)
-    demanding = ScaleJitter((64, 96), 64, min_visible=1)(dict(img=photo))
-    assert np.array_equal(plain['img'], demanding['img']) and 'gt_bboxes' not in plain
-    empty = ScaleJitter(64, 64, min_visible=1)(dict(img=photo, gt_bboxes=np.empty((0, 4), 'f4')))
+    empty = ScaleJitter((64, 96), 64, min_visible=1)(dict(img=photo, **none))
+    assert np.array_equal(plain['img'], empty['img']) and 'gt_bboxes' not in plain
     assert empty['gt_bboxes'].shape == (0, 4)
 
 
@@ -151,6 +151,10 @@ def test_boxes_are_packed(photo):
     [
         (lambda: ScaleJitter(64, 64, min_visible=1.5), r'min_visible must be in \[0, 1\], got 1.5'),
         (lambda: ScaleJitter(64, 64, min_visible='half'), 'min_visible must be'),
+        (
+            lambda: ScaleJitter(64, 64, min_visible=1)(dict(img=np.zeros((64, 80, 3), np.uint8))),
+            'min_visible=1 needs gt_bboxes, which the data set does not give',
+        ),
         (lambda: CentralCrop((64, 96), 64), 'CentralCrop: scale must be a positive integer'),
         (lambda: CentralCrop(64, 0), 'CentralCrop: crop_size must be a positive integer, got 0'),
         (lambda: CentralCrop(64, 96), 'Q must be at least crop_size, got Q=64 and crop_size=96'),

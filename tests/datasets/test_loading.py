@@ -180,6 +180,8 @@ def test_ignore_empty_leaves_an_image_out(tmp_path, jpeg, log):
     assert [line.split(':')[0] for line in log()] == ['left out'] * 2
     with pytest.raises(ValueError, match="on_error='mark' says otherwise"):
         LoadImage(ignore_empty=True, on_error='mark')
+    with pytest.raises(ValueError, match="skipped_file is for on_error='skip', got .*'raise'"):
+        LoadImage(skipped_file='skipped.txt')
 
 
 def test_file_client_args_are_taken(tmp_path, jpeg):

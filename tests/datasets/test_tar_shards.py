@@ -323,6 +323,7 @@ WRONG = {
         dict(classes=['x']),
         '2 classes in the shards a.tar, but 1 are given',
     ),
+    'filter': ('a.tar', [A], dict(filter_cfg=dict(min_size=9)), 'filter_cfg is not used; indices'),
     'order': ('a.tar', [A], dict(order='name'), "order must be 'shard' or 'class', got 'name'"),
 }
 

@@ -96,6 +96,8 @@ WRONG = [
     ('FCNHead', dict(dropout_ratio=1.5), r'dropout_ratio must be in \[0, 1\), got 1.5'),
     ('FCNHead', dict(learned_upsampling='yes'), "one of none, skips, all, got 'yes'"),
     ('FCNHead', dict(in_index=(0, 1)), r'in_index=\[0, 1\] names 2 maps'),
+    ('FCNHead', dict(norm_cfg=dict(type='BN')), "norm_cfg is of mmseg's heads with layers of an"),
+    ('LargeFOVHead', dict(act_cfg=dict(type='GELU')), 'act_cfg is of .* and a score layer: leave'),
     ('LargeFOVHead', dict(kernel_size=4), 'kernel_size must be odd, got 4'),
     ('LargeFOVHead', dict(dilation=0), 'dilation must be a positive integer, got 0'),
     ('LargeFOVHead', dict(in_channels=-1), 'in_channels must be a positive integer, got -1'),

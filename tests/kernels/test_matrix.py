@@ -14,11 +14,11 @@ from tests.kernels.situations import BOTH, SITUATIONS, gradients
 from vgg_mm.kernels import accelerate, winograd
 from vgg_mm.models import VGG
 
-#: A map differs by rounding. So does a gradient, unless rounding decides a ReLU at zero, or which of
-#: a window is the largest, the other way: one such decision among the n of a layer moves gradients
-#: by about 1 / sqrt(n), which is 3e-3 for conv3_2 and 8e-3 for conv5_1 of two images of 64 x 64. In
-#: net D the accelerated layers take one of 600,000 otherwise (of relu3_2), torch's none; with the
-#: same decisions both are equally near to float64: test_gradients_between_decisions.
+#: A map differs by rounding. So does a gradient, unless rounding decides a ReLU at zero, or which
+#: of a window is the largest, the other way: one such decision among the n of a layer moves
+#: gradients by about 1 / sqrt(n), which is 3e-3 for conv3_2 and 8e-3 for conv5_1 of two images of
+#: 64 x 64. In net D the accelerated layers take one of two million otherwise (of relu3_2), torch's
+#: none; with the same decisions both are as near to float64: test_gradients_between_decisions.
 MAPS, GRADIENTS = 1e-4, 2e-2
 
 #: Of net A alone: what takes long.

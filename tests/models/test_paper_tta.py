@@ -310,6 +310,7 @@ def test_multi_crop_of_any_classifier():
         (dict(grid=0), 'grid must be a positive number'),
         (dict(grid=(5,)), r'got \(5,\)'),
         (dict(grid='ten'), "got 'ten'"),
+        (dict(protocol='dense', grid=3), 'grid=3 is of multi_crop, the protocol is dense: leave'),
         (dict(max_pixels=0), 'max_pixels must be positive, got 0'),
     ],
 )

@@ -69,6 +69,10 @@ class BoxDataset(BaseDataset):
             raise ValueError(
                 f"{name}: several_classes must be 'error' or 'largest', got {several_classes!r}"
             )
+        if kwargs.get('filter_cfg') is not None:
+            raise ValueError(
+                f'{name}: filter_cfg is not used; on_error and several_classes say what is left out'
+            )
         self.on_error = on_error
         self.several_classes = several_classes
         self.skipped: list[str] = []

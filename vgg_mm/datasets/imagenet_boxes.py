@@ -52,6 +52,9 @@ class ImageNetBoxes(BoxDataset):
     ):
         if not isinstance(split, str) or not split:
             raise ValueError(f"ImageNetBoxes: split must be 'train' or 'val', got {split!r}")
+        for key, own in dict(ann_file='annotation_folder', data_prefix='image_folder').items():
+            if kwargs.get(key):
+                raise ValueError(f'ImageNetBoxes: {key} is not used; split and {own} say where')
         root = os.path.expanduser(data_root)
         self.synsets = os.path.join(root, SYNSETS)
         self.train_folder = os.path.join(root, image_folder, 'train')

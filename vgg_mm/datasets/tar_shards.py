@@ -66,6 +66,8 @@ class TarShards(BaseDataset):
     ):
         if order not in ORDERS:
             raise ValueError(f"TarShards: order must be 'shard' or 'class', got {order!r}")
+        if kwargs.get('filter_cfg') is not None:
+            raise ValueError('TarShards: filter_cfg is not used; indices chooses among the images')
         self.shards = [shards] if isinstance(shards, str) else list(shards)
         self.order = order
         self.index_file = index_file

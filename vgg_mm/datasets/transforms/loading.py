@@ -94,8 +94,9 @@ class LoadImage(LoadImageFromFile):
     Raises:
         FileNotFoundError: if the file is missing.
         ValueError: if ``lazy`` is to give other pixels than OpenCV's in uint8 colours,
-            ``in_channels`` is none of these, or of other than colours, or
-            ``ignore_empty`` and ``on_error`` say different things; if the file is empty,
+            ``in_channels`` is none of these, or of other than colours,
+            ``ignore_empty`` and ``on_error`` say different things, or ``skipped_file`` is given
+            where no image is skipped; if the file is empty,
             truncated, too large, not an image or not of the annotated shape; if 100 images in a
             row were skipped, or one was where nobody counts.
     """
@@ -129,6 +130,10 @@ class LoadImage(LoadImageFromFile):
             )
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise ValueError(f'LoadImage: max_pixels must be a positive integer, got {max_pixels}')
+        if skipped_file is not None and on_error != SKIP:
+            raise ValueError(
+                f"LoadImage: skipped_file is for on_error='skip', got on_error={on_error!r}"
+            )
         self.on_error = on_error
         self.max_pixels = max_pixels
         self.skipped_file = skipped_file

@@ -40,7 +40,7 @@ class ScaleJitter(RescalingStep):
 
     Raises:
         ValueError: if ``scale`` is not S or S_min <= S_max, or is below ``crop_size``, or
-            ``min_visible`` is not in [0, 1].
+            ``min_visible`` is not in [0, 1]; if it is above 0 and the data set gives no boxes.
     """
 
     def __init__(
@@ -89,7 +89,12 @@ class ScaleJitter(RescalingStep):
     def _rescale(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
         boxes = results.get(BOXES)
-        if self.min_visible > 0 and boxes is not None and len(boxes):
+        if self.min_visible > 0 and boxes is None:
+            raise ValueError(
+                f'ScaleJitter: min_visible={self.min_visible} needs gt_bboxes, which the data set '
+                'does not give (vgg_mm.CocoBoxes and vgg_mm.ImageNetBoxes do)'
+            )
+        if self.min_visible > 0 and len(boxes):
             size, corner = self._draw_showing(height, width, boxes)
         else:
             size, corner = self._draw(height, width)

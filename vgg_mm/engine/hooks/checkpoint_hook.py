@@ -136,7 +136,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._remove(path for path in later.outdated if path not in current)
 
     def _publish_model(self, runner: Runner, ckpt_path: str) -> None:
-        """As mmengine's, ``published_keys`` alone under a name that ends with the content's hash."""
+        """As mmengine's: ``published_keys`` alone, in a file whose name ends with their hash."""
         if not is_main_process():
             return
         checkpoint = load_checkpoint(ckpt_path)

@@ -11,6 +11,15 @@ from ..foreign_weights import ForeignWeights
 from ..heads.fc_layers import check_positive
 from .score_maps import fit
 
+#: Arguments of ``BaseDecodeHead`` that mean nothing here, unless as by default.
+UNUSED = dict(
+    conv_cfg=None,
+    norm_cfg=None,
+    act_cfg=dict(type='ReLU'),
+    channels=None,
+    input_transform=None,
+)
+
 
 class DenseHead(ForeignWeights, BaseDecodeHead):
     """Scores of fc6, fc7 and a score layer at every pixel.
@@ -25,7 +34,9 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
         fc_channels: Width of fc6 and fc7.
         dropout_ratio: Drop probability on fc6 and fc7 while training, 0 to 1.
         stride: Pixels per position of the last of the maps.
-        kwargs: Other arguments of mmseg's ``BaseDecodeHead``.
+        kwargs: Other arguments of mmseg's ``BaseDecodeHead``, but for those of its layers
+            (``conv_cfg``, ``norm_cfg``, ``act_cfg``, ``channels``, ``input_transform``), which are
+            refused.
 
     Raises:
         ValueError: if an argument is invalid; it says what would work.
@@ -49,6 +60,12 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
             check_positive(name, key, value)
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f'{name}: dropout_ratio must be in [0, 1), got {dropout_ratio}')
+        unused = [key for key, default in UNUSED.items() if kwargs.pop(key, default) != default]
+        if unused:
+            raise ValueError(
+                f"{name}: {unused[0]} is of mmseg's heads with layers of another kind; this one is "
+                'fc6, fc7 and a score layer: leave it out'
+            )
         indices = kwargs.pop('in_index', None)
         if indices is None:
             indices = range(-len(in_channels), 0)

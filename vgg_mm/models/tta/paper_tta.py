@@ -97,6 +97,11 @@ class PaperTTA(BaseTTAModel):
                 'PaperTTA: dense evaluation needs a head with a score map; '
                 "set head=dict(type='vgg_mm.ConvHead', ...)"
             )
+        if MULTI_CROP not in parts and grid != PAPER_GRID:
+            raise ValueError(
+                f'PaperTTA: grid={grid!r} is of multi_crop, the protocol is '
+                f'{", ".join(self.protocols)}: leave it out, or choose another protocol'
+            )
         self.grid = check_grid(grid)
         self.crop_size = crop_size or STRIDE * getattr(head, 'kernel_size', 7)
         self.flip = flip
