@@ -1,7 +1,10 @@
 """--cfg-options takes what OpenMMLab's users type, and says in a line what nothing takes."""
 
+import logging
+
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from tests.conftest import A_DIGITS
 from vgg_mm.apis.cfg_options import merge_options, parse_cfg_options
@@ -51,6 +54,17 @@ def test_new_keys():
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys == dict(head=dict(lr_mult=10))
     assert cfg.optim_wrapper.clip_grad == dict(max_norm=5)
     assert cfg.model.head.loss.label_smooth_val == 0.1
+
+
+def test_no_registry_is_missed(caplog):
+    """Of MMPretrain's scope, which has no strategies, functions and inferencers."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        merged('default_hooks.own.type=NobodysHook', 'default_hooks.own.interval=1')
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib import import_module
 from typing import Any, Optional
 
 import mmengine.registry
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
@@ -189,13 +191,14 @@ def _class_of(kind: Any, scope: str) -> Any:
     """The class that a ``type`` means, in whatever registry."""
     if not isinstance(kind, str):
         return kind if callable(kind) else None
-    with DefaultScope.overwrite_default_scope(scope):
-        for registry in vars(mmengine.registry).values():
-            if isinstance(registry, Registry):
-                # Packages have not every registry; mmengine's switch between them would warn.
-                found = registry.children.get(scope, registry).get(kind)
-                if found is not None:
-                    return found
+    with suppress(ImportError):
+        import_module(f'{scope}.registry')
+    for registry in vars(mmengine.registry).values():
+        if isinstance(registry, Registry):
+            # Not every scope has a child of every registry.
+            found = registry.children.get(scope, registry).get(kind)
+            if found is not None:
+                return found
     return None
 
 

@@ -13,6 +13,7 @@ from typing import Optional
 import torch
 import torch.nn as nn
 from mmengine.logging import print_log
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from .from_classifier import last_two, transfer_to_part
 from .layouts import has_own_names, recognise, unknown_layout
@@ -21,6 +22,9 @@ from .weights import Weights, colours_in_bgr
 
 #: What a whole model's weights are called on their way to its parts' doors.
 _ON_THE_WAY = 'vgg'
+
+#: In the names of what FSDP wraps.
+_SHARDED = '_fsdp_wrapped_module.'
 
 #: A convolution of VGG by the name that some library gives it.
 _CONVOLUTION = re.compile(r'(^|[./])(features\.\d+\.|conv\d_\d[./]|block\d_conv\d/|layers/conv2d)')
@@ -40,7 +44,8 @@ def take_weights(
         unexpected: Names for which no module was found until now.
 
     Raises:
-        ValueError: in one line, if they are weights of something else, or of another net.
+        ValueError: in one line, if they are weights of something else, or of another net; or if the
+            module is sharded (FSDP).
     """
     given = _tensors(state_dict, prefix)
     if any(_is_name_in(module, name) for name in given):
@@ -50,6 +55,7 @@ def take_weights(
         _check_elsewhere(where, prefix, list(unexpected), module)
         return
     own, preprocessing = _own_layout(given, f'what {where} was given')
+    _check_whole(module, prefix)
     if preprocessing is not None and preprocessing.to_rgb:
         colours_in_bgr(own, module.state_dict())
     transfer = transfer_to_part(own, module.state_dict(), f'what {where} was given')
@@ -71,7 +77,7 @@ def take_whole_model(backbone: nn.Module, state_dict: dict, prefix: str) -> None
         prefix: Of the model's names in it.
 
     Raises:
-        ValueError: in one line, if they are weights of something else.
+        ValueError: in one line, if they are weights of something else, or the model is sharded.
     """
     if f'{prefix}backbone.conv1_1.weight' in state_dict:
         return
@@ -79,6 +85,7 @@ def take_whole_model(backbone: nn.Module, state_dict: dict, prefix: str) -> None
     if not given or _has_parts(given):
         return
     own, preprocessing = _own_layout(given, f'what {prefix.rstrip(".") or "the model"} was given')
+    _check_whole(backbone, prefix)
     with_classifier = hasattr(backbone, 'classifier')
     for name in given:
         del state_dict[prefix + name]
@@ -138,6 +145,16 @@ def _own_layout(given: Weights, where: str) -> tuple[Weights, Optional[Preproces
         text += f'; they expect images as {expected}'
     print_log(f'{where}: {text}', logger='current')
     return found.weights, expected
+
+
+def _check_whole(module: nn.Module, prefix: str) -> None:
+    """Refuse a sharded module, of whose layers no process knows all shapes."""
+    if _SHARDED in prefix or any(isinstance(m, FullyShardedDataParallel) for m in module.modules()):
+        raise ValueError(
+            'the net is sharded (FSDP), and takes weights in its own names only: convert the file '
+            'with tools/convert_weights.py, give it to tools/train.py as load_from, or load it '
+            'before the net is wrapped'
+        )
 
 
 def _check_elsewhere(where: str, prefix: str, unexpected: list[str], module: nn.Module) -> None:

@@ -1,17 +1,24 @@
 """Training with the net sharded over processes (torch's FSDP), like any other training."""
 
+from functools import partial
 from typing import Any, Optional
 
 import torch
 import torch.nn as nn
+from mmengine._strategy import BaseStrategy
 from mmengine._strategy import FSDPStrategy as MMEngineFSDPStrategy
 from mmengine.dist import is_main_process
 from mmengine.optim import BaseOptimWrapper
+from mmengine.registry import DefaultScope
 from mmengine.runner import FlexibleRunner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from vgg_mm.checkpoints import whole_file
 from vgg_mm.registry import RUNNERS, STRATEGIES
+
+#: MMPretrain has no registries of strategies and of functions: where mmengine looks there first, it
+#: warns of it.
+_AT_THE_ROOT = partial(DefaultScope.overwrite_default_scope, 'mmengine')
 
 
 @RUNNERS.register_module()
@@ -20,6 +27,10 @@ class ShardedRunner(FlexibleRunner):
 
     mmengine's counts an epoch too many in a checkpoint that is written anew after its validation.
     """
+
+    def build_strategy(self, *args: Any, **kwargs: Any) -> BaseStrategy:
+        with _AT_THE_ROOT():
+            return super().build_strategy(*args, **kwargs)
 
     def save_checkpoint(self, *args: Any, meta: Optional[dict] = None, **kwargs: Any) -> None:
         self._place = dict(meta or {})
@@ -62,6 +73,10 @@ class FSDPStrategy(MMEngineFSDPStrategy):
                 'FSDPStrategy: weights are sharded over processes and this is one: start several '
                 'with tools/dist_train.sh CONFIG GPUS or --launcher'
             )
+
+    def _wrap_model(self, model: nn.Module) -> nn.Module:
+        with _AT_THE_ROOT():
+            return super()._wrap_model(model)
 
     def build_optim_wrapper(
         self, optim_wrapper: dict, model: Optional[nn.Module] = None
