@@ -86,3 +86,24 @@ def test_every_name_of_the_api_reference_can_be_imported():
         module = importlib.import_module(name)
         for members in re.findall(r':members: (.+)', options):
             assert all(hasattr(module, member.strip()) for member in members.split(',')), members
+
+
+def test_from_the_folder_above_a_checkout(tmp_path):
+    """A checkout named vgg_mm that is not installed: PYTHONPATH finds it, half of it is refused."""
+    (tmp_path / 'vgg_mm').symlink_to(ROOT)
+    prelude = (
+        'import os, sys\n'
+        "others = [p for p in sys.path if not os.path.isfile(f'{p}/vgg_mm/__init__.py')]\n"
+        'sys.path[:] = [os.getcwd(), *others]\n'
+    )
+    half = f'{prelude}import vgg_mm.vgg_mm'
+    done = subprocess.run(
+        [sys.executable, '-c', half], cwd=tmp_path, capture_output=True, text=True
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith('ImportError: the package is imported as vgg_mm.vgg_mm, from the folder')
+    found = f'{prelude}sys.path.append({str(ROOT)!r})\nimport vgg_mm\nprint(vgg_mm.__file__)'
+    done = subprocess.run(
+        [sys.executable, '-c', found], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(ROOT / 'vgg_mm/__init__.py')

@@ -9,8 +9,14 @@ registry or as ``vgg_mm.models``: with them come all of MMPretrain's models.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .stack import check_stack
-from .version import __version__
+if __name__ != 'vgg_mm':
+    raise ImportError(
+        f'the package is imported as {__name__}, from the folder above a checkout that is not '
+        'installed: pip install -e CHECKOUT, or put the checkout into PYTHONPATH'
+    )
+
+from .stack import check_stack  # noqa: E402
+from .version import __version__  # noqa: E402
 
 check_stack()
 
