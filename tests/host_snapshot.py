@@ -204,7 +204,7 @@ def is_own(where, key, value):
     if where == 'modules':
         return True  # what is imported for the first time
     if where.startswith(('registries', 'loaders')):
-        return key == OWN or key.startswith((f'{OWN}://', f'{OWN}-'))
+        return key == OWN or key.startswith((f'{OWN}://', f'{OWN}-', f'{OWN}.'))
     return False
 
 
