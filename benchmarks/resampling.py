@@ -28,7 +28,7 @@ from machine import describe
 from PIL import Image
 
 from vgg_mm.apis.tables import format_table
-from vgg_mm.checkpoints import recorded_preprocessing
+from vgg_mm.checkpoints import noted_preprocessing
 from vgg_mm.checkpoints.safe_load import load_checkpoint
 from vgg_mm.datasets import LoadImage
 from vgg_mm.datasets.transforms.lazy_image import READ_REDUCED, LazyImage
@@ -83,7 +83,7 @@ class Features:
 
     def __init__(self, weights: str):
         checkpoint = load_checkpoint(weights)
-        self.preprocessing = recorded_preprocessing(checkpoint)
+        self.preprocessing = noted_preprocessing(checkpoint)
         self.net = VGG('D').eval()
         start = 'backbone.'
         state = checkpoint['state_dict'].items()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.checkpoints import source_nets as sources
-from vgg_mm.checkpoints import load_checkpoint, recorded_preprocessing
+from vgg_mm.checkpoints import load_checkpoint, noted_preprocessing
 from vgg_mm.checkpoints.known_weights import KNOWN, identify
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
 
@@ -24,7 +24,7 @@ def torchvision_state():
 
 def expected_of(path, state, **meta):
     torch.save(dict(state_dict=state, meta=meta) if meta else state, path)
-    return recorded_preprocessing(load_checkpoint(path))
+    return noted_preprocessing(load_checkpoint(path))
 
 
 @pytest.mark.parametrize('order, expected', [('BGR', CENTRED_BGR), ('RGB', CENTRED_RGB)])
@@ -92,8 +92,8 @@ def test_other_numbers_of_channels():
     four = STANDARDISED_RGB.for_channels(4)  # MMPretrain turns three channels only
     assert not four.to_rgb and four.mean[:3] == STANDARDISED_RGB.mean[::-1]
     assert STANDARDISED_RGB.for_channels(3) is STANDARDISED_RGB
-    found = recorded_preprocessing(dict(meta=dict(preprocessing=grey.to_meta())))
+    found = noted_preprocessing(dict(meta=dict(preprocessing=grey.to_meta())))
     assert found.same_as(grey)
     with pytest.raises(ValueError, match='holds the pre-processing'):
         two = dict(to_rgb=True, mean=[1, 2], std=[1, 2])
-        recorded_preprocessing(dict(meta=dict(preprocessing=two)))
+        noted_preprocessing(dict(meta=dict(preprocessing=two)))

@@ -200,7 +200,7 @@ def test_members_look_at_their_own_scales(photo, tmp_path):
         LocalisationTTA(first, rated).test_step(batch([coordinates(240, 320)], (112,)))
 
 
-def test_config_as_a_path_and_recorded_preprocessing(tmp_path):
+def test_config_as_a_path_and_noted_preprocessing(tmp_path):
     member = saved(classifier(), tmp_path / 'net.pth')
     weights = torch.load(tmp_path / 'net.pth', weights_only=True)
     weights['meta']['preprocessing'] = dict(to_rgb=True, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])

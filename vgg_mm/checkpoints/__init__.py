@@ -19,7 +19,7 @@ from .last_whole import (
     run_checkpoint,
 )
 from .layouts import has_own_names, to_own_layout, unknown_layout
-from .preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing
+from .preprocessing import Preprocessing, noted_preprocessing, preprocessing_of
 from .safe_load import load_checkpoint
 from .schemes import for_rgb, is_local, load_by_name, loading_safely, read_by_name
 from .weights import fits, recorded_classes, weights_of
@@ -43,10 +43,10 @@ __all__ = [
     'load_checkpoint',
     'loading_safely',
     'named_checkpoint',
+    'noted_preprocessing',
     'preprocessing_of',
     'read_by_name',
     'recorded_classes',
-    'recorded_preprocessing',
     'run_checkpoint',
     'to_own_layout',
     'transfer_classifier',

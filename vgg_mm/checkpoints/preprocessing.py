@@ -118,7 +118,7 @@ def _turns_channels(data_preprocessor: Optional[nn.Module]) -> Optional[str]:
     return next((n for n in names if isinstance(getattr(data_preprocessor, n, None), bool)), None)
 
 
-def recorded_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
+def noted_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
     """What a checkpoint's weights expect, and how that is known; None if nothing is known.
 
     That is what its ``meta`` says. Readers of files note there what they recognise or assume, with

@@ -11,7 +11,7 @@ from vgg_mm.registry import WEIGHT_INITIALIZERS
 
 from .from_classifier import transfer_to_part
 from .layouts import has_own_names, unknown_layout
-from .preprocessing import recorded_preprocessing
+from .preprocessing import noted_preprocessing
 from .schemes import load_by_name
 from .weights import Weights, colours_in_bgr, weights_of
 
@@ -42,7 +42,7 @@ class Pretrained(PretrainedInit):
         source = self._part(weights_of(checkpoint))
         if not has_own_names(f'.{name}' for name in source):
             raise unknown_layout(source, where)
-        expected = recorded_preprocessing(checkpoint)
+        expected = noted_preprocessing(checkpoint)
         if expected is not None and expected.to_rgb:
             colours_in_bgr(source, module.state_dict())
         transfer = transfer_to_part(source, module.state_dict(), where)

@@ -20,7 +20,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from .layouts import to_own_layout
-from .preprocessing import note_preprocessing, recorded_preprocessing
+from .preprocessing import note_preprocessing, noted_preprocessing
 from .safe_load import read_checkpoint, trusting
 
 #: The first digits of the content's SHA-256 in a file's name; a date is none.
@@ -102,7 +102,7 @@ def for_rgb(checkpoint: dict) -> dict:
     Returns:
         The same object if it is for RGB, or says nothing; else a new one.
     """
-    found = recorded_preprocessing(checkpoint)
+    found = noted_preprocessing(checkpoint)
     if found is None or found.to_rgb:
         return checkpoint
     weights = dict(checkpoint['state_dict'])

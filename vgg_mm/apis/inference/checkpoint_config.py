@@ -18,7 +18,7 @@ from mmengine.registry import Registry
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.registry import TRANSFORMS as MMPRETRAIN_TRANSFORMS
 
-from vgg_mm.checkpoints import Preprocessing, recorded_preprocessing
+from vgg_mm.checkpoints import Preprocessing, noted_preprocessing
 from vgg_mm.registry import MODELS, TRANSFORMS
 
 #: Keys of the config that prediction reads.
@@ -86,7 +86,7 @@ def config_preprocessing(config: Any) -> Optional[Preprocessing]:
         return None
     plain = dict(mean=(0.0,) * 3, std=(1.0,) * 3, to_rgb=False)
     wanted = {key: settings.get(key) or default for key, default in plain.items()}
-    return recorded_preprocessing(dict(meta=dict(preprocessing=wanted)))
+    return noted_preprocessing(dict(meta=dict(preprocessing=wanted)))
 
 
 def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import (
     is_local,
     load_by_name,
+    noted_preprocessing,
     preprocessing_of,
     recorded_classes,
-    recorded_preprocessing,
     run_checkpoint,
     weights_of,
 )
@@ -256,7 +256,7 @@ def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Pr
     Raises:
         ValueError: in one line, if the checkpoint's config cannot be read.
     """
-    found = recorded_preprocessing(content)
+    found = noted_preprocessing(content)
     if found is not None and found.origin.startswith(RECORDED):
         return found
     if config is None:
@@ -286,7 +286,7 @@ def _load_weights(model: ImageClassifier, content: dict, checkpoint: str) -> str
     try:
         # The hook compares with the model that a runner has, and needs nothing else of it.
         CheckpointCheckHook().after_load_checkpoint(SimpleNamespace(model=model), content)
-        expected = recorded_preprocessing(content)
+        expected = noted_preprocessing(content)
     except ValueError as error:
         raise ValueError(f'{checkpoint}: {error}') from error
     model.load_state_dict(weights_of(content), strict=False)

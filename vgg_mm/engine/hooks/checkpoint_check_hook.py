@@ -5,8 +5,8 @@ from mmengine.runner import Runner
 
 from vgg_mm.checkpoints import (
     has_own_names,
+    noted_preprocessing,
     recorded_classes,
-    recorded_preprocessing,
     to_own_layout,
     unknown_layout,
     weights_of,
@@ -109,7 +109,7 @@ class CheckpointCheckHook(Hook):
 
 def _expects_rgb(runner: Runner, checkpoint: dict) -> bool:
     """Whether weights are for RGB images; those that do not say so are as the config's."""
-    expected = recorded_preprocessing(checkpoint)
+    expected = noted_preprocessing(checkpoint)
     if expected is not None:
         return expected.to_rgb
     model = runner.cfg.get('model') or {}

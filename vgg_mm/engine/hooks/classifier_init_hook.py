@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from vgg_mm.checkpoints import (
     layers_of_vgg,
     load_by_name,
-    recorded_preprocessing,
+    noted_preprocessing,
     transfer_classifier,
     weights_of,
 )
@@ -63,7 +63,7 @@ class ClassifierInitHook(Hook):
             self._say_what_is_spared(runner, parts, others=False)
             return
         loaded = load_by_name(self.checkpoint)
-        warn_of_other_preprocessing(runner, recorded_preprocessing(loaded), self.checkpoint)
+        warn_of_other_preprocessing(runner, noted_preprocessing(loaded), self.checkpoint)
         where = f'ClassifierInitHook: {self.checkpoint}'
         found = weights_of(loaded)
         if self.require_fc:

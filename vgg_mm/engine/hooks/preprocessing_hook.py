@@ -5,7 +5,7 @@ from typing import Optional
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vgg_mm.checkpoints import recorded_preprocessing
+from vgg_mm.checkpoints import noted_preprocessing
 from vgg_mm.registry import HOOKS
 
 from ..preprocessing import differing_preprocessing, warn_of_other_preprocessing
@@ -28,7 +28,7 @@ class PreprocessingHook(Hook):
         self.use_checkpoints = use_checkpoints
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        expected = recorded_preprocessing(checkpoint)
+        expected = noted_preprocessing(checkpoint)
         used = "checkpoint's" if self.use_checkpoints else "config's"
         warn_of_other_preprocessing(runner, expected, _name(runner), f'; the {used} is used')
         if not self.use_checkpoints or expected is None:

@@ -13,7 +13,7 @@ from vgg_mm.checkpoints import (
     fits,
     has_own_names,
     load_by_name,
-    recorded_preprocessing,
+    noted_preprocessing,
     unknown_layout,
     weights_of,
 )
@@ -78,7 +78,7 @@ class StagedInitHook(Hook):
         source = weights_of(loaded)
         if not has_own_names(f'.{name}' for name in source):
             raise unknown_layout(source, f'StagedInitHook: {self.checkpoint}')
-        warn_of_other_preprocessing(runner, recorded_preprocessing(loaded), self.checkpoint)
+        warn_of_other_preprocessing(runner, noted_preprocessing(loaded), self.checkpoint)
         copies = []
         for layer in self.layers:
             copies += self._plan(layer, weights, source, runner)
