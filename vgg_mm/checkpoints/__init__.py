@@ -5,6 +5,7 @@ from .atomic_write import (
     whole_file,
     write_atomically,
 )
+from .digest import weights_digest
 from .from_classifier import (
     Transfer,
     initialise_from_classifier,
@@ -51,6 +52,7 @@ __all__ = [
     'to_own_layout',
     'transfer_classifier',
     'unknown_layout',
+    'weights_digest',
     'weights_of',
     'whole_file',
     'write_atomically',

@@ -17,7 +17,7 @@ from .hooks import (
     StagedInitHook,
     StopAfterDropsHook,
 )
-from .loops import ResumableTrainLoop
+from .loops import CachedMapsTrainLoop, CachedMapsValLoop, ResumableTrainLoop
 from .optimizers import Bf16OptimWrapper
 from .sharded import FSDPStrategy, ShardedRunner
 
@@ -25,6 +25,8 @@ __all__ = [
     'AnnotationCheckHook',
     'BatchSizeNoticeHook',
     'Bf16OptimWrapper',
+    'CachedMapsTrainLoop',
+    'CachedMapsValLoop',
     'CheckpointCheckHook',
     'CheckpointHook',
     'ClassCheckHook',

@@ -24,7 +24,7 @@ from .stages import load_chain, option_texts
 #: What is shown of the output of a training and, as its results come in a table, of a test.
 TRAINING = re.compile(
     r'Epoch\(val\)(?!.* eta:)|staged initialisation from|Load checkpoint from|resumed epoch|'
-    r'going on from|stopping|WARNING - (?!.*(deprecated|its requires_grad=False))'
+    r'going on from|stopping|cached maps|WARNING - (?!.*(deprecated|its requires_grad=False))'
 )
 TESTING = re.compile(r'Epoch\(test\).* eta:')
 

@@ -5,11 +5,13 @@ from typing import Optional
 
 import torch
 
+from vgg_mm.checkpoints import weights_digest
+
 from ..inference.images import Prepared
 from ..inference.load import TrainedNet, check_scales, image_reader, tta_options
 from .layer import DenseFeatures, end_at
 from .parts import Part
-from .settings import AVERAGE, STACK, weights_digest
+from .settings import AVERAGE, STACK
 
 #: Images that are read together and, where their shapes agree, share forward passes.
 BATCH = 32
@@ -60,7 +62,7 @@ class Extractor:
 
     def weights_digest(self) -> str:
         """Digest of the weights up to the layer."""
-        return weights_digest(self.net.module)
+        return weights_digest(self.net.module.state_dict())
 
     def parts(
         self, paths: Sequence[str], workers: Optional[int] = None

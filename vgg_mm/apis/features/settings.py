@@ -1,12 +1,8 @@
 """What features were made with: it decides which can be compared, and which run goes on."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
-
-import numpy as np
-import torch.nn as nn
 
 #: The ways to combine several test scales (Appendix B).
 COMBINE = AVERAGE, STACK = 'average', 'stack'
@@ -98,15 +94,6 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ','.join(map(str, value))
     return f'{value:,}' if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Digest of a model's parameters and buffers with their names."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, value in model.state_dict().items():
-        digest.update(f'{name} {tuple(value.shape)} {value.dtype}\n'.encode())
-        digest.update(np.ascontiguousarray(value.cpu().contiguous().numpy()).reshape(-1))
-    return digest.hexdigest()
 
 
 def parse_info(text: Optional[str]) -> dict[str, Any]:

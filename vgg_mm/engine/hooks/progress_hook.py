@@ -43,6 +43,10 @@ class ProgressHook(Hook):
         self._interval = min((hook.interval for hook in loggers), default=0)
         self._begin(runner.iter)
 
+    def before_train_epoch(self, runner: Runner) -> None:
+        if runner.iter == self._place:  # what came before (CachedMapsTrainLoop) is no training
+            self._begin(runner.iter)
+
     def after_train_iter(
         self,
         runner: Runner,

@@ -77,9 +77,15 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         with_cp: Gradient checkpointing: recompute each block in the backward pass to save memory.
         init_cfg: One word ('normal_var', 'normal_std', 'glorot', 'kaiming') or mmengine's form.
 
+    Attributes:
+        first_block: How many blocks :meth:`forward` leaves out: it then takes the map after them
+            (:meth:`frozen_map`) in place of images. 0, but for steps of CachedMapsTrainLoop.
+
     Raises:
         ValueError: if an argument is invalid; it says what would work.
     """
+
+    first_block = 0
 
     def __init__(
         self,
@@ -218,14 +224,26 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(N, in_channels, H, W) -> the feature maps that ``out_indices`` names, in its order."""
-        maps: Maps = {}
-        for block in range(len(self._blocks)):
+        first = self.first_block
+        maps: Maps = {self._blocks[first - 1][-1]: x} if first else {}
+        for block in range(first, len(self._blocks)):
             run = self._run_recomputing if self._recomputes(x) else self._run
             x, found = run(block, x)
             maps.update(found)
         if hasattr(self, 'classifier'):
             maps['classifier'] = self.classifier((x,))
         return tuple(maps[self._sources[index]] for index in self.out_indices)
+
+    def frozen_map(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, H, W) -> the map after the ``frozen_stages`` first blocks."""
+        for block in range(max(self.frozen_stages, 0)):
+            images, _ = self._run(block, images)
+        return images
+
+    def gives_all_from(self, block: int) -> bool:
+        """Whether every output of ``out_indices`` is that of this block (0-4) or of a later one."""
+        later = {self._blocks[block][-1], 'classifier'}.union(*self._blocks[block + 1 :])
+        return all(self._sources[index] in later for index in self.out_indices)
 
     def _run(self, block: int, x: torch.Tensor) -> tuple[torch.Tensor, Maps]:
         """x through the layers of a block -> its output, and those of the layers asked for."""

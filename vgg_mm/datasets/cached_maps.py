@@ -1,0 +1,180 @@
+"""Maps of fixed layers, kept on the disk, as a data set."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+import torch
+from mmpretrain.structures import DataSample
+from torch.utils.data import Dataset
+
+from vgg_mm.checkpoints import write_atomically
+
+#: Maps a file.
+CHUNK = 32
+
+#: What the names of files end in: the maps, and what is known of each besides.
+MAPS, SAMPLES = '.npy', '.json'
+
+#: Meta keys of a data sample that are kept with its map.
+META_KEYS = ('img_path', 'sample_idx', 'load_error')
+
+
+class Chunk(NamedTuple):
+    """The maps of images ``first`` to ``last`` - 1 in a view; ``name`` tells their content."""
+
+    view: int
+    first: int
+    last: int
+    name: str
+
+
+class MapFiles:
+    """A folder with the maps of some views of a data set's images.
+
+    A file holds the maps of 32 images in half precision. Its name has a digest of all that they
+    depend on: the recipe, the view, and the paths and contents of those images. So a file that is
+    there is right, whatever happened since; what else is in the folder is of no use any more.
+
+    Args:
+        folder: For the files; made when the first one is written.
+        images: What a map depends on of each image, see :func:`image_digests`.
+        views: Maps an image.
+        recipe: What they depend on besides, as text.
+    """
+
+    def __init__(self, folder: str, images: Sequence[bytes], views: int, recipe: str):
+        self.folder = folder
+        self.chunks = [
+            _chunk(images, view, first, recipe)
+            for view in range(views)
+            for first in range(0, len(images), CHUNK)
+        ]
+
+    def missing(self) -> list[Chunk]:
+        """Those that have to be computed."""
+        there = self._there()
+        return [chunk for chunk in self.chunks if chunk.name + MAPS not in there]
+
+    def _there(self) -> set[str]:
+        return set(os.listdir(self.folder)) if os.path.isdir(self.folder) else set()
+
+    def remove_others(self) -> int:
+        """Remove maps of other weights, settings or images; returns how many files these were."""
+        wanted = {chunk.name for chunk in self.chunks}
+        others = [
+            name
+            for name in self._there()
+            if name.endswith((MAPS, SAMPLES)) and os.path.splitext(name)[0] not in wanted
+        ]
+        for name in others:
+            os.remove(os.path.join(self.folder, name))
+        return sum(name.endswith(MAPS) for name in others)
+
+    def write(self, chunk: Chunk, maps: torch.Tensor, samples: Sequence[DataSample]) -> None:
+        """Keep the maps (n, C, h, w) of a chunk's images and their samples' labels.
+
+        Raises:
+            OverflowError: if a number is beyond those of half precision.
+        """
+        halves = maps.half()
+        if not torch.isfinite(halves).all():
+            raise OverflowError(f'activations reach {maps.abs().max():.3g}, half precision 65504')
+        content = io.BytesIO()
+        np.save(content, halves.contiguous().cpu().numpy(), allow_pickle=False)
+        path = os.path.join(self.folder, chunk.name)
+        # The maps last: where they are, their samples are.
+        write_atomically(path + SAMPLES, json.dumps(list(map(_entry, samples))).encode())
+        write_atomically(path + MAPS, content.getvalue())
+
+    def read(self, chunk: Chunk) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        """A chunk's maps, float16 (n, C, h, w) that stay on the disk, and its samples.
+
+        Raises:
+            ValueError: in one line, if a file is damaged.
+        """
+        path = os.path.join(self.folder, chunk.name)
+        try:
+            maps = np.load(path + MAPS, mmap_mode='r', allow_pickle=False)
+            with open(path + SAMPLES, encoding='utf-8') as file:
+                samples = json.load(file)
+            if not len(maps) == len(samples) == chunk.last - chunk.first:
+                raise ValueError(f'{len(maps)} maps, {len(samples)} samples')
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(
+                f'{path}{MAPS} is damaged ({error}): delete it, and the same command goes on'
+            ) from error
+        return maps, samples
+
+
+def _chunk(images: Sequence[bytes], view: int, first: int, recipe: str) -> Chunk:
+    last = min(first + CHUNK, len(images))
+    digest = hashlib.blake2b(f'{recipe}\n{view} {first}\n'.encode(), digest_size=12)
+    for image in images[first:last]:
+        digest.update(image)
+    return Chunk(view, first, last, f'{view}-{first:09d}-{digest.hexdigest()}')
+
+
+def image_digests(dataset: Any) -> Iterator[bytes]:
+    """For each image of a data set a digest of its file's content and of what is known of it."""
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        path = info.get('img_path')
+        digest = hashlib.blake2b(repr(sorted(info.items())).encode(), digest_size=16)
+        if isinstance(path, str) and os.path.isfile(path):
+            with open(path, 'rb') as file:
+                digest.update(file.read())
+        yield digest.digest()
+
+
+def _entry(sample: DataSample) -> dict[str, Any]:
+    label = sample.get('gt_label')
+    entry = {key: sample.get(key) for key in META_KEYS if sample.get(key) is not None}
+    return dict(entry, label=None if label is None else label.tolist())
+
+
+class CachedMaps(Dataset):
+    """Maps in place of images: a view of each, another one in the next epoch.
+
+    Items are ``dict(inputs=..., data_samples=...)``, as the pipelines of classification give them,
+    with a float16 map (C, h, w) for ``inputs``. The index may also be what
+    :class:`~vgg_mm.datasets.ResumableSampler` yields.
+
+    Args:
+        files: All of whose maps are there.
+        dataset: The data set that they are of.
+
+    Attributes:
+        epoch: Decides on the view: that of image i is number (epoch + i) mod views.
+
+    Raises:
+        ValueError: in one line, if a file is damaged.
+    """
+
+    def __init__(self, files: MapFiles, dataset: Any):
+        self.dataset = dataset
+        self.epoch = 0
+        self._chunks = [files.read(chunk) for chunk in files.chunks]
+        self._views = max(chunk.view for chunk in files.chunks) + 1
+
+    @property
+    def metainfo(self) -> dict:
+        return self.dataset.metainfo
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: Union[int, tuple[int, int, int]]) -> dict[str, Any]:
+        index = place if isinstance(place, int) else place[-1]
+        view = (self.epoch + index) % self._views
+        a_view = len(self._chunks) // self._views
+        maps, samples = self._chunks[view * a_view + index // CHUNK]
+        entry = samples[index % CHUNK]
+        sample = DataSample(metainfo={key: entry[key] for key in META_KEYS if key in entry})
+        if entry['label'] is not None:
+            sample.set_gt_label(entry['label'])
+        return dict(inputs=torch.from_numpy(np.array(maps[index % CHUNK])), data_samples=sample)

@@ -1,0 +1,365 @@
+"""Training on maps of the frozen blocks that are computed once."""
+
+import copy
+import json
+import os.path as osp
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Optional, Union
+
+import torch
+import torch.nn as nn
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import barrier, get_rank, get_world_size
+from mmengine.model import BaseDataPreprocessor
+from mmengine.runner import Runner, ValLoop, autocast
+from torch.utils.data import DataLoader
+
+from vgg_mm.checkpoints import check_room, preprocessing_of, weights_digest
+from vgg_mm.datasets.cached_maps import CachedMaps, Chunk, MapFiles, image_digests
+from vgg_mm.datasets.seeded_dataset import SeededDataset
+from vgg_mm.models.backbones.vgg import VGG
+from vgg_mm.models.tta.paper_tta import CPU_PIXELS
+from vgg_mm.registry import LOOPS
+
+from ..unwrap import unwrap
+from .resumable_train_loop import ResumableTrainLoop
+
+#: Folder of the maps in the work directory.
+FOLDER = 'maps'
+
+#: Most that the maps of a data set may take on the disk, in GB (1e9 bytes).
+MAX_GB = 20.0
+
+#: Seconds between two lines of progress.
+SILENCE = 30
+
+
+@LOOPS.register_module()
+class CachedMapsTrainLoop(ResumableTrainLoop):
+    """Train what comes after the frozen blocks on maps of these that are computed once.
+
+    The blocks that ``backbone.frozen_stages`` freezes give the same map of the same crop for ever.
+    So they run once, over ``views`` random crops of each image, drawn by the data set's own
+    pipeline; the maps stay on the disk in half precision, and all epochs train the other layers on
+    them, each on another view of an image as long as there are any. With all blocks frozen that
+    trains the head alone, in minutes on a processor; with four, conv5 as well.
+
+    Model, optimizer, hooks and checkpoints are those of any training: a checkpoint is the whole
+    net, and :class:`CachedMapsValLoop` or mmengine's ``ValLoop`` validates it.
+
+    If computing is interrupted, it goes on where it was; maps of other weights, settings or photos
+    are not used, but removed. ``train_cfg=dict(type='vgg_mm.CachedMapsTrainLoop', max_epochs=20)``
+    takes the place of ``by_epoch=True``.
+
+    Args:
+        runner, dataloader, max_epochs, kwargs: As of mmengine's ``EpochBasedTrainLoop``.
+        views: Crops of each image, 1 or more.
+        folder: For the maps; None: ``maps`` in the work directory.
+        max_gb: Most that the maps may take on the disk, in GB.
+        seed: Of the crops. It is not the run's, which may be another one after an interruption.
+
+    Raises:
+        ValueError: in one line, if an argument does not fit, no block is frozen, or the maps would
+            take more than ``max_gb``.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Union[DataLoader, dict],
+        max_epochs: int,
+        views: int = 2,
+        folder: Optional[str] = None,
+        max_gb: float = MAX_GB,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        if not isinstance(views, int) or views < 1:
+            raise ValueError(f'CachedMapsTrainLoop: views must be at least 1, got {views!r}')
+        settings = _settings_of(dataloader)
+        super().__init__(runner, dataloader, max_epochs, **kwargs)
+        self._cache = _Cache(runner, 'train', folder, max_gb, views, seed, settings)
+        self._maps: Optional[CachedMaps] = None
+
+    def run_epoch(self) -> None:
+        if self._maps is None:
+            # Not earlier: weights and hooks have to be ready.
+            self._cache.check(training=True)
+            context = self.runner.optim_wrapper.optim_context
+            self._maps = self._cache.maps(self.dataloader, lambda: context(self.runner.model))
+            self.dataloader = _over(self._maps, self.dataloader)
+        self._maps.epoch = self._epoch
+        super().run_epoch()
+
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        with taking_maps(unwrap(self.runner.model)):
+            super().run_iter(idx, data_batch)
+
+
+@LOOPS.register_module()
+class CachedMapsValLoop(ValLoop):
+    """Validate what :class:`CachedMapsTrainLoop` trains, on maps that are computed once as well.
+
+    The metrics are those of the whole net, to half precision of the maps. Use:
+    ``val_cfg=dict(type='vgg_mm.CachedMapsValLoop')``.
+
+    Args:
+        runner, dataloader, evaluator, kwargs: As of mmengine's ``ValLoop``.
+        folder, max_gb: As of CachedMapsTrainLoop.
+
+    Raises:
+        ValueError: in one line, as there.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Union[DataLoader, dict],
+        *args: Any,
+        folder: Optional[str] = None,
+        max_gb: float = MAX_GB,
+        **kwargs: Any,
+    ):
+        settings = _settings_of(dataloader)
+        super().__init__(runner, dataloader, *args, **kwargs)
+        self._cache = _Cache(runner, 'val', folder, max_gb, 1, 0, settings)
+        self._has_maps = False
+
+    def run(self) -> dict:
+        if not self._has_maps:
+            self._cache.check(training=False)
+            self.runner.model.eval()
+            maps = self._cache.maps(self.dataloader, lambda: autocast(enabled=self.fp16))
+            self.dataloader = _over(maps, self.dataloader)
+            self._has_maps = True
+        return super().run()
+
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        with taking_maps(unwrap(self.runner.model)):
+            super().run_iter(idx, data_batch)
+
+
+@contextmanager
+def taking_maps(model: nn.Module) -> Iterator[None]:
+    """Let a classifier take maps of its frozen blocks in place of images.
+
+    Args:
+        model: An ``ImageClassifier`` with a :class:`VGG` as its backbone.
+    """
+    backbone, preprocessor = model.backbone, model.data_preprocessor
+    as_they_are = _AsTheyAre().to(next(model.parameters()).device)
+    backbone.first_block, model.data_preprocessor = backbone.frozen_stages, as_they_are
+    try:
+        yield
+    finally:
+        backbone.first_block, model.data_preprocessor = 0, preprocessor
+
+
+class _AsTheyAre(BaseDataPreprocessor):
+    """Brings maps to the device, in float32."""
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        data = self.cast_data(data)
+        inputs = data['inputs']
+        if not isinstance(inputs, torch.Tensor):
+            inputs = torch.stack(list(inputs))
+        return dict(inputs=inputs.float(), data_samples=data.get('data_samples'))
+
+
+class _Cache:
+    """The maps of a loop's images, there already or computed now.
+
+    Args:
+        runner: Of the loop.
+        part: 'train' or 'val'.
+        folder, max_gb, views, seed: As of :class:`CachedMapsTrainLoop`.
+        settings: Of the data set, as text.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        part: str,
+        folder: Optional[str],
+        max_gb: float,
+        views: int,
+        seed: int,
+        settings: str,
+    ):
+        self.runner = runner
+        self.part = part
+        self.folder = osp.join(folder or osp.join(runner.work_dir, FOLDER), part)
+        self.max_gb = max_gb
+        self.views = views
+        self.seed = seed
+        self.settings = settings
+
+    @property
+    def model(self) -> nn.Module:
+        return unwrap(self.runner.model)
+
+    def check(self, training: bool) -> None:
+        """Refuse models whose maps cannot be taken out and put in again."""
+        backbone = getattr(self.model, 'backbone', None)
+        if not isinstance(backbone, VGG):
+            raise ValueError(
+                'cached maps are of the frozen blocks of a vgg_mm.VGG, the backbone is '
+                f'{type(backbone).__name__}'
+            )
+        frozen = backbone.frozen_stages
+        if frozen < 1:
+            raise ValueError(
+                'cached maps are of frozen blocks, and none is frozen: --cfg-options '
+                'model.backbone.frozen_stages=5 trains the head alone, 4 conv5 as well'
+            )
+        if not backbone.gives_all_from(frozen - 1):
+            raise ValueError(
+                f'cached maps: out_indices={backbone.out_indices} names maps before the end of '
+                f'the {frozen} frozen blocks'
+            )
+        if training and getattr(self.model.data_preprocessor, 'batch_augments', None) is not None:
+            raise ValueError(
+                'cached maps are of single images: train_cfg.augments of the model mixes them'
+            )
+
+    def maps(
+        self, dataloader: DataLoader, context: Callable[[], AbstractContextManager]
+    ) -> CachedMaps:
+        """All maps; those that are missing are computed.
+
+        Args:
+            dataloader: Of the images.
+            context: What the frozen blocks run in, autocast or nothing.
+        """
+        dataset = dataloader.dataset
+        images = dataset.dataset if isinstance(dataset, SeededDataset) else dataset
+        files = MapFiles(
+            self.folder, list(image_digests(images)), self.views, self._recipe(context)
+        )
+        missing = files.missing()
+        if get_rank() == 0 and (others := files.remove_others()):
+            self._say(f'{others} files of other weights, settings or photos removed')
+        barrier()
+        mine = missing[get_rank() :: get_world_size()]
+        self._compute(files, mine, SeededDataset(images), dataloader, context)
+        barrier()
+        return CachedMaps(files, images)
+
+    def _recipe(self, context: Callable[[], AbstractContextManager]) -> str:
+        """All that the maps of an image depend on besides the image."""
+        backbone = self.model.backbone
+        frozen = backbone.frozen_stages
+        layers = {name for block in backbone._blocks[:frozen] for name in block}
+        weights = {
+            name: value
+            for name, value in backbone.state_dict().items()
+            if name.split('.')[0] in layers
+        }
+        with context():
+            low = torch.is_autocast_enabled(next(self.model.parameters()).device.type)
+        parts = dict(
+            layers=repr([getattr(backbone, name) for name in sorted(layers)]),
+            order=backbone._blocks[:frozen],
+            weights=weights_digest(weights),
+            preprocessing=str(preprocessing_of(self.model.data_preprocessor)),
+            data=self.settings,
+            seed=self.seed,
+            low_precision=low,
+        )
+        return json.dumps(parts, sort_keys=True)
+
+    def _compute(
+        self,
+        files: MapFiles,
+        chunks: Sequence[Chunk],
+        images: SeededDataset,
+        dataloader: DataLoader,
+        context: Callable[[], AbstractContextManager],
+    ) -> None:
+        """Compute and keep maps, a chunk at a time."""
+        total = len(images) * self.views
+        to_do = sum(chunk.last - chunk.first for chunk in chunks)
+        blocks = self.model.backbone.frozen_stages
+        self._say(
+            f'{to_do:,} of {total:,} to compute, after block {blocks} of {self.views} '
+            f'view{"s" * (self.views > 1)} an image, in {self.folder}'
+        )
+        places = [[(self.seed, c.view, i) for i in range(c.first, c.last)] for c in chunks]
+        loader = DataLoader(
+            images,
+            batch_sampler=places,
+            num_workers=dataloader.num_workers,
+            collate_fn=pseudo_collate,
+        )
+        started = said = time.monotonic()
+        done = 0
+        for chunk, batch in zip(chunks, loader):
+            with torch.no_grad(), context():
+                maps = self._run(batch)
+            if done == 0:
+                self._check_room(maps[0].numel() * 2, total, to_do)
+            try:
+                files.write(chunk, maps, batch['data_samples'])
+            except OverflowError as error:
+                raise ValueError(f'maps of these weights cannot be cached: {error}') from error
+            done += len(maps)
+            now = time.monotonic()
+            if now - said > SILENCE and done < to_do:
+                left = (now - started) / done * (to_do - done)
+                self._say(f'{done:,} of {to_do:,} computed, {_duration(left)} left')
+                said = now
+        if to_do:
+            self._say(f'{to_do:,} computed in {_duration(time.monotonic() - started)}')
+
+    def _run(self, batch: dict) -> torch.Tensor:
+        """Maps (n, C, h, w) of a batch of images."""
+        data = self.model.data_preprocessor(
+            dict(inputs=batch['inputs'], data_samples=copy.copy(batch['data_samples']))
+        )
+        images = data['inputs']
+        size = len(images)
+        if images.device.type == 'cpu':
+            size = max(1, CPU_PIXELS // (images.shape[-2] * images.shape[-1]))
+        parts = images.contiguous(memory_format=torch.channels_last).split(size)
+        return torch.cat([self.model.backbone.frozen_map(part).float() for part in parts])
+
+    def _check_room(self, bytes_a_map: int, total: int, to_do: int) -> None:
+        if total * bytes_a_map > self.max_gb * 1e9:
+            raise ValueError(
+                f'cached maps: {total:,} of {bytes_a_map:,} bytes are '
+                f'{total * bytes_a_map / 1e9:.1f} GB, more than max_gb={self.max_gb:g}: fewer '
+                'views, more frozen blocks (their maps are smaller), or '
+                f'--cfg-options {self.part}_cfg.max_gb=GB'
+            )
+        parent = osp.abspath(self.folder)
+        while not osp.isdir(parent):
+            parent = osp.dirname(parent)
+        check_room(parent, to_do * bytes_a_map, 'the maps')
+
+    def _say(self, text: str) -> None:
+        if get_rank() == 0:
+            self.runner.logger.info(f'cached maps ({self.part}): {text}')
+
+
+def _over(maps: CachedMaps, loader: DataLoader) -> DataLoader:
+    """A loader of maps in the order, and in the batches, of one of images."""
+    return DataLoader(
+        maps,
+        batch_size=loader.batch_size,
+        sampler=loader.sampler,
+        drop_last=loader.drop_last,
+        collate_fn=loader.collate_fn,
+    )
+
+
+def _settings_of(dataloader: Union[DataLoader, dict]) -> str:
+    """A loader's data set as text, without what does not change images."""
+    if isinstance(dataloader, DataLoader):
+        return repr(dataloader.dataset)
+    return json.dumps(dataloader['dataset'], sort_keys=True, default=str)
+
+
+def _duration(seconds: float) -> str:
+    return f'{seconds:.0f} seconds' if seconds < 90 else f'{seconds / 60:.1f} minutes'
