@@ -217,12 +217,11 @@ def _children_of_tool(home, run):
 def test_resuming_within_an_epoch(home, few_digits):
     """Also when the random seed of the config is not given, the views are those of before."""
     train(home, few_digits, 'steps', *BY_ITERATION)
-    for other in ('part',):
-        shutil.copytree(home / 'steps' / 'maps', home / other / 'maps')
-        before = times(home, other)
-        train(home, few_digits, other, *BY_ITERATION, resume='steps/iter_9.pth')
-        assert times(home, other) == before
-        assert_equal(home / other / 'iter_15.pth', home / 'steps' / 'iter_15.pth')
+    shutil.copytree(home / 'steps' / 'maps', home / 'part' / 'maps')
+    before = times(home, 'part')
+    train(home, few_digits, 'part', *BY_ITERATION, resume='steps/iter_9.pth')
+    assert times(home, 'part') == before
+    assert_equal(home / 'part' / 'iter_15.pth', home / 'steps' / 'iter_15.pth')
 
 
 def test_other_photos_and_other_weights_are_noticed(whole, home, few_digits, tmp_path):
@@ -312,7 +311,7 @@ def test_every_view_has_its_turn(whole, home):
     kept = MapFiles(folder, list(image_digests(Digits())), 3, 'recipe')
     for chunk in kept.missing():
         count = chunk.last - chunk.first
-        maps = torch.arange(chunk.first, chunk.last).view(-1, 1, 1, 1) + 1000.0 * chunk.view
+        maps = torch.arange(chunk.first, chunk.last).view(-1, 1, 1, 1) + 100.0 * chunk.view
         samples = [DataSample().set_gt_label(i % 10) for i in range(chunk.first, chunk.last)]
         kept.write(chunk, maps, samples)
         assert len(maps) == count
@@ -322,7 +321,7 @@ def test_every_view_has_its_turn(whole, home):
         for maps.epoch in range(3):
             item = maps[0, maps.epoch, index]
             assert item['data_samples'].gt_label.tolist() == [index % 10]
-            assert item['inputs'].item() % 1000 == index
+            assert item['inputs'].item() % 100 == index
             seen.add(item['inputs'].item())
         assert len(seen) == 3
     with pytest.raises(OverflowError, match='half precision'):
