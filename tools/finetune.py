@@ -43,6 +43,24 @@ def parse_args():
     parser.add_argument(
         '--frozen', type=int, metavar='BLOCKS', help='so many first blocks stay as they are (0-5)'
     )
+    parser.add_argument(
+        '--cache-maps',
+        choices=['auto', 'on', 'off'],
+        default='auto',
+        help='compute the maps of the frozen blocks once, for --views crops of each photo, and '
+        'train the other layers on them: the head in minutes on a processor (default: auto, on '
+        'where there is no GPU)',
+    )
+    parser.add_argument(
+        '--views', type=int, metavar='N', help='crops of each photo with --cache-maps (default: 2)'
+    )
+    parser.add_argument(
+        '--unfreeze',
+        type=int,
+        metavar='BLOCKS',
+        help='with --cache-maps, train so many last blocks, too, in a second stage (0-4; '
+        'default: 0)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the split, if there is none')
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     _command_line.add_kernels_option(parser)

@@ -3,15 +3,18 @@
 import shutil
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from tests.conftest import run_tool
 from vgg_mm.apis.check_dataset.layout import find_layout
 from vgg_mm.apis.finetune.decide import decide
 from vgg_mm.apis.finetune.split import Split, split_photos
+from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.evaluation import read_records
 
-OPTIONS = ('--epochs', '2', '--batch-size', '8')
+#: Also where there is no GPU every layer but those of two blocks is trained.
+OPTIONS = ('--epochs', '2', '--batch-size', '8', '--cache-maps', 'off')
 
 
 @pytest.fixture(scope='module')
@@ -92,6 +95,12 @@ def test_a_second_call_finds_it_done(done, photos, net_a):
         (('--epochs', '0'), '--epochs must be at least 1, got 0'),
         (('--lr', '-1'), '--lr must be positive, got -1.0'),
         (('--frozen', '6'), '--frozen must be 0 to 5 blocks, got 6'),
+        (('--views', '3'), '--views 3 is for maps that are computed once, but --cache-maps is off'),
+        (('--cache-maps', 'on', '--views', '0'), '--views must be at least 1, got 0'),
+        (('--cache-maps', 'on', '--frozen', '0'), '--cache-maps on: --frozen 0 leaves no block'),
+        (('--cache-maps', 'on', '--frozen', '4', '--unfreeze', '1'), 'give one of the two'),
+        (('--cache-maps', 'on', '--unfreeze', '5'), '--unfreeze must be 0 to 4 blocks, got 5'),
+        (('--cache-maps', 'on', '--views', '99999'), 'GB, more than 20'),
         (('--seed', '1'), 'lists other photos than the folder has: use another --work-dir'),
         (('--weights', 'none.pth'), 'checkpoint not found: none.pth'),
     ],
@@ -113,3 +122,61 @@ def test_what_is_decided(photos, epochs, milestones, batch, frozen):
     assert (found.epochs, found.milestones, found.batch_size) == (epochs, milestones, batch)
     assert found.frozen_stages == frozen
     assert (found.jitter, found.test_scale) == ((256, 384), 320)
+    on_maps = decide(split, 224, views=2)
+    assert (on_maps.epochs, on_maps.frozen_stages, on_maps.views) == (30, 5, 2)
+    assert decide(split, 224, views=2, frozen_stages=3, epochs=4).frozen_stages == 3
+    fine = on_maps.second_stage(2)
+    assert fine.frozen_stages == 3 and fine.lr == on_maps.lr and fine.epochs < on_maps.epochs
+
+
+def test_the_head_on_maps_is_the_default_without_a_gpu(photos, net_a, tmp_path):
+    """Two stages as a user types them; the result is a net for every tool; a second call is one."""
+    weights = net_a / 'epoch_2.pth'
+    command = ('finetune.py', photos, '--weights', weights, '--epochs', '3', '--batch-size', '8')
+    if torch.cuda.is_available():
+        command += ('--cache-maps', 'on')
+    work_dir = tmp_path / 'work_dirs' / 'finetune_meine_Fotos'
+    said = run_tool(*command, cwd=tmp_path).stdout
+    assert 'Frozen     blocks: first 5 of 5' in said
+    assert 'Maps       of all blocks are computed once, for 2 crops of each photo' in said
+    assert '48 of 48 to compute' in said and 'Epoch(val) [3]' in said
+    assert not list(tmp_path.glob('work_dirs/*/*/epoch_2.pth'))
+    trained = load_checkpoint(work_dir / 'meine_Fotos' / 'epoch_3.pth')['state_dict']
+    begun = load_checkpoint(weights)['state_dict']
+    for name, value in trained.items():
+        assert torch.equal(value, begun[name]) == name.startswith('backbone.'), name
+    shown = run_tool('predict.py', photos, work_dir, '--out', 'r.csv', cwd=tmp_path).stdout
+    assert 'Größe S' in shown
+    config = work_dir / 'meine_Fotos.py'
+    run_tool('test.py', config, work_dir / 'meine_Fotos', '--tta', cwd=tmp_path)
+    run_tool('export.py', work_dir, 'net.safetensors', cwd=tmp_path)
+    assert 'done before' in run_tool(*command, cwd=tmp_path).stdout
+    other = run_tool(*command, '--views', '3', cwd=tmp_path, check=False)
+    assert 'holds other settings than those asked for' in other.stderr
+
+
+def test_blocks_are_unfrozen_in_a_second_stage(photos, net_a, tmp_path):
+    weights = net_a / 'epoch_2.pth'
+    options = ('--epochs', '1', '--batch-size', '8', '--cache-maps', 'on', '--unfreeze', '2')
+    command = ('finetune.py', photos, '--weights', weights, '--work-dir', 'w', *options)
+    plan = run_tool(*command, '--dry-run', cwd=tmp_path).stdout
+    assert 'Stage 2\nFrozen     blocks: first 3 of 5' in plan
+    assert 'of all blocks, then of the first 3 blocks' in plan
+    said = run_tool(*command, cwd=tmp_path).stdout
+    assert 'Stage 2 of 2: meine_Fotos, from meine_Fotos_head' in said
+    head, whole = (
+        load_checkpoint(tmp_path / 'w' / name)['state_dict']
+        for name in ('meine_Fotos_head/epoch_1.pth', 'meine_Fotos/epoch_10.pth')
+    )
+    changed = {name.split('.')[1] for name in head if not torch.equal(head[name], whole[name])}
+    assert changed == {'conv4_1', 'conv4_2', 'conv5_1', 'conv5_2', 'fc6', 'fc7', 'fc8'}
+    (record,) = read_records(tmp_path / 'w' / 'meine_Fotos' / 'test_results.jsonl')
+    assert record.net == 'A'
+
+
+def test_what_it_says_where_maps_are_not_cached(photos, net_a, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip('with a GPU nothing is said')
+    command = ('finetune.py', photos, '--weights', net_a, '--dry-run', '--frozen', '2')
+    said = run_tool(*command, cwd=tmp_path).stdout
+    assert 'Maps       are not cached: few blocks are frozen (--frozen 2)' in said

@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from vgg_mm.engine.loops.cached_maps_loops import frozen_maps, taking_maps
 from vgg_mm.engine.screen import only_news
 
 from ..input_channels import COLOURS
@@ -23,6 +24,10 @@ STEPS = 2
 
 #: Pixels of the larger batch: 8 crops of 224 on a processor, 32 on a GPU.
 PIXELS = {'cpu': 8 * 224**2, 'cuda': 32 * 224**2}
+
+
+#: The loop whose images go through the frozen blocks once.
+CACHED_MAPS = 'vgg_mm.CachedMapsTrainLoop'
 
 
 class StepTime(NamedTuple):
@@ -79,8 +84,16 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     large = max(2, min(cfg.train_dataloader.batch_size, PIXELS[device] // size**2))
     small = max(1, large // 4)
     shape = cfg.model.backbone.get('in_channels', COLOURS), size, size
-    times = [_fastest_step(model, optimizer, images, shape) for images in (small, large)]
-    return split_time(*times, small, large)
+    if cfg.train_cfg.get('type') != CACHED_MAPS:
+        times = [_fastest_step(model, optimizer, images, shape) for images in (small, large)]
+        return split_time(*times, small, large)
+    a_map, example = _frozen_part(model, large, shape)
+    with taking_maps(model):
+        times = [_fastest(model, optimizer, [example] * maps) for maps in (small, large)]
+    step = split_time(*times, small, large)
+    # Each image has its maps computed once, however many epochs there are.
+    views = cfg.train_cfg.get('views', 2)
+    return step._replace(per_image=step.per_image + a_map * views / cfg.train_cfg.max_epochs)
 
 
 def split_time(small_time: float, large_time: float, small: int, large: int) -> StepTime:
@@ -90,14 +103,32 @@ def split_time(small_time: float, large_time: float, small: int, large: int) -> 
     return StepTime(per_image, per_step)
 
 
+def _frozen_part(
+    model: nn.Module, count: int, shape: tuple[int, ...]
+) -> tuple[float, torch.Tensor]:
+    """Seconds that the frozen blocks take for an image, and the map (C, h, w) of one."""
+    times = []
+    for _ in range(1 + STEPS):
+        images = torch.randint(256, (count, *shape), dtype=torch.uint8)
+        started = time.perf_counter()
+        maps = frozen_maps(model, dict(inputs=images))
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return min(times[1:]) / count, maps[0]
+
+
 def _fastest_step(
     model: nn.Module, optimizer: OptimWrapper, count: int, shape: tuple[int, ...]
 ) -> float:
     """Seconds of a training step with ``count`` images."""
-    batch = dict(
-        inputs=[torch.randint(256, shape, dtype=torch.uint8) for _ in range(count)],
-        data_samples=[DataSample().set_gt_label(0) for _ in range(count)],
-    )
+    images = [torch.randint(256, shape, dtype=torch.uint8) for _ in range(count)]
+    return _fastest(model, optimizer, images)
+
+
+def _fastest(model: nn.Module, optimizer: OptimWrapper, inputs: list[torch.Tensor]) -> float:
+    """Seconds of a training step with these inputs."""
+    batch = dict(inputs=inputs, data_samples=[DataSample().set_gt_label(0) for _ in inputs])
     times = []
     for _ in range(1 + STEPS):
         started = time.perf_counter()

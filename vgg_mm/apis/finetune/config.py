@@ -2,7 +2,7 @@
 
 import os.path as osp
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 from mmengine.config import Config
 
@@ -17,7 +17,7 @@ TEMPLATE = 'vgg/vgg16_finetune.py'
 
 def finetune_config(
     folder: str,
-    weights: str,
+    weights: Optional[str],
     model: dict,
     split: Split,
     lists: dict[str, str],
@@ -28,7 +28,7 @@ def finetune_config(
 
     Args:
         folder: The photos' folder, an absolute path.
-        weights: What ``load_from`` takes.
+        weights: What ``load_from`` takes; None: a chain gives the checkpoint.
         model: Settings of the model that the weights ask for.
         split: The photos.
         lists: {'train': PATH, 'val': PATH} of their lists.
@@ -64,6 +64,10 @@ def finetune_config(
     cfg.optim_wrapper.paramwise_cfg = dict(custom_keys=keys)
     cfg.param_scheduler.milestones = chosen.milestones
     cfg.train_cfg.max_epochs = chosen.epochs
+    if chosen.views:
+        loop = dict(type='vgg_mm.CachedMapsTrainLoop', views=chosen.views)
+        cfg.train_cfg = dict(loop, max_epochs=chosen.epochs, val_interval=1)
+        cfg.val_cfg = dict(type='vgg_mm.CachedMapsValLoop')
     cfg.auto_scale_lr.base_batch_size = chosen.batch_size
     for name in ('train_pipeline', 'test_pipeline'):
         cfg.pop(name)  # they are in the data sets

@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from vgg_mm.architectures import NUM_BLOCKS
+
 from .split import Split
 
 #: The crop is rescaled from S in this range, as multiples of the crop: [256; 384] for 224.
@@ -25,8 +27,19 @@ BATCH, LEARNING_RATE, NEW_LAYER = 32, 1e-3, 10
 MANY_PHOTOS, FROZEN = 20_000, 2
 
 
+#: Crops of each photo whose maps are computed once, and epochs of the layers on them.
+VIEWS, EPOCHS_ON_MAPS = 2, 30
+
+#: Of the second stage, that trains the last blocks together with a head that has learnt.
+FINE_EPOCHS, FINE_RATE = 10, 1e-3
+
+
 class Decisions(NamedTuple):
-    """Settings of a fine-tuning; ``crop``, ``jitter`` (S) and ``test_scale`` (Q) in pixels."""
+    """Settings of a fine-tuning; ``crop``, ``jitter`` (S) and ``test_scale`` (Q) in pixels.
+
+    ``views`` is the number of crops of each photo whose maps after the frozen blocks are computed
+    once; 0: every epoch has its own crops, through all layers.
+    """
 
     epochs: int
     milestones: list[int]
@@ -37,6 +50,16 @@ class Decisions(NamedTuple):
     crop: int
     jitter: tuple[int, int]
     test_scale: int
+    views: int = 0
+
+    def second_stage(self, unfrozen: int) -> 'Decisions':
+        """For the last ``unfrozen`` blocks and the head, after a stage with these settings."""
+        return self._replace(
+            epochs=FINE_EPOCHS,
+            milestones=_milestones(FINE_EPOCHS),
+            lr=FINE_RATE,
+            frozen_stages=NUM_BLOCKS - unfrozen,
+        )
 
 
 def decide(
@@ -46,6 +69,7 @@ def decide(
     batch_size: Optional[int] = None,
     lr: Optional[float] = None,
     frozen_stages: Optional[int] = None,
+    views: int = 0,
 ) -> Decisions:
     """Settings for these photos; those given are kept.
 
@@ -53,6 +77,7 @@ def decide(
         split: The photos.
         crop: Side of the crops that the weights' fc6 takes, in pixels.
         epochs, batch_size, lr, frozen_stages: None: decided here.
+        views: Crops of each photo whose maps are computed once; 0: none are.
 
     Raises:
         ValueError: in one line, if a number given is out of range.
@@ -62,12 +87,16 @@ def decide(
             raise ValueError(f'{name} must be at least {least}, got {value}')
     if lr is not None and not lr > 0:
         raise ValueError(f'--lr must be positive, got {lr}')
-    if frozen_stages is not None and not 0 <= frozen_stages <= 5:
+    if frozen_stages is not None and not 0 <= frozen_stages <= NUM_BLOCKS:
         raise ValueError(f'--frozen must be 0 to 5 blocks, got {frozen_stages}')
     photos = len(split.train)
-    if epochs is None:
+    if epochs is None and views:
+        epochs = EPOCHS_ON_MAPS
+    elif epochs is None:
         epochs = min(max(round(IMAGES / photos), EPOCHS[0]), EPOCHS[1])
-    if frozen_stages is None:
+    if frozen_stages is None and views:
+        frozen_stages = NUM_BLOCKS
+    elif frozen_stages is None:
         frozen_stages = FROZEN if photos < MANY_PHOTOS else 0
     return Decisions(
         epochs=epochs,
@@ -79,6 +108,7 @@ def decide(
         crop=crop,
         jitter=(round(JITTER[0] * crop), round(JITTER[1] * crop)),
         test_scale=round(TEST_SCALE * crop),
+        views=views,
     )
 
 

@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple, Optional
 
 import torch
+from mmengine.config import Config
 
 from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import (
@@ -29,6 +30,7 @@ from .balance import describe_balance
 from .config import finetune_config
 from .decide import NEW_LAYER, Decisions, decide, describe_classes
 from .head import Head, choose_head
+from .maps import AUTO, Wishes, choose_views, describe_maps
 from .results import report_classes
 from .split import Split, list_lines, split_photos
 
@@ -40,7 +42,8 @@ _CHANNELS = {1: '; grey', 4: '; blue, green, red and opacity'}
 
 CHAIN = """# Written by tools/finetune.py. To go on, or to test again:
 # python tools/train_chain.py {path} --work-dir {work_dir}
-stages = [dict(config='{name}.py', test='dense')]
+stages = [
+{stages}]
 """
 
 
@@ -57,6 +60,9 @@ def finetune(
     fc_channels: Optional[int] = None,
     class_weights: Optional[str] = None,
     in_channels: Optional[int] = None,
+    cache_maps: str = AUTO,
+    views: Optional[int] = None,
+    unfreeze: Optional[int] = None,
     **settings,
 ) -> str:
     """Fine-tune on photos in class folders and test the result; a second call goes on.
@@ -77,6 +83,12 @@ def finetune(
         class_weights: 'balanced': in the loss each class counts the same, however many photos it
             has; None: each photo does.
         in_channels: 1 to see grey images, 4 to see their opacity, too; None: as the weights.
+        cache_maps: 'on': the maps of the frozen blocks are computed once, for some crops of each
+            photo, and the layers after them trained on these; 'off': every epoch has its own crops;
+            'auto': on where there is no GPU.
+        views: So many crops; None: 2.
+        unfreeze: With cached maps, so many last blocks that a second stage trains with the head;
+            None: 0.
         **settings: ``epochs``, ``batch_size``, ``lr``, ``frozen`` in place of those decided.
 
     Returns:
@@ -99,11 +111,16 @@ def finetune(
     )
     settings['frozen_stages'] = settings.pop('frozen', None)
     crop = STRIDE * start.head.config['kernel_size'] if start.head.config['fc_channels'] else CROP
-    chosen = decide(split, crop, **settings)
+    wishes = Wishes(cache_maps, views, settings['frozen_stages'], unfreeze)
+    views, why = choose_views(wishes, split, start.net, crop)
+    first = decide(split, crop, views=views, **settings)
+    stages = [first, first.second_stage(unfreeze)] if unfreeze else [first]
     name = _name(folder)
     work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
     balanced = class_weights == BALANCED
-    print('\n'.join(_report(folder, split, start, chosen, balanced)))
+    print('\n'.join(_report(folder, split, start, stages, balanced)))
+    if why and cache_maps == AUTO and not torch.cuda.is_available():
+        print(f'Maps       are not cached: {why}')
     os.makedirs(work_dir, exist_ok=True)
     if net.in_channels > found.net.in_channels:
         # Where more channels are added, their order has to be known, which is here.
@@ -114,7 +131,10 @@ def finetune(
         found = found._replace(weights=kept, classes=None)
         # Without the head that a new one takes the place of.
         start = start._replace(weights=_write_weights(work_dir, 'convolutions.pth', found))
-    chain = _write(folder, work_dir, name, split, start, chosen, balanced)
+    chain, configs = _write(folder, work_dir, name, split, start, stages, balanced)
+    if views:
+        print(describe_maps(split, start.net, configs, amp, kernels))
+    print()
     table = train_chain(chain, root, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
     if not dry_run:
         say(f'\n{report_classes(osp.join(work_dir, name))}')
@@ -168,12 +188,10 @@ def _write_weights(work_dir: str, name: str, found: Converted) -> str:
 
 
 def _report(
-    folder: str, split: Split, start: Start, chosen: Decisions, balanced: bool
+    folder: str, split: Split, start: Start, stages: list[Decisions], balanced: bool
 ) -> list[str]:
     """What was decided, and why, in lines."""
-    blocks = f'first {chosen.frozen_stages} of 5' if chosen.frozen_stages else 'none'
-    drops = ' and '.join(map(str, chosen.milestones)) or 'none'
-    new = ', '.join(start.head.new)
+    first = stages[0]
     lines = [
         f'Photos     {folder}: {len(split.train):,} to train on, {len(split.val):,} to validate '
         f'on, {split.how}',
@@ -181,14 +199,21 @@ def _report(
         + ', '.join(describe_classes(split)),
         f'Weights    {start.weights}: net {start.net}; {start.head}',
         f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
-        f'Crops      {chosen.crop} pixels, S in [{chosen.jitter[0]};{chosen.jitter[1]}], random '
+        f'Crops      {first.crop} pixels, S in [{first.jitter[0]};{first.jitter[1]}], random '
         'flips and colours',
-        f'Frozen     blocks: {blocks}',
-        f'Rate       {chosen.lr:g}, {new} {NEW_LAYER * chosen.lr:g}; divided by 10 after epochs: '
-        f'{drops}; batch {chosen.batch_size}',
-        f'Epochs     {chosen.epochs}',
-        describe_balance(split, balanced),
     ]
+    for number, chosen in enumerate(stages):
+        blocks = f'first {chosen.frozen_stages} of 5' if chosen.frozen_stages else 'none'
+        drops = ' and '.join(map(str, chosen.milestones)) or 'none'
+        new = '' if number else f', {", ".join(start.head.new)} {NEW_LAYER * chosen.lr:g}'
+        lines += [f'Stage {number + 1}'] if len(stages) > 1 else []
+        lines += [
+            f'Frozen     blocks: {blocks}',
+            f'Rate       {chosen.lr:g}{new}; divided by 10 after epochs: {drops}; '
+            f'batch {chosen.batch_size}',
+            f'Epochs     {chosen.epochs}',
+        ]
+    lines.append(describe_balance(split, balanced))
     return [line for line in lines if line]
 
 
@@ -204,10 +229,13 @@ def _write(
     name: str,
     split: Split,
     start: Start,
-    chosen: Decisions,
+    stages: list[Decisions],
     balanced: bool,
-) -> str:
-    """Write lists, config and chain; returns the chain's path."""
+) -> tuple[str, list[Config]]:
+    """Write lists, a config for each stage and their chain; returns its path, and the configs.
+
+    The last stage has the name; the one before it, which trains the head, NAME_head.
+    """
     lists = {part: osp.abspath(osp.join(work_dir, f'{part}.txt')) for part in ('train', 'val')}
     for part, path in lists.items():
         _write_once(
@@ -222,12 +250,24 @@ def _write(
         head=head,
     )
     source = osp.abspath(start.weights) if is_local(start.weights) else start.weights
-    cfg = finetune_config(osp.abspath(folder), source, model, split, lists, chosen, start.head.new)
-    config, chain = (osp.join(work_dir, f'{file}.py') for file in (name, 'chain'))
-    _write_once(config, cfg.pretty_text, 'holds other settings than those asked for')
-    write_atomically(chain, CHAIN.format(path=chain, work_dir=work_dir, name=name).encode())
-    print(f'Config     {config}\n')
-    return chain
+    configs, lines = [], []
+    for number, chosen in enumerate(stages, start=1):
+        last = number == len(stages)
+        stage = name if last else f'{name}_head'
+        new = start.head.new if number == 1 else ()
+        weights = source if number == 1 else None  # the chain's business
+        cfg = finetune_config(osp.abspath(folder), weights, model, split, lists, chosen, new)
+        config = osp.join(work_dir, f'{stage}.py')
+        _write_once(config, cfg.pretty_text, 'holds other settings than those asked for')
+        configs.append(cfg)
+        after = f", start_from='{name}_head'" if number > 1 else ''
+        test = ", test='dense'" if last else ''
+        lines.append(f"    dict(config='{stage}.py'{after}{test}),\n")
+        print(f'Config     {config}')
+    chain = osp.join(work_dir, 'chain.py')
+    text = CHAIN.format(path=chain, work_dir=work_dir, stages=''.join(lines))
+    write_atomically(chain, text.encode())
+    return chain, configs
 
 
 def _write_once(path: str, text: str, what: str) -> None:

@@ -1,6 +1,5 @@
 """Training on maps of the frozen blocks that are computed once."""
 
-import copy
 import json
 import os.path as osp
 import time
@@ -157,6 +156,22 @@ def taking_maps(model: nn.Module) -> Iterator[None]:
         backbone.first_block, model.data_preprocessor = 0, preprocessor
 
 
+@torch.no_grad()
+def frozen_maps(model: nn.Module, data: dict) -> torch.Tensor:
+    """The maps of a batch after a classifier's frozen blocks, float32 (n, C, h, w).
+
+    Args:
+        model: As of :func:`taking_maps`.
+        data: With ``inputs``, as the model's ``data_preprocessor`` takes them.
+    """
+    images = model.data_preprocessor(data)['inputs']
+    size = len(images)
+    if images.device.type == 'cpu':
+        size = max(1, CPU_PIXELS // (images.shape[-2] * images.shape[-1]))
+    parts = images.contiguous(memory_format=torch.channels_last).split(size)
+    return torch.cat([model.backbone.frozen_map(part).float() for part in parts])
+
+
 class _AsTheyAre(BaseDataPreprocessor):
     """Brings maps to the device, in float32."""
 
@@ -296,8 +311,8 @@ class _Cache:
         started = said = time.monotonic()
         done = 0
         for chunk, batch in zip(chunks, loader):
-            with torch.no_grad(), context():
-                maps = self._run(batch)
+            with context():
+                maps = frozen_maps(self.model, dict(inputs=batch['inputs']))
             if done == 0:
                 self._check_room(maps[0].numel() * 2, total, to_do)
             try:
@@ -312,18 +327,6 @@ class _Cache:
                 said = now
         if to_do:
             self._say(f'{to_do:,} computed in {_duration(time.monotonic() - started)}')
-
-    def _run(self, batch: dict) -> torch.Tensor:
-        """Maps (n, C, h, w) of a batch of images."""
-        data = self.model.data_preprocessor(
-            dict(inputs=batch['inputs'], data_samples=copy.copy(batch['data_samples']))
-        )
-        images = data['inputs']
-        size = len(images)
-        if images.device.type == 'cpu':
-            size = max(1, CPU_PIXELS // (images.shape[-2] * images.shape[-1]))
-        parts = images.contiguous(memory_format=torch.channels_last).split(size)
-        return torch.cat([self.model.backbone.frozen_map(part).float() for part in parts])
 
     def _check_room(self, bytes_a_map: int, total: int, to_do: int) -> None:
         if total * bytes_a_map > self.max_gb * 1e9:
