@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
+from tests import preloaded
 from tests.conftest import ROOT
 from tests.docs.world import NARROW, in_places
 from vgg_mm.apis.chain import load_chain
@@ -135,11 +136,22 @@ def protocol(text, folder):
     assert answer.pred_score.sum().item() == pytest.approx(1)
 
 
+def cached_maps(text, folder):
+    """Trained with, narrow and for an epoch."""
+    base = ROOT / 'configs/vgg/vgg16_finetune.py'
+    (folder / 'maps.py').write_text(f'_base_ = {str(base)!r}\n{text}')
+    options = ['DATA_ROOT=photos', 'train_cfg.max_epochs=1']
+    command = [str(ROOT / 'tools/train.py'), 'maps.py', '--cfg-options', *options, *NARROW]
+    done = preloaded.run(command, folder)
+    assert done.returncode == 0 and 'cached maps (val)' in done.stdout + done.stderr, done.stderr
+
+
 #: Page#heading -> what is done with its configs: functions of (text, folder).
 CONFIGS = {
     'README.md#a-config-explained': is_the_file,
     'docs/architecture.md#how-to-add-a-test-protocol': protocol,
     'docs/configs.md#a-config-explained': explained,
+    'docs/finetune.md#in-minutes-on-a-processor': cached_maps,
     'docs/recipe.md#a-chain-of-ones-own': chain,
     'benchmarks/scaling.md#the-data-path': lmdb,
     'docs/training.md#the-data': tar_shards,
