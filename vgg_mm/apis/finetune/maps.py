@@ -8,7 +8,7 @@ from mmengine.config import Config
 from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.engine.loops.cached_maps_loops import MAX_GB
 
-from ..chain.estimate import device_name, measure_step
+from ..chain.estimate import crop_size, device_name, measure_step
 from ..convert_weights import Net
 from .decide import VIEWS
 from .split import Split
@@ -99,7 +99,7 @@ def describe_maps(split: Split, net: Net, stages: list[Config], amp: bool, kerne
     hours, sizes, blocks = 0.0, [], []
     for cfg in stages:
         step = measure_step(cfg, amp, kernels)
-        crop = cfg.train_dataloader.dataset.pipeline[1].crop_size
+        crop = crop_size(cfg)
         views, frozen = cfg.train_cfg.views, cfg.model.backbone.frozen_stages
         images = cfg.train_cfg.max_epochs * len(split.train)
         hours += step.hours(images, images / cfg.train_dataloader.batch_size)
