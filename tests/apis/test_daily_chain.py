@@ -120,6 +120,8 @@ def test_weights_of_other_libraries(home, file, options, layers):
     run = f'runs/{layers.replace(", ", "_").replace(" ", "_")}'
     said = finetune(home, file, run, *options)
     assert layers in said and 'Images     BGR' in said
+    new = 'fc6, fc7, fc8' if '--fc-channels' in options else 'fc8'
+    assert f'Rate       0.001, {new} 0.01;' in said  # new layers learn faster
     balance = (
         'from 0.4444 (kreis) to 2.6667' if 'balanced' in options else '--class-weights balanced'
     )

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.checkpoints import source_nets as sources
+from vgg_mm.apis.inference.load import expected_preprocessing
 from vgg_mm.checkpoints import load_checkpoint, noted_preprocessing
 from vgg_mm.checkpoints.known_weights import KNOWN, identify
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
@@ -58,6 +59,18 @@ def test_origins(torchvision_state, tmp_path):
     assert (
         str(expected_of(path, own, preprocessing=says)) == 'BGR, mean 1/2/3, std 4/5/6 (recorded)'
     )
+
+
+def test_where_nothing_is_known(tmp_path):
+    """Weights in this package's names, of a training of somebody's: the paper's, as assumed."""
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    state = {'backbone.conv1_1.weight': weight, 'backbone.conv1_1.bias': torch.zeros(4)}
+    torch.save(dict(state_dict=state), tmp_path / 'x.pth')
+    loaded = load_checkpoint(tmp_path / 'x.pth')
+    assert noted_preprocessing(loaded) is None
+    found = expected_preprocessing(loaded)
+    assert found.same_as(CENTRED_RGB)
+    assert found.origin == 'assumed: nothing says what the weights expect'
 
 
 def test_rounded_fine_tuned_and_other_weights():
