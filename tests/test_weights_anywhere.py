@@ -4,9 +4,6 @@
 that MMPretrain's own tools do is ``import vgg_mm`` and mmengine's calls), and in this package's.
 """
 
-import os
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +13,7 @@ import mmpretrain
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint
@@ -23,9 +21,10 @@ from mmpretrain import get_model
 from mmpretrain.apis import init_model
 from mmpretrain.registry import MODELS
 
-from tests.checkpoints.source_nets import NARROW
+import vgg_mm
+from tests.checkpoints.source_nets import NARROW, randomise
 from tests.checkpoints.weight_files import LIBRARIES, NOT_PYTORCH, table, write_files
-from tests.conftest import A_DIGITS, ROOT, short_run
+from tests.conftest import A_DIGITS, run_tool, short_run
 from vgg_mm.checkpoints import loading_safely, read_by_name
 
 CLASSIFIER = dict(
@@ -64,6 +63,7 @@ def cells():
     yield found
     for program in PROGRAMS:
         print(f'\n{table(program, list(WAYS), LIBRARIES, found.get(program, {}))}')
+    print(f'\n{table("tools", list(BY_A_TOOL), list(TOOLS), found.get("tools", {}))}')
 
 
 def classifier(init=None, **parts):
@@ -229,29 +229,85 @@ def test_wrappers(wrap, files, rgb):
         torch.testing.assert_close(found, file.logits(rgb), atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.slow
-def test_mmpretrains_own_tool(few_digits, tmp_path):
-    """tools/train.py of MMPretrain: ``Pretrained`` with a prefix, and ``load_from``."""
-    from tests.apis.test_convert_weights import DIGITS
-    from tests.checkpoints import source_nets as sources
+#: What runs: MMPretrain's own tool; and for ``mim train vgg_mm CONFIG`` this package's, which lies
+#: where openmim looks, with the arguments that it gives.
+TOOLS = {
+    'MMPretrain': (Path(mmpretrain.__file__).parent / '.mim/tools/train.py', []),
+    'mim train': (Path(vgg_mm.__file__).parent / '.mim/tools/train.py', ['--launcher', 'none']),
+}
+INIT = 'model = dict(backbone=dict(init_cfg=dict(_delete_=True, type="Pretrained", {})))'
+BY_A_TOOL = {
+    'Pretrained': INIT.format('checkpoint="net.pth"'),
+    "Pretrained, prefix='backbone.'": INIT.format('checkpoint="net.pth", prefix="backbone."'),
+    'load_from': 'load_from = "net.pth"',
+}
 
-    tool = Path(mmpretrain.__file__).parent / '.mim/tools/train.py'
-    if not tool.is_file():
-        pytest.skip('this MMPretrain comes without its tools')
-    net = sources.torchvision_net('vgg11', DIGITS)[0]
+
+@pytest.fixture
+def trained(few_digits, tmp_path):
+    """Function that trains net A with a tool for an epoch of rate 0, from weights in net.pth."""
+
+    def train(tool, way, check=True):
+        script, arguments = TOOLS[tool]
+        if not script.is_file():
+            pytest.skip(f'{tool} comes without its tools')
+        (tmp_path / 'own.py').write_text(f'_base_ = [{A_DIGITS!r}]\n{BY_A_TOOL[way]}\n')
+        root = f'dataset.data_root={few_digits}'  # DATA_ROOT is this package's tools'
+        options = [f'{loader}_dataloader.{root}' for loader in ('train', 'val')]
+        short = short_run(few_digits, 'run', 1, 'optim_wrapper.optimizer.lr=0', *options)
+        return run_tool(str(script), 'own.py', *arguments, *short, cwd=tmp_path, check=check)
+
+    return train
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+@pytest.mark.parametrize('way', BY_A_TOOL)
+def test_tools(way, tool, trained, cells, tmp_path):
+    from tests.apis.test_convert_weights import DIGITS
+    from tests.checkpoints.source_nets import torchvision_net
+
+    net = torchvision_net('vgg11', DIGITS)[0]
     torch.save(net.state_dict(), tmp_path / 'net.pth')
-    (tmp_path / 'own.py').write_text(
-        f'_base_ = [{A_DIGITS!r}]\n'
-        'init = dict(_delete_=True, type="Pretrained", checkpoint="net.pth", prefix="backbone.")\n'
-        'model = dict(backbone=dict(init_cfg=init))\n'
+    trained(tool, way)
+    found = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']
+    layers = [*net.features, *(net.classifier if way == 'load_from' else ())]
+    expected = [w for layer in layers for w in layer.parameters()]
+    names = [name for name in found if way == 'load_from' or name.startswith('backbone.')]
+    assert len(names) == len(expected)
+    for name, tensor in zip(names, expected):
+        assert torch.equal(found[name].view(tensor.shape), tensor), name
+    cells.setdefault('tools', {})[way, tool] = 'torchvision: all'
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+@pytest.mark.parametrize('way', BY_A_TOOL)
+def test_tools_refuse_what_is_no_vgg(way, tool, trained, tmp_path):
+    torch.save({'layer1.0.conv1.weight': torch.zeros(2, 3, 3, 3)}, tmp_path / 'net.pth')
+    done = trained(tool, way, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and ('no VGG found' in last or 'begins with prefix' in last)
+    assert last.startswith('error: ') == (tool == 'mim train')
+    assert not list(tmp_path.glob('run/*.pth'))
+
+
+def test_full_width(tmp_path):
+    """torchvision's VGG-16 as it is, 138 million weights, in MMPretrain's classifier."""
+    with torch.device('meta'):
+        net = torchvision.models.vgg16()
+    net = randomise(net.to_empty(device='cpu'))
+    torch.save(net.state_dict(), tmp_path / 'net.pth')
+    x = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = net(x)
+    del net
+    model = dict(
+        type='ImageClassifier',
+        backbone=dict(type='vgg_mm.VGG', arch='D'),
+        head=dict(type='vgg_mm.ConvHead', num_classes=1000),
     )
-    root = f'dataset.data_root={few_digits}'  # DATA_ROOT is this package's tools'
-    roots = [f'{loader}_dataloader.{root}' for loader in ('train', 'val')]
-    options = short_run(few_digits, 'run', 1, 'optim_wrapper.optimizer.lr=0', *roots)
-    for config, more in (('own.py', []), (A_DIGITS, ['load_from=net.pth'])):
-        command = [sys.executable, '-W', 'ignore', tool, config, *options, *more]
-        env = {**os.environ, 'PYTHONPATH': str(ROOT)}
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
-        assert done.returncode == 0, done.stderr[-3000:]
-        trained = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']
-        assert torch.equal(trained['backbone.conv1_1.weight'], net.features[0].weight)
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmpretrain'):
+        found = MODELS.build(model)
+    found = found.to_empty(device='cpu').eval()
+    load_checkpoint(found, str(tmp_path / 'net.pth'), map_location='cpu')
+    with torch.inference_mode():
+        torch.testing.assert_close(found(x), expected, atol=1e-3, rtol=1e-4)
