@@ -1,5 +1,8 @@
 """Weights of every library by every way into a detector's or segmentor's backbone."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
@@ -10,10 +13,15 @@ from tests.downstream import need
 need('mmdet')
 need('mmseg')
 
+import mmdet  # noqa: E402
+import mmseg  # noqa: E402
 from mmengine.config import ConfigDict  # noqa: E402
 
-from tests.checkpoints.weight_files import NOT_PYTORCH, write_files  # noqa: E402
+from tests.checkpoints.source_nets import torchvision_net  # noqa: E402
+from tests.checkpoints.weight_files import NOT_PYTORCH, table, write_files  # noqa: E402
+from tests.conftest import run_tool  # noqa: E402
 from tests.downstream import boxes, masks  # noqa: E402
+from tests.downstream.test_other_tools import SEGMENTOR, own_config  # noqa: E402
 from vgg_mm.checkpoints import load_checkpoint as load_here  # noqa: E402
 from vgg_mm.checkpoints import read_by_name  # noqa: E402
 
@@ -76,3 +84,68 @@ def test_whole_models(kind, files):
             with pytest.raises(ValueError, match='none begins with .backbone.*ClassifierInit') as e:
                 way(net)
             assert '\n' not in str(e.value)
+
+
+#: MMDetection's and MMSegmentation's own train.py.
+TOOLS = {p.__name__: Path(p.__file__).parent / '.mim/tools/train.py' for p in (mmdet, mmseg)}
+BY_A_TOOL = {
+    'Pretrained': dict(checkpoint='net.pth'),
+    "Pretrained, prefix='backbone.'": dict(checkpoint='net.pth', prefix='backbone.'),
+    'load_from': None,
+}
+
+
+@pytest.fixture(scope='module')
+def cells():
+    found = {}
+    yield found
+    print(f'\n{table("tools", list(BY_A_TOOL), list(TOOLS), found)}')
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    images = dict(train=2, val=1)
+    return dict(
+        mmdet=boxes.write_boxes(folder / 'boxes', images),
+        mmseg=masks.write_streets(folder / 'streets', **images),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('tool', TOOLS)
+@pytest.mark.parametrize('way', BY_A_TOOL)
+@pytest.mark.parametrize('library', ['torchvision', 'ResNet'])
+def test_their_own_tools(library, way, tool, data, cells, tmp_path):
+    """An epoch of rate 0 leaves the weights that they took; or they say in a line why not."""
+    if not TOOLS[tool].is_file():
+        pytest.skip(f'{tool} comes without its tools')
+    net = torchvision_net('vgg16')[0]
+    other = {'layer1.0.conv1.weight': torch.zeros(2, 3, 3, 3)}
+    torch.save(net.state_dict() if library == 'torchvision' else other, tmp_path / 'net.pth')
+    base, options = {
+        'mmdet': (boxes.CONFIGS / 'faster_rcnn_vgg16_animals.py', boxes.NARROW_FASTER_RCNN),
+        'mmseg': (SEGMENTOR, masks.narrow('fcn32s_vgg16')),
+    }[tool]
+    init = BY_A_TOOL[way]
+    options = {**options, 'optim_wrapper.optimizer.lr': 0.0}
+    options |= {'load_from': 'net.pth'} if init is None else {}
+    if init is not None:
+        options['model.backbone.init_cfg'] = dict(type='Pretrained', **init)
+    own_config(tmp_path / 'own.py', base, data[tool], options)
+    done = run_tool(str(TOOLS[tool]), 'own.py', '--work-dir', 'run', cwd=tmp_path, check=False)
+    if library == 'ResNet' or init is None:
+        last = done.stderr.strip().splitlines()[-1]
+        assert done.returncode == 1 and last.startswith('ValueError: '), done.stderr[-2000:]
+        assert re.search(
+            'no VGG found|begins with prefix|none (of its names )?begins with .backbone', last
+        ), last
+        assert not list(tmp_path.glob('run/*.pth'))
+        cells[way, tool] = 'one line' if init is None else cells.get((way, tool), '')
+        return
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']
+    taken = [tensor for name, tensor in found.items() if name.startswith('backbone.')]
+    given = [w for layer in net.features for w in layer.parameters()]
+    assert len(taken) == len(given) and all(map(torch.equal, taken, given))
+    cells[way, tool] = 'all layers'

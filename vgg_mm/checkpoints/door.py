@@ -158,7 +158,7 @@ def _check_whole(module: nn.Module, prefix: str) -> None:
 
 
 def _check_elsewhere(where: str, prefix: str, unexpected: list[str], module: nn.Module) -> None:
-    """Refuse a state dict that has a VGG's weights, but none where the module's are."""
+    """Refuse a state dict with names of no part of the model, and none where the module's are."""
     if not any('conv1_1' in name for name in module._modules):
         return  # a head may be new
     found = next(filter(_CONVOLUTION.search, unexpected), None)
@@ -167,4 +167,9 @@ def _check_elsewhere(where: str, prefix: str, unexpected: list[str], module: nn.
             f'the state dict has weights of a VGG ({found!r}, ...), but none begins with '
             f'{prefix!r}, so that {where} would stay as initialised: give the backbone '
             "init_cfg=dict(type='Pretrained', checkpoint=FILE), or use vgg_mm.ClassifierInitHook"
+        )
+    if unexpected:
+        raise ValueError(
+            f'the state dict is of another model ({unexpected[0]!r}, ...): none of its names '
+            f'begins with {prefix!r}, so that {where} would stay as initialised'
         )
