@@ -64,7 +64,7 @@ def resolve_arch(arch: Arch) -> str:
     Raises:
         ValueError: in one line, if ``arch`` is no net.
     """
-    name = DEPTH_TO_ARCH.get(arch, arch) if isinstance(arch, (str, int)) else arch
+    name = DEPTH_TO_ARCH.get(arch, arch) if isinstance(arch, int) else arch
     if isinstance(name, str) and name in ARCHITECTURES:
         return name
     value = architecture_of(arch)
@@ -78,7 +78,7 @@ def architecture_of(arch: Arch) -> Architecture:
         ValueError: in one line, if ``arch`` is no net.
     """
     if isinstance(arch, (str, int)):
-        name = DEPTH_TO_ARCH.get(arch, arch)
+        name = DEPTH_TO_ARCH.get(arch, arch) if isinstance(arch, int) else arch
         if name not in ARCHITECTURES:
             raise ValueError(
                 f'VGG: unknown arch {arch!r}; choose one of {", ".join(ARCHITECTURES)}, '

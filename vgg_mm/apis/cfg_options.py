@@ -80,8 +80,12 @@ def parse_cfg_options(options: Iterable[str]) -> dict[str, Any]:
 
 def _literal(key: str, text: str) -> Any:
     def value_of(node: ast.AST) -> Any:
-        is_call = isinstance(node, ast.Call) and not node.args and all(k.arg for k in node.keywords)
-        if is_call and getattr(node.func, 'id', None) == 'dict':
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, 'id', None) == 'dict'
+            and not node.args
+            and all(word.arg for word in node.keywords)
+        ):
             return {str(word.arg): value_of(word.value) for word in node.keywords}
         if isinstance(node, ast.Dict):
             keys = [value_of(one) for one in node.keys if one is not None]

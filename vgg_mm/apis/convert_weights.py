@@ -275,7 +275,7 @@ def _head(bare: Weights, source: str, base_channels: int) -> dict:
 
 
 def _check(net: Net, weights: Weights, source: str) -> None:
-    target = {}
+    target: Weights = {}
     with torch.device('meta'):
         parts = {'backbone': VGG(**net.backbone_config())}
         if net.head_config():

@@ -106,7 +106,7 @@ def stack_weights(n: int, channels: int = 512) -> tuple[int, int]:
 
 def configurations(num_classes: int = 1000, markdown: bool = False) -> str:
     """Table 1: the layers of every net, a column each."""
-    columns = {}
+    columns: dict[str, list[list[str]]] = {}
     for arch in ARCHITECTURES:
         columns[arch] = [[] for _ in BLOCK_WIDTHS]
         for name, kernel, width in _plan(arch, num_classes):

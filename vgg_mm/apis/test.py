@@ -157,5 +157,5 @@ def count_broken_images(pipeline: list[ConfigDict]) -> None:
     pack['meta_keys'] = (*pack.get('meta_keys', default), LOAD_ERROR)
 
 
-test.__test__ = False  # not a test case, whatever its name looks like to pytest
-test_config.__test__ = False
+test.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name looks like to pytest
+test_config.__test__ = False  # type: ignore[attr-defined]

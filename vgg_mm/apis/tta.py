@@ -92,7 +92,7 @@ def _find_file(name: str) -> str:
     return path
 
 
-def find_step(pipeline: list[dict], kind: str) -> Optional[dict]:
+def find_step(pipeline: list, kind: str) -> Optional[ConfigDict]:
     """The first transform of that type in a pipeline."""
     return next((step for step in pipeline if step['type'] == kind), None)
 

@@ -8,7 +8,7 @@ of this package look at it first, by the functions here.
 import logging
 import re
 from collections.abc import Iterable
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 import torch.nn as nn
@@ -30,9 +30,7 @@ _SHARDED = '_fsdp_wrapped_module.'
 _CONVOLUTION = re.compile(r'(^|[./])(features\.\d+\.|conv\d_\d[./]|block\d_conv\d/|layers/conv2d)')
 
 
-def take_weights(
-    module: nn.Module, state_dict: dict, prefix: str, unexpected: Iterable[str]
-) -> None:
+def take_weights(module: Any, state_dict: dict, prefix: str, unexpected: Iterable[str]) -> None:
     """Bring what a state dict has for a module into the module's names and shapes, in place.
 
     Weights that have them are left as they are, at no cost; so is a state dict without any.
@@ -68,7 +66,7 @@ def take_weights(
         print_log(f'{where}: {notice}', logger='current', level=logging.WARNING)
 
 
-def take_whole_model(backbone: nn.Module, state_dict: dict, prefix: str) -> None:
+def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
     """Sort another library's whole net into what backbone and head of a classifier get, in place.
 
     Args:
@@ -105,7 +103,7 @@ def _tensors(state_dict: dict, prefix: str) -> Weights:
     }
 
 
-def _is_name_in(module: nn.Module, name: str) -> bool:
+def _is_name_in(module: Any, name: str) -> bool:
     """Whether it is a name in the module as it is, or in what wrappers (FSDP) made of it."""
     first, *rest = name.split('.')
     if first.startswith('_'):

@@ -43,9 +43,10 @@ class Identity(NamedTuple):
 
 
 def _known(name: str, preprocessing: Preprocessing, biases: str, filters: str) -> Known:
-    numbers = torch.tensor([float(x) for x in filters.split()])
-    biases = torch.tensor([float(x) for x in biases.split()])
-    return Known(name, preprocessing, numbers.view(3, 3, 3, 3), biases)
+    filter_values, bias_values = (
+        torch.tensor([float(x) for x in text.split()]) for text in (filters, biases)
+    )
+    return Known(name, preprocessing, filter_values.view(3, 3, 3, 3), bias_values)
 
 
 KNOWN = (

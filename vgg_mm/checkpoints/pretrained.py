@@ -1,8 +1,8 @@
 """``init_cfg=dict(type='Pretrained', checkpoint=...)`` that says when it does nothing."""
 
 import logging
+from typing import Any
 
-import torch.nn as nn
 from mmengine.logging import print_log
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from mmengine.runner import load_state_dict
@@ -36,7 +36,7 @@ class Pretrained(PretrainedInit):
         OSError, ValueError: in one line, if the checkpoint cannot be had or does not fit.
     """
 
-    def __call__(self, module: nn.Module) -> None:
+    def __call__(self, module: Any) -> None:
         checkpoint = load_by_name(self.checkpoint, self.map_location)
         where = f'Pretrained: {self.checkpoint}'
         source = self._part(weights_of(checkpoint))

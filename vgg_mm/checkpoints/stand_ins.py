@@ -28,7 +28,7 @@ _PLAIN_DTYPE = re.compile(r'[biufcSU]\d+')
 class _Dtype:
     """Stands in for ``numpy.dtype``."""
 
-    dtype: Optional[np.dtype]
+    dtype: Any  # a numpy.dtype, or None before its state is there
 
     def __init__(self, spec: str, align: bool = False, copy: bool = True):
         if not isinstance(spec, str) or not _PLAIN_DTYPE.fullmatch(spec):
@@ -48,7 +48,7 @@ class _Dtype:
 class _Array(np.ndarray):
     """Stands in for ``numpy.ndarray``; pickled again it is one."""
 
-    def __new__(cls, *args: Any) -> 'np.ndarray':
+    def __new__(cls, *args: Any) -> Any:
         raise UnpicklingError('it asks for a numpy array by its constructor')
 
     def __setstate__(self, state: tuple) -> None:
@@ -59,7 +59,7 @@ class _Array(np.ndarray):
             raise UnpicklingError('it asks for a numpy array of objects')
         super().__setstate__((version, shape, dtype.dtype, fortran, content))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> Any:
         return self.view(np.ndarray).__reduce__()
 
 
@@ -157,7 +157,7 @@ class Inert:
 class InertDict(Inert):
     """Stands in for a kind of dict; becomes a plain one."""
 
-    def __new__(cls, *args: Any) -> dict:
+    def __new__(cls, *args: Any) -> Any:
         return {}
 
 
@@ -273,13 +273,15 @@ class _Unpickler(pickle._Unpickler):  # Python's own: the one in C trusts the si
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
+    stack: list  # Python's own, which has no types
+
     def load_build(self) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], (ArrayOrObjects, _DtypeOrObject)):
             raise UnpicklingError('it asks for the state of something else than an array')
         self.stack[-1].__setstate__(state)
 
-    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
 
     def get_extension(self, code: int) -> None:
         raise UnpicklingError('it asks for a registered extension')

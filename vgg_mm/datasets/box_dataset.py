@@ -60,7 +60,7 @@ class BoxDataset(BaseDataset):
     """
 
     def __init__(
-        self, ann_file: str = '', on_error: str = RAISE, several_classes: str = ERROR, **kwargs
+        self, ann_file: str = '', on_error: str = RAISE, several_classes: str = ERROR, **kwargs: Any
     ):
         name = type(self).__name__
         if on_error not in ON_ERROR:
@@ -143,8 +143,9 @@ class BoxDataset(BaseDataset):
             raise ValueError(f'{where}: no {"good " if objects else ""}box')
         label, boxes = self._of_one_class(good, where)
         height, width = shape or image_size(path)
-        boxes = np.clip(np.float32(boxes), 0, np.float32([width, height, width, height]))
-        info = {'img_path': path, 'gt_label': label, BOXES: boxes}
+        edges = np.array([width, height] * 2, np.float32)
+        clipped = np.clip(np.array(boxes, np.float32), 0, edges)
+        info = {'img_path': path, 'gt_label': label, BOXES: clipped}
         return info | ({ANNOTATED_SHAPE: shape} if shape else {})
 
     def _is_there(self, path: str) -> bool:

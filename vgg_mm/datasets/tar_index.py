@@ -191,7 +191,7 @@ def scan_shard(path: str, extensions: tuple[str, ...]) -> list[tuple[int, int, s
                 if member.isdir() or any(part.startswith('.') for part in name.split('/')):
                     continue
                 if name.endswith(LABEL_ENDINGS):
-                    labels[name] = tar.extractfile(member).read()
+                    labels[name] = _content(tar, member)
                 elif name.lower().endswith(extensions):
                     if not member.isreg():
                         raise ValueError(f'{path}::{name} is a link: write the image itself')
@@ -200,6 +200,11 @@ def scan_shard(path: str, extensions: tuple[str, ...]) -> list[tuple[int, int, s
     except tarfile.TarError as error:
         raise ValueError(f'shard {path} is truncated or no tar file ({error})') from None
     return [(*place, name, _label(name, labels, path)) for name, place in images.items()]
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return file.read() if file is not None else b''  # a link to nothing
 
 
 def _label(image: str, labels: dict[str, bytes], path: str) -> str:

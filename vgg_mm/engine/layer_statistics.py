@@ -1,12 +1,13 @@
 """How large the signal is in each layer, forwards and backwards."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, Optional
 
 import torch
 import torch.nn as nn
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 
 #: Activations below and above these multiples of the net's input are lost and out of bounds.
@@ -28,7 +29,7 @@ class LayerStatistics(NamedTuple):
 
 @torch.random.fork_rng()
 def layer_statistics(
-    model: nn.Module,
+    model: BaseModel,
     batch: dict,
     optim_wrapper: Optional[OptimWrapper] = None,
     backward: bool = True,
@@ -86,11 +87,11 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _activations(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, float]]]:
+def _activations(model: nn.Module) -> Iterator[list[tuple[str, Any, float]]]:
     """Collects (layer, module, root mean square of its output) of every layer with weights."""
-    found: list[tuple[str, nn.Module, float]] = []
+    found: list[tuple[str, Any, float]] = []
 
-    def hook_for(name: str):
+    def hook_for(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, out: torch.Tensor) -> None:
             found.append((name.split('.')[-1], module, _rms(out)))
 

@@ -13,7 +13,7 @@ from torch.distributed.fsdp import (
 )
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: Any) -> Any:
     """The net inside distributed and test-time-augmentation wrappers, whose names files hold."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from math import inf
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -102,7 +102,8 @@ def _in_order_of(first: Posteriors, other: Posteriors, both: str) -> Posteriors:
     order = np.array([position[name] for name in first.names])
     for i in np.flatnonzero(other.labels[order] != first.labels):
         one, two = first.classes[first.labels[i]], first.classes[other.labels[order[i]]]
-        raise ValueError(f'{both} disagree on the label of {first.names[i]!r}: {one!r} and {two!r}')
+        image = first.names[int(i)]
+        raise ValueError(f'{both} disagree on the label of {image!r}: {one!r} and {two!r}')
     return first._replace(
         scores={protocol: scores[order] for protocol, scores in other.scores.items()},
         info=other.info,
@@ -190,7 +191,7 @@ def _record(info: dict, protocol: str, scores: np.ndarray, labels: np.ndarray) -
 def _common_info(records: Sequence[TestRecord], name: Optional[str]) -> dict:
     """An ensemble's ``info``: what its members agree on. Their images are known to be the same."""
 
-    def common(field: str):
+    def common(field: str) -> Any:
         values = {getattr(record, field) for record in records}
         return values.pop() if len(values) == 1 else None
 

@@ -124,7 +124,8 @@ TABLE_6 = (
 
 
 def _other(net: str, *errors: Optional[float]) -> PaperResult:
-    return PaperResult(net, None, (), '', *errors)
+    top1, top5, test_top5 = (*errors, None, None)[:3] if errors else (None,) * 3
+    return PaperResult(net, None, (), '', top1, top5, test_top5)
 
 
 #: Table 7 (Section 4.5): the state of the art; the first three rows are of Tables 5 and 6.

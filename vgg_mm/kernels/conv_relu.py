@@ -37,7 +37,7 @@ def follows(layer: nn.Module, activation: nn.Module, x: torch.Tensor) -> bool:
     )
 
 
-def run_with_relu(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def run_with_relu(layer: Any, x: torch.Tensor) -> torch.Tensor:
     """ReLU of the layer's output."""
     if type(layer) in CONVOLUTIONS and is_autocast_to_bfloat16(x) and _is_of_cudnns_kind(layer):
         return conv_relu(x, layer)

@@ -59,7 +59,7 @@ def plain_vgg(kind: type) -> type[VGG]:
 
 
 def _new(plain: type[VGG]) -> VGG:
-    kind = faster_vgg(plain)
+    kind: Any = faster_vgg(plain)
     return kind.__new__(kind)
 
 

@@ -41,6 +41,8 @@ class ForeignWeights(BaseModule):
             error_msgs,
         )
 
+    init_cfg: Any
+
     def init_weights(self) -> None:
         """As mmengine's, where 'Pretrained' is this package's."""
         configs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]

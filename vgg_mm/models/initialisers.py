@@ -1,11 +1,11 @@
 """Random initialisations that the paper's recipe can start from, each by one word."""
 
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 InitCfg = Union[str, dict, list, None]
 
 
-def _every_layer(**kwargs) -> list[dict]:
+def _every_layer(**kwargs: Any) -> list[dict]:
     return [
         dict(layer=['Conv2d', 'Linear'], bias=0, **kwargs),
         dict(type='Constant', layer='_BatchNorm', val=1, bias=0),
@@ -13,7 +13,7 @@ def _every_layer(**kwargs) -> list[dict]:
 
 
 #: word -> mmengine's ``init_cfg``
-INITIALISERS = {
+INITIALISERS: dict[str, list] = {
     # Section 3.1 as printed: "zero mean and 10^-2 variance", biases zero.
     'normal_var': _every_layer(type='Normal', std=0.1),
     # What many think was meant: standard deviation 10^-2.

@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ WIDTH, PANEL = 10.0, 3.6
 #: A legend beside a panel: nothing is hidden.
 OUTSIDE = dict(loc='upper left', bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
-STYLE = {
+STYLE: dict[str, Any] = {
     'font.family': 'sans-serif',
     'font.size': 10,
     'text.color': INK,
@@ -60,13 +60,13 @@ def plot_style(**changes: Any) -> Iterator[None]:
     Args:
         changes: Other of matplotlib's settings, with ``_`` for ``.``.
     """
-    settings = {key.replace('_', '.', 1): value for key, value in changes.items()}
-    with matplotlib.rc_context({**STYLE, **settings}), warnings.catch_warnings():
+    settings: Any = STYLE | {key.replace('_', '.', 1): value for key, value in changes.items()}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='Glyph')
         yield
 
 
-def grid(panel: Axes, axis: str = 'both', **kwargs: Any) -> None:
+def grid(panel: Axes, axis: Literal['both', 'x', 'y'] = 'both', **kwargs: Any) -> None:
     """Thin lines behind what is drawn."""
     panel.grid(axis=axis, color=INK, alpha=0.15, **kwargs)
 

@@ -104,7 +104,7 @@ def split_time(small_time: float, large_time: float, small: int, large: int) -> 
 
 
 def _frozen_part(
-    model: nn.Module, count: int, shape: tuple[int, ...]
+    model: Any, count: int, shape: tuple[int, ...]
 ) -> tuple[float, torch.Tensor]:
     """Seconds that the frozen blocks take for an image, and the map (C, h, w) of one."""
     times = []
@@ -119,14 +119,14 @@ def _frozen_part(
 
 
 def _fastest_step(
-    model: nn.Module, optimizer: OptimWrapper, count: int, shape: tuple[int, ...]
+    model: BaseModel, optimizer: OptimWrapper, count: int, shape: tuple[int, ...]
 ) -> float:
     """Seconds of a training step with ``count`` images."""
     images = [torch.randint(256, shape, dtype=torch.uint8) for _ in range(count)]
     return _fastest(model, optimizer, images)
 
 
-def _fastest(model: nn.Module, optimizer: OptimWrapper, inputs: list[torch.Tensor]) -> float:
+def _fastest(model: BaseModel, optimizer: OptimWrapper, inputs: list[torch.Tensor]) -> float:
     """Seconds of a training step with these inputs."""
     batch = dict(inputs=inputs, data_samples=[DataSample().set_gt_label(0) for _ in inputs])
     times = []

@@ -143,6 +143,7 @@ class Job:
     def note_test(self, name: str) -> None:
         """Remember that a test was done."""
         record = self.record()
+        assert record is not None, 'of a trained stage'
         record.tests[name] = self._test_key(record, name)
         record.write(self.work_dir)
 

@@ -112,7 +112,7 @@ def checkpoints(work_dir: str) -> list[str]:
 
 
 def _age(path: str) -> tuple[float, int]:
-    return osp.getmtime(path), int(_CHECKPOINT.fullmatch(osp.basename(path))[2])
+    return osp.getmtime(path), _kind_and_number(path)[1]
 
 
 def progress(work_dir: str) -> tuple[str, int]:
@@ -120,8 +120,13 @@ def progress(work_dir: str) -> tuple[str, int]:
     paths = checkpoints(work_dir)
     if not paths:
         return 'epoch', 0
-    kind, number = _CHECKPOINT.fullmatch(osp.basename(paths[-1])).groups()
-    return kind, int(number)
+    return _kind_and_number(paths[-1])
+
+
+def _kind_and_number(path: str) -> tuple[str, int]:
+    found = _CHECKPOINT.fullmatch(osp.basename(path))
+    assert found, 'of checkpoints()'
+    return found[1], int(found[2])
 
 
 def final_checkpoints(work_dir: str, name: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Optional, TextIO
 
@@ -79,7 +79,7 @@ def train_chain(
     run = RunOptions(root, work_dir, tuple(cfg_options), amp, auto_scale_lr, processes, kernels)
     jobs: dict[str, Job] = {}
     for stage in load_chain(chain):
-        jobs[stage.name] = Job(stage, run, jobs.get(stage.source))
+        jobs[stage.name] = Job(stage, run, jobs.get(stage.source or ''))
     chosen = _choose(list(jobs.values()), first, until)
     if dry_run:
         table = plan_table(chosen, measure)
@@ -132,9 +132,10 @@ def _check(jobs: Sequence[Job], accept_changes: bool) -> None:
             if not accept_changes:
                 raise ValueError(f'{problem}; --accept-changes uses it as it is')
             print(f'accepted: {problem}')
-        starts = job.source is not None and job.state() == TO_DO
-        if starts and (job.source not in jobs or job.source.state() == DONE):
-            job.source.checkpoint()
+        source = job.source
+        starts = source is not None and job.state() == TO_DO
+        if starts and (source not in jobs or source.state() == DONE):
+            source.checkpoint()
         if job.state() == DONE and job.missing_tests():
             job.checkpoint()
 
@@ -183,7 +184,13 @@ def _train_now(job: Job, lock: TextIO) -> Record:
     return record
 
 
-def _run(job: Job, command: list[str], shown: re.Pattern, lock: TextIO, on_shown=None) -> None:
+def _run(
+    job: Job,
+    command: list[str],
+    shown: re.Pattern,
+    lock: TextIO,
+    on_shown: Optional[Callable[[], None]] = None,
+) -> None:
     """Run a tool for a stage, showing the lines that matter."""
 
     def show(line: str) -> None:

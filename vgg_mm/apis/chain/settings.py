@@ -119,7 +119,7 @@ def test_fingerprint(cfg: Config, stage: Stage, tta_cfg: str, amp: bool) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-test_fingerprint.__test__ = False  # not a test case, whatever its name looks like to pytest
+test_fingerprint.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name looks like to pytest
 
 
 def flatten(node: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -181,7 +181,7 @@ def shared_images(findings: Findings) -> Iterator[tuple[str, str, int]]:
             yield names[small], names[large], count
 
 
-def label_shift(splits: dict[str, Sequence[str]]) -> Iterator[str]:
+def label_shift(splits: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """For each split but the first: one class that has another number there."""
     (first, expected), *others = splits.items()
     for split, found in others:

@@ -58,7 +58,8 @@ def find_layout(folder: str) -> Layout:
         for number, (parts, classes) in enumerate(splits.items())
         for label, name in enumerate(classes)
     }
-    paths, outside, runs = [], Counter(), []
+    paths, runs = [], []
+    outside: Counter[str] = Counter()
     for parts, names in images.items():
         if parts[: depth + 1] in numbers:
             paths += [os.path.join(*parts, name) for name in names]
@@ -115,7 +116,8 @@ def _check_link(path: str) -> None:
 
 
 def _has_splits(images: dict[Parts, list[str]]) -> bool:
-    direct, deeper = Counter(), Counter()
+    direct: Counter[str] = Counter()
+    deeper: Counter[str] = Counter()
     for parts, names in images.items():
         if parts:
             (direct if len(parts) == 1 else deeper)[parts[0]] += len(names)

@@ -2,10 +2,12 @@
 
 import os
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from vgg_mm.text import printable, shortened
@@ -29,8 +31,10 @@ RATIO_LIMIT = 4
 def picture(findings: Findings, verdict: str, path: str) -> None:
     """Draw classes, sizes, aspect ratios, and modes with problems, as a PNG file."""
     with plot_style():
-        figure = Figure(figsize=(12, 8.4), layout='constrained')
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, hspace=0.05, wspace=0.04)
+        figure = Figure(
+            figsize=(12, 8.4),
+            layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, hspace=0.05, wspace=0.04),
+        )
         name = os.path.basename(os.path.realpath(findings.layout.folder))
         title = f'{_short(name)}, {len(findings.layout.paths):,} images: {verdict}'
         figure.suptitle(textwrap.fill(title, 120), x=0.012, ha='left', fontsize=13)
@@ -124,7 +128,9 @@ def _ratios(panel: Axes, findings: Findings) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
 
 
-def _histogram(panel: Axes, findings: Findings, values: np.ndarray, bounds: np.ndarray) -> None:
+def _histogram(
+    panel: Axes, findings: Findings, values: np.ndarray, bounds: Sequence[float]
+) -> None:
     """The splits on top of each other."""
     split = findings.layout.split[findings.scan.readable]
     numbers = range(len(findings.layout.splits))

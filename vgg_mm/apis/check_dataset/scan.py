@@ -2,7 +2,7 @@
 
 import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
@@ -92,7 +92,7 @@ def scan(layout: Layout, workers: int) -> Scan:
     return result
 
 
-def _read_all(layout: Layout, workers: int) -> Iterator[tuple[range, list[Facts]]]:
+def _read_all(layout: Layout, workers: int) -> Generator[tuple[range, list[Facts]], None, None]:
     """Facts of some images at a time, in the order in which they are there.
 
     When a process dies, its fellows go with it: the images that were under way are then read apart

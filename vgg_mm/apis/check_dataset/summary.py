@@ -1,6 +1,6 @@
 """The findings as what ``report.json`` holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def summary(findings: Findings) -> dict:
     )
 
 
-def _distribution(values: np.ndarray, bounds: Iterable[float]) -> dict:
+def _distribution(values: np.ndarray, bounds: Sequence[float]) -> dict:
     """Extremes and a histogram: below the first bound, from each to the next, from the last on."""
     if not len(values):
         return {}

@@ -68,7 +68,7 @@ def _count(number: int, noun: str) -> str:
 def _splits(findings: Findings) -> str:
     rows = []
     for split, classes in class_counts(findings.layout).items():
-        smallest, largest = (choose(classes, key=classes.get) for choose in (min, max))
+        smallest, largest = (choose(classes, key=classes.__getitem__) for choose in (min, max))
         sizes = [f'{name} ({classes[name]:,})' for name in (smallest, largest)]
         count = f'{sum(classes.values()):,}'
         rows.append([split or 'all', count, f'{len(classes):,}', *sizes])

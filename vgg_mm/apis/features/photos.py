@@ -56,7 +56,10 @@ def find_photos(folder: str) -> Photos:
     below_splits = all(parts and parts[0].lower() in TRAIN_NAMES + VAL_NAMES for parts in folders)
     names = [_class(parts, int(below_splits)) for parts in folders]
     classes = sorted_names({name for name in names if name is not None})
-    numbers = {None: NO_LABEL, **{name: number for number, name in enumerate(classes)}}
+    numbers: dict[Optional[str], int] = {
+        None: NO_LABEL,
+        **{name: number for number, name in enumerate(classes)},
+    }
     labels = np.array([numbers[name] for name in names], np.int64)
     text = [name.encode('utf-8', 'backslashreplace').decode() for name in classes]
     return Photos(folder, paths, labels, text, _digest(folder, paths))

@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vgg_mm.datasets import LoadImage
 from vgg_mm.text import printable, shortened
@@ -83,8 +84,9 @@ def retrieval_sheet(rows: Sequence[Row], title: str) -> bytes:
     columns = 1 + len(rows[0].photos)
     with plot_style():
         size = (PHOTO * columns + 0.3, (PHOTO + 0.22) * len(rows) + 0.75)
-        figure = Figure(figsize=size, layout='constrained')
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+        figure = Figure(
+            figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+        )
         panels = figure.subplots(len(rows), columns, squeeze=False)
         figure.suptitle(title, x=0.02, ha='left', fontsize=10)
         for line, row in zip(panels, rows):
@@ -114,7 +116,7 @@ def _short(name: str) -> str:
     return shortened(printable(name), NAME_LENGTH)
 
 
-def _content(figure: Figure, kind: str, **options) -> bytes:
+def _content(figure: Figure, kind: str, **options: Any) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format=kind, **options)
     return content.getvalue()

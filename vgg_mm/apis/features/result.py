@@ -1,7 +1,7 @@
 """What a linear probe found, as numbers, a table and JSON."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -156,5 +156,5 @@ class ProbeResult:
         ]
 
 
-def _percent(value) -> str:
+def _percent(value: Optional[float]) -> str:
     return '' if value is None else f'{value:.1f}'

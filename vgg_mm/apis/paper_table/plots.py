@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -126,7 +127,7 @@ def _legend(rows: Sequence[Row]) -> list[Line2D]:
     nets = sorted({r.net for r in records}, key=lambda net: (place(net, [*NET_COLORS]), net))
     protocols = dict.fromkeys(record.protocol for record in records)
     scales = sorted({len(record.test_scales) for record in records})
-    point = dict(linestyle='', color=INK)
+    point: dict[str, Any] = dict(linestyle='', color=INK)
     handles = [
         Line2D([], [], marker='o', linestyle='', color=_color(net), label=f'net {net}')
         for net in nets

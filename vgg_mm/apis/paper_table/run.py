@@ -38,13 +38,11 @@ class TrainedNet(NamedTuple):
         return self.width == BASE_CHANNELS and is_imagenet(classes)
 
 
-class Test(NamedTuple):
-    """A run of ``tools/test.py``; ``tta_cfg`` is a name in ``configs/_base_/tta``."""
+class Run(NamedTuple):
+    """One of ``tools/test.py``; ``tta_cfg`` is a name in ``configs/_base_/tta``."""
 
     trained: TrainedNet
     tta_cfg: str
-
-    __test__ = False  # not a test case, whatever its name looks like to pytest
 
     def arguments(self, data_root: Optional[str] = None) -> list[str]:
         """Of ``tools/test.py``."""
@@ -143,9 +141,9 @@ def _find_checkpoint(work_dir: str) -> str:
     raise FileNotFoundError(f'checkpoint not found: {path}')
 
 
-def plan(nets: Iterable[TrainedNet], results: Sequence[Result]) -> list[Test]:
+def plan(nets: Iterable[TrainedNet], results: Sequence[Result]) -> list[Run]:
     """The runs that give the missing results, as few as possible."""
-    return [Test(net, name) for net in nets for name in _missing(net, _done(net, results))]
+    return [Run(net, name) for net in nets for name in _missing(net, _done(net, results))]
 
 
 def _done(net: TrainedNet, results: Iterable[Result]) -> set[tuple]:
@@ -168,8 +166,7 @@ def _missing(net: TrainedNet, done: set[tuple]) -> list[str]:
         rows = [*TABLE_3, *TABLE_4, *TABLE_5]
         wanted = {r[2:4] for r in rows if (r.net, r.scale) == (net.net, net.scale)}
     else:
-        protocols = dict.fromkeys(row.protocol for row in TABLE_5)
-        wanted = {(one, 'dense'), *((several, protocol) for protocol in protocols)}
+        wanted = {(one, 'dense'), *((several, row.protocol) for row in TABLE_5)}
     names = ['dense_one_scale'] if (one, 'dense') in wanted - done else []
     protocols = {protocol for scales, protocol in wanted - done if scales == several}
     if protocols:

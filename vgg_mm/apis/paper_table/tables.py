@@ -36,7 +36,9 @@ class Row(NamedTuple):
     @property
     def setting(self) -> Union[TestRecord, PaperResult]:
         """What has the row's ``scale``, ``test_scales`` and ``protocol``."""
-        return self.record or self.paper
+        setting = self.record or self.paper
+        assert setting is not None, "a row has a result or is a paper's"
+        return setting
 
     @property
     def shares_time(self) -> bool:

@@ -7,6 +7,7 @@ it is given.
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ def read(path: str) -> File:
         raise ValueError(f'{path} is truncated or no MATLAB file: {error}') from error
 
 
-def _variables(content: memoryview):
+def _variables(content: memoryview) -> Iterator[tuple[str, Any]]:
     for element in _elements(content):
         if element.kind == COMPRESSED:
             (element,) = _elements(memoryview(_decompressed(element.content)))
@@ -75,7 +76,7 @@ def _decompressed(content: memoryview) -> bytes:
     return found
 
 
-def _elements(content: memoryview):
+def _elements(content: memoryview) -> Iterator[_Element]:
     at = 0
     while at < len(content):
         kind, size = struct.unpack_from('<II', content, at)
@@ -108,10 +109,10 @@ def _array(content: memoryview, depth: int, wanted: tuple = ()) -> tuple[str, An
         raise ValueError('cells in cells, deeper than in any net')
     if not len(content):
         return '', None
-    flags, dims, name, *rest = _elements(content)
+    flags, dims, title, *rest = _elements(content)
     kind, shape = int(_numbers(flags)[0]) & 0xFF, tuple(int(n) for n in _numbers(dims))
     count = math.prod(shape)
-    name = bytes(name.content).decode('latin1')
+    name = bytes(title.content).decode('latin1')
     if wanted and name not in wanted:
         return name, None
     if min(shape, default=0) < 0 or (kind in (CELL, STRUCT) and count > MOST):

@@ -2,8 +2,9 @@
 
 import math
 import zipfile
+from collections.abc import Iterable
 from pickle import UnpicklingError
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def read(path: str) -> File:
     return File(weights)
 
 
-def _value(file: BinaryIO) -> Any:
+def _value(file: Any) -> Any:
     version = npy.read_magic(file)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read_header(file)
@@ -58,6 +59,7 @@ def _add(weights: dict[str, torch.Tensor], name: str, value: Any, depth: int = 0
         return
     if isinstance(value, ArrayOrObjects) and value.objects is not None:
         value = value.objects[0] if len(value.objects) == 1 else value.objects
+    items: Iterable[tuple[Any, Any]]
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, (list, tuple)):

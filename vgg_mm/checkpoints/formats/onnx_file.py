@@ -29,7 +29,7 @@ SCHEMA = {
 }
 
 #: Of TensorProto.DataType, those that weights have.
-FLOATS = {1: np.dtype('<f4'), 10: np.dtype('<f2'), 11: np.dtype('<f8')}
+FLOATS: dict[int, np.dtype] = {1: np.dtype('<f4'), 10: np.dtype('<f2'), 11: np.dtype('<f8')}
 
 #: TensorProto.DataLocation: in another file.
 EXTERNAL = 1

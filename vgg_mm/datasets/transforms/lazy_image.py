@@ -106,7 +106,7 @@ class LazyImage:
         So errors are the loader's and, where the run goes on, so are the random draws.
         """
         goes_on = self._loader.goes_on
-        state = np.random.get_state() if goes_on else None
+        state: Any = np.random.get_state() if goes_on else None
         try:
             done = step(results)
         except CannotDecode:

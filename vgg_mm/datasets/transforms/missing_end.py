@@ -1,7 +1,7 @@
 """Image files that lack their last bytes, and how much of the picture that costs."""
 
 import zlib
-from typing import Optional
+from typing import Any, Optional
 
 import cv2
 import numpy as np
@@ -85,7 +85,8 @@ def complete_jpeg(content: bytes) -> Optional[tuple[bytes, int]]:
     return body + JPEG_END, rows
 
 
-def _decode(body: bytes) -> Optional[np.ndarray]:
+def _decode(body: bytes) -> Any:
+    """(H, W, 3), or None if it cannot be decoded."""
     content = np.frombuffer(body + JPEG_END, np.uint8)
     return cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
 

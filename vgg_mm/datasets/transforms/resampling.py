@@ -132,14 +132,14 @@ def _times(region: slice, reduction: int) -> slice:
 def resample(region: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     """The crop from the region that its axes name, filtered and interpolated."""
     if max(rows.factor, columns.factor) > 1:
-        weights = (_filter(axis.factor) for axis in (columns, rows))
-        region = cv2.sepFilter2D(region, -1, *weights, borderType=cv2.BORDER_REPLICATE)
+        along_x, along_y = _filter(columns.factor), _filter(rows.factor)
+        region = cv2.sepFilter2D(region, -1, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
     region = region[rows.before :, columns.before :]
     region = region[: len(region) - rows.after, : region.shape[1] - columns.after]
     shape = rows.length, columns.length
     if rows.lead >= 0 and columns.lead >= 0:
-        scales = dict(fx=1 / columns.factor, fy=1 / rows.factor)
-        wide = cv2.resize(region, None, **scales, interpolation=cv2.INTER_LINEAR)
+        fx, fy = 1 / columns.factor, 1 / rows.factor
+        wide = cv2.resize(region, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)
         crop = wide[rows.lead : rows.lead + shape[0], columns.lead : columns.lead + shape[1]]
         # Where no side's number of pixels changes, cv2.resize copies, whatever the scale.
         copied = wide.shape == region.shape and (rows.factor, columns.factor) != (1, 1)
@@ -159,7 +159,7 @@ def _filter(factor: float) -> np.ndarray:
     """Three weights of variance (factor^2 - 1) / 6; none but the middle one up to a factor of 1."""
     # OpenCV calculates with 8 bits: what does not fit them would change the brightness.
     side = round(256 * max(0.0, factor**2 - 1) / 12) / 256
-    return np.float32([side, 1 - 2 * side, side])
+    return np.array([side, 1 - 2 * side, side], np.float32)
 
 
 def rescale_crop(

@@ -1,10 +1,10 @@
 """The geometry that training and testing share: the smaller side becomes S (or Q)."""
 
 from collections.abc import Sequence
-from typing import Union
+from typing import Any, Union
 
 
-def scale_bounds(scale: Union[int, Sequence[int]]) -> tuple[int, ...]:
+def scale_bounds(scale: Union[int, Sequence[int]]) -> Any:
     """S, or (S_min, S_max), as (S_min, S_max)."""
     return (scale, scale) if isinstance(scale, int) else tuple(scale)
 

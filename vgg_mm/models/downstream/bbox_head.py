@@ -1,7 +1,7 @@
 """fc6 and fc7 as the head of Faster R-CNN (Ren et al., 2015, arXiv 1506.01497)."""
 
 from collections.abc import Sequence
-from typing import Union
+from typing import Any, Union
 
 import torch
 import torch.nn as nn
@@ -45,7 +45,7 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
         roi_feat_size: Union[int, Sequence[int]] = 7,
         fc_channels: Union[int, Sequence[int]] = 4096,
         dropout: float = 0.5,
-        **kwargs,
+        **kwargs: Any,
     ):
         widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
         size = tuple(_pair(roi_feat_size))
@@ -78,7 +78,10 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
         self.dropout = nn.Dropout(dropout)
         if kwargs.get('init_cfg') is None:
             layers = [dict(name='fc6'), dict(name='fc7')]
-            self.init_cfg += [dict(type='Xavier', distribution='uniform', override=layers)]
+            self.init_cfg = [
+                *self.init_cfg,
+                dict(type='Xavier', distribution='uniform', override=layers),
+            ]
 
     def fc7_of(self, x: torch.Tensor) -> torch.Tensor:
         """fc7's activations, (N, fc7 width), of regions (N, in_channels, *roi_feat_size)."""

@@ -1,6 +1,7 @@
 """What the segmentation heads of VGG have in common."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -49,7 +50,7 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
         fc_channels: tuple[int, int],
         dropout_ratio: float,
         stride: int,
-        **kwargs,
+        **kwargs: Any,
     ):
         name = type(self).__name__
         for key, value in (
@@ -136,7 +137,7 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
                 f'{size[0]}x{size[1]}: the last map must have stride {self.stride}; see the '
                 "backbone's strides, with_last_pool and out_indices"
             )
-        return fit(x, tuple(size))
+        return fit(x, (size[0], size[1]))
 
     def loss_by_feat(self, seg_logits: torch.Tensor, batch_data_samples: list) -> dict:
         """As mmseg's, on the scores at the labels' size."""
@@ -144,7 +145,9 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
         seg_logits = self._fit(seg_logits, size, self.stride, 'labels')
         return super().loss_by_feat(seg_logits, batch_data_samples)
 
-    def predict_by_feat(self, seg_logits: torch.Tensor, batch_img_metas: list[dict]):
+    def predict_by_feat(
+        self, seg_logits: torch.Tensor, batch_img_metas: list[dict]
+    ) -> torch.Tensor:
         """(N, num_classes, H, W), the scores at the size of the images as the net got them."""
         meta = batch_img_metas[0]
         size = meta['img_shape']

@@ -1,7 +1,7 @@
 """Fully convolutional networks (Long, Shelhamer & Darrell, CVPR 2015, arXiv 1411.4038)."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 import torch.nn as nn
@@ -71,10 +71,10 @@ class FCNHead(DenseHead):
         learned_upsampling: str = 'skips',
         in_index: Union[int, Sequence[int], None] = None,
         init_cfg: Union[dict, list, None] = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
-        widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
+        widths: Any = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
         _check(channels, kernel_size, widths, learned_upsampling)
         super().__init__(
             num_classes,
@@ -87,7 +87,7 @@ class FCNHead(DenseHead):
             **kwargs,
         )
         self.fc6 = FoldedLinear(channels[-1], widths[0], kernel_size)
-        self.fc7 = FoldedLinear(*widths, 1)
+        self.fc7 = FoldedLinear(widths[0], widths[1], 1)
         for pool, skipped in zip(_skipped_pools(len(channels) - 1), channels[-2::-1]):
             self.add_module(_score(pool), nn.Conv2d(skipped, self.out_channels, 1))
             self.add_module(_upscore(pool), self._upsampling(2, learned_upsampling != 'none'))

@@ -1,7 +1,7 @@
 """DeepLab-LargeFOV (Chen et al., ICLR 2015, arXiv 1412.7062)."""
 
 from collections.abc import Sequence
-from typing import Union
+from typing import Any, Union
 
 import torch
 import torch.nn as nn
@@ -61,7 +61,7 @@ class LargeFOVHead(DenseHead):
         stride: int = 8,
         in_index: int = -1,
         init_cfg: Union[dict, list, None] = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         for name, value in (
             ('in_channels', in_channels),

@@ -33,7 +33,7 @@ class BilinearUpsampling(nn.ConvTranspose2d):
         for channel in range(self.in_channels):
             self.weight[channel, channel] = weight[:, None] * weight
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         return super().forward(F.pad(x, (1, 1, 1, 1), mode='replicate'))
 
 

@@ -26,7 +26,7 @@ def check_grid(grid: Grid) -> Union[tuple[int, int], str]:
             'PaperTTA: grid must be a positive number (5 gives the 5x5 crops of the paper), a '
             f"pair (rows, columns), or 'five' for the corners and the centre, got {grid!r}"
         )
-    return tuple(sides)
+    return sides[0], sides[1]
 
 
 def crop_corners(
@@ -43,7 +43,7 @@ def crop_corners(
         grid: As :func:`check_grid` returns it.
     """
     down, right = height - crop_size, width - crop_size
-    if grid == CORNERS_AND_CENTRE:
+    if isinstance(grid, str):  # CORNERS_AND_CENTRE
         corners = [(top, left) for top in (0, down) for left in (0, right)]
         return dict(Counter([*corners, (round(down / 2), round(right / 2))]))
     rows, columns = _positions(down, grid[0]), _positions(right, grid[1])

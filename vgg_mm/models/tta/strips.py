@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -19,7 +20,7 @@ def can_be_cut(module: nn.Module) -> bool:
     return isinstance(module.backbone, VGG) and module.backbone.reach is not None
 
 
-def is_to_be_cut(module: nn.Module, image: torch.Tensor, max_pixels: int) -> bool:
+def is_to_be_cut(module: Any, image: torch.Tensor, max_pixels: int) -> bool:
     """Whether images (N, 3, H, W) go through in strips; says once if they should and cannot."""
     if image.shape[-2] * image.shape[-1] <= max_pixels:
         return False
@@ -39,7 +40,7 @@ def _say_that_images_stay_whole() -> None:
 
 
 def score_maps_in_strips(
-    module: nn.Module, image: torch.Tensor, max_pixels: int
+    module: Any, image: torch.Tensor, max_pixels: int
 ) -> Iterator[torch.Tensor]:
     """The class score map of one image in parts along its longer side, without overlap.
 
