@@ -277,9 +277,9 @@ def _head(bare: Weights, source: str, base_channels: int) -> dict:
 def _check(net: Net, weights: Weights, source: str) -> None:
     target: Weights = {}
     with torch.device('meta'):
-        parts = {'backbone': VGG(**net.backbone_config())}
-        if net.head_config():
-            parts['head'] = ConvHead(**{'num_classes': 1, **net.head_config()})
+        parts: dict[str, torch.nn.Module] = {'backbone': VGG(**net.backbone_config())}
+        if head := net.head_config():
+            parts['head'] = ConvHead(**{'num_classes': 1, **head})
     for part, module in parts.items():
         target |= {f'{part}.{name}': tensor for name, tensor in module.state_dict().items()}
     if net.num_classes is None:

@@ -127,7 +127,10 @@ def _segmentor(
 
 
 def _text(found: Found) -> str:
-    texts = [f'{one["class"]} {100 * one.get("score", one.get("share")):.1f} %' for one in found]
+    texts = [
+        f'{one["class"]} {100 * (one["score"] if "score" in one else one["share"]):.1f} %'
+        for one in found
+    ]
     more = len(texts) - LISTED
     return ', '.join(texts[:LISTED]) + (f' and {more} more' if more > 0 else '') or 'nothing'
 

@@ -27,8 +27,8 @@ def set_input_channels(cfg: Config) -> None:
         step.setdefault('in_channels', channels)
     settings = model.get('data_preprocessor') or {}
     if len(settings.get('mean') or ()) == COLOURS:
-        given = (tuple(settings[key]) for key in ('mean', 'std'))
-        found = Preprocessing(settings.get('to_rgb', False), *given)
+        mean, std = (tuple(settings[key]) for key in ('mean', 'std'))
+        found = Preprocessing(settings.get('to_rgb', False), mean, std)
         settings.update(found.for_channels(channels).to_meta())
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def rgb_statistics(paths: Iterable[str]) -> RGBStatistics:
     Raises:
         ValueError, FileNotFoundError: naming the file, if an image cannot be read.
     """
-    load = LoadImage()
+    load: Any = LoadImage()  # which gives None only if it is to skip what it cannot read
     images = pixels = 0
     total, products = np.zeros(3), np.zeros((3, 3))
     for path in paths:

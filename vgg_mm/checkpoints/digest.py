@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 
 
@@ -12,5 +11,5 @@ def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, value in weights.items():
         digest.update(f'{name} {tuple(value.shape)} {value.dtype}\n'.encode())
-        digest.update(np.ascontiguousarray(value.cpu().contiguous().numpy()).reshape(-1))
+        digest.update(value.cpu().contiguous().numpy().reshape(-1).data)
     return digest.hexdigest()

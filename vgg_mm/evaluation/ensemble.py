@@ -21,7 +21,7 @@ class Member(NamedTuple):
     """A file of posteriors, and the protocol that is taken from it (None: any that all have)."""
 
     path: str
-    protocol: Optional[str] = None
+    protocol: Any = None  # Optional[str]; named where members are averaged
 
 
 class Ensemble(NamedTuple):
@@ -100,9 +100,9 @@ def _in_order_of(first: Posteriors, other: Posteriors, both: str) -> Posteriors:
     _require_same_set('images', first.names, other.names, both)
     position = {name: i for i, name in enumerate(other.names)}
     order = np.array([position[name] for name in first.names])
-    for i in np.flatnonzero(other.labels[order] != first.labels):
+    for i in np.flatnonzero(other.labels[order] != first.labels).tolist():
         one, two = first.classes[first.labels[i]], first.classes[other.labels[order[i]]]
-        image = first.names[int(i)]
+        image = first.names[i]
         raise ValueError(f'{both} disagree on the label of {image!r}: {one!r} and {two!r}')
     return first._replace(
         scores={protocol: scores[order] for protocol, scores in other.scores.items()},

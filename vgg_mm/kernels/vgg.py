@@ -58,7 +58,7 @@ def plain_vgg(kind: type) -> type[VGG]:
     return kind.__mro__[kind.__mro__.index(FasterVGG) + 1]
 
 
-def _new(plain: type[VGG]) -> VGG:
+def _new(plain: Any) -> VGG:
     kind: Any = faster_vgg(plain)
     return kind.__new__(kind)
 

@@ -1,12 +1,12 @@
 """How long a training takes, from a few steps on random images."""
 
 import time
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
-import torch.nn as nn
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
@@ -85,12 +85,12 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     small = max(1, large // 4)
     shape = cfg.model.backbone.get('in_channels', COLOURS), size, size
     if cfg.train_cfg.get('type') != CACHED_MAPS:
-        times = [_fastest_step(model, optimizer, images, shape) for images in (small, large)]
-        return split_time(*times, small, large)
+        few, many = (_fastest_step(model, optimizer, images, shape) for images in (small, large))
+        return split_time(few, many, small, large)
     a_map, example = _frozen_part(model, large, shape)
     with taking_maps(model):
-        times = [_fastest(model, optimizer, [example] * maps) for maps in (small, large)]
-    step = split_time(*times, small, large)
+        few, many = (_fastest(model, optimizer, [example] * maps) for maps in (small, large))
+    step = split_time(few, many, small, large)
     # Each image has its maps computed once, however many epochs there are.
     views = cfg.train_cfg.get('views', 2)
     return step._replace(per_image=step.per_image + a_map * views / cfg.train_cfg.max_epochs)
@@ -103,9 +103,7 @@ def split_time(small_time: float, large_time: float, small: int, large: int) -> 
     return StepTime(per_image, per_step)
 
 
-def _frozen_part(
-    model: Any, count: int, shape: tuple[int, ...]
-) -> tuple[float, torch.Tensor]:
+def _frozen_part(model: Any, count: int, shape: tuple[int, ...]) -> tuple[float, torch.Tensor]:
     """Seconds that the frozen blocks take for an image, and the map (C, h, w) of one."""
     times = []
     for _ in range(1 + STEPS):

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 from PIL import Image
@@ -86,7 +86,7 @@ def read_images(paths: Sequence[str]) -> list[Facts]:
 
 def _read(path: str) -> Facts:
     try:
-        loaded = LoadImage().transform(dict(img_path=path))
+        loaded: Any = LoadImage().transform(dict(img_path=path))
         (height, width), remark = loaded['img_shape'], loaded.get(LOAD_REMARK, '')
         warning = _written_to_stderr()
         with open(path, 'rb') as file:

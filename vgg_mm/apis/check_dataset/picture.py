@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -128,9 +128,7 @@ def _ratios(panel: Axes, findings: Findings) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
 
 
-def _histogram(
-    panel: Axes, findings: Findings, values: np.ndarray, bounds: Sequence[float]
-) -> None:
+def _histogram(panel: Axes, findings: Findings, values: np.ndarray, bounds: Any) -> None:
     """The splits on top of each other."""
     split = findings.layout.split[findings.scan.readable]
     numbers = range(len(findings.layout.splits))

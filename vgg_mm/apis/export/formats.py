@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -48,6 +48,7 @@ def safetensors_bytes(classifier: Classifier, names: str) -> bytes:
     from safetensors.torch import save
 
     facts = classifier.metadata()
+    state: Any
     if names == 'torchvision':
         state = torchvision_state(classifier)
         facts = state._metadata['']['vgg_mm']
@@ -132,7 +133,7 @@ def _program(graph: ExportGraph, smallest: int, size: Size) -> torch.export.Expo
     example = _example(graph, smallest, size)
     # A score map of 1 x 1 is to be among the sizes, which torch would otherwise make a case of its
     # own.
-    with fx_config.patch(backed_size_oblivious=True):
+    with fx_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         return torch.export.export(graph, (example,), dynamic_shapes=(sizes,))
 
 

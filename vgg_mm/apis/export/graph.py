@@ -35,6 +35,9 @@ class ExportGraph(nn.Module):
         preprocessing: Whether mean and standard deviation are part of the graph.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, classifier: Classifier, output: str, preprocessing: bool):
         super().__init__()
         self.output = output

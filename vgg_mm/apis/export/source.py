@@ -1,9 +1,7 @@
 """The classifier that is to be exported, and what its input means."""
 
 import json
-from typing import NamedTuple, Optional
-
-import torch.nn as nn
+from typing import Any, NamedTuple, Optional
 
 from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import Preprocessing, preprocessing_of
@@ -21,7 +19,7 @@ class Classifier(NamedTuple):
     0 to 255. ``crop`` is the side of the crops that it was trained on, in pixels.
     """
 
-    model: nn.Module
+    model: Any
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     crop: int
@@ -72,14 +70,16 @@ def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier
     net = load_net(checkpoint, config, device='cpu', kernels=PLAIN)
     for notice in net.notices:
         print(f'notice: {notice}')
-    model = net.model
+    model: Any = net.model
     check_kind(model)
     model.eval().requires_grad_(False)
     crop = tta_options(net.cfg).get('crop_size') or model.head.window
-    return Classifier(model, tuple(net.classes), preprocessing_of(model.data_preprocessor), crop)
+    preprocessing = preprocessing_of(model.data_preprocessor)
+    assert preprocessing is not None, 'by check_kind'
+    return Classifier(model, tuple(net.classes), preprocessing, crop)
 
 
-def check_kind(model: nn.Module) -> None:
+def check_kind(model: Any) -> None:
     """Refuse models that are no VGG with a ConvHead.
 
     Raises:

@@ -1,6 +1,7 @@
 """The names and shapes of torchvision's VGG."""
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -79,7 +80,7 @@ def torchvision_state(classifier: Classifier) -> 'OrderedDict[str, torch.Tensor]
     """
     function = torchvision_function(classifier)
     names = torchvision_names(classifier.model.backbone.arch, function.endswith('_bn'))
-    state: OrderedDict[str, torch.Tensor] = OrderedDict()
+    state: Any = OrderedDict()
     for name, value in classifier.model.state_dict().items():
         layer, _, kind = name.rpartition('.')
         state[f'{names[layer]}.{kind}'] = value.contiguous()

@@ -1,6 +1,6 @@
 """Whether a fine-tuning computes the maps of frozen blocks once, and what that takes."""
 
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 from mmengine.config import Config
@@ -87,7 +87,7 @@ def _why_not(wishes: Wishes) -> str:
     return ''
 
 
-def maps_gb(split: Split, net: Net, crop: int, frozen: int, views: int) -> float:
+def maps_gb(split: Split, net: Net, crop: Any, frozen: int, views: int) -> float:
     """What the maps of all photos take on the disk, in GB (1e9 bytes)."""
     side = crop // 2**frozen
     a_map = 2 * net.base_channels * BLOCK_WIDTHS[frozen - 1] * side**2

@@ -4,7 +4,7 @@ import io
 import os
 import os.path as osp
 import re
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 from mmengine.config import Config
@@ -63,7 +63,7 @@ def finetune(
     cache_maps: str = AUTO,
     views: Optional[int] = None,
     unfreeze: Optional[int] = None,
-    **settings,
+    **settings: Any,
 ) -> str:
     """Fine-tune on photos in class folders and test the result; a second call goes on.
 

@@ -59,8 +59,10 @@ def split_photos(layout: Layout, seed: int = 0) -> Split:
             f'class {others[0]!r} of {layout.folder} has photos to validate on, none to train on'
         )
     numbers = {name: number for number, name in enumerate(classes)}
-    numbered = ([(path, numbers[name]) for path, name in photos] for photos in (train, val))
-    return Split(classes, *numbered, how)
+    trained, validated = (
+        [(path, numbers[name]) for path, name in photos] for photos in (train, val)
+    )
+    return Split(classes, trained, validated, how)
 
 
 def _choose(layout: Layout, splits: dict[str, int], names: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ hooks and optimizers, is not read at all.
 
 import ast
 from collections.abc import Container
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -127,8 +127,10 @@ def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call):
         return _dict_of(node)
-    if isinstance(node, ast.Dict) and None not in node.keys:  # {**x} has None for a key
-        return {_literal(key): _value(value) for key, value in zip(node.keys, node.values)}
+    if isinstance(node, ast.Dict):
+        keys = [key for key in node.keys if key is not None]  # {**x} has None for a key
+        if len(keys) == len(node.keys):
+            return {_literal(key): _value(value) for key, value in zip(keys, node.values)}
     if isinstance(node, ast.List):
         return [_value(item) for item in node.elts]
     if isinstance(node, ast.Tuple):
@@ -167,7 +169,7 @@ def _literal(node: ast.expr) -> Any:
         raise _refused(node) from None
 
 
-def _refused(node: ast.AST) -> ValueError:
+def _refused(node: Union[ast.expr, ast.stmt]) -> ValueError:
     found = ' '.join(ast.unparse(node).split())
     found = found if len(found) <= 60 else f'{found[:59]}…'
     return ValueError(f'its line {node.lineno} is more than a plain value: {found}')

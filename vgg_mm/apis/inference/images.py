@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import cv2
 import numpy as np
@@ -31,8 +31,8 @@ class Prepared(NamedTuple):
     """
 
     name: str
-    photo: Optional[np.ndarray] = None
-    packed: Optional[dict] = None
+    photo: Any = None
+    packed: Any = None
     error: str = ''
 
 

@@ -47,10 +47,10 @@ def find_images(source: str, outside: str = '') -> list[str]:
         return [source]
     passed_over = os.path.realpath(outside) if outside else ''
     if os.path.isdir(source):
-        found = _in_folder(source, passed_over)
-        if not found:
+        below = _in_folder(source, passed_over)
+        if not below:
             raise ValueError(f'no images below {source!r}; extensions are {", ".join(IMAGES)}')
-        return found
+        return below
     matches = glob.glob(source, recursive=True)
     endings = (*IMAGES, os.path.splitext(source)[1].lower() or IMAGES[0])
     found = {path for path in matches if os.path.isfile(path) and path.lower().endswith(endings)}

@@ -223,7 +223,7 @@ def _config_of_weights(
     content['meta'] = dict(content.get('meta') or {})
     note_preprocessing(content['meta'], preprocessing)
     scale = round(TEST_SCALE * found.net.crop)
-    pipeline = deepcopy(PIPELINE)
+    pipeline: list[Any] = deepcopy(PIPELINE)
     pipeline[1]['scales'] = (scale,)
     head = found.net.head_config()
     if head is not None and found.net.num_classes is None:

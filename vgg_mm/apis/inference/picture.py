@@ -2,7 +2,7 @@
 
 import textwrap
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -72,10 +72,11 @@ def _panels(prediction: 'Prediction') -> tuple[Figure, Axes, Axes, Axes, Axes]:
             figure.add_axes((left / total, FOOT / high, panel_width / total, down / high))
         )
         left += panel_width
-    return (figure, *panels)
+    photo, score_map, color_bar, bars = panels
+    return figure, photo, score_map, color_bar, bars
 
 
-def _write(figure: Figure, text: str, inches: float, **style) -> None:
+def _write(figure: Figure, text: str, inches: float, **style: Any) -> None:
     """Text at the left edge, at a height above the lower edge."""
     figure.text(GAP / figure.get_figwidth(), inches / figure.get_figheight(), text, **style)
 
@@ -83,7 +84,7 @@ def _write(figure: Figure, text: str, inches: float, **style) -> None:
 class _Figure(Figure):
     """Saved without warnings about scripts that the font lacks."""
 
-    def savefig(self, *args, **kwargs) -> None:
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='Glyph')
             super().savefig(*args, **{'dpi': DPI, **kwargs})
@@ -93,7 +94,7 @@ def _class(name: str, length: int = NAME_LENGTH) -> str:
     return shortened(printable(name), length)
 
 
-def _show(panel: Axes, pixels: np.ndarray, prediction: 'Prediction', **kwargs):
+def _show(panel: Axes, pixels: np.ndarray, prediction: 'Prediction', **kwargs: Any) -> Any:
     """Draw pixels, however many, so that they cover the photo's whole area."""
     height, width = prediction.photo.shape[:2]
     panel.set_axis_off()
@@ -101,7 +102,7 @@ def _show(panel: Axes, pixels: np.ndarray, prediction: 'Prediction', **kwargs):
     return panel.imshow(pixels, extent=(0, width, height, 0), **kwargs)
 
 
-def _reduced(photo: np.ndarray) -> np.ndarray:
+def _reduced(photo: Any) -> np.ndarray:
     factor = LONGER_SIDE / max(photo.shape[:2])
     if factor >= 1:
         return photo
@@ -117,7 +118,8 @@ def _photo(panel: Axes, prediction: 'Prediction') -> None:
 
 def _score_map(panel: Axes, color_bar: Axes, prediction: 'Prediction') -> str:
     """Draw the map over the greyed photo; returns what the caption says of it."""
-    found, label = prediction.score_map, prediction.shown
+    found: Any = prediction.score_map
+    label = prediction.shown
     scales = ', '.join(map(str, prediction.scales))
     protocol = f'Bars: {prediction.protocol} at Q = {scales}.'
     grey = cv2.cvtColor(_reduced(prediction.photo), cv2.COLOR_RGB2GRAY)

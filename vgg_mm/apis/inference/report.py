@@ -59,7 +59,7 @@ def errors_by_folder(predictions: Sequence['Prediction'], classes: Sequence[str]
         return ''
     parts = []
     for k in (1, 5) if len(classes) > 5 else (1,):
-        best = [np.argsort(-p.posterior, kind='stable')[:k] for p in whole]
+        best = [np.argsort(-np.asarray(p.posterior), kind='stable')[:k] for p in whole]
         wrong = sum(numbers[folder] not in first for folder, first in zip(folders, best))
         low, high = wilson_interval(wrong, len(whole))
         error = 100 * wrong / len(whole)

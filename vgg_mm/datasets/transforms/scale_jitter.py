@@ -94,7 +94,7 @@ class ScaleJitter(RescalingStep):
                 f'ScaleJitter: min_visible={self.min_visible} needs gt_bboxes, which the data set '
                 'does not give (vgg_mm.CocoBoxes and vgg_mm.ImageNetBoxes do)'
             )
-        if self.min_visible > 0 and len(boxes):
+        if self.min_visible > 0 and boxes is not None and len(boxes):
             size, corner = self._draw_showing(height, width, boxes)
         else:
             size, corner = self._draw(height, width)

@@ -6,7 +6,7 @@ import os
 import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.dist import is_main_process
@@ -56,6 +56,9 @@ class CheckpointHook(MMEngineCheckpointHook):
     file_backend: Any
     best_ckpt_path: Any
     published_keys: Any
+
+    file_client_args: Optional[dict]
+    backend_args: Optional[dict]
 
     def before_train(self, runner: Runner) -> None:
         self._write_whole_files(self.out_dir or runner.work_dir)

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Optional, Union
 
 import torch
-import torch.nn as nn
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import barrier, get_rank, get_world_size
 from mmengine.model import BaseDataPreprocessor
@@ -64,6 +63,8 @@ class CachedMapsTrainLoop(ResumableTrainLoop):
             take more than ``max_gb``.
     """
 
+    dataloader: Any
+
     def __init__(
         self,
         runner: Runner,
@@ -112,6 +113,8 @@ class CachedMapsValLoop(ValLoop):
         ValueError: in one line, as there.
     """
 
+    dataloader: Any
+
     def __init__(
         self,
         runner: Runner,
@@ -141,7 +144,7 @@ class CachedMapsValLoop(ValLoop):
 
 
 @contextmanager
-def taking_maps(model: nn.Module) -> Iterator[None]:
+def taking_maps(model: Any) -> Iterator[None]:
     """Let a classifier take maps of its frozen blocks in place of images.
 
     Args:
@@ -157,7 +160,7 @@ def taking_maps(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def frozen_maps(model: nn.Module, data: dict) -> torch.Tensor:
+def frozen_maps(model: Any, data: dict) -> torch.Tensor:
     """The maps of a batch after a classifier's frozen blocks, float32 (n, C, h, w).
 
     Args:
@@ -212,7 +215,7 @@ class _Cache:
         self.settings = settings
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         return unwrap(self.runner.model)
 
     def check(self, training: bool) -> None:
