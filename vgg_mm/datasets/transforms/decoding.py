@@ -10,7 +10,9 @@ import mmcv
 import numpy as np
 from PIL import Image, ImageOps
 
-from .missing_end import JPEG_START, PNG_START, complete_jpeg, complete_png, read_jpeg_header
+from .jpeg_header import START as JPEG_START
+from .jpeg_header import declared_size
+from .missing_end import PNG_START, complete_jpeg, complete_png
 
 #: Formats whose headers are read. Not those of PIL that call other programs, such as EPS.
 FORMATS = ('AVIF', 'BMP', 'GIF', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
@@ -33,7 +35,7 @@ def decode(
         raise ValueError(f'empty image file: {path}')
     header, whole = None, True
     if content.startswith(JPEG_START):
-        width, height, whole = read_jpeg_header(content)
+        width, height, whole = declared_size(content)
     else:
         header = _open(content)
         width, height = header.size if header else (0, 0)
@@ -102,7 +104,7 @@ def _decode(
     except Exception as error:
         reason = ' '.join(str(error).split())
         if 'CV_IO_MAX' in reason:
-            width, height = header.size if header else read_jpeg_header(content)[:2]
+            width, height = header.size if header else declared_size(content)[:2]
             reason = (
                 f'{width}x{height} pixels are more than OpenCV takes; its limits are the '
                 'environment variables CV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT'

@@ -1,16 +1,23 @@
-"""What the header of a JPEG file says, for those that can be decoded in part."""
+"""What JPEG files say without their pixels: sizes, scans, what can be decoded in part."""
 
 import re
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
-START, EXIF, ADOBE = b'\xff\xd8', b'Exif\0\0', b'Adobe'
+import numpy as np
+
+START, END, EXIF, ADOBE = b'\xff\xd8', b'\xff\xd9', b'Exif\0\0', b'Adobe'
 
 #: Second bytes of markers: frames (baseline and extended sequential, progressive; Huffman-coded),
 #: tables, the start of a scan, comments, APP1, APP14, the end.
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1), 0xC2
 DHT, SOS, DQT, DRI, COM, APP1, APP14, EOI = 0xC4, 0xDA, 0xDB, 0xDD, 0xFE, 0xE1, 0xEE, 0xD9
 SKIPPED = {DHT, DQT, DRI, COM, *range(0xE0, 0xF0)}
+#: All kinds of frames, restarts, and the markers that no data follow.
+FRAMES = set(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}
+RESTARTS = range(0xD0, 0xD8)
+ALONE = {0x01, *range(0xD0, 0xDA)}
 
 #: What a component may be called where colours are YCbCr beyond doubt.
 COMPONENT_NAMES = (b'\1', b'\1\2\3', b'\0\1\2')
@@ -21,6 +28,36 @@ MARKER = re.compile(rb'\xff[^\x00\xff\xd0-\xd7]')
 
 #: TIFF's tag of the orientation, its type SHORT, and the value of an upright image.
 ORIENTATION, SHORT, UPRIGHT = 0x0112, 3, 1
+
+
+class Segment(NamedTuple):
+    """A marker with its data: ``content[start:end]`` of a file.
+
+    ``is_whole`` is whether the file holds as many data as the segment says.
+    """
+
+    marker: int
+    data: bytes
+    start: int
+    end: int
+    is_whole: bool
+
+
+def segments(content: bytes) -> Iterator[Segment]:
+    """The segments of a JPEG file, broken or not; what lies between them is passed over.
+
+    Source: ITU-T T.81, Section B.1.1.
+    """
+    place = len(START)
+    while match := MARKER.search(content, place):
+        start, marker = match.start(), match[0][1]
+        if marker in ALONE:
+            place = start + 2
+            continue
+        length = int.from_bytes(content[start + 2 : start + 4], 'big')
+        data = content[start + 4 : start + 2 + length]
+        place = start + 4 + len(data)
+        yield Segment(marker, data, start, place, length == 2 + len(data))
 
 
 class JpegHeader(NamedTuple):
@@ -47,13 +84,11 @@ def read_plain_header(content: bytes) -> Optional[JpegHeader]:
     """
     if not content.startswith(START):
         return None
-    place, frame, upright = len(START), None, False
-    while place + 4 <= len(content) and content[place] == 0xFF:
-        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], 'big')
-        segment = content[place + 4 : place + 2 + length]
-        place += 2 + length
-        if length < 2 or place > len(content):
+    expected, frame, upright = len(START), None, False
+    for marker, segment, start, place, is_whole in segments(content):
+        if start != expected or not is_whole:
             return None
+        expected = place
         if marker == SOS:
             return _with_scan(frame, segment, place) if frame else None
         if marker in SEQUENTIAL or marker == PROGRESSIVE:
@@ -113,3 +148,36 @@ def is_unbroken_scan(content: bytes, scan: int) -> bool:
     """
     marker = MARKER.search(content, scan)
     return marker is not None and marker[0][1] == EOI
+
+
+def declared_size(content: bytes) -> tuple[int, int, bool]:
+    """(width, height, whole): the size that a JPEG file declares, and whether it has an end.
+
+    OpenCV decodes truncated files to images whose lower part is grey, or not at all, depending on
+    its version. An end marker counts after the start of the first scan: what comes before may hold
+    thumbnails with theirs. What follows the image may be anything.
+    """
+    width = height = 0
+    for segment in segments(content):
+        if segment.marker == SOS:
+            return width, height, content.rfind(END, segment.start) >= 0
+        if segment.marker in FRAMES:
+            height, width = (int.from_bytes(segment.data[i : i + 2], 'big') for i in (1, 3))
+    return width, height, True  # nothing of an image: the decoder says so
+
+
+def has_all_scans(content: bytes) -> bool:
+    """Whether the scans that were begun bring every coefficient of every component to its last bit.
+
+    Source: ITU-T T.81, Sections B.2.3 (the header of a scan) and G.1 (progressive files).
+    """
+    missing: dict[int, np.ndarray] = {}
+    for marker, data, *_ in segments(content):
+        if marker in FRAMES:
+            missing = {component: np.ones(64, bool) for component in data[6::3]}
+        elif marker == SOS and data and len(data) == 4 + 2 * data[0]:
+            first, last, bits = data[-3:]
+            for component in data[1:-3:2]:
+                if component in missing:
+                    missing[component][first : last + 1] = bits & 0x0F
+    return bool(missing) and not any(left.any() for left in missing.values())

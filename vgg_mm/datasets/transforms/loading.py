@@ -13,9 +13,8 @@ from mmengine.logging import print_log
 from vgg_mm.registry import TRANSFORMS
 
 from .decoding import decode, decode_alpha, with_channels
-from .jpeg_header import read_plain_header
+from .jpeg_header import END, read_plain_header
 from .lazy_image import LazyImage
-from .missing_end import JPEG_END
 from .region_decoder import announce
 
 #: Key of the reason why an image could not be read, where loading goes on all the same.
@@ -237,7 +236,7 @@ class LoadImage(LoadImageFromFile):
         header = read_plain_header(content)
         if header is None or header.width * header.height > min(self.max_pixels, MAX_PIXELS):
             return None
-        if content.rfind(JPEG_END, header.scan) < 0:
+        if content.rfind(END, header.scan) < 0:
             return None
         return LazyImage(content, header, path, self)
 
