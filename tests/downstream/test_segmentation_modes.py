@@ -80,7 +80,8 @@ def test_a_test_image_scaled_beforehand_is_answered_at_its_own_size():
 
 
 def test_two_classes_by_one_score():
-    net = masks.fcn(head=dict(num_classes=2, out_channels=1, threshold=0.4))
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    net = masks.fcn(head=dict(num_classes=2, out_channels=1, threshold=0.4, loss_decode=loss))
     (found,) = net(torch.randn(1, 3, 40, 50), mode='predict')
     expected = (found.seg_logits.data > 0.4).float()  # mmseg's are probabilities here
     assert torch.equal(found.pred_sem_seg.data, expected)
