@@ -23,6 +23,7 @@ from mmengine.registry import DefaultScope  # noqa: E402
 from mmseg.apis import MMSegInferencer, inference_model, init_model  # noqa: E402
 
 from tests.downstream import boxes, masks  # noqa: E402
+from vgg_mm.apis.inference.checkpoint_config import checkpoint_config  # noqa: E402
 from vgg_mm.checkpoints import load_checkpoint  # noqa: E402
 
 DETECTOR = boxes.CONFIGS / 'ssd300_vgg16_animals.py'
@@ -114,14 +115,16 @@ def test_analyze_results(detector, tmp_path):
     assert list((tmp_path / 'shown').rglob('*.png'))
 
 
-def test_predict(detector, segmentor, tmp_path):
+@pytest.mark.parametrize('source', ['config', 'checkpoint', 'run'])
+def test_predict(source, detector, segmentor, tmp_path):
     """This package's own tool: a table, pictures, results in a file; broken images are listed."""
     for number, (config, checkpoint, data) in enumerate((detector, segmentor)):
         images = data / ('val', 'img_dir/val')[number]
         (images / 'broken.png').write_bytes(b'')
         done = run_tool(
-            'predict.py', images, checkpoint, '--config', config, '--heatmap', f'shown{number}',
-            '--out', f'found{number}.json', cwd=tmp_path,
+            'predict.py', images, checkpoint.parent if source == 'run' else checkpoint,
+            *(('--config', config) if source == 'config' else ()),
+            '--heatmap', f'shown{number}', '--out', f'found{number}.json', cwd=tmp_path,
         )  # fmt: skip
         (images / 'broken.png').unlink()
         assert 'empty image file' in done.stdout
@@ -129,6 +132,51 @@ def test_predict(detector, segmentor, tmp_path):
         assert [Path(row['image']).name for row in rows] == ['0.png', '1.png', 'broken.png']
         assert {p.name for p in (tmp_path / f'shown{number}/vis').iterdir()} == {'0.png', '1.png'}
     assert sum(one['share'] for one in rows[0]['found']) == pytest.approx(1)
+
+
+def test_configs_in_checkpoints_are_read_as_text(detector, segmentor, tmp_path):
+    """What they may ask for is a list of names; all shipped configs are made of these."""
+    for path in (*boxes.CONFIGS.glob('*.py'), *masks.CONFIGS.glob('*.py')):
+        cfg = Config.fromfile(path)
+        found = checkpoint_config(cfg.pretty_text)
+        assert found.default_scope == cfg.default_scope
+        assert found.model.backbone == cfg.model.backbone
+        assert found.test_dataloader.dataset.pipeline == cfg.test_dataloader.dataset.pipeline
+    content = torch.load(detector[1], weights_only=False)
+    text = content['meta']['cfg']
+    for old, new in (
+        ("type='SSDNeck'", "type='subprocess.run'"),
+        ("type='nms'", "type='print(1)'"),
+        ("type='Resize'", "type='Albu'"),
+    ):
+        assert old in text
+        content['meta']['cfg'] = text.replace(old, new)
+        torch.save(content, tmp_path / 'other.pth')
+        image = detector[2] / 'val/0.png'
+        done = run_tool('predict.py', image, 'other.pth', cwd=tmp_path, check=False)
+        assert done.returncode == 1 and 'Traceback' not in done.stderr
+        asked = new.partition('=')[2]
+        assert f'it asks for {asked}, which is built from config files only' in done.stderr
+        assert '--config FILE' in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    'tool, message',
+    [
+        (('predict.py', 'IMAGE', 'CHECKPOINT', '--protocol', 'multi_crop', '--class', 'raccoon'),
+         '--protocol, --class: for classifiers, and this is a detector or segmentor'),
+        (('extract_features.py', 'IMAGE', 'CHECKPOINT', '--out', 'f.npz'),
+         'is a detector (MMDetection), not a classifier'),
+    ],
+    ids=['options', 'features'],
+)  # fmt: skip
+def test_what_is_for_classifiers(tool, message, detector, tmp_path):
+    _, checkpoint, data = detector
+    words = {'IMAGE': data / 'val', 'CHECKPOINT': checkpoint}
+    words = [words.get(word, word) for word in tool]
+    done = run_tool(*words, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_mmseg_inferencer(segmentor, tmp_path):

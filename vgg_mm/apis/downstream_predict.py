@@ -14,8 +14,9 @@ from mmengine.registry import DefaultScope
 from vgg_mm.checkpoints import loading_safely, run_checkpoint, write_atomically
 from vgg_mm.datasets import LoadImage
 
-from .config import read_config
-from .downstream import check_package, is_downstream
+from .downstream import check_package
+from .progress import with_progress
+from .subprocess_tools import interruptible
 from .tables import format_table, say
 
 #: Boxes with a lower score are neither drawn nor listed, as in MMDetection's demos.
@@ -28,12 +29,16 @@ LISTED = 5
 Found = list[dict[str, Any]]
 
 
-def downstream_config(path: Optional[str]) -> Optional[Config]:
-    """A config file's content, if it is MMDetection's or MMSegmentation's."""
-    if path is None or not os.path.isfile(path):
-        return None
-    cfg = read_config(path)
-    return cfg if is_downstream(cfg) else None
+def refuse_classifiers_options(options: dict[str, Any]) -> None:
+    """Raise ValueError, in one line, on options of ``predict.py`` that these nets do not have."""
+    defaults = dict(protocol='dense', scales=None, top=5, shown_class=None)
+    wrong = [name for name, value in defaults.items() if options.get(name, value) != value]
+    if wrong:
+        names = ', '.join(f'--{name.removeprefix("shown_")}' for name in wrong)
+        raise ValueError(
+            f'{names}: for classifiers, and this is a detector or segmentor; other sizes and flips '
+            'are of tools/test.py --tta'
+        )
 
 
 def predict_objects(
@@ -50,7 +55,8 @@ def predict_objects(
     Args:
         sources: Image files.
         checkpoint: Its file, or the folder of a run.
-        cfg: Its config, of MMDetection or MMSegmentation.
+        cfg: Its config, of MMDetection or MMSegmentation: read from a file, or what
+            :func:`~vgg_mm.apis.inference.checkpoint_config.checkpoint_config` finds in it.
         out: A .csv or .json file: the boxes with a score of 0.3 or more (x1, y1, x2, y2 in pixels
             of the image), or each class's share of the pixels.
         pictures: A folder for the images with boxes or masks drawn over them, under their names.
@@ -64,7 +70,19 @@ def predict_objects(
     make = {'mmdet': _detector, 'mmseg': _segmentor}[cfg.default_scope]
     with loading_safely(trust_checkpoint), DefaultScope.overwrite_default_scope(cfg.default_scope):
         find = make(cfg, run_checkpoint(checkpoint), device, pictures or '')
-        done = list(_each(sources, find))
+        done: list[tuple[str, Found, Optional[str]]] = []
+        try:
+            with interruptible():
+                for one in with_progress(_each(sources, find), len(sources)):
+                    done.append(one)
+        finally:
+            _report(done, out, pictures)
+    return int(all(error is not None for _, _, error in done))
+
+
+def _report(
+    done: list[tuple[str, Found, Optional[str]]], out: Optional[str], pictures: Optional[str]
+) -> None:
     rows = [[name, _text(found) if error is None else error] for name, found, error in done]
     say(format_table(['image', 'found'], rows))
     if pictures is not None:
@@ -72,7 +90,6 @@ def predict_objects(
     if out is not None:
         write_atomically(out, _as_file(out, done).encode())
         say(f'results are in {out}')
-    return int(all(error is not None for _, _, error in done))
 
 
 def _each(

@@ -4,7 +4,8 @@ mmengine writes the whole config as Python text into ``meta['cfg']`` and reads i
 it. A checkpoint can come from anywhere, so here the text may hold plain values and ``dict(...)``
 only, and what it asks to be built are parts of nets and pipelines, by their registered names:
 mmengine would import and call any ``type='module.function'``. What prediction has no use for, as
-hooks and optimizers, is not read at all.
+hooks and optimizers, is not read at all. Of detectors and segmentors, whose packages load files and
+run code by other settings too, only those are read that are made of :data:`DOWNSTREAM_PARTS`.
 """
 
 import ast
@@ -20,9 +21,14 @@ from mmpretrain.registry import TRANSFORMS as MMPRETRAIN_TRANSFORMS
 
 from vgg_mm.checkpoints import Preprocessing, noted_preprocessing
 from vgg_mm.registry import MODELS, TRANSFORMS
+from vgg_mm.stack import DOWNSTREAM_RANGES
+
+from ..downstream import datasets_of
 
 #: Keys of the config that prediction reads.
-KEYS = ('model', 'tta_model', 'tta_pipeline', 'train_dataloader', 'test_dataloader')
+KEYS = (
+    'model', 'tta_model', 'tta_pipeline', 'train_dataloader', 'test_dataloader', 'default_scope',
+)  # fmt: skip
 
 #: Registries by scope, and the modules whose classes a checkpoint may ask for by their names.
 MODEL_PARTS = (
@@ -44,6 +50,36 @@ TRANSFORM_PARTS = (
 #: What is for training only, and may name files and addresses to load weights from.
 TRAINING_KEYS = ('init_cfg', 'pretrained', 'train_cfg')
 
+#: What may stand for a ``type`` in a detector's or segmentor's net and test pipeline.
+DOWNSTREAM_PARTS = frozenset(
+    (
+        # nets
+        'FasterRCNN', 'FastRCNN', 'SingleStageDetector', 'EncoderDecoder', 'vgg_mm.VGG',
+        'vgg_mm.SSDVGG', 'DetDataPreprocessor', 'SegDataPreProcessor', 'FPN', 'SSDNeck',
+        # heads
+        'RPNHead', 'AnchorGenerator', 'SSDAnchorGenerator', 'DeltaXYWHBBoxCoder', 'StandardRoIHead',
+        'SingleRoIExtractor', 'RoIAlign', 'RoIPool', 'Shared2FCBBoxHead', 'SSDHead', 'FCNHead',
+        'ASPPHead', 'PSPHead', 'vgg_mm.VGGBBoxHead', 'vgg_mm.SSDHead', 'vgg_mm.FCNHead',
+        'vgg_mm.LargeFOVHead', 'nms', 'soft_nms',
+        # losses, which say how scores are meant
+        'CrossEntropyLoss', 'FocalLoss', 'SmoothL1Loss', 'L1Loss', 'DiceLoss',
+        # layers
+        'BN', 'SyncBN', 'GN', 'ReLU', 'Conv', 'Conv2d',
+        # test pipelines
+        'LoadImageFromFile', 'vgg_mm.LoadImage', 'LoadAnnotations', 'Resize', 'Pad', 'RandomFlip',
+        'Normalize', 'PackDetInputs', 'PackSegInputs',
+    )
+)  # fmt: skip
+
+#: Settings of losses that are for training, and may be files.
+LOSS_WEIGHTS = ('class_weight', 'custom_class_weights')
+
+#: What draws their results.
+VISUALIZERS = {'mmdet': 'DetLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}
+
+#: A data set that says nothing but the classes and their colours.
+DATASETS = {'mmdet': 'CocoDataset', 'mmseg': 'BaseSegDataset'}
+
 #: Longest text: that of a config which names 20,000 classes in each of three data sets.
 MAX_LENGTH = 5_000_000
 
@@ -61,12 +97,54 @@ def checkpoint_config(text: Any) -> Config:
     found = parse_config_text(text, KEYS)
     if not isinstance(found.get('model'), dict):
         raise ValueError('it has no model')
+    if found.get('default_scope') in DOWNSTREAM_RANGES:
+        return Config(_of_downstream(found))
     for key in ('model', 'tta_model'):
         if key in found:
             found[key] = _by_registered_names(_without_training(found[key]), *MODEL_PARTS)
     if 'tta_pipeline' in found:
         found['tta_pipeline'] = _by_registered_names(found['tta_pipeline'], *TRANSFORM_PARTS)
     return Config(found)
+
+
+def _of_downstream(found: dict[str, Any]) -> dict[str, Any]:
+    """What an inferencer of MMDetection or MMSegmentation needs of a config."""
+    scope = found['default_scope']
+    dataset = (found.get('test_dataloader') or {}).get('dataset') or {}
+    parts = [one for one in datasets_of(dataset) if isinstance(one, dict) and one.get('pipeline')]
+    if not parts:
+        raise ValueError('it has no test pipeline')
+    pipeline = _of_known_parts(parts[0]['pipeline'], scope)
+    for step in pipeline:
+        if step['type'] == 'vgg_mm.LoadImage':
+            step['type'] = 'LoadImageFromFile'  # which inferencers look for
+    dataset = dict(type=DATASETS[scope], pipeline=pipeline)
+    if isinstance(metainfo := parts[0].get('metainfo'), dict):
+        dataset['metainfo'] = metainfo
+    return dict(
+        default_scope=scope,
+        model=_of_known_parts(_without_training(found['model']), scope),
+        test_dataloader=dict(dataset=dataset),
+        visualizer=dict(type=VISUALIZERS[scope], vis_backends=[], name='visualizer'),
+    )
+
+
+def _of_known_parts(node: Any, scope: str) -> Any:
+    """The same, every ``type`` one of :data:`DOWNSTREAM_PARTS`.
+
+    Raises:
+        ValueError: if there is another.
+    """
+    if isinstance(node, dict):
+        if '_scope_' in node:
+            raise ValueError("it changes registries by '_scope_'")
+        kind = node.get('type', 'nms')
+        if not isinstance(kind, str) or kind.removeprefix(f'{scope}.') not in DOWNSTREAM_PARTS:
+            raise ValueError(f'it asks for {kind!r}, which is built from config files only')
+        return {k: _of_known_parts(v, scope) for k, v in node.items() if k not in LOSS_WEIGHTS}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_of_known_parts(item, scope) for item in node)
+    return node
 
 
 def config_preprocessing(config: Any) -> Optional[Preprocessing]:

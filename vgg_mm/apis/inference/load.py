@@ -16,6 +16,7 @@ from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
 from vgg_mm.apis.config import read_config
 from vgg_mm.apis.convert_weights import understand
+from vgg_mm.apis.downstream import is_downstream
 from vgg_mm.apis.kernels import AUTO, use_kernels
 from vgg_mm.apis.resumable import undo_seeded_dataset
 from vgg_mm.apis.tta import find_step, training_scale
@@ -75,6 +76,18 @@ class TrainedNet(NamedTuple):
     notices: list[str]
 
 
+class NotAClassifier(ValueError):
+    """What is to be a classifier is a detector or segmentor; ``cfg`` is its config."""
+
+    def __init__(self, cfg: Config, source: str):
+        self.cfg = cfg
+        kind = {'mmdet': 'a detector (MMDetection)', 'mmseg': 'a segmentor (MMSegmentation)'}
+        super().__init__(
+            f'{source} is {kind[cfg.default_scope]}, not a classifier: for these there are '
+            'tools/predict.py, test.py and export.py'
+        )
+
+
 def load_net(
     checkpoint: Union[Checkpoint, bool, None],
     config: Union[str, os.PathLike, Config, None] = None,
@@ -98,6 +111,7 @@ def load_net(
     Raises:
         FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or does
             not say what is needed.
+        NotAClassifier: in one line, if it is a detector or segmentor.
     """
     checkpoint, config = resolve(checkpoint, config)
     content = load_by_name(checkpoint)
@@ -199,6 +213,8 @@ def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[s
                 f'the config in checkpoint {checkpoint} is not used: {error}; give it with '
                 '--config FILE'
             ) from error
+    if cfg is not None and is_downstream(cfg):
+        raise NotAClassifier(cfg, checkpoint)
     # A config of MMPretrain's VGG does not go with weights that are in this package's layout now.
     if cfg is None or 'conversion' in content and not _is_own(cfg):
         return _config_of_weights(content, checkpoint, cfg)

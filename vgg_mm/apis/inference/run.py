@@ -8,7 +8,7 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config
 
-from vgg_mm.apis.downstream_predict import downstream_config, predict_objects
+from vgg_mm.apis.downstream_predict import predict_objects, refuse_classifiers_options
 from vgg_mm.apis.kernels import AUTO
 from vgg_mm.apis.progress import with_progress
 from vgg_mm.apis.subprocess_tools import interruptible
@@ -18,7 +18,7 @@ from vgg_mm.datasets.class_names import class_numbers
 from vgg_mm.text import first_few, printable
 
 from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
-from .load import load_predictor
+from .load import NotAClassifier, load_predictor
 from .prediction import Prediction
 from .predictor import Predictor
 from .report import ResultsFile, check_out, errors_by_folder, make_folder, table
@@ -105,19 +105,22 @@ def predict_files(
     Returns:
         Exit status: 0, or 1 if no image could be read.
     """
+    given = dict(options)
     top, heatmap = options.pop('top'), options.pop('heatmap')
     shown_class = options.pop('shown_class')
     _check(top, BGR)
     if out is not None:
         check_out(out)
     sources = as_sources(images, heatmap or '')
-    if (found := downstream_config(options.get('config'))) is not None:
+    try:
+        with loading_safely(trust_checkpoint):
+            predictor = load_predictor(checkpoint, **options)
+    except NotAClassifier as found:
+        refuse_classifiers_options(given)
         files = [str(source) for source in sources]
         return predict_objects(
-            files, checkpoint, found, out, heatmap, options['device'], trust_checkpoint
+            files, checkpoint, found.cfg, out, heatmap, options['device'], trust_checkpoint
         )
-    with loading_safely(trust_checkpoint):
-        predictor = load_predictor(checkpoint, **options)
     file = None
     if out is not None:
         how = dict(
