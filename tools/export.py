@@ -23,9 +23,10 @@ def main() -> None:
     graph = parser.add_argument_group('ONNX, TorchScript, torch.export')
     graph.add_argument(
         '--output',
-        choices=['scores', 'posterior', 'score_map'],
+        choices=['scores', 'posterior', 'score_map', 'boxes'],
         help='class scores (default), their soft-max, or the map of scores; of images larger than '
-        'the crop that the net was trained on, scores are averaged over all positions',
+        'the crop that the net was trained on, scores are averaged over all positions. Segmentors: '
+        "each pixel's. SSD: boxes before nms",
     )
     graph.add_argument(
         '--size', type=int, metavar='PIXELS', help='height and width (default: 224 for such nets)'

@@ -19,7 +19,7 @@ need('mmseg')
 import mmdet  # noqa: E402
 from mmdet.apis import DetInferencer, inference_detector, init_detector  # noqa: E402
 from mmengine.config import Config  # noqa: E402
-from mmengine.registry import DefaultScope  # noqa: E402
+from mmengine.registry import MODELS, DefaultScope  # noqa: E402
 from mmseg.apis import MMSegInferencer, inference_model, init_model  # noqa: E402
 
 from tests.downstream import boxes, masks  # noqa: E402
@@ -141,6 +141,8 @@ def test_configs_in_checkpoints_are_read_as_text(detector, segmentor, tmp_path):
         found = checkpoint_config(cfg.pretty_text)
         assert found.default_scope == cfg.default_scope
         assert found.model.backbone == cfg.model.backbone
+        with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
+            MODELS.build(found.model)
         assert found.test_dataloader.dataset.pipeline == cfg.test_dataloader.dataset.pipeline
     content = torch.load(detector[1], weights_only=False)
     text = content['meta']['cfg']
@@ -165,7 +167,7 @@ def test_configs_in_checkpoints_are_read_as_text(detector, segmentor, tmp_path):
     [
         (('predict.py', 'IMAGE', 'CHECKPOINT', '--protocol', 'multi_crop', '--class', 'raccoon'),
          '--protocol, --class: for classifiers, and this is a detector or segmentor'),
-        (('extract_features.py', 'IMAGE', 'CHECKPOINT', '--out', 'f.npz'),
+        (('extract_features.py', 'CHECKPOINT', 'IMAGE', '--out', 'f.npz'),
          'is a detector (MMDetection), not a classifier'),
     ],
     ids=['options', 'features'],

@@ -4,6 +4,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+#: Whether torch.export is at work; before torch 2.7 nothing says so.
+_is_exporting = getattr(torch.compiler, 'is_exporting', bool)
+
 
 class FoldedLinear(nn.Linear):
     """Fully-connected layer over a k x k map that slides over larger maps (Section 3.2).
@@ -31,6 +34,9 @@ class FoldedLinear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         k = self.kernel_size
+        if torch.jit.is_tracing() or _is_exporting():
+            # No exported graph can hold a number of windows that depends on the image's size.
+            return F.conv2d(x, self.kernel, self.bias)
         windows = x.unfold(2, k, 1).unfold(3, k, 1)  # (N, C, h, w, k, k)
         rows = windows.permute(0, 2, 3, 1, 4, 5).flatten(3)
         return F.linear(rows, self.weight, self.bias).permute(0, 3, 1, 2)

@@ -1,15 +1,16 @@
 """An exported graph against the net it came from."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 import numpy as np
 import torch
 
-from .formats import Run, Size
-from .graph import ExportGraph
+from .downstream import ObjectReference
+from .formats import Graph, Run, Size
 from .source import Classifier
 
 #: Largest difference of an output, relative to the largest of its values (or to 1).
@@ -58,15 +59,23 @@ class Reference:
         return scores.softmax(dim=1) if self.output == 'posterior' else scores
 
 
-def shapes_to_check(smallest: int, size: Size, channels: int = 3) -> list[tuple[int, ...]]:
-    """Shapes of the inputs on which an exported graph is compared."""
+def shapes_to_check(
+    smallest: int, size: Size, channels: int = 3, multiple: int = 1
+) -> list[tuple[int, ...]]:
+    """Shapes of the inputs on which an exported graph is compared; sides are multiples."""
     if size is not None:
         return [(batch, channels, size, size) for batch in _FIXED_BATCHES]
-    return [(n, channels, smallest + down, smallest + right) for n, down, right in _FREE_SHAPES]
+    return [
+        (n, channels, *(smallest + multiple * math.ceil(more / multiple) for more in beyond))
+        for n, *beyond in _FREE_SHAPES
+    ]
 
 
 def compare(
-    run: Run, reference: Reference, shapes: list[tuple[int, ...]], preprocessing: bool
+    run: Run,
+    reference: Union[Reference, ObjectReference],
+    shapes: list[tuple[int, ...]],
+    preprocessing: bool,
 ) -> Agreement:
     """Run random images through both.
 
@@ -96,7 +105,7 @@ def compare(
     return Agreement(largest, value, shapes)
 
 
-def times(run: Run, graph: ExportGraph, side: int) -> dict[str, float]:
+def times(run: Run, graph: Graph, side: int) -> dict[str, float]:
     """Milliseconds an image of ``side`` x ``side``, the median of :data:`RUNS` after one more.
 
     Returns:

@@ -5,13 +5,14 @@ import json
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
 import torch.fx.experimental._config as fx_config
 import torch.nn as nn
 
+from .downstream import ObjectGraph, ObjectNet
 from .graph import IMAGE, ExportGraph
 from .source import Classifier
 from .torchvision_layout import torchvision_state
@@ -20,6 +21,9 @@ from .torchvision_layout import torchvision_state
 Size = Optional[int]
 
 Run = Callable[[np.ndarray], np.ndarray]
+
+#: What is exported as a graph.
+Graph = Union[ExportGraph, ObjectGraph]
 
 #: Name of the entry with the metadata in TorchScript and torch.export files.
 METADATA_FILE = 'vgg_mm.json'
@@ -42,7 +46,7 @@ def torchvision_bytes(classifier: Classifier) -> bytes:
     return file.getvalue()
 
 
-def safetensors_bytes(classifier: Classifier, names: str) -> bytes:
+def safetensors_bytes(classifier: Union[Classifier, ObjectNet], names: str) -> bytes:
     """The weights under this package's names ('own') or torchvision's, with the metadata."""
     require('safetensors', purpose='--to safetensors')
     from safetensors.torch import save
@@ -58,7 +62,7 @@ def safetensors_bytes(classifier: Classifier, names: str) -> bytes:
     return save(tensors, {'format': 'pt', 'names': names, **facts})
 
 
-def onnx_bytes(graph: ExportGraph, smallest: int, size: Size, facts: dict[str, str]) -> bytes:
+def onnx_bytes(graph: Graph, smallest: int, size: Size, facts: dict[str, str]) -> bytes:
     """An ONNX model with the metadata in ``metadata_props``."""
     require('onnx', 'onnxscript', purpose='--to onnx')
     # From torch.export's program: torch's older exporter, on TorchScript, is deprecated.
@@ -82,9 +86,7 @@ def run_onnx(content: bytes) -> Run:
     return lambda image: session.run(None, {IMAGE: image})[0]
 
 
-def torchscript_bytes(
-    graph: ExportGraph, smallest: int, size: Size, facts: dict[str, str]
-) -> bytes:
+def torchscript_bytes(graph: Graph, smallest: int, size: Size, facts: dict[str, str]) -> bytes:
     """A traced TorchScript archive."""
     file = io.BytesIO()
     with warnings.catch_warnings():
@@ -102,9 +104,7 @@ def run_torchscript(content: bytes) -> Run:
         return _run_module(torch.jit.load(io.BytesIO(content), map_location='cpu'))
 
 
-def torch_export_bytes(
-    graph: ExportGraph, smallest: int, size: Size, facts: dict[str, str]
-) -> bytes:
+def torch_export_bytes(graph: Graph, smallest: int, size: Size, facts: dict[str, str]) -> bytes:
     """An archive of ``torch.export``."""
     file = io.BytesIO()
     program = _program(graph, smallest, size)
@@ -124,12 +124,14 @@ def _run_module(module: nn.Module) -> Run:
     return run
 
 
-def _program(graph: ExportGraph, smallest: int, size: Size) -> torch.export.ExportedProgram:
+def _program(graph: Graph, smallest: int, size: Size) -> torch.export.ExportedProgram:
     """The graph by ``torch.export``; the batch is free, height and width are without ``size``."""
     dim = torch.export.Dim
     sizes = {0: dim('batch')}
     if size is None:
-        sizes |= {2: dim('height', min=smallest), 3: dim('width', min=smallest)}
+        for place, name in ((2, 'height'), (3, 'width')):
+            steps = dim(name, min=smallest // graph.multiple)
+            sizes[place] = steps if graph.multiple == 1 else graph.multiple * steps
     example = _example(graph, smallest, size)
     # A score map of 1 x 1 is to be among the sizes, which torch would otherwise make a case of its
     # own.
@@ -137,6 +139,6 @@ def _program(graph: ExportGraph, smallest: int, size: Size) -> torch.export.Expo
         return torch.export.export(graph, (example,), dynamic_shapes=(sizes,))
 
 
-def _example(graph: ExportGraph, smallest: int, size: Size) -> torch.Tensor:
+def _example(graph: Graph, smallest: int, size: Size) -> torch.Tensor:
     height, width = (size, size) if size else (smallest + margin for margin in _EXAMPLE_MARGIN)
     return torch.zeros(_EXAMPLE_BATCH, graph.in_channels, height, width)

@@ -38,6 +38,9 @@ class ExportGraph(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
+    #: Height and width of ``--dynamic`` are multiples of this.
+    multiple = 1
+
     def __init__(self, classifier: Classifier, output: str, preprocessing: bool):
         super().__init__()
         self.output = output

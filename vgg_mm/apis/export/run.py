@@ -2,15 +2,17 @@
 
 import os
 from importlib.util import find_spec
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 
 from vgg_mm.checkpoints import write_atomically
 
+from ..inference.load import NotAClassifier
 from ..net_table import CROP
 from . import formats
 from .check import RUNS, Reference, compare, shapes_to_check, times
+from .downstream import ObjectGraph, ObjectNet, ObjectReference, load_object_net
 from .formats import Run, Size
 from .graph import IMAGE, OUTPUTS, ExportGraph
 from .source import Classifier, load_classifier
@@ -35,6 +37,10 @@ SUFFIXES = {
 }
 
 NAMES = ('own', TORCHVISION)
+
+
+#: What can be exported.
+Net = Union[Classifier, ObjectNet]
 
 
 class GraphOptions(NamedTuple):
@@ -65,7 +71,8 @@ def export(
         out: The file to write.
         to: Kind of file: 'torchvision', 'safetensors', 'onnx', 'torchscript' or 'torch-export'; by
             default what ``out``'s suffix says.
-        output: 'scores' (default), 'posterior' or 'score_map'; graphs only.
+        output: 'scores' (default), 'posterior' or 'score_map'; of segmentors there are the first
+            two, of SSD 'boxes'; graphs only.
         size: Height and width in pixels, default: 224, or the crop that the net was made for;
             graphs only, without ``dynamic``.
         dynamic: Any height and width from the smallest on; graphs only.
@@ -86,15 +93,18 @@ def export(
     )
     _refuse(kind, GRAPHS, graph_only)
     _refuse(kind, (SAFETENSORS,), dict(names=names))
-    classifier = load_classifier(checkpoint, config)
+    net = _load(checkpoint, config)
     if kind in GRAPHS:
-        given = GraphOptions(
-            output or 'scores',
-            None if dynamic else size or classifier.crop,
-            preprocessing is not False,
-        )
-        _export_graph(classifier, out, kind, given)
-    elif kind == TORCHVISION:
+        _export_graph(net, out, kind, _graph_options(net, output, size, dynamic, preprocessing))
+        return
+    if isinstance(net, ObjectNet):
+        if kind == TORCHVISION or names == TORCHVISION:
+            raise ValueError(f'{checkpoint} is no classifier: torchvision has no such net')
+        content = formats.safetensors_bytes(net, 'own')
+        _write(out, content, 'weights, own names, as safetensors')
+        return
+    classifier = net
+    if kind == TORCHVISION:
         function = torchvision_function(classifier)
         _write(out, formats.torchvision_bytes(classifier), f'weights of torchvision {function}')
         print(f'notice: {notice(classifier)}')
@@ -103,6 +113,37 @@ def export(
         _write(out, content, f'weights, {names or "own"} names, as safetensors')
         if names == TORCHVISION:
             print(f'notice: {notice(classifier)}')
+
+
+def _load(checkpoint: str, config: Optional[str]) -> Net:
+    try:
+        return load_classifier(checkpoint, config)
+    except NotAClassifier as found:
+        return load_object_net(checkpoint, found.cfg)
+
+
+def _graph_options(
+    net: Net,
+    output: Optional[str],
+    size: Optional[int],
+    dynamic: bool,
+    preprocessing: Optional[bool],
+) -> GraphOptions:
+    known = _outputs(net)
+    if output is not None and output not in known:
+        raise ValueError(f'--output {output}: of this net there is {", ".join(known)}')
+    if isinstance(net, ObjectNet) and net.fixed and (dynamic or size not in (None, net.crop)):
+        raise ValueError(
+            f'--{"dynamic" if dynamic else "size"}: the boxes of this net are for images of '
+            f'{net.crop}x{net.crop}'
+        )
+    side = None if dynamic else size or net.crop
+    return GraphOptions(output or next(iter(known)), side, preprocessing is not False)
+
+
+def _outputs(net: Net) -> dict[str, str]:
+    """What the net's graph can compute, with its shape; the first by default."""
+    return net.outputs if isinstance(net, ObjectNet) else OUTPUTS
 
 
 def _kind(out: str, to: Optional[str]) -> str:
@@ -121,18 +162,25 @@ def _refuse(kind: str, kinds: Any, options: dict[str, Any]) -> None:
             raise ValueError(f'--{name} is for {", ".join(kinds)}, not for {kind}')
 
 
-def _export_graph(classifier: Classifier, out: str, kind: str, given: GraphOptions) -> None:
+def _export_graph(classifier: Net, out: str, kind: str, given: GraphOptions) -> None:
     if given.size is not None and given.size < classifier.smallest:
         raise ValueError(f'--size must be at least {classifier.smallest}, got {given.size}')
     write, read = GRAPHS[kind]
-    graph = ExportGraph(classifier, given.output, given.preprocessing)
+    graph: formats.Graph
+    reference: Union[Reference, ObjectReference]
+    if isinstance(classifier, ObjectNet):
+        graph = ObjectGraph(classifier, given.output, given.preprocessing)
+        reference = ObjectReference(classifier, given.output)
+    else:
+        graph = ExportGraph(classifier, given.output, given.preprocessing)
+        reference = Reference(classifier, given.output)
     facts = {**classifier.metadata(), **_facts(classifier, given)}
     content = write(graph, classifier.smallest, given.size, facts)
     run = None
     if kind != 'onnx' or find_spec('onnxruntime'):
         run = read(content)
-        shapes = shapes_to_check(classifier.smallest, given.size, classifier.in_channels)
-        found = compare(run, Reference(classifier, given.output), shapes, given.preprocessing)
+        shapes = shapes_to_check(classifier.smallest, given.size, graph.in_channels, graph.multiple)
+        found = compare(run, reference, shapes, given.preprocessing)
     _write(out, content, kind)
     print(f'input   {IMAGE}: {facts["input"]}')
     if given.preprocessing:
@@ -148,10 +196,12 @@ def _export_graph(classifier: Classifier, out: str, kind: str, given: GraphOptio
     _print_times(run, graph, kind, given.size or max(classifier.smallest, CROP))
 
 
-def _facts(classifier: Classifier, given: GraphOptions) -> dict[str, str]:
+def _facts(classifier: Net, given: GraphOptions) -> dict[str, str]:
     """What is said of the graph, on the screen and in the file."""
     if given.size is None:
         sides = f'H and W from {classifier.smallest} on'
+        if isinstance(classifier, ObjectNet):
+            sides = f'H and W multiples of {ObjectGraph.multiple}'
     else:
         sides = f'H = W = {given.size}'
     if given.preprocessing:
@@ -160,7 +210,7 @@ def _facts(classifier: Classifier, given: GraphOptions) -> dict[str, str]:
         values = f'normalised from 0 to 255: {classifier.preprocessing}'
     return dict(
         input=f'(N, {classifier.in_channels}, H, W) float32, {values}; N is free, {sides}',
-        output=OUTPUTS[given.output],
+        output=_outputs(classifier)[given.output],
         preprocessing=f'{"" if given.preprocessing else "not "}in the graph',
     )
 
@@ -170,7 +220,7 @@ def _write(out: str, content: bytes, what: str) -> None:
     print(f'{out}: {what}, {len(content) / 1e6:.1f} MB')
 
 
-def _print_times(run: Run, graph: ExportGraph, kind: str, side: int) -> None:
+def _print_times(run: Run, graph: formats.Graph, kind: str, side: int) -> None:
     found = times(run, graph, side)
     found = {'onnxruntime' if kind == 'onnx' else kind: found.pop('exported'), **found}
     texts = [f'{name} {value:.1f}' for name, value in found.items()]

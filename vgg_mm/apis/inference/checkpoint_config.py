@@ -121,9 +121,10 @@ def _of_downstream(found: dict[str, Any]) -> dict[str, Any]:
     dataset = dict(type=DATASETS[scope], pipeline=pipeline)
     if isinstance(metainfo := parts[0].get('metainfo'), dict):
         dataset['metainfo'] = metainfo
+    model = _of_known_parts(_without_training(found['model']), scope)
     return dict(
         default_scope=scope,
-        model=_of_known_parts(_without_training(found['model']), scope),
+        model=dict(model, train_cfg=None),  # which FasterRCNN asks for
         test_dataloader=dict(dataset=dataset),
         visualizer=dict(type=VISUALIZERS[scope], vis_backends=[], name='visualizer'),
     )

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, Optional, Union
 
 import torch
+import torch.nn as nn
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
@@ -119,7 +120,7 @@ def load_net(
     cfg, notices = _config(config, content, checkpoint)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = build_model(cfg)
-    notices.append(_load_weights(model, content, checkpoint))
+    notices.append(load_weights(model, content, checkpoint))
     use_kernels(model.to(_device(device)), kernels)
     names: list[str] = []
     count = 0 if model.head is None else _num_classes(model, weights_of(content))
@@ -297,7 +298,7 @@ def build_model(cfg: Config) -> ImageClassifier:
     return MODELS.build(deepcopy(_innermost(cfg))).eval()
 
 
-def _load_weights(model: ImageClassifier, content: dict, checkpoint: str) -> str:
+def load_weights(model: nn.Module, content: dict, checkpoint: str) -> str:
     """Load weights, and the pre-processing they expect; a notice if that is not the config's."""
     try:
         # The hook compares with the model that a runner has, and needs nothing else of it.

@@ -1,0 +1,170 @@
+"""Every shipped detector and segmentor through all tools: python -m tests.downstream.matrix
+
+Two iterations each on made-up data, this package's tools and those that MMDetection and
+MMSegmentation bring, a table at the end. It takes an hour; with names of configs it does these
+only. Nets are as narrow as the tests' unless ``--full-width`` is given.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+from mmengine.config import Config
+
+from tests import preloaded
+from tests.conftest import ROOT
+from tests.downstream import boxes, masks
+
+PRELOADED = ['mmdet.apis', 'mmseg.apis', 'vgg_mm.models.downstream', 'vgg_mm.apis.inference']
+
+#: What cannot be on a CPU, by a part of what is said then.
+ON_GPUS = {
+    'roi_pool_forward_impl: implementation for device cpu not found': 'RoIPool: GPU',
+    'only available': 'GPU',  # mmengine's AmpOptimWrapper
+}
+
+INFERENCE = """
+import sys
+from {package}.apis import {inferencer}, {init}, {infer}
+
+config, checkpoint, image = sys.argv[1:]
+inferencer = {inferencer}(config, checkpoint, device='cpu')
+inferencer(image, out_dir='inferred')
+{infer}({init}(config, checkpoint, device='cpu'), image)
+"""
+MMDET = dict(inferencer='DetInferencer', init='init_detector', infer='inference_detector')
+MMSEG = dict(inferencer='MMSegInferencer', init='init_model', infer='inference_model')
+
+
+def own_config(name, folder, full_width):
+    """A user's file over a shipped config: two made-up photos to train with, one to test."""
+    detection = (boxes.CONFIGS / f'{name}.py').is_file()
+    cfg = Config.fromfile((boxes if detection else masks).CONFIGS / f'{name}.py')
+    data = folder / 'data'
+    if detection:
+        classes = cfg.get('metainfo', dict(classes=boxes.CLASSES)).classes
+        boxes.write_boxes(data, dict(train=2, val=1), classes)
+        options = boxes.NARROW_FASTER_RCNN if 'faster_rcnn' in name else boxes.NARROW_SSD
+        options = boxes.NARROW_FPN if 'fpn' in name else options
+        if 'ssd512' in name:
+            options = dict(options)
+            for key in ('model.neck.out_channels', 'model.bbox_head.in_channels'):
+                options[key] = (32, 4, 8, 8, 8, 8, 8)
+        head = 'model.roi_head.bbox_head' if 'faster_rcnn' in name else 'model.bbox_head'
+        dataset = dict(data_root=str(data), metainfo=dict(classes=classes))
+        for split, loaders in (('train', ['train']), ('val', ['val', 'test'])):
+            for loader in loaders:
+                found = cfg[f'{loader}_dataloader'].dataset
+                found.update(dataset, ann_file=f'{split}.json', data_prefix=dict(img=f'{split}/'))
+        cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = str(data / 'val.json')
+        image = data / 'val/0.png'
+        cfg.merge_from_dict({f'{head}.num_classes': len(classes)})
+    else:
+        masks.write_streets(data, 2, 1)
+        image = data / 'img_dir/val/0.png'
+        options = masks.narrow(name.replace('_heavy', '').replace('_poly', ''))
+        if 'voc' in name:
+            as_voc(data)
+        for loader in ('train', 'val', 'test'):
+            dataset = cfg[f'{loader}_dataloader'].dataset
+            for one in dataset.get('datasets', [dataset]):
+                one.data_root = str(data)
+    if not full_width:
+        cfg.merge_from_dict(dict(options))
+    for loader in ('train', 'val', 'test'):
+        cfg[f'{loader}_dataloader'].update(num_workers=0, persistent_workers=False, batch_size=1)
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.load_from = cfg.default_hooks.classifier_init.checkpoint = None
+    cfg.default_hooks.logger.interval = 1
+    cfg.dump(folder / 'own.py')
+    return cfg.default_scope, folder / 'own.py', image
+
+
+def as_voc(data):
+    """The streets as VOC has its photos and masks: a photo to train with, one of SBD's."""
+    for split, names in (('train', ['train', 'aug']), ('val', ['val'])):
+        for number, name in enumerate(names):
+            photo = cv2.imread(str(data / f'img_dir/{split}/{number}.png'))
+            mask = cv2.imread(str(data / f'ann_dir/{split}/{number}.png'), cv2.IMREAD_UNCHANGED)
+            masks_of = 'SegmentationClassAug' if name == 'aug' else 'SegmentationClass'
+            for folder in ('JPEGImages', masks_of, 'ImageSets/Segmentation'):
+                (data / folder).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(data / f'JPEGImages/{name}.jpg'), photo)
+            cv2.imwrite(str(data / masks_of / f'{name}.png'), mask)
+            (data / f'ImageSets/Segmentation/{name}.txt').write_text(f'{name}\n')
+
+
+def commands(scope, config, image, folder):
+    """(column, words of the command), in the order in which they can be run."""
+    package = __import__(scope)
+    tools = Path(package.__file__).parent / '.mim/tools'
+    analysis = tools / 'analysis_tools'
+    inference = folder / 'inference.py'
+    names = dict(mmdet=MMDET, mmseg=MMSEG)[scope]
+    inference.write_text(INFERENCE.format(package=scope, **names))
+    yield 'train', [ROOT / 'tools/train.py', config, '--work-dir', 'run']
+    yield 'train --amp', [ROOT / 'tools/train.py', config, '--work-dir', 'amp', '--amp']
+    checkpoint = folder / 'run/epoch_1.pth'
+    test = [ROOT / 'tools/test.py', config, checkpoint]
+    yield 'test', test
+    yield 'test --amp', [*test, '--amp']
+    yield 'test --tta', [*test, '--tta']
+    yield 'predict', [ROOT / 'tools/predict.py', image, 'run', '--heatmap', 'pictures']
+    yield 'train (theirs)', [tools / 'train.py', config, '--work-dir', 'theirs']
+    yield 'train --amp (theirs)', [tools / 'train.py', config, '--work-dir', 'x', '--amp']
+    out = 'found.pkl' if scope == 'mmdet' else 'found'
+    yield 'test (theirs)', [tools / 'test.py', config, checkpoint, '--out', out]
+    yield 'test --tta (theirs)', [tools / 'test.py', config, checkpoint, '--tta']
+    yield 'inferencer, demo', [inference, config, checkpoint, image]
+    shape = ['--shape', '64', '96'] if scope == 'mmseg' else ['--num-images', '1']
+    yield 'get_flops', [analysis / 'get_flops.py', config, *shape]
+    if scope == 'mmdet':
+        yield 'analyze_results', [analysis / 'analyze_results.py', config, out, 'shown',
+                                  '--topk', '1']  # fmt: skip
+    (log,) = sorted((folder / 'run').glob('*/vis_data/scalars.json'))[:1] or [Path('no log')]
+    plot = ['plot_curve', log] if scope == 'mmdet' else [log]
+    yield 'analyze_logs', [analysis / 'analyze_logs.py', *plot, '--keys', 'loss', '--out', 'l.png']
+    yield 'browse_dataset', [analysis / 'browse_dataset.py', config, '--output-dir', 'browsed',
+                             '--not-show']  # fmt: skip
+
+
+def run(name, full_width, only):
+    """The cells of a config's row, each as it comes."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        scope, config, image = own_config(name, folder, full_width)
+        for column, words in commands(scope, config, image, folder):
+            if only and column not in only:
+                continue
+            done = preloaded.run([str(word) for word in words], folder)
+            said = done.stdout + done.stderr
+            cell = 'ok' if done.returncode == 0 else 'FAILS'
+            if done.returncode:
+                cell = next((cell for part, cell in ON_GPUS.items() if part in said), cell)
+            print(f'{name}: {column}: {cell}', flush=True)
+            if cell == 'FAILS':
+                print(*said.splitlines()[-12:], sep='\n', flush=True)
+            yield column, cell
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('configs', nargs='*', help='names, without .py (default: all)')
+    parser.add_argument('--full-width', action='store_true')
+    parser.add_argument('--only', nargs='+', metavar='COLUMN', help='train, "test --amp", ...')
+    args = parser.parse_args()
+    preloaded._context.set_forkserver_preload([*preloaded.PRELOADED, *PRELOADED])
+    paths = [*sorted(boxes.CONFIGS.glob('*.py')), *sorted(masks.CONFIGS.glob('*.py'))]
+    names = args.configs or [path.stem for path in paths]
+    table = {name: dict(run(name, args.full_width, args.only)) for name in names}
+    columns = list(dict.fromkeys(column for row in table.values() for column in row))
+    print('', f'| config | {" | ".join(columns)} |', '|---' * (len(columns) + 1) + '|', sep='\n')
+    for name, row in table.items():
+        print(f'| {name} | {" | ".join(row.get(column, "") for column in columns)} |')
+    sys.exit(any(cell == 'FAILS' for row in table.values() for cell in row.values()))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,137 @@
+"""Segmentors and SSD in ONNX, by onnxruntime, against what MMSegmentation and MMDetection say."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+
+from tests.conftest import run_tool
+from tests.downstream import need
+
+need('mmdet')
+need('mmseg')
+
+from mmengine.config import Config  # noqa: E402
+
+from tests.downstream import boxes, masks  # noqa: E402
+from vgg_mm.apis.export import export  # noqa: E402
+
+STREETS = tuple(f'class {i}' for i in range(11))
+
+
+def saved(folder, name, options):
+    """A narrow net of a shipped config with random weights, and its checkpoint."""
+    path = (boxes.CONFIGS if 'animals' in name else masks.CONFIGS) / f'{name}.py'
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(dict(options))
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model).eval()
+    for key, parameter in model.named_parameters():
+        if 'upscore' not in key and 'scale' not in key:
+            fan = parameter[0].numel() if parameter.ndim > 1 else 100
+            # Offsets of boxes are small in trained nets, and their exponentials near 1.
+            factor = 0.1 if 'bbox_head' in key else 1
+            torch.nn.init.normal_(parameter, std=factor * (2 / fan) ** 0.5)
+    classes = boxes.CLASSES if 'animals' in name else STREETS
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / 'epoch_1.pth')
+    return model, folder / 'epoch_1.pth'
+
+
+def run_onnx(path, images):
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    (found,) = session.run(None, {'image': images})
+    return found, session.get_modelmeta().custom_metadata_map
+
+
+def photos(*shape):
+    """RGB, as the exported nets take them."""
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+
+
+def step(model, rgb):
+    """What the package's own test step gives for images as its pipelines load them."""
+    images = [torch.from_numpy(one[::-1].copy()) for one in rgb]
+    size = rgb.shape[2:]
+    if hasattr(model, 'decode_head'):
+        from mmseg.structures import SegDataSample as Sample
+    else:
+        from mmdet.structures import DetDataSample as Sample
+    meta = dict(ori_shape=size, img_shape=size, scale_factor=(1.0, 1.0))
+    samples = [Sample(metainfo=meta) for _ in images]
+    with torch.inference_mode():
+        return model.test_step(dict(inputs=images, data_samples=samples))
+
+
+@pytest.mark.parametrize('output', ['scores', 'posterior'])
+@pytest.mark.parametrize('name', ['fcn32s', 'fcn8s', 'deeplab_largefov'])
+def test_segmentors(name, output, tmp_path, capsys):
+    """Of one size that no stride divides, and of any size in steps of 32."""
+    model, checkpoint = saved(tmp_path, f'{name}_vgg16_camvid', masks.narrow(f'{name}_vgg16'))
+    dynamic = output == 'posterior'
+    out = str(tmp_path / 'net.onnx')
+    export(str(checkpoint), out, output=output, dynamic=dynamic, size=None if dynamic else 109)
+    rgb = photos(2, 3, *((96, 160) if dynamic else (109, 109)))
+    found, facts = run_onnx(out, rgb)
+    wanted = torch.stack([one.seg_logits.data for one in step(model, rgb)])
+    wanted = wanted.softmax(1) if output == 'posterior' else wanted
+    np.testing.assert_allclose(found, wanted.numpy(), atol=1e-4 * float(wanted.abs().max()))
+    assert json.loads(facts['classes']) == list(STREETS)
+    assert 'largest difference from the net' in capsys.readouterr().out
+
+
+def test_ssd(tmp_path):
+    """Every box that MMDetection finds is among those of the graph, with its score and class."""
+    model, checkpoint = saved(tmp_path, 'ssd300_vgg16_animals', boxes.NARROW_SSD)
+    run_tool('export.py', checkpoint, 'net.onnx', cwd=tmp_path)
+    rgb = photos(1, 3, 300, 300)
+    found, facts = run_onnx(str(tmp_path / 'net.onnx'), rgb)
+    assert found.shape == (1, 8732, 4 + 2) and 'before nms' in facts['output']
+    (sample,) = step(model, rgb)
+    best = sample.pred_instances[:20]
+    assert len(best) == 20
+    for box, score, label in zip(best.bboxes, best.scores, best.labels):
+        distance = np.abs(found[0, :, :4] - box.numpy()).max(1)
+        distance += np.abs(found[0, :, 4 + label] - score.item())
+        assert distance.min() < 1e-2
+
+
+@pytest.mark.parametrize(
+    'name, options, message',
+    [
+        ('faster_rcnn_vgg16_animals', {}, 'detector of two stages: what RoIAlign and nms .*MMDepl'),
+        ('ssd300_vgg16_animals', dict(size=512), '--size: the boxes of this net .* 300x300'),
+        ('ssd300_vgg16_animals', dict(output='scores'), '--output scores: of this net .* boxes'),
+        ('ssd300_vgg16_animals', dict(to='torchvision'), 'no classifier: torchvision has no such'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(name, options, message, tmp_path):
+    narrow = boxes.NARROW_SSD if 'ssd' in name else boxes.NARROW_FASTER_RCNN
+    _, checkpoint = saved(tmp_path, name, narrow)
+    with pytest.raises(ValueError, match=message) as error:
+        export(str(checkpoint), str(tmp_path / 'net.onnx'), **options)
+    assert '\n' not in str(error.value) and not (tmp_path / 'net.onnx').exists()
+
+
+def test_weights_as_safetensors(tmp_path):
+    from safetensors.torch import load_file
+
+    model, checkpoint = saved(tmp_path, 'fcn32s_vgg16_camvid', masks.narrow('fcn32s_vgg16'))
+    export(str(checkpoint), str(tmp_path / 'net.safetensors'))
+    found = load_file(tmp_path / 'net.safetensors')
+    assert found.keys() == model.state_dict().keys()
+    torch.testing.assert_close(found['decode_head.fc6.weight'], model.decode_head.fc6.weight)
+
+
+def test_tracing_by_others(tmp_path):
+    """torch's older exporter and its tracer, as MMDeploy and mmengine's get_flops use them."""
+    net = masks.fcn(2).decode_head.requires_grad_(False)
+    maps = [torch.rand(1, c, 2 * s, 3 * s) for c, s in ((16, 4), (32, 2), (32, 1))]
+    traced = torch.jit.trace(lambda *x: net(x), maps, check_trace=False)
+    other = [torch.rand(1, m.shape[1], m.shape[2] * 2, m.shape[3] * 3) for m in maps]
+    torch.testing.assert_close(traced(*maps), net(maps), rtol=1e-4, atol=1e-4)
+    assert traced(*other).shape[-2:] == (2 * 64, 3 * 96)
