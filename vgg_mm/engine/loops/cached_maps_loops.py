@@ -361,10 +361,21 @@ def _over(maps: CachedMaps, loader: DataLoader) -> DataLoader:
 
 
 def _settings_of(dataloader: Union[DataLoader, dict]) -> str:
-    """A loader's data set as text, without what does not change images."""
+    """What a loader's data set does to images, as text; which images those are is not in it."""
     if isinstance(dataloader, DataLoader):
         return repr(dataloader.dataset)
-    return json.dumps(dataloader['dataset'], sort_keys=True, default=str)
+    return json.dumps(list(_pipelines(dataloader['dataset'])), sort_keys=True, default=str)
+
+
+def _pipelines(node: Any) -> Iterator[Any]:
+    """The pipelines of a data set's config, and of what it wraps."""
+    if isinstance(node, dict):
+        if 'pipeline' in node:
+            yield node['pipeline']
+        node = [child for key, child in node.items() if key != 'pipeline']
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _pipelines(child)
 
 
 def _duration(seconds: float) -> str:
