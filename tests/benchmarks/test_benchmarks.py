@@ -204,3 +204,31 @@ def make_page(folder):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, (folder / 'out/index.html').read_text()
+
+
+def test_heads_on_maps(benchmark, monkeypatch, tmp_path, capsys):
+    """Maps that tell their class: heads learn it, of photos that they have not seen."""
+    heads = benchmark('heads_on_maps')
+    monkeypatch.setattr(
+        heads, 'SETTINGS', [dict(head='gap', lr=1e-2), dict(head=16, lr=1e-2, views=1)]
+    )
+    folder = tmp_path / 'maps' / 'train'
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    for view in range(2):
+        for first in (0, 32):
+            part = labels[first : first + 32]
+            maps = draw.random((len(part), 4, 2, 2))
+            maps[range(len(part)), part] += 5
+            np.save(folder / f'{view}-{first:09d}-x.npy', maps.astype(np.float16))
+            samples = [dict(label=[int(label)]) for label in part]
+            (folder / f'{view}-{first:09d}-x.json').write_text(json.dumps(samples))
+    out = tmp_path / 'heads.json'
+    words = ['heads_on_maps.py', str(tmp_path), '--seeds', '0', '1', '--out', str(out)]
+    monkeypatch.setattr(sys, 'argv', words)
+    heads.main()
+    rows = json.loads(out.read_text())
+    assert [row['head'] for row in rows] == ['gap', 'gap', 16, 16]
+    assert {row['images'] for row in rows} == {8} and max(row['wrong'] for row in rows) <= 1
+    assert rows[0]['interval'][0] <= rows[0]['error'] <= rows[0]['interval'][1]

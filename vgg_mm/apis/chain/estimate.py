@@ -87,7 +87,7 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     if cfg.train_cfg.get('type') != CACHED_MAPS:
         few, many = (_fastest_step(model, optimizer, images, shape) for images in (small, large))
         return split_time(few, many, small, large)
-    a_map, example = _frozen_part(model, large, shape)
+    a_map, example = _frozen_part(model, small, shape)
     with taking_maps(model):
         few, many = (_fastest(model, optimizer, [example] * maps) for maps in (small, large))
     step = split_time(few, many, small, large)
