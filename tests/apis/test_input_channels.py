@@ -94,7 +94,8 @@ def test_finetune_and_on(home, channels):
     run = f'runs/{channels}'
     finetune(home, 'vgg11_bn.pth', run, '--in-channels', channels)
     weights = torch.load(home / run / 'photos' / 'epoch_1.pth', weights_only=False)['state_dict']
-    assert weights['backbone.conv1_1.weight'].shape[1] == channels
+    first = weights['backbone.conv1_1.weight']
+    assert first.shape[1] == channels and (first[:, -1] != 0).any()  # the opacity is learnt
     shown = run_tool('predict.py', 'photos', run, '--heatmap', f'{run}/maps', cwd=home)
     assert 'by the names of the folders (10 images)' in shown.stdout
     exported = run_tool('export.py', run, f'{run}/net.onnx', cwd=home).stdout

@@ -82,7 +82,8 @@ def finetune(
         fc_channels: Width of a new fc6 and fc7; None: 512.
         class_weights: 'balanced': in the loss each class counts the same, however many photos it
             has; None: each photo does.
-        in_channels: 1 to see grey images, 4 to see their opacity, too; None: as the weights.
+        in_channels: 1 to see grey images, 4 to see their opacity, too (then no block is frozen
+            unless ``frozen`` says so); None: as the weights.
         cache_maps: 'on': the maps of the frozen blocks are computed once, for some crops of each
             photo, and the layers after them trained on these; 'off': every epoch has its own crops;
             'auto': on where there is no GPU.
@@ -110,6 +111,8 @@ def finetune(
         choose_head(net, head, fc_channels),
     )
     settings['frozen_stages'] = settings.pop('frozen', None)
+    if net.in_channels > found.net.in_channels and settings['frozen_stages'] is None:
+        settings['frozen_stages'] = 0  # what conv1_1 has for them is to be learnt
     crop = STRIDE * start.head.config['kernel_size'] if start.head.config['fc_channels'] else CROP
     wishes = Wishes(cache_maps, views, settings['frozen_stages'], unfreeze)
     views, why = choose_views(wishes, split, start.net, crop)
@@ -119,6 +122,8 @@ def finetune(
     work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
     balanced = class_weights == BALANCED
     print('\n'.join(_report(folder, split, start, stages, balanced)))
+    if net.in_channels > found.net.in_channels and first.frozen_stages:
+        print('Notice     conv1_1 is frozen: the opacity stays without effect')
     if why and cache_maps == AUTO and not torch.cuda.is_available():
         print(f'Maps       are not cached: {why}')
     os.makedirs(work_dir, exist_ok=True)
