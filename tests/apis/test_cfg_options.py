@@ -27,6 +27,8 @@ def merged(*options):
         ('a=None', None),
         ('a=/data/my photos/x', '/data/my photos/x'),
         ('a=torchvision://vgg16?x=1', 'torchvision://vgg16?x=1'),
+        ("a='/my (new) run, 2/[x]'", '/my (new) run, 2/[x]'),
+        ('a="it\'s"', "it's"),
         ("a=dict(type='BN', requires_grad=False)", dict(type='BN', requires_grad=False)),
         ("a={'head.fc8': dict(lr_mult=10)}", {'head.fc8': dict(lr_mult=10)}),
         ("a=[dict(type='A', scale=(-1, 2)), 'b, c']", [dict(type='A', scale=(-1, 2)), 'b, c']),

@@ -57,15 +57,17 @@ ALWAYS = {'type', '_delete_', '_scope_'}
 def parse_cfg_options(options: Iterable[str]) -> dict[str, Any]:
     """``['a.b=1', 'c=[1,2]', "d=dict(type='BN')"]`` -> ``{'a.b': 1, 'c': [1, 2], 'd': {...}}``.
 
-    Dicts, and lists with dicts or quoted strings in them, are read as Python writes them; all else
-    by mmengine's rules.
+    Dicts, and lists with dicts or quoted strings in them, are read as Python writes them; what is
+    in quotes is text, brackets and commas in it as well; all else by mmengine's rules.
     """
     literals, others = {}, []
     for option in options or ():
         key, equals, value = option.partition('=')
         if not equals:
             raise ValueError(f'--cfg-options takes key=value, got {option!r}')
-        if re.match(r'\s*(dict\(|[\[({])', value) and re.search(r'dict\(|[{\'"]', value):
+        if re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", value):
+            literals[key] = value.strip()[1:-1]
+        elif re.match(r'\s*(dict\(|[\[({])', value) and re.search(r'dict\(|[{\'"]', value):
             literals[key] = _literal(key, value)
         elif ' ' in value.strip() and not re.search(r'[,()\[\]]', value):
             literals[key] = value.strip()  # a path, say; mmengine takes blanks out

@@ -142,11 +142,13 @@ def option_texts(options: dict[str, Any]) -> list[str]:
     """
     texts = []
     for key, value in options.items():
-        text = f'{key}={value}'
-        if parse_cfg_options([text]) != {key: value}:
+        # A path with brackets is text in quotes.
+        possible = (f'{key}={value}', f'{key}="{value}"', f"{key}='{value}'")
+        right = [text for text in possible if parse_cfg_options([text]) == {key: value}]
+        if not right:
             raise ValueError(
                 f'{key}={value!r} cannot be given by --cfg-options, which knows numbers, True, '
-                'None, words without commas or brackets, lists of these, and dicts'
+                'None, words and paths, lists of these, and dicts'
             )
-        texts.append(text)
+        texts.append(right[0])
     return texts

@@ -4,6 +4,7 @@ import io
 import os
 import os.path as osp
 import re
+import shlex
 from typing import Any, NamedTuple, Optional
 
 import torch
@@ -270,7 +271,9 @@ def _write(
         lines.append(f"    dict(config='{stage}.py'{after}{test}),\n")
         print(f'Config     {config}')
     chain = osp.join(work_dir, 'chain.py')
-    text = CHAIN.format(path=chain, work_dir=work_dir, stages=''.join(lines))
+    text = CHAIN.format(
+        path=shlex.quote(chain), work_dir=shlex.quote(work_dir), stages=''.join(lines)
+    )
     write_atomically(chain, text.encode())
     return chain, configs
 
