@@ -209,15 +209,13 @@ def test_other_folders(home):
     said = run_tool('finetune.py', *command, cwd=home).stdout
     assert '21 to train on, 18 to validate on, as the folder has it' in said
     assert 'kreis 15 + 15, quadrat 3 + 3, strich 3 + 0' in said
-    assert 'Notice     kreis has 15 photos to train on, quadrat 3: --class-weights' in said
+    assert 'Notice     kreis has 15 photos to train on, strich 3: --class-weights' in said
     with open(home / run / 'splits' / 'per_class.csv', newline='', encoding='utf-8') as file:
         rows = list(csv.DictReader(file))
     assert [(row['class'], row['images']) for row in rows] == list(zip(CLASSES, ('15', '3', '0')))
     assert rows[2]['recall'] == 'nan' and 'strich' not in said.split('Each class')[1]
     run_tool('predict.py', 'photos/strich', run, cwd=home)
-    # By hand.
-    command = (home / run / 'splits.py', home / run, '--cfg-options', f'DATA_ROOT={home}/splits')
-    assert 'error/top1' in run_tool('test.py', *command, cwd=home).stdout
+    assert 'error/top1' in run_tool('test.py', f'{run}/splits.py', run, cwd=home).stdout
 
 
 def test_wrong_heads(home):
