@@ -44,8 +44,9 @@ def own_config(name, folder, full_width):
     cfg = Config.fromfile((boxes if detection else masks).CONFIGS / f'{name}.py')
     data = folder / 'data'
     if detection:
-        classes = cfg.get('metainfo', dict(classes=boxes.CLASSES)).classes
-        boxes.write_boxes(data, dict(train=2, val=1), classes)
+        classes = tuple((cfg.get('metainfo') or dict(classes=boxes.CLASSES))['classes'])
+        # The second has no boxes, and is left out.
+        boxes.write_boxes(data, dict(train=3, val=1), classes)
         options = boxes.NARROW_FASTER_RCNN if 'faster_rcnn' in name else boxes.NARROW_SSD
         options = boxes.NARROW_FPN if 'fpn' in name else options
         if 'ssd512' in name:
