@@ -49,7 +49,7 @@ class ObjectNet(NamedTuple):
     other; ``outputs`` what it can compute, the first by default.
     """
 
-    model: nn.Module
+    model: Any
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     crop: int
@@ -111,7 +111,7 @@ def load_object_net(checkpoint: str, cfg: Config) -> ObjectNet:
     return ObjectNet(model, classes, preprocessing, side, True, SSDS_OUTPUTS)
 
 
-def _ssds_side(model: nn.Module) -> Optional[int]:
+def _ssds_side(model: Any) -> Optional[int]:
     """The side of SSD's images; None of other detectors."""
     from mmdet.models.dense_heads import SSDHead
 
@@ -134,6 +134,7 @@ class ObjectGraph(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
     priors: torch.Tensor
+    model: Any
 
     #: Height and width of ``--dynamic`` are multiples of this.
     multiple = STRIDE

@@ -53,7 +53,7 @@ def safetensors_bytes(classifier: Union[Classifier, ObjectNet], names: str) -> b
 
     facts = classifier.metadata()
     state: Any
-    if names == 'torchvision':
+    if names == 'torchvision' and isinstance(classifier, Classifier):
         state = torchvision_state(classifier)
         facts = state._metadata['']['vgg_mm']
     else:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, Optional, Union
 
 import torch
-import torch.nn as nn
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
@@ -298,7 +297,7 @@ def build_model(cfg: Config) -> ImageClassifier:
     return MODELS.build(deepcopy(_innermost(cfg))).eval()
 
 
-def load_weights(model: nn.Module, content: dict, checkpoint: str) -> str:
+def load_weights(model: Any, content: dict, checkpoint: str) -> str:
     """Load weights, and the pre-processing they expect; a notice if that is not the config's."""
     try:
         # The hook compares with the model that a runner has, and needs nothing else of it.
