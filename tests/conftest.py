@@ -30,6 +30,7 @@ LONG = (
     'test_chain.py',
     'test_real_protocols.py',
     'test_paper_table.py',
+    'test_matrix.py',
     'test_finetune.py',
     'test_daily_chain.py',
     'test_wheel.py',

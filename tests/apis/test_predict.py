@@ -322,7 +322,11 @@ def test_values_that_mmengine_writes_by_name():
     expected = dict(
         a=[float('-inf'), 0.5], b=['torch.nn.modules.activation.ReLU', 'int'], c={1}, d=1e-30
     )
-    assert parse_config_text(cfg.pretty_text) == expected
+    try:
+        text = cfg.pretty_text
+    except SyntaxError:
+        pytest.skip('this mmengine cannot write classes')
+    assert parse_config_text(text) == expected
 
 
 PURE_PYTHON = """

@@ -314,8 +314,10 @@ def test_killed_at_any_time(tmp_path):
     """After each kill there is a whole checkpoint, and none gets lost."""
     random.seed(0)
     epochs = [0]
+    # Not forked from here: torch refuses gradients where other tests have computed some.
+    context = multiprocessing.get_context('forkserver')
     for _ in range(15):
-        run = multiprocessing.get_context('fork').Process(target=go_on, args=(str(tmp_path),))
+        run = context.Process(target=go_on, args=(str(tmp_path),))
         run.start()
         begun = epochs[-1]
         while newest(tmp_path) < begun + 2:

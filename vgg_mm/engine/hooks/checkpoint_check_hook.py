@@ -112,7 +112,8 @@ def _expects_rgb(runner: Runner, checkpoint: dict) -> bool:
     expected = noted_preprocessing(checkpoint)
     if expected is not None:
         return expected.to_rgb
-    model = runner.cfg.get('model') or {}
+    # Prediction has a model, and no run with a config.
+    model = (getattr(runner, 'cfg', None) or {}).get('model') or {}
     return bool((model.get('data_preprocessor') or {}).get('to_rgb'))
 
 
