@@ -299,15 +299,9 @@ def test_the_disk_gets_full_at_a_new_best(tmp_path, monkeypatch):
 
 def go_on(work_dir):
     torch.set_num_threads(1)
-    train(
-        work_dir,
-        epochs=10_000,
-        scores=range(10_000),
-        save_best='acc',
-        rule='greater',
-        max_keep_ckpts=1,
-        resume=last_whole_checkpoint(work_dir),
-    )
+    settings = dict(epochs=10_000, scores=range(10_000), save_best='acc', rule='greater')
+    with loading_safely():
+        train(work_dir, max_keep_ckpts=1, resume=last_whole_checkpoint(work_dir), **settings)
 
 
 def test_killed_at_any_time(tmp_path):
