@@ -5,17 +5,14 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / 'tools'))
-import _command_line  # noqa: E402
+ROOT = str(Path(__file__).resolve().parent.parent)
+sys.path.insert(1, ROOT)
+from vgg_mm_cli.command import Command  # noqa: E402
 
-CONFIG = os.path.join(_command_line.ROOT, 'configs/vgg/vgg16_jitter_imagenet.py')
+CONFIG = os.path.join(ROOT, 'configs/vgg/vgg16_jitter_imagenet.py')
 
 
-def parse_args() -> argparse.Namespace:
-    parser = _command_line.parser(
-        'Bytes sent, milliseconds and images a second of a training step on each number of GPUs, '
-        "computed from one GPU's step and the rates of the links (benchmarks/scaling.md)."
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', nargs='?', default=CONFIG, help='default: net D on ImageNet')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     add_step_options(parser)
@@ -38,7 +35,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', metavar='FILE', help='write all numbers there')
     # What load_config reads.
     parser.set_defaults(launcher='none', work_dir=None)
-    return parser.parse_args()
 
 
 def add_step_options(parser: argparse.ArgumentParser) -> None:
@@ -83,16 +79,18 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    from communication_model import scaling
 
-    def find():
-        from communication_model import scaling
+    scaling(args)
 
-        return scaling
 
-    _command_line.run(find, args)
-
+COMMAND = Command(
+    'Bytes sent, milliseconds and images a second of a training step on each number of GPUs, '
+    "computed from one GPU's step and the rates of the links (benchmarks/scaling.md).",
+    add_options,
+    run,
+)
 
 if __name__ == '__main__':
-    main()
+    COMMAND.main('benchmarks/scaling.py')

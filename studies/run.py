@@ -4,15 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / 'tools'))
-import _command_line  # noqa: E402
+ROOT = str(Path(__file__).resolve().parent.parent)
+sys.path.insert(1, ROOT)
+from vgg_mm_cli.command import RESUMES, Command  # noqa: E402
 
 
-def parse_args() -> argparse.Namespace:
-    parser = _command_line.parser(
-        'Train and test what a study needs, compare the nets claim by claim, and write a report. '
-        'If it is interrupted, run the same command again: it resumes.'
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('study', help='study file (studies/claims.yaml)')
     parser.add_argument(
         '--profile', metavar='NAME', help='widths, sizes and data (default: the first of the file)'
@@ -63,21 +60,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--report-only', action='store_true', help='only make the report from what is there'
     )
-    return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    from study import run_study
 
-    def find():
-        from study import run_study
+    run_study(root=ROOT, **vars(args))
 
-        return run_study
 
-    _command_line.run(
-        find, root=_command_line.ROOT, when_stopped=_command_line.RESUMES, **vars(args)
-    )
-
+COMMAND = Command(
+    'Train and test what a study needs, compare the nets claim by claim, and write a report. '
+    'If it is interrupted, run the same command again: it resumes.',
+    add_options,
+    run,
+    when_stopped=RESUMES,
+)
 
 if __name__ == '__main__':
-    main()
+    COMMAND.main('studies/run.py')

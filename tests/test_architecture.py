@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 #: From top to bottom; what stands in one line may import each other, without circles.
 LAYERS = (
     ('tools', 'benchmarks', 'studies'),
-    ('cli',),
+    ('vgg_mm_cli',),
     ('apis',),
     ('visualization',),
     ('engine', 'evaluation', 'datasets', 'models', 'kernels'),
@@ -28,7 +28,7 @@ CIRCLES = [
     {'vgg_mm.apis.inference.picture', 'vgg_mm.apis.inference.prediction'},
 ]
 
-#: Importable without the package: those of the checkout's folders.
+#: Those of the checkout's folders.
 FOLDERS = ('tools', 'benchmarks', 'studies')
 
 
@@ -45,7 +45,11 @@ def find_modules(folder: Path, prefix: str = '') -> dict[str, Path]:
 PACKAGE = find_modules(ROOT / 'vgg_mm', 'vgg_mm')
 # It hands all of the packages on, and belongs to no layer.
 PACKAGE.pop('vgg_mm')
-MODULES = {**PACKAGE, **{n: p for name in FOLDERS for n, p in find_modules(ROOT / name).items()}}
+MODULES = {
+    **PACKAGE,
+    **find_modules(ROOT / 'vgg_mm_cli', 'vgg_mm_cli'),
+    **{n: p for name in FOLDERS for n, p in find_modules(ROOT / name).items()},
+}
 
 
 def imported_by(name: str, path: Path, known) -> set[str]:

@@ -273,11 +273,6 @@ def test_tensorboard_by_one_option(few_digits, tmp_path):
     assert list(tmp_path.rglob('events.out.tfevents.*'))
 
 
-@pytest.mark.parametrize('tool', sorted(p.name for p in (ROOT / 'tools').glob('[a-z]*.py')))
-def test_help(tool, tmp_path):
-    assert 'usage:' in run_tool(tool, '--help', cwd=tmp_path).stdout
-
-
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
 def test_shell_scripts_say_how_they_are_used(script, tmp_path):
     done = subprocess.run(

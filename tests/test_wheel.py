@@ -97,7 +97,7 @@ def mim(python, tmp_path_factory):
 
 def test_the_wheel_holds_what_the_checkout_holds(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    own = [path for path in shipped() if path.startswith('vgg_mm/')]
+    own = [path for path in shipped() if path.startswith(('vgg_mm/', 'vgg_mm_cli/'))]
     carried = [path for path in shipped() if path.split('/')[0] in CARRIED]
     wanted = {*own, *(f'vgg_mm/.mim/{path}' for path in [*carried, 'model-index.yml'])}
     assert wanted <= names
@@ -128,6 +128,7 @@ def test_an_editable_install_is_found_from_the_folder_above(tmp_path):
     code = 'import vgg_mm; print(vgg_mm.__file__)'
     found = run([python, '-W', 'ignore', '-c', code], checkout.parent)
     assert Path(found.strip()) == checkout / 'vgg_mm' / '__init__.py'
+    assert run([python.parent / 'vgg-mm', '--version'], checkout.parent).startswith('vgg_mm ')
 
 
 def test_the_sdist_holds_no_tests_data_or_links(sdist):
@@ -152,8 +153,9 @@ def test_what_mim_and_mmpretrain_find(python, mim, tmp_path):
 
 @pytest.mark.slow
 def test_training_from_an_empty_folder(python, mim, tmp_path):
-    """The digits by the package's own tools and configs: two iterations, tested, drawn."""
-    run([python, mim / 'tools/prepare_data.py', 'digits', '--out', 'data/digits'], tmp_path)
+    """The digits by the package's own commands, tools and configs: two iterations, predicted."""
+    vgg_mm = python.parent / 'vgg-mm'
+    run([vgg_mm, 'prepare', 'digits', '--out', 'data/digits'], tmp_path)
     short = [
         'train_dataloader.dataset.indices=64', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
         'val_dataloader.dataset.indices=20', 'default_hooks.logger.interval=1',
@@ -165,9 +167,7 @@ def test_training_from_an_empty_folder(python, mim, tmp_path):
     assert 'Epoch(train) [1][2/2]' in log and 'error/top1' in log
     work_dir = tmp_path / 'work_dirs/vgg11_jitter_digits'
     checkpoint = (work_dir / 'last_checkpoint').read_text()
-    predicted = run(
-        [python, mim / 'tools/predict.py', 'data/digits/val/3', checkpoint, '--top', 2], tmp_path
-    )
+    predicted = run([vgg_mm, 'predict', 'data/digits/val/3', checkpoint, '--top', 2], tmp_path)
     assert 'dense, Q = 64, 80, 96' in predicted
     # Nothing was written elsewhere.
     assert {path.name for path in tmp_path.iterdir()} == {'data', 'work_dirs'}

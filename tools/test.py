@@ -1,56 +1,6 @@
 """Test a checkpoint: python tools/test.py CONFIG CHECKPOINT --tta"""
 
-import argparse
-
-import _command_line
-
-
-def parse_args() -> argparse.Namespace:
-    parser = _command_line.parser('Test a checkpoint.')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help="file, a run's folder, URL or torchvision://vgg16")
-    _command_line.add_run_options(parser)
-    parser.add_argument(
-        '--tta', action='store_true', help="the config's test protocol (the paper's Section 3.2)"
-    )
-    parser.add_argument(
-        '--tta-cfg',
-        metavar='NAME|FILE',
-        help='another protocol: dense_one_scale, dense, multi_crop, dense_multi_crop, all '
-        '(configs/_base_/tta), or a file with tta_model and tta_pipeline',
-    )
-    parser.add_argument(
-        '--broken-images',
-        choices=['stop', 'count'],
-        default='stop',
-        help='stop at an image that cannot be read, or list it and count it as an error',
-    )
-    parser.add_argument(
-        '--out',
-        help='file for the results: .npz (posteriors, for ensemble.py), .pkl (as MMPretrain), '
-        '.json for metrics',
-    )
-    parser.add_argument(
-        '--out-item', choices=['metrics', 'pred'], default='pred', help='what --out holds'
-    )
-    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
-    parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--interval', type=int, default=1, help='picture every so many images')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    _command_line.set_local_rank(args)
-
-    def find():
-        from vgg_mm.apis.test import test
-
-        return test
-
-    _command_line.run(find, args)
-
+from _command_line import run
 
 if __name__ == '__main__':
-    main()
+    run('test')

@@ -119,17 +119,19 @@ def test_whose_an_error_is(case):
 
 
 def run_failing(code, cwd):
-    """What a tool prints whose function fails so."""
+    """What a command prints that fails so."""
     script = (
-        f'import sys\nsys.path.insert(0, {str(ROOT / "tools")!r})\nimport _command_line\n'
-        f'def find():\n{code}\n_command_line.run(find)\n'
+        f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n'
+        'from vgg_mm_cli.command import Command\n'
+        f'def run(args):\n{code}\n'
+        'Command("", lambda parser: None, run).main("tool.py")\n'
     )
     (cwd / 'tool.py').write_text(script)
     return subprocess.run([sys.executable, 'tool.py'], capture_output=True, text=True, cwd=cwd)
 
 
 def test_a_defect_shows_its_traceback(tmp_path):
-    code = '    from vgg_mm.apis.suggest import suggest\n    return lambda: suggest("a", None)'
+    code = '    from vgg_mm.apis.suggest import suggest\n    suggest("a", None)'
     done = run_failing(code, tmp_path)
     *_, raised, line = done.stderr.splitlines()
     assert done.returncode == 1 and 'Traceback' in done.stderr
@@ -139,7 +141,7 @@ def test_a_defect_shows_its_traceback(tmp_path):
 
 
 def test_errors_of_other_code_stay_as_they_are(tmp_path):
-    done = run_failing('    return lambda: {}["key"]', tmp_path)
+    done = run_failing('    {}["key"]', tmp_path)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "KeyError: 'key'"
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 
 #: Programs that blocks may call; what each does is in shortened.py.
-PROGRAMS = ('python', 'pip', 'make', '.venv/bin/python', '.venv-dev/bin/pre-commit')
+PROGRAMS = ('python', 'vgg-mm', 'pip', 'make', '.venv/bin/python', '.venv-dev/bin/pre-commit')
 
 #: Ordinary programs, used as they are.
 ORDINARY = ('cat',)

@@ -7,6 +7,7 @@ options in :data:`TOOLS`, or another program in :data:`PROGRAMS`.
 
 import re
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests import preloaded
@@ -14,6 +15,7 @@ from tests.conftest import ROOT
 from tests.docs import downstream
 from tests.docs.shell import python_script
 from tests.docs.world import NARROW, ONE_PROCESS, in_places
+from vgg_mm_cli import COMMANDS
 
 HOW = 'give it a short form in tests/docs/shortened.py'
 
@@ -178,9 +180,22 @@ def run_python(words, folder):
     tool = Path(words[0])
     if tool.name not in TOOLS:
         raise ValueError(f'unknown {tool.name}: {HOW}, TOOLS')
-    words = [trained_setting(WORDS.get(word, in_places(word)), folder) for word in words[1:]]
     path = tool if tool.is_absolute() else ROOT / tool
-    return preloaded.run([str(path), *TOOLS[tool.name](words, folder)], folder)
+    return preloaded.run([str(path), *short_form(tool.name, words[1:], folder)], folder)
+
+
+def short_form(tool, words, folder):
+    words = [trained_setting(WORDS.get(word, in_places(word)), folder) for word in words]
+    return TOOLS[tool](words, folder)
+
+
+def vgg_mm_command(words, folder):
+    """In the short form of its script; what is none, as ``--help``, as it is."""
+    if words[0] == '--print-completion' and find_spec('shtab') is None:
+        return finished(words)  # of an extra
+    if words[0] in COMMANDS:
+        words = [words[0], *short_form(COMMANDS[words[0]].script, words[1:], folder)]
+    return preloaded.run([str(ROOT / 'vgg_mm_cli/__main__.py'), *words], folder)
 
 
 def trained_setting(word, folder):
@@ -241,6 +256,7 @@ PROGRAMS = {
     'python': run_python,
     '.venv/bin/python': run_python,
     '.venv-dev/bin/pre-commit': pre_commit,
+    'vgg-mm': vgg_mm_command,
     'pip': pip,
     'make': make,
 }

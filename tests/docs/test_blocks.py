@@ -64,7 +64,7 @@ def test_text_holds_no_commands():
     """What is marked as no code is none."""
     for block in all_blocks():
         if block.language == TEXT:
-            starts = ('$ ', 'python ', 'pip ', 'make ', 'import ')
+            starts = ('$ ', 'python ', 'vgg-mm ', 'pip ', 'make ', 'import ')
             wrong = [line for line in block.text.splitlines() if line.startswith(starts)]
             assert not wrong, f'{block.place}: mark it as {BASH}, {CONSOLE} or {PYTHON}: {wrong[0]}'
 

@@ -199,7 +199,7 @@ def _folders() -> list[tuple[Optional[str], tuple[str, ...]]]:
     package = os.path.dirname(vgg_mm.__file__)
     return [
         ('user', inside(os.path.join(root_folder(), 'configs'))),
-        ('vgg_mm', inside(package, os.path.join(root_folder(), 'tools'))),
+        ('vgg_mm', inside(package, f'{package}_cli', os.path.join(root_folder(), 'tools'))),
         ('openmmlab', inside(*(os.path.dirname(m.__file__ or '') for m in modules))),
         (None, inside(sysconfig.get_path('stdlib'))),
     ]

@@ -1,0 +1,155 @@
+"""The console command: what the scripts of tools do, under one name. Installed: test_wheel.py."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests import preloaded
+from tests.conftest import ROOT, run_tool
+from tests.docs.world import write_checkpoint
+from vgg_mm_cli import COMMANDS, Entry, main
+
+#: ``vgg-mm`` of this checkout, installed or not.
+VGG_MM = [sys.executable, '-m', 'vgg_mm_cli']
+
+
+def vgg_mm(*arguments, cwd):
+    """Finished ``vgg-mm ARGUMENTS``, in a process with everything imported."""
+    return preloaded.run([str(ROOT / 'vgg_mm_cli/__main__.py'), *map(str, arguments)], cwd)
+
+
+def test_every_script_is_a_command():
+    scripts = {path.name for path in (ROOT / 'tools').glob('[a-z]*.py')}
+    assert {entry.script for entry in COMMANDS.values()} == scripts
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_is_the_scripts(name, tmp_path):
+    def shown(done, prog):
+        assert done.returncode == 0 and done.stdout.startswith(f'usage: {prog} ')
+        return done.stdout.partition('\n\n')[2]
+
+    script = COMMANDS[name].script
+    expected = shown(run_tool(script, '--help', cwd=tmp_path), f'tools/{script}')
+    assert shown(vgg_mm(name, '--help', cwd=tmp_path), f'vgg-mm {name}') == expected
+
+
+@pytest.mark.parametrize('arguments', [[], ['--help'], ['--version'], ['predict', '--help']])
+def test_help_imports_nothing_heavy(arguments):
+    command = [sys.executable, '-X', 'importtime', '-m', 'vgg_mm_cli', *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    imported = {line.rpartition('|')[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == 0 and done.stdout and 'argparse' in imported
+    assert not imported & {'torch', 'numpy', 'mmengine', 'mmpretrain', 'vgg_mm'}
+
+
+def test_help_lists_the_commands(tmp_path):
+    listed = vgg_mm('--help', cwd=tmp_path).stdout
+    for name, entry in COMMANDS.items():
+        assert re.search(rf'^  {name} +{re.escape(entry.summary)}$', listed, re.MULTILINE)
+    assert vgg_mm(cwd=tmp_path).stdout == listed
+
+
+@pytest.mark.parametrize(
+    'word, hint',
+    [
+        ('predcit', "did you mean 'predict'?"),
+        ('extract_features', "did you mean 'features'?"),
+        ('train_chain.py', "did you mean 'chain'?"),
+        ('xyz', f'there are {", ".join(COMMANDS)}'),
+    ],
+)
+def test_unknown_commands(word, hint, tmp_path):
+    done = vgg_mm(word, '--top', '5', cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr == f'vgg-mm: error: there is no command {word!r}; {hint}\n'
+
+
+def test_results_messages_and_statuses_are_the_scripts(photo, tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / 'photo.jpg'), photo)
+    write_checkpoint(tmp_path / 'net.pth', 'configs/vgg/vgg16_jitter_imagenet.py')
+    for line, status in {
+        'predict photo.jpg net.pth --scales 256 --out OUT.json': 0,
+        'predict photo.jpg none.pth': 1,
+        'predict none.jpg net.pth': 1,
+        'predict photo.jpg net.pth --scales big': 2,
+        'features net.pth . --layer fc9 --out OUT.npz': 1,
+        'nets --net D --markdown': 0,
+        'nets --net Z': 1,
+        'train none.py': 1,
+    }.items():
+        name, *arguments = shlex.split(line)
+        script = COMMANDS[name].script
+        found, expected = [], []
+        for out, done in (
+            (found, vgg_mm(name, *(a.replace('OUT', 'found') for a in arguments), cwd=tmp_path)),
+            (expected, run_tool(script, *(a.replace('OUT', 'expected') for a in arguments),
+                                cwd=tmp_path, check=False)),
+        ):  # fmt: skip
+            shown = done.stderr[done.stderr.rfind('error: ') :] if status else done.stdout
+            out += [done.returncode, shown.replace('expected.', 'found.')]
+            assert shown
+        assert found[0] == status and found == expected, line
+    assert (tmp_path / 'found.json').read_text() == (tmp_path / 'expected.json').read_text()
+
+
+@pytest.fixture
+def hello(tmp_path, monkeypatch):
+    """A command of one's own: a module, and an entry."""
+    (tmp_path / 'hello_command.py').write_text(
+        'from vgg_mm_cli.command import Command\n'
+        'def add_options(parser):\n    parser.add_argument("--name", choices=["VGG"])\n'
+        'def run(args):\n    print(f"hello {args.name}")\n'
+        'COMMAND = Command("Say hello.", add_options, run)\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(COMMANDS, 'hello', Entry('hello_command', 'says hello'))
+
+
+def test_a_command_is_added_by_one_entry(hello, capsys):
+    main(['hello', '--name', 'VGG'])
+    assert capsys.readouterr().out == 'hello VGG\n'
+    main([])
+    assert re.search('^  hello +says hello$', capsys.readouterr().out, re.MULTILINE)
+    with pytest.raises(SystemExit):
+        main(['helo'])
+    assert capsys.readouterr().err.endswith("; did you mean 'hello'?\n")
+
+
+@pytest.mark.parametrize(
+    'typed, offered',
+    [
+        ('vgg-mm pre', {'predict', 'prepare'}),
+        ('vgg-mm predict --prot', {'--protocol'}),
+        ('vgg-mm train config.py --launcher ', {'none', 'pytorch', 'slurm', 'mpi'}),
+        ('vgg-mm predict pho', {'photo.jpg', 'photos'}),
+        ('vgg-mm export net.pth net.onnx --config con', {'config.py'}),
+    ],
+)
+def test_completion(typed, offered, tmp_path):
+    """What bash offers at the tab key."""
+    pytest.importorskip('shtab')
+    for name in ('photo.jpg', 'config.py'):
+        (tmp_path / name).touch()
+    (tmp_path / 'photos').mkdir()
+    words = typed.split(' ')
+    script = (
+        f'eval "$(cd {shlex.quote(str(ROOT))} && {shlex.join(VGG_MM)} --print-completion bash)"\n'
+        f'COMP_WORDS=({" ".join(map(repr, words))}); COMP_CWORD={len(words) - 1}\n'
+        'function=$(complete -p vgg-mm | sed "s/.* -F \\([^ ]*\\) .*/\\1/")\n'
+        f'"$function" vgg-mm {words[-1]!r} {words[-2]!r}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    done = subprocess.run(['bash', '-c', script], cwd=tmp_path, capture_output=True, text=True)
+    assert {word.strip() for word in done.stdout.split('\n')} - {''} == offered, done.stderr
+
+
+def test_completion_without_its_library(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'shtab', None)
+    with pytest.raises(SystemExit) as caught:
+        main(['--print-completion', 'bash'])
+    assert caught.value.code.endswith("pip install 'vgg_mm[completion]'")

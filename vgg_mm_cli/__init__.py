@@ -1,0 +1,140 @@
+"""The console command ``vgg-mm``; the scripts of tools are its commands, too.
+
+A package beside ``vgg_mm``, not in it: Python would import that first, and with it torch and
+MMPretrain, for seconds, before --help is printed.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple, NoReturn, Optional
+
+from vgg_mm_cli.command import EPILOG, Command
+
+
+class Entry(NamedTuple):
+    """A command of ``vgg-mm``: the module with its ``COMMAND``, and what --help says of it."""
+
+    module: str
+    summary: str
+
+    @property
+    def script(self) -> str:
+        """The file in tools that does the same."""
+        return f'{self.module.rpartition(".")[2]}.py'
+
+    def load(self) -> Command:
+        return import_module(self.module).COMMAND
+
+
+def _entry(script: str, summary: str) -> Entry:
+    return Entry(f'vgg_mm_cli.commands.{script}', summary)
+
+
+#: Name -> command, in the order of --help. A new one is a module and an entry.
+COMMANDS = {
+    'predict': _entry('predict', 'the classes of photos, with maps of where they are seen'),
+    'finetune': _entry('finetune', "fit trained weights to one's own photos"),
+    'train': _entry('train', 'train a net from a config'),
+    'chain': _entry('train_chain', 'train nets one from the other, as in the paper, and test them'),
+    'test': _entry('test', "a checkpoint's errors, by the paper's protocols"),
+    'ensemble': _entry('ensemble', 'the errors of several nets together'),
+    'features': _entry('extract_features', 'feature vectors of photos'),
+    'probe': _entry('linear_probe', 'a linear SVM on feature vectors'),
+    'convert': _entry('convert_weights', "other libraries' weights as a checkpoint"),
+    'export': _entry('export', 'ONNX, TorchScript, safetensors, torchvision weights'),
+    'check': _entry('check_dataset', 'what is wrong with a data set, ahead of training'),
+    'rgb-statistics': _entry('rgb_statistics', "mean RGB and principal components of photos"),
+    'prepare': _entry('prepare_data', 'write the embedded digits as a data set'),
+    'plot': _entry('plot_run', 'curves of trainings'),
+    'table': _entry('paper_table', "the paper's Tables 3 to 7, of one's own results"),
+    'nets': _entry('net_table', "the paper's nets: layers, parameters, multiply-adds"),
+    'demo': _entry('demo', 'train and test two nets on the embedded digits'),
+    'build-mmcv-ops': _entry('build_mmcv_ops', "compile mmcv's operators, for detectors"),
+}  # fmt: skip
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """``vgg-mm``.
+
+    Args:
+        arguments: Those of the command line; None: those of the process.
+
+    Raises:
+        SystemExit: with the command's exit status; 2 for a command that there is not.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0].startswith('-'):
+        parser = top_parser()
+        parser.parse_args(words)
+        parser.print_help()
+    elif words[0] in COMMANDS:
+        COMMANDS[words[0]].load().main(f'vgg-mm {words[0]}', words[1:])
+    else:
+        _refuse(words[0])
+
+
+def main_of_script(script: str) -> None:
+    """``tools/SCRIPT``.
+
+    Args:
+        script: Its file name.
+    """
+    (entry,) = (entry for entry in COMMANDS.values() if entry.script == script)
+    entry.load().main(f'tools/{script}')
+
+
+def top_parser() -> argparse.ArgumentParser:
+    """The options of ``vgg-mm`` itself, with the list of commands."""
+    width = max(map(len, COMMANDS))
+    listed = '\n'.join(f'  {name:{width}}  {entry.summary}' for name, entry in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog='vgg-mm',
+        usage='vgg-mm COMMAND [ARGUMENT ...]',
+        description=f'VGG for MMPretrain as its authors ran it.\n\ncommands:\n{listed}',
+        epilog=f'vgg-mm COMMAND --help shows what a command takes.\n{EPILOG}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action=_Version, nargs=0, help='print it, and stop')
+    parser.add_argument(
+        '--print-completion',
+        action=_PrintCompletion,
+        metavar='SHELL',
+        help='print what makes the tab key complete commands, options and files: bash, zsh, ...',
+    )
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
+        import runpy
+        from importlib.util import find_spec
+
+        # Found, not imported.
+        (folder,) = find_spec('vgg_mm').submodule_search_locations
+        print(f'vgg_mm {runpy.run_path(f"{folder}/version.py")["__version__"]}')
+        parser.exit()
+
+
+class _PrintCompletion(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
+        from vgg_mm_cli.completion import completion
+
+        try:
+            print(completion(str(values)))
+        except (ImportError, ValueError) as error:
+            sys.exit(f'error: {error}')
+        parser.exit()
+
+
+def _refuse(word: str) -> NoReturn:
+    """Say that there is no such command, with the nearest one, also by its script's name."""
+    import difflib
+
+    names = {name: name for name in COMMANDS}
+    names |= {entry.script.removesuffix('.py'): name for name, entry in COMMANDS.items()}
+    near = difflib.get_close_matches(word.removesuffix('.py'), names, n=1)
+    hint = f'did you mean {names[near[0]]!r}?' if near else f'there are {", ".join(COMMANDS)}'
+    print(f'vgg-mm: error: there is no command {word!r}; {hint}', file=sys.stderr)
+    sys.exit(2)

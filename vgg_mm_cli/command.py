@@ -1,0 +1,110 @@
+"""A command: its options, what it does with them, and the options that several share.
+
+Imports nothing heavy, so that --help answers at once.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Optional
+
+EPILOG = 'Errors are one line; VGG_MM_TRACEBACK=1 in the environment shows where they come from.'
+
+#: What the commands for trained nets take for a checkpoint, and for its config.
+CHECKPOINT = "file, a run's folder, URL, torchvision://vgg16 or a model's name, of any library"
+CONFIG = "config file or a model's name (default: the checkpoint's, or what the weights say)"
+
+#: What Ctrl-C prints where a second call takes up the work of the first.
+RESUMES = 'stopped; run the same command again: it resumes'
+
+
+class Command(NamedTuple):
+    """What ``vgg-mm NAME`` is, and the script of tools that does the same.
+
+    Args:
+        description: For its --help.
+        add_options: Adds its arguments to a parser.
+        run: Called with what was given. It imports what it needs itself: only then, and with
+            errors that are one line.
+        when_stopped: What Ctrl-C prints.
+        intermixed: Options may stand between the positional arguments.
+    """
+
+    description: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+    when_stopped: str = 'stopped'
+    intermixed: bool = False
+
+    def main(self, prog: str, arguments: Optional[Sequence[str]] = None) -> None:
+        """Do what a command line says.
+
+        Args:
+            prog: How the command is called, for its usage line.
+            arguments: Its arguments; None: those of the process.
+
+        Raises:
+            SystemExit: with what the command says; 1 for a user's error, 2 for arguments that do
+                not fit, 130 after Ctrl-C.
+        """
+        parser = argparse.ArgumentParser(prog=prog, description=self.description, epilog=EPILOG)
+        self.add_options(parser)
+        parse = parser.parse_intermixed_args if self.intermixed else parser.parse_args
+        args = parse(arguments)
+        # mmcv says so at every start without its compiled operators, which VGG does not use.
+        warnings.filterwarnings(
+            'ignore', message='Fail to import ``MultiScaleDeformableAttention``'
+        )
+        try:
+            try:
+                from vgg_mm.apis.errors import one_line_errors
+            except ImportError as error:
+                sys.exit(f'error: {error}')
+            with one_line_errors():
+                self.run(args)
+        except KeyboardInterrupt:
+            print(f'\n{self.when_stopped}', file=sys.stderr)
+            sys.exit(130)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What training and testing have in common, as in MMPretrain."""
+    parser.add_argument('--work-dir', help='folder for logs and results')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config: a.b=1 c="[1,2]" DATA_ROOT=FOLDER',
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='run the code in checkpoints that cannot be read without; from sources you trust',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    add_kernels_option(parser)
+    parser.add_argument('--no-pin-memory', action='store_true')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torch's launchers pass this one.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_kernels_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--kernels',
+        choices=['auto', 'plain'],
+        default='auto',
+        help="auto (default): faster forms of the layers where they pay; plain: torch's own",
+    )
+
+
+def set_local_rank(args: argparse.Namespace) -> None:
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
