@@ -2,13 +2,14 @@
 
 import argparse
 
-from vgg_mm_cli import COMMANDS, top_parser
+from vgg_mm_cli.table import COMMANDS
 
 
-def completion(shell: str) -> str:
+def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """What a shell reads to complete commands, options, choices and names of files.
 
     Args:
+        parser: The program's own, without the commands, which are added.
         shell: 'bash', 'zsh', 'tcsh', 'fish' or 'powershell'.
 
     Raises:
@@ -24,7 +25,6 @@ def completion(shell: str) -> str:
     if shell not in shtab.SUPPORTED_SHELLS:
         known = ', '.join(shtab.SUPPORTED_SHELLS)
         raise ValueError(f'no completion for the shell {shell!r}; there is one for {known}')
-    parser = top_parser()
     commands = parser.add_subparsers()
     for name, entry in COMMANDS.items():
         command = commands.add_parser(name, help=entry.summary)
