@@ -33,6 +33,15 @@ NARROW_FPN = {**NARROW_FASTER_RCNN, 'model.neck.in_channels': [16, 32, 32]}
 NARROW_FPN['model.neck.out_channels'] = 32
 
 
+#: Of Pascal VOC.
+YEARS = ('2007', '2012')
+
+XML = """<annotation><size><width>{width}</width><height>{height}</height><depth>3</depth></size>
+<object><name>{name}</name><difficult>0</difficult><bndbox><xmin>{x}</xmin><ymin>{y}</ymin>
+<xmax>{right}</xmax><ymax>{below}</ymax></bndbox></object></annotation>
+"""
+
+
 def config(name, options=()):
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
     cfg.merge_from_dict(dict(options))
@@ -74,6 +83,29 @@ def write_boxes(folder, counts=dict(train=8, val=3), classes=CLASSES):
         categories = [dict(id=i + 1, name=name) for i, name in enumerate(classes)]
         content = dict(images=images, annotations=annotations, categories=categories)
         (folder / f'{split}.json').write_text(json.dumps(content))
+    return folder
+
+
+def write_voc(folder, classes=CLASSES):
+    """Photos with a square each, in VOC's folders: trainval of both years, test of 2007."""
+    rng = np.random.default_rng(0)
+    for year in YEARS:
+        root = folder / f'VOC{year}'
+        for part in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+            (root / part).mkdir(parents=True)
+        for split in ('trainval', 'test'):
+            names = [f'{year}_{split}_{number}' for number in range(2)]
+            (root / f'ImageSets/Main/{split}.txt').write_text('\n'.join(names) + '\n')
+            for label, name in enumerate(names):
+                photo = rng.integers(90, 150, (75, 111, 3), dtype=np.uint8)
+                x, y = rng.integers(0, (60, 30)).tolist()
+                photo[y : y + 40, x : x + 40] = (255, 20)[label]
+                cv2.imwrite(str(root / f'JPEGImages/{name}.jpg'), photo)
+                text = XML.format(
+                    name=classes[label], width=111, height=75, x=x + 1, y=y + 1, right=x + 40,
+                    below=y + 40,
+                )  # fmt: skip
+                (root / f'Annotations/{name}.xml').write_text(text)
     return folder
 
 

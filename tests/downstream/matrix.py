@@ -16,6 +16,7 @@ from mmengine.config import Config
 from tests import preloaded
 from tests.conftest import ROOT
 from tests.downstream import boxes, masks
+from vgg_mm.apis.config import replace_data_root
 
 PRELOADED = ['mmdet.apis', 'mmseg.apis', 'vgg_mm.models.downstream', 'vgg_mm.apis.inference']
 
@@ -44,24 +45,13 @@ def own_config(name, folder, full_width):
     cfg = Config.fromfile((boxes if detection else masks).CONFIGS / f'{name}.py')
     data = folder / 'data'
     if detection:
-        classes = tuple((cfg.get('metainfo') or dict(classes=boxes.CLASSES))['classes'])
-        # The second has no boxes, and is left out.
-        boxes.write_boxes(data, dict(train=3, val=1), classes)
+        image = (write_voc if 'voc' in name else write_coco)(cfg, data)
         options = boxes.NARROW_FASTER_RCNN if 'faster_rcnn' in name else boxes.NARROW_SSD
         options = boxes.NARROW_FPN if 'fpn' in name else options
         if 'ssd512' in name:
             options = dict(options)
             for key in ('model.neck.out_channels', 'model.bbox_head.in_channels'):
                 options[key] = (32, 4, 8, 8, 8, 8, 8)
-        head = 'model.roi_head.bbox_head' if 'faster_rcnn' in name else 'model.bbox_head'
-        dataset = dict(data_root=str(data), metainfo=dict(classes=classes))
-        for split, loaders in (('train', ['train']), ('val', ['val', 'test'])):
-            for loader in loaders:
-                found = cfg[f'{loader}_dataloader'].dataset
-                found.update(dataset, ann_file=f'{split}.json', data_prefix=dict(img=f'{split}/'))
-        cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = str(data / 'val.json')
-        image = data / 'val/0.png'
-        cfg.merge_from_dict({f'{head}.num_classes': len(classes)})
     else:
         masks.write_streets(data, 2, 1)
         image = data / 'img_dir/val/0.png'
@@ -81,6 +71,32 @@ def own_config(name, folder, full_width):
     cfg.default_hooks.logger.interval = 1
     cfg.dump(folder / 'own.py')
     return cfg.default_scope, folder / 'own.py', image
+
+
+def write_coco(cfg, data):
+    """Photos with boxes, and the config's data sets and head for them; a photo to predict."""
+    classes = tuple((cfg.get('metainfo') or dict(classes=boxes.CLASSES))['classes'])
+    # The second has no boxes, and is left out.
+    boxes.write_boxes(data, dict(train=3, val=1), classes)
+    for split, loaders in (('train', ['train']), ('val', ['val', 'test'])):
+        for loader in loaders:
+            cfg[f'{loader}_dataloader'].dataset.update(
+                data_root=str(data), metainfo=dict(classes=classes), ann_file=f'{split}.json',
+                data_prefix=dict(img=f'{split}/'),
+            )  # fmt: skip
+    cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = str(data / 'val.json')
+    head = cfg.model.get('roi_head', cfg.model).bbox_head
+    head.num_classes = len(classes)
+    return data / 'val/0.png'
+
+
+def write_voc(cfg, data):
+    boxes.write_voc(data, ('dog', 'person'))
+    replace_data_root(cfg, cfg.DATA_ROOT, str(data))
+    for year, split in (('2007', 'trainval'), ('2012', 'trainval'), ('2007', 'test')):
+        path = data / f'VOC{year}/ImageSets/Main/{split}.txt'
+        path.write_text(f'{year}_{split}_0\n')
+    return data / 'VOC2007/JPEGImages/2007_test_0.jpg'
 
 
 def as_voc(data):

@@ -177,7 +177,7 @@ def test_every_config_builds_at_its_full_width(name):
     else:
         fc = cfg.model.roi_head.bbox_head.fc_channels
         assert shapes['roi_head.bbox_head.fc6.weight'] == (fc, 8 * width * 49)
-    if name.endswith('coco'):
+    if name.endswith(('coco', 'voc0712')):
         with DefaultScope.overwrite_default_scope('mmdet'):
             found = preprocessing_of(MODELS.build(cfg.model.data_preprocessor))
         assert found == STANDARDISED_RGB  # torchvision's

@@ -117,6 +117,24 @@ def test_what_cannot_be(name, options, message, tmp_path):
     assert '\n' not in str(error.value) and not (tmp_path / 'net.onnx').exists()
 
 
+@pytest.mark.parametrize('out', ['net.onnx', 'net.safetensors'])
+@pytest.mark.parametrize(
+    'name, narrow',
+    [
+        ('fcn32s_vgg16_camvid', masks.narrow('fcn32s_vgg16')),
+        ('ssd300_vgg16_animals', boxes.NARROW_SSD),
+    ],
+)
+def test_the_checkpoint_is_read_once(name, narrow, out, tmp_path, monkeypatch):
+    """Also where the folder of a run stands for it."""
+    _, checkpoint = saved(tmp_path, name, narrow)
+    (tmp_path / 'last_checkpoint').write_text(str(checkpoint))
+    read, seen = torch.load, []
+    monkeypatch.setattr(torch, 'load', lambda *args, **kw: seen.append(args) or read(*args, **kw))
+    export(str(tmp_path), str(tmp_path / out))
+    assert len(seen) == 1
+
+
 def test_weights_as_safetensors(tmp_path):
     from safetensors.torch import load_file
 

@@ -1,9 +1,8 @@
 """Data sets that are joined, as VOC 2007 and 2012: what may differ among them, and what not."""
 
+import json
 from types import SimpleNamespace
 
-import cv2
-import numpy as np
 import pytest
 
 from tests.conftest import run_tool
@@ -19,36 +18,6 @@ from tests.downstream import boxes, masks  # noqa: E402
 from vgg_mm.apis.downstream import join_datasets  # noqa: E402
 from vgg_mm.checkpoints import load_checkpoint, recorded_classes  # noqa: E402
 from vgg_mm.engine import ClassCheckHook  # noqa: E402
-
-YEARS = ('2007', '2012')
-
-XML = """<annotation><size><width>{width}</width><height>{height}</height><depth>3</depth></size>
-<object><name>{name}</name><difficult>0</difficult><bndbox><xmin>{x}</xmin><ymin>{y}</ymin>
-<xmax>{right}</xmax><ymax>{below}</ymax></bndbox></object></annotation>
-"""
-
-
-def write_voc(folder, classes=boxes.CLASSES):
-    """Photos with a square each, in VOC's folders: trainval of both years, test of 2007."""
-    rng = np.random.default_rng(0)
-    for year in YEARS:
-        root = folder / f'VOC{year}'
-        for part in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
-            (root / part).mkdir(parents=True)
-        for split in ('trainval', 'test'):
-            names = [f'{year}_{split}_{number}' for number in range(2)]
-            (root / f'ImageSets/Main/{split}.txt').write_text('\n'.join(names) + '\n')
-            for label, name in enumerate(names):
-                photo = rng.integers(90, 150, (75, 111, 3), dtype=np.uint8)
-                x, y = rng.integers(0, (60, 30)).tolist()
-                photo[y : y + 40, x : x + 40] = (255, 20)[label]
-                cv2.imwrite(str(root / f'JPEGImages/{name}.jpg'), photo)
-                text = XML.format(
-                    name=classes[label], width=111, height=75, x=x + 1, y=y + 1, right=x + 40,
-                    below=y + 40,
-                )  # fmt: skip
-                (root / f'Annotations/{name}.xml').write_text(text)
-    return folder
 
 
 def part(year, split, root, pipeline, classes=boxes.CLASSES, **settings):
@@ -67,7 +36,7 @@ def voc_config(root, second=boxes.CLASSES):
         type='ConcatDataset',
         datasets=[
             part(year, 'trainval', root, pipeline, classes)
-            for year, classes in zip(YEARS, (boxes.CLASSES, second))
+            for year, classes in zip(boxes.YEARS, (boxes.CLASSES, second))
         ],
     )
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=1, dataset=joined)
@@ -82,9 +51,10 @@ def voc_config(root, second=boxes.CLASSES):
 
 def test_voc_of_two_years(tmp_path):
     """Trained, tested; the checkpoint says which classes, for MMDetection's inferencers."""
-    voc_config(write_voc(tmp_path / 'VOCdevkit')).dump(tmp_path / 'own.py')
+    voc_config(boxes.write_voc(tmp_path / 'VOCdevkit')).dump(tmp_path / 'own.py')
     done = run_tool('train.py', 'own.py', '--work-dir', 'run', cwd=tmp_path)
     assert 'pascal_voc/mAP' in done.stdout and 'Epoch(train) [1][1/1]' in done.stdout
+    assert (tmp_path / 'run/best_pascal_voc_mAP_epoch_1.pth').is_file()
     checkpoint = load_checkpoint(tmp_path / 'run/epoch_1.pth')
     assert recorded_classes(checkpoint) == boxes.CLASSES
     assert isinstance(checkpoint['meta']['dataset_meta'], dict)
@@ -92,8 +62,36 @@ def test_voc_of_two_years(tmp_path):
     assert 'pascal_voc/mAP' in done.stdout
 
 
+@pytest.mark.parametrize(
+    'name, narrow',
+    [
+        ('faster_rcnn_vgg16_voc0712', boxes.NARROW_FASTER_RCNN),
+        ('ssd300_vgg16_voc0712', boxes.NARROW_SSD),
+    ],
+)
+def test_the_shipped_configs(name, narrow, tmp_path):
+    """As documented, in VOC's own folders, two iterations; the classes are VOC's twenty."""
+    boxes.write_voc(tmp_path / 'VOCdevkit', ('dog', 'person'))
+    options = [
+        '--cfg-options', 'DATA_ROOT=VOCdevkit', 'train_cfg.max_epochs=1',
+        'train_cfg.val_interval=1', 'train_dataloader.batch_size=2', 'default_hooks.logger.interval=1',
+        'default_hooks.classifier_init.checkpoint=None', *boxes.as_options(narrow),
+    ]  # fmt: skip
+    config = boxes.CONFIGS / f'{name}.py'
+    done = run_tool('train.py', config, '--work-dir', 'run', *options, cwd=tmp_path)
+    assert 'Epoch(train) [1][2/2]' in done.stdout and 'pascal_voc/mAP' in done.stdout
+    assert (tmp_path / 'run/best_pascal_voc_mAP_epoch_1.pth').is_file()
+    images = 32 if 'ssd' in name else 1
+    assert f'is for {images} images a step, and this run has 2' in done.stdout
+    done = run_tool('test.py', config, 'run/epoch_1.pth', *options, cwd=tmp_path)
+    assert 'pascal_voc/mAP' in done.stdout
+    photos = tmp_path / 'VOCdevkit/VOC2007/JPEGImages'
+    done = run_tool('predict.py', photos, 'run', '--out', 'found.json', cwd=tmp_path)
+    assert len(json.loads((tmp_path / 'found.json').read_text())['predictions']) == 4
+
+
 def test_voc_of_other_classes(tmp_path):
-    root = write_voc(tmp_path / 'VOCdevkit')
+    root = boxes.write_voc(tmp_path / 'VOCdevkit')
     voc_config(root, boxes.CLASSES[::-1]).dump(tmp_path / 'own.py')
     done = run_tool('train.py', 'own.py', '--work-dir', 'run', cwd=tmp_path, check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
@@ -111,7 +109,7 @@ def runner_for(dataset):
 
 def test_in_mmdetections_own_tools(tmp_path):
     """There the sets have several descriptions until the hook of the configs has compared them."""
-    cfg = voc_config(write_voc(tmp_path))
+    cfg = voc_config(boxes.write_voc(tmp_path))
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
     kinds = [one['dataset_type'] for one in dataset.metainfo]

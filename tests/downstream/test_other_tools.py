@@ -1,16 +1,21 @@
 """MMDetection's and MMSegmentation's own tools on what this package's tools trained."""
 
+import csv
 import json
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from tests.conftest import run_tool
+from tests.conftest import ROOT, heed_ctrl_c, run_tool
 from tests.downstream import need
 
 need('mmdet')
@@ -23,8 +28,10 @@ from mmengine.registry import MODELS, DefaultScope  # noqa: E402
 from mmseg.apis import MMSegInferencer, inference_model, init_model  # noqa: E402
 
 from tests.downstream import boxes, masks  # noqa: E402
+from vgg_mm.apis.inference import predict_files, report  # noqa: E402
 from vgg_mm.apis.inference.checkpoint_config import checkpoint_config  # noqa: E402
 from vgg_mm.checkpoints import load_checkpoint  # noqa: E402
+from vgg_mm.datasets import LoadImage  # noqa: E402
 
 DETECTOR = boxes.CONFIGS / 'ssd300_vgg16_animals.py'
 SEGMENTOR = masks.CONFIGS / 'fcn32s_vgg16_camvid.py'
@@ -128,10 +135,90 @@ def test_predict(source, detector, segmentor, tmp_path):
         )  # fmt: skip
         (images / 'broken.png').unlink()
         assert 'empty image file' in done.stdout
-        rows = json.loads((tmp_path / f'found{number}.json').read_text())
+        written = json.loads((tmp_path / f'found{number}.json').read_text())
+        rows = written['predictions']
+        assert written['complete'] and 'error' in rows[2]
         assert [Path(row['image']).name for row in rows] == ['0.png', '1.png', 'broken.png']
-        assert {p.name for p in (tmp_path / f'shown{number}/vis').iterdir()} == {'0.png', '1.png'}
+        drawn = sorted((tmp_path / f'shown{number}').iterdir())
+        assert [p.name for p in drawn] == ['0.png.png', '1.png.png']
+        assert [row.get('picture') for row in rows] == [
+            *(f'shown{number}/{p.name}' for p in drawn), None
+        ]  # fmt: skip
+        photo, shown = cv2.imread(str(images / '0.png')), cv2.imread(str(drawn[0]))
+        assert shown.shape[0] == photo.shape[0]
     assert sum(one['share'] for one in rows[0]['found']) == pytest.approx(1)
+
+
+@pytest.mark.parametrize('ending', ['csv', 'JSON'])
+def test_photos_of_the_same_name(ending, detector, tmp_path):
+    """Each has its picture, below --heatmap as they lie below their folder, and its boxes."""
+    config, checkpoint, data = detector
+    for number in range(2):
+        (tmp_path / f'photos/{number}').mkdir(parents=True)
+        shutil.copy(data / f'val/{number}.png', tmp_path / f'photos/{number}/a.png')
+    out = f'found.{ending}'
+    run_tool(
+        'predict.py', 'photos', checkpoint, '--heatmap', 'shown', '--out', out, cwd=tmp_path
+    )  # fmt: skip
+    names = [str(p.relative_to(tmp_path / 'shown')) for p in sorted(tmp_path.glob('shown/*/*'))]
+    assert names == ['0/a.png.png', '1/a.png.png']
+    text = (tmp_path / out).read_text()
+    if ending == 'csv':
+        images = [row['image'] for row in csv.DictReader(text.splitlines())]
+    else:
+        images = [row['image'] for row in json.loads(text)['predictions']]
+    assert list(dict.fromkeys(images)) == ['photos/0/a.png', 'photos/1/a.png']
+
+
+@pytest.mark.parametrize('kind, how', [('detector', 'SIGINT'), ('segmentor', 'SIGTERM')])
+def test_stopped_half_way_what_was_done_is_kept(kind, how, request, tmp_path):
+    """By Ctrl-C or the end of a job: table and file have the images done by then, and say so."""
+    _, checkpoint, data = request.getfixturevalue(kind)
+    photo = data / ('val/0.png' if kind == 'detector' else 'img_dir/val/0.png')
+    (tmp_path / 'photos').mkdir()
+    for number in range(1000):
+        (tmp_path / f'photos/{number}.png').symlink_to(photo)
+    process = subprocess.Popen(
+        [
+            sys.executable, ROOT / 'tools/predict.py', 'photos', checkpoint,
+            '--heatmap', 'shown', '--out', 'found.json',
+        ],
+        cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
+    while not (tmp_path / 'shown/2.png.png').is_file() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, how))
+    out, err = process.communicate()
+    assert process.returncode == 130 and 'Traceback' not in err, err
+    written = json.loads((tmp_path / 'found.json').read_text())
+    done = len(written['predictions'])
+    assert 2 <= done < 1000 and not written['complete']
+    assert f'{done:,} of 1,000 images' in out and 'results are in found.json' in out
+    assert out.count('photos/') == done
+
+
+def test_killed_half_way_what_was_done_is_kept(detector, tmp_path, monkeypatch):
+    """The file is there before the end: it is written about every minute."""
+    _, checkpoint, data = detector
+    out, left_by_kills, seconds = tmp_path / 'found.csv', [], 0
+    read = LoadImage.transform
+
+    def look_first(self, results):
+        nonlocal seconds
+        seconds += report.SAVE_EVERY
+        left_by_kills.append(out.read_text() if out.exists() else '')
+        return read(self, results)
+
+    monkeypatch.setattr(report, 'time', SimpleNamespace(monotonic=lambda: seconds))
+    monkeypatch.setattr(LoadImage, 'transform', look_first)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        predict_files(
+            [str(data / 'val')] * 2, str(checkpoint), str(out), top=5, heatmap=None,
+            shown_class=None, device='cpu',
+        )  # fmt: skip
+    assert ['0.png' in text for text in left_by_kills] == [False, True, True, True]
+    assert '1.png' in left_by_kills[2]
 
 
 def test_configs_in_checkpoints_are_read_as_text(detector, segmentor, tmp_path):

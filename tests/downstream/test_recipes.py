@@ -17,6 +17,7 @@ from tests.downstream import boxes, masks  # noqa: E402
 from vgg_mm.apis.tta import use_test_time_augmentation  # noqa: E402
 
 COCO = ['faster_rcnn_vgg16_coco', 'faster_rcnn_vgg16_fpn_coco', 'ssd300_vgg16_coco']
+VOC_BOXES = ['faster_rcnn_vgg16_voc0712', 'ssd300_vgg16_voc0712']
 VOC = sorted(path.stem for path in masks.CONFIGS.glob('*_voc12aug.py'))
 ALL = sorted([*boxes.CONFIGS.glob('*.py'), *masks.CONFIGS.glob('*.py')])
 
@@ -26,7 +27,7 @@ def load(name):
     return Config.fromfile(folder / f'{name}.py')
 
 
-@pytest.mark.parametrize('name', [*COCO, *VOC])
+@pytest.mark.parametrize('name', [*COCO, *VOC_BOXES, *VOC])
 def test_biases_learn_twice_as_fast_and_do_not_decay(name):
     cfg = load(name)
     with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
@@ -65,6 +66,31 @@ def test_ssds_schedule_is_the_releases():
     ends = [*drops.milestones, cfg.train_cfg.max_epochs]
     assert [round(end * per_epoch / 1000) for end in ends] == pytest.approx([280, 360, 400], abs=2)
     assert warm_up.end == 500
+
+
+@pytest.mark.parametrize(
+    'name, images, ends', [(VOC_BOXES[0], 1, (80, 110)), (VOC_BOXES[1], 32, (80, 100, 120))]
+)
+def test_schedules_for_voc(name, images, ends):
+    """Thousands of iterations of so many images, in epochs of both years' 16,551."""
+    cfg = load(name)
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == images
+    assert cfg.optim_wrapper.optimizer.lr == 1e-3
+    found = [*cfg.param_scheduler[1].milestones, cfg.train_cfg.max_epochs]
+    assert [end * 16.551 / images for end in found] == pytest.approx(ends, rel=0.06)
+
+
+def test_boxes_for_voc():
+    """Sides of the papers: 128, 256, 512; a tenth of SSD's image, then 0.2 to 0.9."""
+    faster, ssd = (load(name).model for name in VOC_BOXES)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        anchors = TASK_UTILS.build(faster.rpn_head.anchor_generator).base_anchors[0]
+        squares = TASK_UTILS.build(ssd.bbox_head.anchor_generator).base_anchors
+    assert sorted({round((x2 - x1) * (y2 - y1)) for x1, y1, x2, y2 in anchors.tolist()}) == [
+        128**2, 256**2, 512**2
+    ]  # fmt: skip
+    sides = [(boxes[0, 2] - boxes[0, 0]).item() / 300 for boxes in squares]
+    assert sides == pytest.approx([0.1, 0.2, 0.37, 0.54, 0.71, 0.88], abs=0.01)
 
 
 def test_heavy_learning():

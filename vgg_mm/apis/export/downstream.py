@@ -10,13 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from vgg_mm.architectures import STRIDE
-from vgg_mm.checkpoints import (
-    Preprocessing,
-    load_by_name,
-    preprocessing_of,
-    recorded_classes,
-    run_checkpoint,
-)
+from vgg_mm.checkpoints import Preprocessing, preprocessing_of, recorded_classes
 from vgg_mm.version import __version__
 
 from ..downstream import check_package
@@ -81,19 +75,21 @@ class ObjectNet(NamedTuple):
         )
 
 
-def load_object_net(checkpoint: str, cfg: Config) -> ObjectNet:
+def load_object_net(checkpoint: str, content: dict, cfg: Config) -> ObjectNet:
     """Build a segmentor or SSD with its weights, without running code from the checkpoint.
 
+    Args:
+        checkpoint: What it is called.
+        content: What is in it.
+        cfg: Its config.
+
     Raises:
-        FileNotFoundError, ValueError, ImportError: in one line, if a file or package is missing or
-            the net cannot be exported.
+        ValueError, ImportError: in one line, if a package is missing or the net cannot be exported.
     """
     check_package(cfg, checkpoint)
-    path = run_checkpoint(checkpoint)
-    content = load_by_name(path)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model).eval().requires_grad_(False)
-    notice = load_weights(model, content, path)
+    notice = load_weights(model, content, checkpoint)
     if notice:
         print(f'notice: {notice}')
     preprocessing = preprocessing_of(model.data_preprocessor)

@@ -119,7 +119,7 @@ def _load(checkpoint: str, config: Optional[str]) -> Net:
     try:
         return load_classifier(checkpoint, config)
     except NotAClassifier as found:
-        return load_object_net(checkpoint, found.cfg)
+        return load_object_net(checkpoint, found.content, found.cfg)
 
 
 def _graph_options(

@@ -77,10 +77,13 @@ class TrainedNet(NamedTuple):
 
 
 class NotAClassifier(ValueError):
-    """What is to be a classifier is a detector or segmentor; ``cfg`` is its config."""
+    """What is to be a classifier is a detector or segmentor.
 
-    def __init__(self, cfg: Config, source: str):
-        self.cfg = cfg
+    ``cfg`` is its config, ``content`` what its checkpoint holds.
+    """
+
+    def __init__(self, cfg: Config, content: dict, source: str):
+        self.cfg, self.content = cfg, content
         kind = {'mmdet': 'a detector (MMDetection)', 'mmseg': 'a segmentor (MMSegmentation)'}
         super().__init__(
             f'{source} is {kind[cfg.default_scope]}, not a classifier: for these there are '
@@ -214,7 +217,7 @@ def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[s
                 '--config FILE'
             ) from error
     if cfg is not None and is_downstream(cfg):
-        raise NotAClassifier(cfg, checkpoint)
+        raise NotAClassifier(cfg, content, checkpoint)
     # A config of MMPretrain's VGG does not go with weights that are in this package's layout now.
     if cfg is None or 'conversion' in content and not _is_own(cfg):
         return _config_of_weights(content, checkpoint, cfg)

@@ -5,8 +5,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
@@ -107,21 +107,33 @@ class ResultsFile:
         path: Ends in one of :data:`ENDINGS`.
         info: What a JSON file says besides the predictions.
         count: How many predictions there will be.
+        entry: What a JSON file has of a prediction; by default of a :class:`Prediction`.
+        table: A CSV file of predictions; by default of these.
     """
 
-    def __init__(self, path: str, info: dict[str, Any], count: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        info: dict[str, Any],
+        count: int,
+        entry: Optional[Callable[[Any], dict[str, Any]]] = None,
+        table: Optional[Callable[[Sequence[Any]], str]] = None,
+    ) -> None:
         self.path, self.info, self.count = path, info, count
+        self._entry, self._table = entry or _entry, table or _csv
         self._due = time.monotonic() + SAVE_EVERY
 
-    def write(self, done: Sequence['Prediction']) -> None:
-        """Write, whole or not at all, a row (entry of 'predictions') for each image so far."""
+    def write(self, done: Sequence[Any]) -> None:
+        """Write, whole or not at all, the rows (entries of 'predictions') of the images so far."""
         if self.path.lower().endswith('.csv'):
-            text = _csv(done)
+            text = self._table(done)
         else:
-            text = _json(done, dict(self.info, complete=len(done) == self.count))
+            entries = [self._entry(prediction) for prediction in done]
+            content = dict(self.info, complete=len(done) == self.count, predictions=entries)
+            text = json.dumps(content, ensure_ascii=False, indent=1) + '\n'
         write_atomically(self.path, text.encode('utf-8', 'backslashreplace'))
 
-    def write_if_due(self, done: Sequence['Prediction']) -> None:
+    def write_if_due(self, done: Sequence[Any]) -> None:
         """Write if :data:`SAVE_EVERY` seconds have passed, more after a write that took long."""
         start = time.monotonic()
         if start >= self._due:
@@ -143,16 +155,13 @@ def _csv(predictions: Sequence['Prediction']) -> str:
     return file.getvalue()
 
 
-def _json(predictions: Sequence['Prediction'], info: dict[str, Any]) -> str:
-    entries = []
-    for p in predictions:
-        entry: dict[str, Any] = dict(image=p.image)
-        if p.error:
-            entry['error'] = p.error
-        else:
-            names = ('label', 'class', 'score')
-            entry['top'] = [dict(zip(names, t)) for t in zip(p.labels, p.classes, p.scores)]
-        if p.picture:
-            entry['picture'] = p.picture
-        entries.append(entry)
-    return json.dumps(dict(info, predictions=entries), ensure_ascii=False, indent=1) + '\n'
+def _entry(p: 'Prediction') -> dict[str, Any]:
+    entry: dict[str, Any] = dict(image=p.image)
+    if p.error:
+        entry['error'] = p.error
+    else:
+        names = ('label', 'class', 'score')
+        entry['top'] = [dict(zip(names, t)) for t in zip(p.labels, p.classes, p.scores)]
+    if p.picture:
+        entry['picture'] = p.picture
+    return entry

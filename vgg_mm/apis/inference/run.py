@@ -8,7 +8,6 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config
 
-from vgg_mm.apis.downstream_predict import predict_objects, refuse_classifiers_options
 from vgg_mm.apis.kernels import AUTO
 from vgg_mm.apis.progress import with_progress
 from vgg_mm.apis.subprocess_tools import interruptible
@@ -19,6 +18,7 @@ from vgg_mm.text import first_few, printable
 
 from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
 from .load import NotAClassifier, load_predictor
+from .objects import predict_objects, refuse_classifiers_options
 from .prediction import Prediction
 from .predictor import Predictor
 from .report import ResultsFile, check_out, errors_by_folder, make_folder, table
@@ -112,15 +112,16 @@ def predict_files(
     if out is not None:
         check_out(out)
     sources = as_sources(images, heatmap or '')
+    predictor: Union[Predictor, Config]
     try:
         with loading_safely(trust_checkpoint):
             predictor = load_predictor(checkpoint, **options)
     except NotAClassifier as found:
+        predictor = found.cfg
+    if isinstance(predictor, Config):  # outside of the clause, which keeps what was loaded
         refuse_classifiers_options(given)
-        files = [str(source) for source in sources]
-        return predict_objects(
-            files, checkpoint, found.cfg, out, heatmap, options['device'], trust_checkpoint
-        )
+        files, device = [str(source) for source in sources], options['device']
+        return predict_objects(files, checkpoint, predictor, out, heatmap, device, trust_checkpoint)
     file = None
     if out is not None:
         how = dict(
