@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from mmengine.registry import DATASETS, DefaultScope  # noqa: E402
 from tests.downstream import boxes, masks  # noqa: E402
 from vgg_mm.apis.config import check_data_folders, replace_data_root  # noqa: E402
 from vgg_mm.datasets import LoadImage  # noqa: E402
+from vgg_mm.engine import AnnotationCheckHook  # noqa: E402
 from vgg_mm.engine.hooks.annotation_check_hook import check_classes, check_mask  # noqa: E402
 
 DETECTOR = boxes.CONFIGS / 'ssd300_vgg16_animals.py'
@@ -118,6 +120,24 @@ def test_a_photo_that_was_turned(tmp_path):
     assert LoadImage(color_type='color_ignore_orientation')(dict(info))['img_shape'] == (40, 60)
     with pytest.raises(ValueError, match='meant for another image'):
         LoadImage()(dict(info, height=80))
+
+
+def test_turned_photos_in_mmdetections_own_tools(tmp_path):
+    """Its pipelines' ``LoadImageFromFile`` does not compare; the hook of the configs does."""
+    data = boxes.write_boxes(tmp_path / 'data')
+    photo = Image.open(data / 'train/2.png')
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(data / 'train/2.png', format='JPEG', exif=exif)
+    dataset = dataset_of(data, boxes.CLASSES)
+    runner = SimpleNamespace(
+        model=boxes.detector('ssd300_vgg16_animals', boxes.NARROW_SSD),
+        train_dataloader=SimpleNamespace(dataset=dataset), val_loop=None,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match='2.png is 75x111, its annotation says 111x75: .* EXIF'):
+        AnnotationCheckHook().before_train(runner)
+    dataset.pipeline.transforms[0].color_type = 'color_ignore_orientation'
+    AnnotationCheckHook().before_train(runner)
 
 
 def test_truncated_photos_name_the_option(tmp_path):

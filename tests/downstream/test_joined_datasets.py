@@ -74,8 +74,9 @@ def test_the_shipped_configs(name, narrow, tmp_path):
     boxes.write_voc(tmp_path / 'VOCdevkit', ('dog', 'person'))
     options = [
         '--cfg-options', 'DATA_ROOT=VOCdevkit', 'train_cfg.max_epochs=1',
-        'train_cfg.val_interval=1', 'train_dataloader.batch_size=2', 'default_hooks.logger.interval=1',
-        'default_hooks.classifier_init.checkpoint=None', *boxes.as_options(narrow),
+        'train_cfg.val_interval=1', 'train_dataloader.batch_size=2',
+        'default_hooks.logger.interval=1', 'default_hooks.classifier_init.checkpoint=None',
+        *boxes.as_options(narrow),
     ]  # fmt: skip
     config = boxes.CONFIGS / f'{name}.py'
     done = run_tool('train.py', config, '--work-dir', 'run', *options, cwd=tmp_path)

@@ -123,6 +123,13 @@ def test_resuming_is_exact(fcn32s, streets, classifier, tmp_path):
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
 
+def test_the_best_checkpoint_of_another_metric(streets, tmp_path):
+    """Whatever the evaluator reports first, but for the accuracy of all pixels."""
+    options = short_run('fcn32s_vgg16', streets, 1, 'val_evaluator.iou_metrics=[mDice]')
+    run_tool('train.py', FCN['fcn32s'], '--work-dir', 'run', *options, cwd=tmp_path)
+    assert (tmp_path / 'run/best_mDice_epoch_1.pth').is_file()
+
+
 def test_mmseg_alone_runs_a_config(streets, classifier, tmp_path):
     """A user's own config and what mmseg's tools/train.py does, with no word of this package."""
     (tmp_path / 'own.py').write_text(

@@ -205,7 +205,7 @@ class LoadImage(LoadImageFromFile):
             if self.in_channels != 3:
                 alpha = decode_alpha(content, path) if self.in_channels == 4 else None
                 img = with_channels(img, self.in_channels, alpha)
-        _check_shape(img, results)
+        check_shape(img, results)
         return img
 
     def _fetch(self, path: str) -> bytes:
@@ -256,8 +256,12 @@ class LoadImage(LoadImageFromFile):
             )
 
 
-def _check_shape(img: Union[np.ndarray, LazyImage], results: dict) -> None:
-    """Compare an image with what its annotation says of it, if it does."""
+def check_shape(img: Union[np.ndarray, LazyImage], results: dict) -> None:
+    """Compare an image with what its annotation says of it, if it does.
+
+    Raises:
+        ValueError: in one line, if it is of another size.
+    """
     annotated = results.get(ANNOTATED_SHAPE)
     if annotated is None and 'height' in results and 'width' in results:  # MMDetection's names
         annotated = results['height'], results['width']

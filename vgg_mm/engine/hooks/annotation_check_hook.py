@@ -10,11 +10,12 @@ from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from vgg_mm.datasets.transforms.loading import LoadImage, check_shape
 from vgg_mm.registry import HOOKS
 
 from ..unwrap import unwrap, wrapped_datasets
 
-#: So many masks of a data set are looked at before the first iteration.
+#: So many masks, or photos with boxes, of a data set are looked at before the first iteration.
 SAMPLED = 16
 
 #: So many values of a mask a message names.
@@ -28,9 +29,11 @@ class AnnotationCheckHook(Hook):
     """Check what a detector or segmentor is to learn, in any program with mmengine's runner.
 
     Before training: that classes are a list of names, that no two categories of a COCO file share
-    one, that images are left after filtering; of some masks of each data set that they have one
-    channel, the image's size and the head's labels, and more than one of these. In training,
-    validation and testing the masks of each batch are looked at in the same way.
+    one, that images are left after filtering; of some photos with boxes that they are as large as
+    their annotation says (all of them where ``vgg_mm.LoadImage`` reads them); of some masks of each
+    data set that they have one channel, the image's size and the head's labels, and more than one
+    of these. In training, validation and testing the masks of each batch are looked at in the same
+    way.
 
     Args:
         one_label: 'stop' or 'warn': what to do where all the masks looked at hold one label and the
@@ -76,15 +79,17 @@ class AnnotationCheckHook(Hook):
         labels = _labels(runner)
         if labels is not None and hasattr(dataset, 'seg_map_suffix'):
             self._check_masks(runner, dataset, which, *labels)
+        elif labels is None and {'height', 'width'} <= dataset.get_data_info(0).keys():
+            _check_photos(dataset)
 
     def _check_masks(
         self, runner: Runner, dataset: BaseDataset, which: str, num_classes: int, ignored: int
     ) -> None:
         found: set[int] = set()
-        places = np.linspace(0, len(dataset) - 1, min(SAMPLED, len(dataset)), dtype=int)
-        for place in places.tolist():
-            results = _loaded(dataset, place)
-            if results is None:
+        places = _places(dataset)
+        for place in places:
+            results = _loaded(dataset, place, 'gt_seg_map')
+            if results is None or 'img' not in results:
                 return
             mask = torch.from_numpy(np.ascontiguousarray(results['gt_seg_map']))
             path = results['seg_map_path']
@@ -192,13 +197,29 @@ def _labels(runner: Runner) -> Optional[tuple[int, int]]:
     return int(head.num_classes), int(head.ignore_index)
 
 
-def _loaded(dataset: BaseDataset, place: int) -> Optional[dict]:
-    """An image with its mask, before other transforms; None if the pipeline loads no masks."""
+def _check_photos(dataset: BaseDataset) -> None:
+    """Whether photos are as large as their boxes are meant for, once turned by their EXIF data."""
+    if any(isinstance(step, LoadImage) for step in dataset.pipeline.transforms):
+        return  # which looks at each
+    for place in _places(dataset):
+        results = _loaded(dataset, place, 'img')
+        if results is None:
+            return
+        check_shape(results['img'], {**results, **dataset.get_data_info(place)})
+
+
+def _places(dataset: BaseDataset) -> list[int]:
+    count = len(dataset)
+    return np.linspace(0, count - 1, min(SAMPLED, count), dtype=int).tolist()
+
+
+def _loaded(dataset: BaseDataset, place: int, key: str) -> Optional[dict]:
+    """What the first transforms give of an image, up to the one that gives ``key``; else None."""
     results = dataset.get_data_info(place)
     for transform in dataset.pipeline.transforms:
         results = transform(results)
-        if results is None or 'gt_seg_map' in results:
-            return results if results and 'img' in results else None
+        if results is None or key in results:
+            return results
     return None
 
 
