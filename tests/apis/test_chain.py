@@ -106,6 +106,8 @@ def test_an_interruption_ends_everything_in_a_line(interrupted):
         os.kill(training, 0)
     assert re.search(r'Stage 1 of 2: A, from random initialisation\n', stdout)
     assert 'A/epoch_1.pth' in stdout and 'staged initialisation from' in stdout
+    for stage in stdout.split('Stage ')[1:]:  # a first loss, long before the first validation
+        assert re.search(r'Epoch\(train\).* eta: .* loss: \d', stage.partition('Epoch(val)')[0])
     first, second = (Record.read(work_dir / name) for name in 'AD')
     assert first.finished and first.checkpoints['last'] == 'epoch_1.pth'
     assert second.finished is None and second.minutes > 0

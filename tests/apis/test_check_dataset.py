@@ -1,5 +1,6 @@
 """The report on a messy data set against counts made with os.walk and Pillow."""
 
+import argparse
 import hashlib
 import json
 import os
@@ -18,11 +19,11 @@ from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
-from tests.conftest import ROOT, heed_ctrl_c, run_tool
+from tests.conftest import A_DIGITS, ROOT, heed_ctrl_c, run_tool
 from vgg_mm.apis.check_dataset import check_dataset, image
 from vgg_mm.apis.check_dataset.layout import find_layout
 from vgg_mm.apis.check_dataset.scan import CRASHED, Scan, scan
-from vgg_mm.apis.config import check_data_folders
+from vgg_mm.apis.config import DATALOADERS, check_data_folders, load_config
 from vgg_mm.datasets import LoadImage
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -315,10 +316,21 @@ def test_hidden_and_system_folders_are_no_classes(tmp_path):
     data = dict(type='CustomDataset', data_root=str(tmp_path), data_prefix='train')
     with pytest.raises(ValueError, match='train/.ipynb_checkpoints.*would become a class: remove'):
         check_data_folders(Config(dict(val_dataloader=dict(dataset=data))), ['val_dataloader'])
-    (tmp_path / 'valid').mkdir()
-    data['data_prefix'] = 'val'
-    with pytest.raises(FileNotFoundError, match="but '.*/valid': --cfg-options val_dataloader"):
-        check_data_folders(Config(dict(val_dataloader=dict(dataset=data))), ['val_dataloader'])
+
+
+@pytest.mark.parametrize('name', ['validation', 'valid', 'val'])
+def test_other_names_of_validation_folders(name, tmp_path, capsys):
+    """As training and testing take them, which say so; 'val' goes first."""
+    for split in ('train', name, *(['validation'] if name == 'val' else [])):
+        (tmp_path / split / 'a').mkdir(parents=True)
+    options = dict(cfg_options=[f'DATA_ROOT={tmp_path}'], work_dir=None, launcher='none')
+    cfg = load_config(argparse.Namespace(config=A_DIGITS, **options))
+    check_data_folders(cfg, DATALOADERS)
+    assert [cfg[loader].dataset.data_prefix for loader in DATALOADERS] == ['train', name, name]
+    said = capsys.readouterr().out
+    assert (f'has no val: validation and test images are those of {name}' in said) == (
+        name != 'val'
+    )
 
 
 def test_an_image_that_kills_its_reader_is_named(clean, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from tests.checkpoints import source_nets as sources
 from vgg_mm.apis.inference.load import expected_preprocessing
@@ -71,6 +72,27 @@ def test_where_nothing_is_known(tmp_path):
     found = expected_preprocessing(loaded)
     assert found.same_as(CENTRED_RGB)
     assert found.origin == 'assumed: nothing says what the weights expect'
+
+
+@pytest.mark.parametrize('word', ['to_rgb', 'bgr_to_rgb'])  # MMPretrain's, and mmengine's
+@pytest.mark.parametrize('where', ['model', 'top'])
+def test_the_config_of_a_training_says_it(where, word, torchvision_state, tmp_path):
+    """Whatever the weights look like: they have been trained on what it says."""
+    path = tmp_path / 'x.pth'
+    settings = dict(mean=[1, 2, 3], std=[4, 5, 6], **{word: True})
+    cfg = dict(model=dict(type='ImageClassifier'))
+    (cfg['model'] if where == 'model' else cfg)['data_preprocessor'] = settings
+    text = Config(cfg).pretty_text
+    authors = with_conv1_1(torchvision_state, 'features.0', AUTHORS.filters, AUTHORS.biases)
+    own = {'backbone.conv1_1.weight': torch.zeros(4, 3, 3, 3)}
+    for state in (authors, own):
+        found = expected_of(path, state, cfg=text)
+        assert str(found) == 'RGB, mean 1/2/3, std 4/5/6 (recorded: in the config of its training)'
+    # What is not plain values says nothing, and is not run.
+    assert expected_of(path, own, cfg='model = dict(data_preprocessor=open("x", "w"))') is None
+    assert expected_of(path, own, cfg='model = dict(data_preprocessor=dict(mean=1))') is None
+    says = dict(to_rgb=False, mean=[7, 8, 9], std=[1, 1, 1])
+    assert expected_of(path, own, cfg=text, preprocessing=says).mean == (7, 8, 9)
 
 
 def test_rounded_fine_tuned_and_other_weights():

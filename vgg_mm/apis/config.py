@@ -56,6 +56,7 @@ def load_config(args: argparse.Namespace) -> Config:
     merge_options(cfg, options)
     if 'DATA_ROOT' in options:
         replace_data_root(cfg, data_root, cfg.DATA_ROOT)
+    find_validation_folders(cfg)
     set_input_channels(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -122,6 +123,23 @@ def set_dataloader_defaults(cfg: Config, args: argparse.Namespace, **defaults: A
 VALIDATION_FOLDERS = 'validation', 'valid'
 
 
+def find_validation_folders(cfg: Config) -> None:
+    """Read ``validation`` or ``valid`` where class folders have no ``val``, and say so."""
+    found = {}
+    for name in DATALOADERS:
+        dataset = (cfg.get(name) or {}).get('dataset', {})
+        if dataset.get('type') != 'CustomDataset' or dataset.get('data_prefix') != 'val':
+            continue
+        root = dataset.get('data_root') or ''
+        others = [other for other in VALIDATION_FOLDERS if osp.isdir(osp.join(root, other))]
+        if others and not osp.isdir(osp.join(root, 'val')):
+            dataset['data_prefix'] = others[0]
+            found[root] = others[0]
+    if is_main_process():
+        for root, other in found.items():
+            print(f'{root} has no val: validation and test images are those of {other}')
+
+
 def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
     """Say in one line which data folder is missing or empty, before a model is built."""
     for name in names:
@@ -134,13 +152,6 @@ def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
             continue
         folder = osp.join(root, prefix)
         if not osp.isdir(folder):
-            others = [n for n in VALIDATION_FOLDERS if osp.isdir(osp.join(root, n))]
-            if prefix == 'val' and others:
-                raise FileNotFoundError(
-                    f'no data folder {folder!r}, but {osp.join(root, others[0])!r}: --cfg-options '
-                    f'val_dataloader.dataset.data_prefix={others[0]} '
-                    f'test_dataloader.dataset.data_prefix={others[0]}'
-                )
             raise FileNotFoundError(
                 f'no data folder {folder!r}: give yours with --cfg-options DATA_ROOT=FOLDER'
             )

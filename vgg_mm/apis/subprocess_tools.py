@@ -1,6 +1,7 @@
 """Running the tools in processes of their own, as a user does."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,8 +94,8 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def message_of(line: str) -> str:
-    """What a line of mmengine's log says, without time, level and loading times."""
-    return line.split(' - ')[-1].split('  data_time')[0].rstrip()
+    """What a line of mmengine's log says, without time, level and the seconds of an iteration."""
+    return re.sub(r' +(data_)?time: [\d.]+', '', line.split(' - ')[-1]).rstrip()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from .atomic_write import (
     whole_file,
     write_atomically,
 )
+from .config_text import parse_config_text
 from .digest import weights_digest
 from .from_classifier import (
     Transfer,
@@ -20,7 +21,12 @@ from .last_whole import (
     run_checkpoint,
 )
 from .layouts import has_own_names, to_own_layout, unknown_layout
-from .preprocessing import Preprocessing, noted_preprocessing, preprocessing_of
+from .preprocessing import (
+    Preprocessing,
+    config_preprocessing,
+    noted_preprocessing,
+    preprocessing_of,
+)
 from .safe_load import load_checkpoint
 from .schemes import for_rgb, is_local, load_by_name, loading_safely, read_by_name
 from .weights import fits, recorded_classes, weights_of
@@ -32,6 +38,7 @@ __all__ = [
     'Preprocessing',
     'Transfer',
     'check_room',
+    'config_preprocessing',
     'fits',
     'for_rgb',
     'has_own_names',
@@ -45,6 +52,7 @@ __all__ = [
     'loading_safely',
     'named_checkpoint',
     'noted_preprocessing',
+    'parse_config_text',
     'preprocessing_of',
     'read_by_name',
     'recorded_classes',

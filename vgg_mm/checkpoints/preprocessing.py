@@ -2,16 +2,21 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Optional
 
 import torch
 import torch.nn as nn
+from mmengine.config import Config
+
+from .config_text import parse_config_text
 
 #: Where a converted checkpoint's ``meta`` holds it, and how it is known.
 META_KEY, ORIGIN_KEY = 'preprocessing', 'preprocessing_origin'
 
-#: What a file says itself.
+#: What a file says itself, and what a config says.
 RECORDED = 'recorded'
+IN_CONFIG = f'{RECORDED}: in the config'
 
 #: The mean RGB of ImageNet's training images that the authors subtract.
 VGG_MEAN = (123.68, 116.779, 103.939)
@@ -121,16 +126,49 @@ def _turns_channels(data_preprocessor: Optional[nn.Module]) -> Optional[str]:
 def noted_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
     """What a checkpoint's weights expect, and how that is known; None if nothing is known.
 
-    That is what its ``meta`` says. Readers of files note there what they recognise or assume, with
-    the difference.
+    That is what its ``meta`` records, else what the config in it says; else what readers of files
+    note there of what they recognise or assume.
 
     Raises:
         ValueError: in one line, if it says something that cannot be.
     """
     meta = checkpoint.get('meta') or {}
     found = meta.get(META_KEY)
-    if found is None:
+    noted = None if found is None else _of_settings(found, str(meta.get(ORIGIN_KEY) or RECORDED))
+    if noted is not None and noted.origin.startswith(RECORDED):
+        return noted
+    said = None
+    with suppress(ValueError):  # a text that is more than plain values says nothing here
+        said = config_preprocessing(meta['cfg']) if 'cfg' in meta else None
+    return noted if said is None else said._replace(origin=f'{IN_CONFIG} of its training')
+
+
+def config_preprocessing(config: Any) -> Optional[Preprocessing]:
+    """What a config says of pre-processing, whatever model it is of; None: nothing.
+
+    Args:
+        config: A config, or its text in a checkpoint.
+
+    Raises:
+        ValueError: in one line, as :func:`parse_config_text`.
+    """
+    if not isinstance(config, (Config, dict)):
+        config = parse_config_text(config, ('model', 'data_preprocessor'))
+    model = config.get('model')
+    settings = model.get('data_preprocessor') if isinstance(model, dict) else None
+    settings = settings or config.get('data_preprocessor')  # where MMPretrain's configs have it
+    if not isinstance(settings, dict):
         return None
+    mean, std = settings.get('mean') or (0.0,) * 3, settings.get('std') or (1.0,) * 3
+    # MMPretrain's word, and mmengine's of detectors and segmentors.
+    turns = any(settings.get(key) for key in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
+    wanted = dict(mean=mean, std=std, to_rgb=turns)
+    found = _of_settings(wanted, IN_CONFIG)
+    # More channels than three are not turned, whatever it says.
+    return found._replace(to_rgb=turns and len(found.mean) <= 3)
+
+
+def _of_settings(found: Any, origin: str) -> Preprocessing:
     try:
         mean, std = (tuple(float(x) for x in found[name]) for name in ('mean', 'std'))
         to_rgb = found['to_rgb']
@@ -142,7 +180,7 @@ def noted_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
             f'the checkpoint holds the pre-processing {str(found)[:200]!r}; it must be '
             'dict(to_rgb=True or False, mean=[three numbers], std=[three positive numbers])'
         )
-    return Preprocessing(to_rgb, mean, std, str(meta.get(ORIGIN_KEY) or RECORDED))
+    return Preprocessing(to_rgb, mean, std, origin)
 
 
 def note_preprocessing(meta: dict, preprocessing: Preprocessing) -> None:

@@ -22,6 +22,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from .layouts import to_own_layout
 from .preprocessing import note_preprocessing, noted_preprocessing
 from .safe_load import read_checkpoint, trusting
+from .weights import weights_of
 
 #: The first digits of the content's SHA-256 in a file's name; a date is none.
 _HASH = re.compile(r'-(?!20\d{6}\.)([0-9a-f]{8,64})\.')
@@ -103,9 +104,9 @@ def for_rgb(checkpoint: dict) -> dict:
         The same object if it is for RGB, or says nothing; else a new one.
     """
     found = noted_preprocessing(checkpoint)
-    if found is None or found.to_rgb:
+    weights = dict(weights_of(checkpoint, required=False))
+    if found is None or found.to_rgb or FIRST_WEIGHT not in weights:
         return checkpoint
-    weights = dict(checkpoint['state_dict'])
     weights[FIRST_WEIGHT] = weights[FIRST_WEIGHT].flip(1)
     meta = dict(checkpoint['meta'])
     note_preprocessing(meta, found.turned())

@@ -1,5 +1,6 @@
 """``tools/train_chain.py``: the paper's sequence of trainings as one command (Section 3.1)."""
 
+import math
 import os.path as osp
 import re
 import shlex
@@ -27,6 +28,10 @@ TRAINING = re.compile(
     r'going on from|stopping|cached maps|WARNING - (?!.*(deprecated|its requires_grad=False))'
 )
 TESTING = re.compile(r'Epoch\(test\).* eta:')
+
+#: How far either is: the first such line is shown, and another so many seconds after the last.
+PROGRESS = re.compile(r'Epoch\((train|val)\)|Iter\(train\)|iteration \d+ of|\d+ of \d+ images')
+SILENCE = 60
 
 #: All of the tools' output, in each stage's folder.
 LOG_FILE = 'chain_stage.log'
@@ -192,9 +197,14 @@ def _run(
     on_shown: Optional[Callable[[], None]] = None,
 ) -> None:
     """Run a tool for a stage, showing the lines that matter."""
+    last = -math.inf
 
     def show(line: str) -> None:
-        if shown.search(line):
+        nonlocal last
+        now = time.monotonic()
+        progress = PROGRESS.search(line)
+        if shown.search(line) or progress and now - last >= SILENCE:
+            last = now if progress else last
             print(f'  {message_of(line).rstrip(":")}', flush=True)
             if on_shown is not None:
                 on_shown()

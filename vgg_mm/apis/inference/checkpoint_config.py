@@ -8,9 +8,7 @@ hooks and optimizers, is not read at all. Of detectors and segmentors, whose pac
 run code by other settings too, only those are read that are made of :data:`DOWNSTREAM_PARTS`.
 """
 
-import ast
-from collections.abc import Container
-from typing import Any, Optional, Union
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -19,7 +17,7 @@ from mmengine.registry import Registry
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.registry import TRANSFORMS as MMPRETRAIN_TRANSFORMS
 
-from vgg_mm.checkpoints import Preprocessing, noted_preprocessing
+from vgg_mm.checkpoints import parse_config_text
 from vgg_mm.registry import MODELS, TRANSFORMS
 from vgg_mm.stack import DOWNSTREAM_RANGES
 
@@ -79,12 +77,6 @@ VISUALIZERS = {'mmdet': 'DetLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}
 
 #: A data set that says nothing but the classes and their colours.
 DATASETS = {'mmdet': 'CocoDataset', 'mmseg': 'BaseSegDataset'}
-
-#: Longest text: that of a config which names 20,000 classes in each of three data sets.
-MAX_LENGTH = 5_000_000
-
-#: Numbers that are written as names.
-NUMBER_NAMES = {'inf': float('inf'), 'nan': float('nan')}
 
 
 def checkpoint_config(text: Any) -> Config:
@@ -146,112 +138,6 @@ def _of_known_parts(node: Any, scope: str) -> Any:
     if isinstance(node, (list, tuple)):
         return type(node)(_of_known_parts(item, scope) for item in node)
     return node
-
-
-def config_preprocessing(config: Any) -> Optional[Preprocessing]:
-    """What a config says of pre-processing, whatever model it is of; None: nothing.
-
-    Args:
-        config: A config, or its text in a checkpoint.
-
-    Raises:
-        ValueError: in one line, as :func:`parse_config_text`.
-    """
-    if not isinstance(config, Config):
-        config = parse_config_text(config, ('model', 'data_preprocessor'))
-    settings = (config.get('model') or {}).get('data_preprocessor')
-    settings = settings or config.get('data_preprocessor')  # where MMPretrain's configs have it
-    if not isinstance(settings, dict):
-        return None
-    plain = dict(mean=(0.0,) * 3, std=(1.0,) * 3, to_rgb=False)
-    wanted = {key: settings.get(key) or default for key, default in plain.items()}
-    return noted_preprocessing(dict(meta=dict(preprocessing=wanted)))
-
-
-def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[str, Any]:
-    """What the assignments in a config's text mean, as mmengine's ``Config.pretty_text`` has it.
-
-    Values are literals, ``dict(a=...)``, ``dict({'a.b': ...})``, ``inf`` and ``nan``; the name of a
-    class, ``torch.nn.ReLU``, is given as text.
-
-    Args:
-        text: The text.
-        keys: The names whose values are read; None: all.
-
-    Raises:
-        ValueError: in one line, on anything else, with its line number.
-    """
-    if not isinstance(text, str):
-        raise ValueError(f'it is a {type(text).__name__}, not text')
-    if len(text) > MAX_LENGTH:
-        raise ValueError(f'it has {len(text):,} characters, more than {MAX_LENGTH:,}')
-    try:
-        statements = ast.parse(text).body
-        found = {}
-        for statement in statements:
-            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-                raise _refused(statement)
-            (target,) = statement.targets
-            if not isinstance(target, ast.Name):
-                raise _refused(statement)
-            if keys is None or target.id in keys:
-                found[target.id] = _value(statement.value)
-    except SyntaxError as error:
-        raise ValueError(f'its line {error.lineno} is not Python: {error.msg}') from error
-    except (RecursionError, MemoryError) as error:
-        raise ValueError('it is nested too deeply') from error
-    return found
-
-
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call):
-        return _dict_of(node)
-    if isinstance(node, ast.Dict):
-        keys = [key for key in node.keys if key is not None]  # {**x} has None for a key
-        if len(keys) == len(node.keys):
-            return {_literal(key): _value(value) for key, value in zip(keys, node.values)}
-    if isinstance(node, ast.List):
-        return [_value(item) for item in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple(_value(item) for item in node.elts)
-    if isinstance(node, (ast.Name, ast.Attribute)):
-        name = _dotted_name(node)
-        return NUMBER_NAMES.get(name, name)
-    if isinstance(node, ast.UnaryOp) and ast.unparse(node) == '-inf':
-        return -NUMBER_NAMES['inf']
-    return _literal(node)
-
-
-def _dict_of(node: ast.Call) -> dict:
-    """``dict(a=1)``, and ``dict({'a.b': 1})``, which mmengine writes where keys are no names."""
-    named = all(keyword.arg is not None for keyword in node.keywords)
-    if isinstance(node.func, ast.Name) and node.func.id == 'dict' and named:
-        if not node.args:
-            return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
-        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
-            return _value(node.args[0])
-    raise _refused(node)
-
-
-def _dotted_name(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return f'{_dotted_name(node.value)}.{node.attr}'
-    raise _refused(node)
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):  # TypeError: a set or a key that cannot be hashed
-        raise _refused(node) from None
-
-
-def _refused(node: Union[ast.expr, ast.stmt]) -> ValueError:
-    found = ' '.join(ast.unparse(node).split())
-    found = found if len(found) <= 60 else f'{found[:59]}…'
-    return ValueError(f'its line {node.lineno} is more than a plain value: {found}')
 
 
 def _without_training(node: Any) -> Any:

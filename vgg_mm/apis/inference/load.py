@@ -21,6 +21,7 @@ from vgg_mm.apis.kernels import AUTO, use_kernels
 from vgg_mm.apis.resumable import undo_seeded_dataset
 from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import (
+    config_preprocessing,
     is_local,
     load_by_name,
     noted_preprocessing,
@@ -41,7 +42,7 @@ from vgg_mm.engine.hooks import CheckpointCheckHook
 from vgg_mm.models import VGG
 from vgg_mm.models.tta import PaperTTA
 
-from .checkpoint_config import checkpoint_config, config_preprocessing
+from .checkpoint_config import checkpoint_config
 from .images import ImageReader
 from .predictor import Predictor
 
@@ -273,18 +274,14 @@ def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Pr
     weights are recognised by; else the paper's, assumed.
 
     Raises:
-        ValueError: in one line, if the checkpoint's config cannot be read.
+        ValueError: in one line, if it says something that cannot be.
     """
     found = noted_preprocessing(content)
     if found is not None and found.origin.startswith(RECORDED):
         return found
-    if config is None:
-        config = (content.get('meta') or {}).get('cfg')
     said = None if config is None else config_preprocessing(config)
-    if said is not None:
-        return said._replace(origin='recorded: in the config')
     nothing = 'assumed: nothing says what the weights expect'
-    return found or CENTRED_RGB._replace(origin=nothing)
+    return said or found or CENTRED_RGB._replace(origin=nothing)
 
 
 def _innermost(cfg: Config) -> ConfigDict:

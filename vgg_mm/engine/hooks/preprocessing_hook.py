@@ -14,10 +14,10 @@ from ..unwrap import unwrap
 
 @HOOKS.register_module()
 class PreprocessingHook(Hook):
-    """Compare the pre-processing that a checkpoint records with the config's.
+    """Compare what a checkpoint says of pre-processing with the config's.
 
-    A difference is a warning that names both. Checkpoints that record none, as those of this
-    package's trainings, change nothing.
+    It is recorded in the checkpoint, or in the config of its training, or recognised. A difference
+    is a warning that names both; checkpoints that say nothing change nothing.
 
     Args:
         use_checkpoints: Whether the model then takes the checkpoint's (testing), or goes on with

@@ -1,0 +1,97 @@
+"""A config's text, as mmengine writes it into checkpoints, read without running any of it."""
+
+import ast
+from collections.abc import Container
+from typing import Any, Optional, Union
+
+#: Longest text: that of a config which names 20,000 classes in each of three data sets.
+MAX_LENGTH = 5_000_000
+
+#: Numbers that are written as names.
+NUMBER_NAMES = {'inf': float('inf'), 'nan': float('nan')}
+
+
+def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[str, Any]:
+    """What the assignments in a config's text mean, as mmengine's ``Config.pretty_text`` has it.
+
+    Values are literals, ``dict(a=...)``, ``dict({'a.b': ...})``, ``inf`` and ``nan``; the name of a
+    class, ``torch.nn.ReLU``, is given as text.
+
+    Args:
+        text: The text.
+        keys: The names whose values are read; None: all.
+
+    Raises:
+        ValueError: in one line, on anything else, with its line number.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f'it is a {type(text).__name__}, not text')
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f'it has {len(text):,} characters, more than {MAX_LENGTH:,}')
+    try:
+        statements = ast.parse(text).body
+        found = {}
+        for statement in statements:
+            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+                raise _refused(statement)
+            (target,) = statement.targets
+            if not isinstance(target, ast.Name):
+                raise _refused(statement)
+            if keys is None or target.id in keys:
+                found[target.id] = _value(statement.value)
+    except SyntaxError as error:
+        raise ValueError(f'its line {error.lineno} is not Python: {error.msg}') from error
+    except (RecursionError, MemoryError) as error:
+        raise ValueError('it is nested too deeply') from error
+    return found
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        return _dict_of(node)
+    if isinstance(node, ast.Dict):
+        keys = [key for key in node.keys if key is not None]  # {**x} has None for a key
+        if len(keys) == len(node.keys):
+            return {_literal(key): _value(value) for key, value in zip(keys, node.values)}
+    if isinstance(node, ast.List):
+        return [_value(item) for item in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple(_value(item) for item in node.elts)
+    if isinstance(node, (ast.Name, ast.Attribute)):
+        name = _dotted_name(node)
+        return NUMBER_NAMES.get(name, name)
+    if isinstance(node, ast.UnaryOp) and ast.unparse(node) == '-inf':
+        return -NUMBER_NAMES['inf']
+    return _literal(node)
+
+
+def _dict_of(node: ast.Call) -> dict:
+    """``dict(a=1)``, and ``dict({'a.b': 1})``, which mmengine writes where keys are no names."""
+    named = all(keyword.arg is not None for keyword in node.keywords)
+    if isinstance(node.func, ast.Name) and node.func.id == 'dict' and named:
+        if not node.args:
+            return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
+            return _value(node.args[0])
+    raise _refused(node)
+
+
+def _dotted_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f'{_dotted_name(node.value)}.{node.attr}'
+    raise _refused(node)
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):  # TypeError: a set or a key that cannot be hashed
+        raise _refused(node) from None
+
+
+def _refused(node: Union[ast.expr, ast.stmt]) -> ValueError:
+    found = ' '.join(ast.unparse(node).split())
+    found = found if len(found) <= 60 else f'{found[:59]}…'
+    return ValueError(f'its line {node.lineno} is more than a plain value: {found}')
