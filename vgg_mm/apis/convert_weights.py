@@ -85,7 +85,9 @@ class Net(NamedTuple):
     @property
     def crop(self) -> int:
         """Side of the crops that fc6 takes, in pixels; the paper's without it."""
-        return STRIDE * self.kernel_size if self.fc_channels else CROP
+        if self.kernel_size is None or not self.fc_channels or self.is_reduced:
+            return CROP
+        return STRIDE * self.kernel_size
 
     @property
     def is_reduced(self) -> bool:

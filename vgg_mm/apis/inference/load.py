@@ -246,7 +246,10 @@ def _config_of_weights(
     pipeline: list[Any] = deepcopy(PIPELINE)
     pipeline[1]['scales'] = (scale,)
     head = found.net.head_config()
-    if head is not None and found.net.num_classes is None:
+    if head is None:  # SSD's and DeepLab's fc6 and fc7 are no classifier's
+        for name in [name for name in found.weights if name.startswith('head.')]:
+            del content['state_dict'][name]
+    elif found.net.num_classes is None:
         # fc6 and fc7 give features; an fc8 of one output stands for the one that is missing.
         head['num_classes'] = 1
         zeros = found.weights['head.fc7.bias'].new_zeros
