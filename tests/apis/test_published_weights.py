@@ -82,12 +82,15 @@ def test_ssds_fc6_and_fc7_are_no_classifiers(photo, tmp_path, capsys):
     convs = {n: t for n, t in net.state_dict().items() if n.startswith('features.')}
     reduced = {'31.weight': torch.zeros(16, 32, 3, 3), '33.weight': torch.zeros(16, 16, 1, 1)}
     reduced |= {'31.bias': torch.zeros(16), '33.bias': torch.zeros(16)}
+    convs |= {f'extras.{i}.weight': torch.zeros(2, 2) for i in range(3)}
     torch.save(convs | {f'features.{n}': t for n, t in reduced.items()}, tmp_path / 'ssd.pth')
-    with pytest.raises(ValueError, match='without fc8, which tells no classes'):
+    left_out = 'left out: extras.0.weight, extras.1.weight, and 1 more: of no layer of the net'
+    with pytest.raises(ValueError, match=rf'without fc8, which tells no classes \({left_out}\): '):
         predict(path, tmp_path / 'ssd.pth')
     # Their 3x3 kernel is no classifier's either: Q is that of convolutions alone.
     extract_features(path.parent, tmp_path / 'ssd.pth', tmp_path / 'f.npz', layer='conv4_3')
-    assert 'fc6 3x3), without fc8; Q = 256' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'fc6 3x3), without fc8; Q = 256' in said and f'notice: {left_out}' in said
 
 
 def test_a_net_without_its_last_layer_gives_features(photo, tmp_path):

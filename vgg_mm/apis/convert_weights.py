@@ -34,6 +34,7 @@ from vgg_mm.checkpoints.preprocessing import (
 )
 from vgg_mm.checkpoints.weights import Weights, averaged_weights, first_of, misfits
 from vgg_mm.models import VGG, ConvHead
+from vgg_mm.text import first_few, printable
 
 from .net_table import CROP
 from .tables import format_table
@@ -46,6 +47,9 @@ PREPROCESSING = {
 }
 
 PARTS = ('backbone.', 'head.')
+
+#: How many of the names that are left out a line shows.
+SHOWN = 2
 
 #: Which weights are taken where a file has both.
 AVERAGED, PLAIN = 'averaged (EMA)', 'plain; --ema takes the averaged ones (EMA) beside them'
@@ -128,6 +132,12 @@ class Converted(NamedTuple):
     left_out: list[str]
     classes: Optional[tuple[str, ...]]
     averaged: str = ''
+
+    def unused(self) -> str:
+        """What of the file no layer of the net has, in words; '' if there is nothing."""
+        # Keras's optimisers keep arrays beside the weights.
+        names = [printable(name) for name in self.left_out if 'optimizer' not in name]
+        return f'{first_few(names, SHOWN)}: of no layer of the net' if names else ''
 
     def checkpoint(self) -> dict:
         """As it is written."""

@@ -106,7 +106,8 @@ def describe_maps(split: Split, net: Net, stages: list[Config], amp: bool, kerne
         sizes.append(maps_gb(split, net, crop, frozen, views))
         blocks.append('all blocks' if frozen == NUM_BLOCKS else f'the first {frozen} blocks')
     minutes = 60 * hours
-    about = f'{max(1, round(minutes))} minutes' if minutes < 90 else f'{hours:.1f} hours'
+    about = f'{round(minutes)} minutes' if minutes < 90 else f'{hours:.1f} hours'
+    about = 'a minute' if minutes < 1.5 else about
     room = ', '.join(f'{gb:.1f} GB' if gb > 0.95 else f'{max(1, 1000 * gb):.0f} MB' for gb in sizes)
     return (
         f'Maps       of {", then of ".join(blocks)} are computed once, for {views} crops of each '

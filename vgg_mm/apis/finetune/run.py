@@ -110,6 +110,7 @@ def finetune(
         net,
         expected_preprocessing(content).for_channels(net.in_channels),
         choose_head(net, head, fc_channels),
+        found.unused(),
     )
     settings['frozen_stages'] = settings.pop('frozen', None)
     if net.in_channels > found.net.in_channels and settings['frozen_stages'] is None:
@@ -151,13 +152,14 @@ class Start(NamedTuple):
     """What a fine-tuning starts from.
 
     ``weights`` names the checkpoint, of ``net``, for images of ``preprocessing``; ``head`` is the
-    one that is trained.
+    one that is trained; ``unused`` names what of the checkpoint no layer of the net has.
     """
 
     weights: str
     net: Net
     preprocessing: Preprocessing
     head: Head
+    unused: str = ''
 
 
 def _for_channels(net: Net, channels: Optional[int]) -> Net:
@@ -204,6 +206,7 @@ def _report(
         f'Classes    {len(split.classes)} (training + validation): '
         + ', '.join(describe_classes(split)),
         f'Weights    {start.weights}: net {start.net}; {start.head}',
+        f'Left out   {start.unused}' if start.unused else '',
         f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
         f'Crops      {first.crop} pixels, S in [{first.jitter[0]};{first.jitter[1]}], random '
         'flips and colours',

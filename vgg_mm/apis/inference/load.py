@@ -60,6 +60,9 @@ PIPELINE = [
 #: are tested.
 TEST_SCALE = 8 / 7
 
+#: How the notice of a file's other weights begins.
+LEFT_OUT = 'left out: '
+
 #: What names a checkpoint.
 Checkpoint = Union[str, os.PathLike]
 
@@ -154,9 +157,10 @@ def load_predictor(
     """
     net = load_net(checkpoint, config, device, classes, kernels)
     if not net.classes:
+        unused = ''.join(f' ({one})' for one in net.notices if one.startswith(LEFT_OUT))
         raise ValueError(
-            f'{checkpoint} is a net without fc8, which tells no classes: tools/finetune.py trains '
-            'one, tools/extract_features.py --layer pool5 gives features'
+            f'{checkpoint} is a net without fc8, which tells no classes{unused}: tools/finetune.py '
+            'trains one, tools/extract_features.py --layer pool5 gives features'
         )
     tta = PaperTTA(net.model, protocol=protocol, **tta_options(net.cfg)).eval()
     images = image_reader(net.cfg, scales)
@@ -265,6 +269,7 @@ def _config_of_weights(
     notices = [
         f'found from the weights: net {found.net}; Q = {scale} (--scales)',
         f'images: {preprocessing}',
+        f'{LEFT_OUT}{found.unused()}' if found.unused() else '',
     ]
     tta = dict(type='vgg_mm.PaperTTA', crop_size=found.net.crop)
     return Config(dict(model=model, tta_model=tta, tta_pipeline=pipeline, **data)), notices
