@@ -454,10 +454,16 @@ def test_pre_processing_of_the_weights_counts(checkpoint, folder, tmp_path, caps
     assert 'images are pre-processed as the checkpoint says' in capsys.readouterr().err
     cfg = load_predictor(checkpoint).cfg
     cfg.model.data_preprocessor.update(wanted)
-    (expected,) = predict(image, checkpoint, cfg)
+    torch.save(content['state_dict'], tmp_path / 'plain.pth')
+    (expected,) = predict(image, tmp_path / 'plain.pth', cfg)
     (other,) = predict(image, checkpoint)
     np.testing.assert_allclose(found.posterior, expected.posterior, atol=1e-6)
     assert abs(found.posterior - other.posterior).max() > 1e-4
+    # What the config in it says counts as well.
+    capsys.readouterr()
+    (again,) = predict(image, checkpoint, cfg)
+    assert '(recorded: in the config of its training)), not the config' in capsys.readouterr().err
+    np.testing.assert_allclose(again.posterior, other.posterior, atol=1e-6)
 
 
 def test_scales_of_ones_own_and_of_the_training(checkpoint, folder):
