@@ -297,6 +297,10 @@ def test_wrong_settings(home, few_digits, option, message):
     assert not files(home, 'wrong')
 
 
+def open_files():
+    return len(os.listdir('/proc/self/fd'))
+
+
 def test_every_view_has_its_turn(whole, home):
     class Digits:
         metainfo: dict = {}
@@ -315,6 +319,7 @@ def test_every_view_has_its_turn(whole, home):
         samples = [DataSample().set_gt_label(i % 10) for i in range(chunk.first, chunk.last)]
         kept.write(chunk, maps, samples)
         assert len(maps) == count
+    before = open_files()
     maps = CachedMaps(kept, Digits())
     for index in (0, 31, 32, 69):
         seen = set()
@@ -324,5 +329,6 @@ def test_every_view_has_its_turn(whole, home):
             assert item['inputs'].item() % 100 == index
             seen.add(item['inputs'].item())
         assert len(seen) == 3
+    assert open_files() == before, 'a process may have some 1,000, and there are more chunks'
     with pytest.raises(OverflowError, match='half precision'):
         kept.write(chunk, torch.full((count, 1, 1, 1), 1e5), samples)

@@ -94,6 +94,8 @@ class MapFiles:
     def read(self, chunk: Chunk) -> tuple[np.ndarray, list[dict[str, Any]]]:
         """A chunk's maps, float16 (n, C, h, w) that stay on the disk, and its samples.
 
+        The maps hold a file open, of which a process may have some 1,000.
+
         Raises:
             ValueError: in one line, if a file is damaged.
         """
@@ -109,6 +111,11 @@ class MapFiles:
                 f'{path}{MAPS} is damaged ({error}): delete it, and the same command goes on'
             ) from error
         return maps, samples
+
+    def read_map(self, chunk: Chunk, place: int) -> np.ndarray:
+        """One of a chunk's maps, float16 (C, h, w)."""
+        path = os.path.join(self.folder, chunk.name) + MAPS
+        return np.array(np.load(path, mmap_mode='r', allow_pickle=False)[place])
 
 
 def _chunk(images: Sequence[bytes], view: int, first: int, recipe: str) -> Chunk:
@@ -158,7 +165,8 @@ class CachedMaps(Dataset):
     def __init__(self, files: MapFiles, dataset: Any):
         self.dataset = dataset
         self.epoch = 0
-        self._chunks = [files.read(chunk) for chunk in files.chunks]
+        self._files = files
+        self._samples = [files.read(chunk)[1] for chunk in files.chunks]
         self._views = max(chunk.view for chunk in files.chunks) + 1
 
     @property
@@ -171,10 +179,10 @@ class CachedMaps(Dataset):
     def __getitem__(self, place: Union[int, tuple[int, int, int]]) -> dict[str, Any]:
         index = place if isinstance(place, int) else place[-1]
         view = (self.epoch + index) % self._views
-        a_view = len(self._chunks) // self._views
-        maps, samples = self._chunks[view * a_view + index // CHUNK]
-        entry = samples[index % CHUNK]
+        number = view * (len(self._samples) // self._views) + index // CHUNK
+        entry = self._samples[number][index % CHUNK]
         sample = DataSample(metainfo={key: entry[key] for key in META_KEYS if key in entry})
         if entry['label'] is not None:
             sample.set_gt_label(entry['label'])
-        return dict(inputs=torch.from_numpy(np.array(maps[index % CHUNK])), data_samples=sample)
+        a_map = self._files.read_map(self._files.chunks[number], index % CHUNK)
+        return dict(inputs=torch.from_numpy(a_map), data_samples=sample)
