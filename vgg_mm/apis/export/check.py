@@ -9,7 +9,7 @@ from typing import NamedTuple, Union
 import numpy as np
 import torch
 
-from .downstream import ObjectReference
+from .downstream import ObjectGraph, ObjectNet
 from .formats import Graph, Run, Size
 from .source import Classifier
 
@@ -39,7 +39,7 @@ class Reference:
         output: A key of :data:`~vgg_mm.apis.export.graph.OUTPUTS`.
     """
 
-    def __init__(self, classifier: Classifier, output: str):
+    def __init__(self, classifier: Union[Classifier, ObjectNet], output: str):
         self.model = classifier.model
         self.output = output
         # The preprocessor is given images as OpenCV reads them.
@@ -59,6 +59,25 @@ class Reference:
         return scores.softmax(dim=1) if self.output == 'posterior' else scores
 
 
+class ObjectReference(Reference):
+    """A segmentor as MMSegmentation runs it, or SSD as this package does; else as the above."""
+
+    def __init__(self, net: ObjectNet, output: str):
+        super().__init__(net, output)
+        self.boxes = ObjectGraph(net, output, False) if output == 'boxes' else None
+
+    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
+        images = images.flip(1) if self.flip else images
+        return self.model.data_preprocessor(dict(inputs=list(images)), False)['inputs']
+
+    @torch.inference_mode()
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.boxes is not None:
+            return self.boxes(inputs)
+        scores = torch.stack([found.seg_logits.data for found in self.model.predict(inputs)])
+        return scores.softmax(1) if self.output == 'posterior' else scores
+
+
 def shapes_to_check(
     smallest: int, size: Size, channels: int = 3, multiple: int = 1
 ) -> list[tuple[int, ...]]:
@@ -73,7 +92,7 @@ def shapes_to_check(
 
 def compare(
     run: Run,
-    reference: Union[Reference, ObjectReference],
+    reference: Reference,
     shapes: list[tuple[int, ...]],
     preprocessing: bool,
 ) -> Agreement:

@@ -1,11 +1,9 @@
 """Segmentors of MMSegmentation and SSD of MMDetection as what is to be exported."""
 
 import json
-from collections.abc import Callable
 from typing import Any, NamedTuple, Optional
 
 import torch
-import torch.nn as nn
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
@@ -15,6 +13,7 @@ from vgg_mm.version import __version__
 
 from ..downstream import check_package
 from ..inference.load import load_weights
+from .graph import NormalisingGraph
 
 #: Side of a segmentor's images unless another is given, in pixels.
 SEGMENTORS_SIZE = 512
@@ -115,7 +114,7 @@ def _ssds_side(model: Any) -> Optional[int]:
     return head.prior_generator.input_size if isinstance(head, SSDHead) else None
 
 
-class ObjectGraph(nn.Module):
+class ObjectGraph(NormalisingGraph):
     """A segmentor or SSD with its pre-processing.
 
     Input: (N, 3, H, W) float32, values 0 to 255, channels in the net's order; without the
@@ -127,28 +126,19 @@ class ObjectGraph(nn.Module):
         preprocessing: Whether mean and standard deviation are part of the graph.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
     priors: torch.Tensor
     model: Any
 
-    #: Height and width of ``--dynamic`` are multiples of this.
     multiple = STRIDE
 
     def __init__(self, net: ObjectNet, output: str, preprocessing: bool):
-        super().__init__()
-        self.output = output
-        self.preprocessing = preprocessing
-        self.register_buffer('mean', torch.tensor(net.preprocessing.mean).view(3, 1, 1))
-        self.register_buffer('std', torch.tensor(net.preprocessing.std).view(3, 1, 1))
-        self.in_channels = net.in_channels
+        super().__init__(net, output, preprocessing)
         self.model = net.model
         if output == 'boxes':
             self.register_buffer('priors', _priors(net))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        if self.preprocessing:
-            image = (image - self.mean) / self.std
+        image = self.normalised(image)
         if self.output == 'boxes':
             return self._boxes(image)
         size = (image.shape[2], image.shape[3])
@@ -189,29 +179,3 @@ def _decoded(
     if not coder.clip_border:
         return boxes
     return boxes.clamp(min=0).minimum(boxes.new_tensor([size[1], size[0]] * 2))
-
-
-class ObjectReference:
-    """The net as its package runs it, on images 0 to 255; else as :class:`~.check.Reference`."""
-
-    def __init__(self, net: ObjectNet, output: str):
-        self.net = net
-        self.flip = net.preprocessing.to_rgb
-        self.compute: Callable[[torch.Tensor], torch.Tensor] = (
-            ObjectGraph(net, output, False) if output == 'boxes' else self._scores
-        )
-        self.output = output
-
-    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W), channels as the exported graph takes them -> normalised."""
-        images = images.flip(1) if self.flip else images
-        return self.net.model.data_preprocessor(dict(inputs=list(images)), False)['inputs']
-
-    @torch.inference_mode()
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.compute(inputs)
-
-    def _scores(self, inputs: torch.Tensor) -> torch.Tensor:
-        found = self.net.model.predict(inputs)
-        scores = torch.stack([one.seg_logits.data for one in found])
-        return scores.softmax(1) if self.output == 'posterior' else scores

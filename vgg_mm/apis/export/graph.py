@@ -1,5 +1,7 @@
 """A classifier as one graph of standard layers."""
 
+from typing import Any
+
 import torch
 import torch.nn as nn
 
@@ -18,7 +20,35 @@ OUTPUTS = {
 IMAGE = 'image'
 
 
-class ExportGraph(nn.Module):
+class NormalisingGraph(nn.Module):
+    """What exported graphs have in common: the pre-processing, of images 0 to 255 or done before.
+
+    Args:
+        net: A classifier, or what else has ``preprocessing`` and ``in_channels``.
+        output: What is computed.
+        preprocessing: Whether mean and standard deviation are part of the graph.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    #: Height and width of ``--dynamic`` are multiples of this.
+    multiple = 1
+
+    def __init__(self, net: Any, output: str, preprocessing: bool):
+        super().__init__()
+        self.output = output
+        self.preprocessing = preprocessing
+        self.in_channels = net.in_channels
+        for name in ('mean', 'std'):
+            values = torch.tensor(getattr(net.preprocessing, name))
+            self.register_buffer(name, values.view(-1, 1, 1))
+
+    def normalised(self, image: torch.Tensor) -> torch.Tensor:
+        return (image - self.mean) / self.std if self.preprocessing else image
+
+
+class ExportGraph(NormalisingGraph):
     """A classifier with its pre-processing, for images of any size (Section 3.2).
 
     Input: (N, channels, H, W) float32, values 0 to 255, channels in the classifier's order; without
@@ -35,19 +65,8 @@ class ExportGraph(nn.Module):
         preprocessing: Whether mean and standard deviation are part of the graph.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    #: Height and width of ``--dynamic`` are multiples of this.
-    multiple = 1
-
     def __init__(self, classifier: Classifier, output: str, preprocessing: bool):
-        super().__init__()
-        self.output = output
-        self.preprocessing = preprocessing
-        self.register_buffer('mean', torch.tensor(classifier.preprocessing.mean).view(-1, 1, 1))
-        self.register_buffer('std', torch.tensor(classifier.preprocessing.std).view(-1, 1, 1))
-        self.in_channels = classifier.in_channels
+        super().__init__(classifier, output, preprocessing)
         self.backbone = classifier.model.backbone
         head = classifier.model.head
         below = [head.fc6, head.fc7] if head.has_fc6 else []
@@ -57,9 +76,7 @@ class ExportGraph(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        if self.preprocessing:
-            image = (image - self.mean) / self.std
-        x = self.fc_layers(self.backbone(image)[-1])
+        x = self.fc_layers(self.backbone(self.normalised(image))[-1])
         if self.output == 'score_map':
             return self.fc8(x)
         # fc8 is linear: the average may come before it.

@@ -11,8 +11,8 @@ from vgg_mm.checkpoints import write_atomically
 from ..inference.load import NotAClassifier
 from ..net_table import CROP
 from . import formats
-from .check import RUNS, Reference, compare, shapes_to_check, times
-from .downstream import ObjectGraph, ObjectNet, ObjectReference, load_object_net
+from .check import RUNS, ObjectReference, Reference, compare, shapes_to_check, times
+from .downstream import ObjectGraph, ObjectNet, load_object_net
 from .formats import Run, Size
 from .graph import IMAGE, OUTPUTS, ExportGraph
 from .source import Classifier, load_classifier
@@ -167,7 +167,7 @@ def _export_graph(classifier: Net, out: str, kind: str, given: GraphOptions) -> 
         raise ValueError(f'--size must be at least {classifier.smallest}, got {given.size}')
     write, read = GRAPHS[kind]
     graph: formats.Graph
-    reference: Union[Reference, ObjectReference]
+    reference: Reference
     if isinstance(classifier, ObjectNet):
         graph = ObjectGraph(classifier, given.output, given.preprocessing)
         reference = ObjectReference(classifier, given.output)
