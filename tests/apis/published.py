@@ -10,20 +10,8 @@ import torch
 from tests.checkpoints import source_nets as sources
 
 
-def torchvision(path):
-    net, logits = sources.torchvision_net('vgg11_bn')
-    torch.save(net.state_dict(), path)
-    return logits
-
-
-def torchvision11(path):
-    net, logits = sources.torchvision_net('vgg11')
-    torch.save(net.state_dict(), path)
-    return logits
-
-
-def torchvision16(path):
-    net, logits = sources.torchvision_net('vgg16')
+def torchvision(path, name='vgg11_bn'):
+    net, logits = sources.torchvision_net(name)
     torch.save(net.state_dict(), path)
     return logits
 

@@ -52,7 +52,7 @@ def test_the_readmes_own_lines_and_on(home):
     """check, finetune, predict, export, features, probe, finetune again, test, ensemble."""
     # In torch.hub's cache, so that nothing is downloaded; a sixteenth of the width.
     (home / 'hub/checkpoints').mkdir(parents=True, exist_ok=True)
-    published.torchvision16(home / 'hub/checkpoints/vgg16-397923af.pth')
+    published.torchvision(home / 'hub/checkpoints/vgg16-397923af.pth', 'vgg16')
     for name, target in (
         ('FOLDER', 'photos'),
         ('IMAGES', 'photos/kreis'),
@@ -185,7 +185,7 @@ def test_the_whole_chain(home, file, options, net_a):
 def test_a_name_of_the_model_index(home):
     """Its published file lies in torch.hub's cache: nothing is downloaded."""
     (home / 'hub/checkpoints').mkdir(parents=True, exist_ok=True)
-    published.torchvision11(home / 'hub/checkpoints/vgg11-8a719046.pth')
+    published.torchvision(home / 'hub/checkpoints/vgg11-8a719046.pth', 'vgg11')
     command = ('photos', '--weights', 'vgg11_torchvision', '--work-dir', 'runs/named', *SHORT)
     done = run_tool('finetune.py', *command, cwd=home, env=dict(TORCH_HOME=str(home)))
     assert 'Weights    vgg_mm://https://download.pytorch.org/models/vgg11-8a719046.pth: net A' in (

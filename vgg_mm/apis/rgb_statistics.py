@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -48,14 +48,25 @@ def find_images(folder: str) -> list[str]:
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f'no folder {folder!r}')
-    paths = []
-    for where, below, names in os.walk(folder):
-        below[:] = [name for name in below if not is_no_class(name)]
-        images = (n for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith('.'))
-        paths += [os.path.join(where, name) for name in images]
+    paths = sorted(images_below(folder, EXTENSIONS))
     if not paths:
         raise ValueError(f'no images below {folder!r}; extensions are {", ".join(EXTENSIONS)}')
-    return sorted(paths)
+    return paths
+
+
+def images_below(
+    folder: str, extensions: tuple[str, ...], onerror: Optional[Callable[[OSError], None]] = None
+) -> Iterator[str]:
+    """Paths of the files with these extensions, hidden ones and those of systems passed over.
+
+    Args:
+        onerror: As ``os.walk`` takes it; None: folders that cannot be read are passed over, too.
+    """
+    for where, below, names in os.walk(folder, onerror=onerror):
+        below[:] = [name for name in below if not is_no_class(name)]
+        for name in names:
+            if name.lower().endswith(extensions) and not name.startswith('.'):
+                yield os.path.join(where, name)
 
 
 def rgb_statistics(paths: Iterable[str]) -> RGBStatistics:

@@ -101,7 +101,10 @@ def training_scale(cfg: Config) -> Optional[tuple[int, int]]:
     """(S_min, S_max) of the training pipeline; None if it has no ``vgg_mm.ScaleJitter``."""
     pipeline = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline', [])
     jitter = find_step(pipeline, 'vgg_mm.ScaleJitter')
-    return None if jitter is None else scale_bounds(jitter.scale)
+    if jitter is None:
+        return None
+    bounds = scale_bounds(jitter.scale)
+    return bounds[0], bounds[-1]
 
 
 def test_scales(pipeline: list[dict]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator
 from pickle import UnpicklingError
-from typing import Any, BinaryIO, Optional
+from typing import IO, Any, Optional
 
 import numpy as np
 import torch
@@ -287,7 +287,7 @@ class _Unpickler(pickle._Unpickler):  # Python's own: the one in C trusts the si
         raise UnpicklingError('it asks for a registered extension')
 
 
-def unpickle_arrays(file: BinaryIO) -> Any:
+def unpickle_arrays(file: IO[bytes]) -> Any:
     """A pickle of arrays, plain containers and plain values; of Python 2, too.
 
     Raises:

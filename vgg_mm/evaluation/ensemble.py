@@ -21,7 +21,7 @@ class Member(NamedTuple):
     """A file of posteriors, and the protocol that is taken from it (None: any that all have)."""
 
     path: str
-    protocol: Any = None  # Optional[str]; named where members are averaged
+    protocol: Optional[str] = None
 
 
 class Ensemble(NamedTuple):
@@ -143,11 +143,12 @@ def _average(
     first = contents[0]
     total = np.zeros((len(first.names), len(first.classes)))
     records = []
-    for member, content, weight in zip(members, contents, weights):
-        scores = content.scores[member.protocol]
+    protocols = [member.protocol for member in members if member.protocol is not None]  # all
+    for protocol, content, weight in zip(protocols, contents, weights):
+        scores = content.scores[protocol]
         total += np.float64(weight / sum(weights)) * scores
-        records.append(_record(content.info, member.protocol, scores, first.labels))
-    protocol = members[0].protocol if len({m.protocol for m in members}) == 1 else MIXED
+        records.append(_record(content.info, protocol, scores, first.labels))
+    protocol = protocols[0] if len(set(protocols)) == 1 else MIXED
     info = _common_info(records, name)
     info['members'] = _titles(members, records, weights, with_protocols=protocol == MIXED)
     # Counted as they are stored, so that reading the file gives the same errors.

@@ -1,6 +1,6 @@
 """Whether a fine-tuning computes the maps of frozen blocks once, and what that takes."""
 
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 import torch
 from mmengine.config import Config
@@ -8,7 +8,7 @@ from mmengine.config import Config
 from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.engine.loops.cached_maps_loops import MAX_GB
 
-from ..chain.estimate import crop_size, device_name, measure_step
+from ..chain.estimate import device_name, measure_step
 from ..convert_weights import Net
 from .decide import VIEWS
 from .split import Split
@@ -87,19 +87,20 @@ def _why_not(wishes: Wishes) -> str:
     return ''
 
 
-def maps_gb(split: Split, net: Net, crop: Any, frozen: int, views: int) -> float:
+def maps_gb(split: Split, net: Net, crop: int, frozen: int, views: int) -> float:
     """What the maps of all photos take on the disk, in GB (1e9 bytes)."""
     side = crop // 2**frozen
     a_map = 2 * net.base_channels * BLOCK_WIDTHS[frozen - 1] * side**2
     return (views * len(split.train) + len(split.val)) * a_map / 1e9
 
 
-def describe_maps(split: Split, net: Net, stages: list[Config], amp: bool, kernels: str) -> str:
+def describe_maps(
+    split: Split, net: Net, crop: int, stages: list[Config], amp: bool, kernels: str
+) -> str:
     """A line on the maps, with the time that a few steps on this machine make likely."""
     hours, sizes, blocks = 0.0, [], []
     for cfg in stages:
         step = measure_step(cfg, amp, kernels)
-        crop = crop_size(cfg)
         views, frozen = cfg.train_cfg.views, cfg.model.backbone.frozen_stages
         images = cfg.train_cfg.max_epochs * len(split.train)
         hours += step.hours(images, images / cfg.train_dataloader.batch_size)

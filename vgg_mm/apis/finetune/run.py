@@ -140,7 +140,7 @@ def finetune(
         start = start._replace(weights=_write_weights(work_dir, 'convolutions.pth', found))
     chain, configs = _write(folder, work_dir, name, split, start, stages, balanced)
     if views:
-        print(describe_maps(split, start.net, configs, amp, kernels))
+        print(describe_maps(split, start.net, crop, configs, amp, kernels))
     print()
     table = train_chain(chain, root, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
     if not dry_run:

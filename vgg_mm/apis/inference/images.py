@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
     """
 
     name: str
-    photo: Any = None
+    photo: Optional[np.ndarray] = None
     packed: Any = None
     error: str = ''
 

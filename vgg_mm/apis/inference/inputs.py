@@ -4,12 +4,13 @@ import glob
 import os
 import re
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Union
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_no_class
+from vgg_mm.apis.rgb_statistics import EXTENSIONS, images_below, is_no_class
 from vgg_mm.datasets.transforms.decoding import with_channels
 
 #: Read in a folder: what training reads, and the other formats that vgg_mm.LoadImage knows.
@@ -72,11 +73,9 @@ def find_images(source: str, outside: str = '') -> list[str]:
 
 def _in_folder(folder: str, passed_over: str) -> list[str]:
     found = []
-    for where, below, names in os.walk(folder, onerror=_raise):
-        below[:] = [name for name in below if not is_no_class(name)]
+    for where, paths in groupby(images_below(folder, IMAGES, onerror=_raise), os.path.dirname):
         if not _lies_in(where, passed_over):
-            images = (n for n in names if n.lower().endswith(IMAGES) and not n.startswith('.'))
-            found += [os.path.join(where, name) for name in images]
+            found += paths
     return sorted(found, key=_natural)
 
 

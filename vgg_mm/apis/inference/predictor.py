@@ -94,13 +94,14 @@ class Predictor:
         scores, labels = posterior.topk(min(top, len(posterior)))
         labels = labels.tolist()
         shown = labels[0] if shown is None else shown
+        photo = prepared.photo if with_map else None
         return Prediction(
             image=prepared.name,
             labels=labels,
             classes=[self.classes[label] for label in labels],
             scores=scores.tolist(),
             posterior=posterior.numpy(),
-            photo=prepared.photo[..., ::-1].copy() if with_map else None,
+            photo=None if photo is None else photo[..., ::-1].copy(),
             score_map=self.score_map(prepared) if with_map else None,
             shown=shown,
             shown_class=self.classes[shown],

@@ -2,9 +2,9 @@
 
 import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,13 @@ def read(path: str) -> File:
     The pickle of a dict is read by stand-ins that take arrays and plain values, and run nothing.
     """
     weights: dict[str, torch.Tensor] = {}
+    for name, value in _values(path):
+        _add(weights, name, value)
+    return File(weights)
+
+
+def _values(path: str) -> Iterator[tuple[str, Any]]:
+    """What is in the file, by name."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -30,19 +37,18 @@ def read(path: str) -> File:
                     if explodes(info.file_size, info.compress_size):
                         raise ValueError(f'{info.filename} is far larger than in the file')
                     with archive.open(info) as file:
-                        _add(weights, info.filename.removesuffix('.npy'), _value(file))
+                        yield info.filename.removesuffix('.npy'), _value(file)
         else:
             with open(path, 'rb') as file:
-                _add(weights, '', _value(file))
+                yield '', _value(file)
     except UnpicklingError as error:
         raise ValueError(f'{path} was not loaded: {error}') from error
     except Exception as error:  # a dozen kinds: of zipfile, zlib, and numpy's tokenizer of headers
         text = ' '.join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f'{path} is truncated or no numpy file: {text}') from error
-    return File(weights)
 
 
-def _value(file: Any) -> Any:
+def _value(file: IO[bytes]) -> Any:
     version = npy.read_magic(file)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read_header(file)

@@ -1,10 +1,10 @@
 """The geometry that training and testing share: the smaller side becomes S (or Q)."""
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Union
 
 
-def scale_bounds(scale: Union[int, Sequence[int]]) -> Any:
+def scale_bounds(scale: Union[int, Sequence[int]]) -> tuple[int, ...]:
     """S, or (S_min, S_max), as (S_min, S_max)."""
     return (scale, scale) if isinstance(scale, int) else tuple(scale)
 
