@@ -8,16 +8,21 @@ VENV_DEV ?= .venv-dev
 DATA ?= photos
 
 # Files of tests side by side, on a core each.
-PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
-.PHONY: demo test test-openmmlab test-docs bench lint docs typecheck dist clean python-version
+.PHONY: demo test test-slow test-openmmlab test-docs bench lint docs typecheck dist clean python-version
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python tools/demo.py
 
 test: $(VENV)/.installed $(VENV_DOWNSTREAM)/.installed lint
-	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST)
-	OMP_NUM_THREADS=1 $(VENV_DOWNSTREAM)/bin/python $(PYTEST) tests/downstream
+	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) -m 'not slow'
+	OMP_NUM_THREADS=1 $(VENV_DOWNSTREAM)/bin/python $(PYTEST) -m 'not slow' tests/downstream
+
+# The tests that take a minute or more each.
+test-slow: $(VENV)/.installed $(VENV_DOWNSTREAM)/.installed
+	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) -m slow
+	OMP_NUM_THREADS=1 $(VENV_DOWNSTREAM)/bin/python $(PYTEST) -m slow tests/downstream
 
 # The second stack: OpenMMLab's own packages in place of the maintained fork's. Left out is what the
 # stack makes no difference to, and what takes a minute or more a test.

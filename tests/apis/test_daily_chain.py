@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 
 from tests.apis import published
 from tests.conftest import ROOT, run_tool
@@ -48,6 +50,7 @@ def readmes_lines():
     return part.partition('```bash\n')[2].partition('```')[0]
 
 
+@pytest.mark.slow
 def test_the_readmes_own_lines_and_on(home):
     """check, finetune, predict, export, features, probe, finetune again, test, ensemble."""
     # In torch.hub's cache, so that nothing is downloaded; a sixteenth of the width.
@@ -126,6 +129,9 @@ def test_weights_of_other_libraries(home, file, options, layers):
         'from 0.4444 (kreis) to 2.6667' if 'balanced' in options else '--class-weights balanced'
     )
     assert balance in said
+    # In anybody's program: mmengine's loader, to which the tools' is not added here.
+    source = Config.fromfile(home / run / 'photos.py').load_from
+    assert 'backbone.conv1_1.weight' in CheckpointLoader.load_checkpoint(source)['state_dict']
     photo = home / 'photos/kreis/0.jpg'
     (found,) = predict(photo, home / run, score_maps=True)
     assert found.score_map.posteriors.shape[0] == 3
@@ -137,13 +143,16 @@ def test_weights_of_other_libraries(home, file, options, layers):
 NOTOP = 'vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     'file, options',
     [
-        ('timm_vgg11.pth', ()),
-        ('mmpretrain_vgg11.pth', ('--class-weights', 'balanced')),
-        ('own', ('--head', 'gap')),
-        ('vgg16_weights_tf_dim_ordering_tf_kernels.h5', ()),
+        pytest.param('timm_vgg11.pth', (), marks=SLOW),
+        pytest.param('mmpretrain_vgg11.pth', ('--class-weights', 'balanced'), marks=SLOW),
+        pytest.param('own', ('--head', 'gap'), marks=SLOW),
+        pytest.param('vgg16_weights_tf_dim_ordering_tf_kernels.h5', (), marks=SLOW),
         (NOTOP, ('--head', 'gap')),
     ],
 )

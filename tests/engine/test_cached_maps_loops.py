@@ -253,7 +253,7 @@ def test_damaged_files_are_named(whole, home, few_digits):
     failed = train(home, few_digits, 'damaged', check=False)
     assert failed.returncode == 1
     assert f'{path.relative_to(home)} is damaged' in failed.stdout
-    assert 'delete it, and the same command goes on' in failed.stdout
+    assert 'delete it and run the same command again' in failed.stdout
     path.unlink()
     assert '32 of 240 to compute' in train(home, few_digits, 'damaged').stdout
 

@@ -21,8 +21,14 @@ from vgg_mm.models import VGG
 #: none; with the same decisions both are as near to float64: test_gradients_between_decisions.
 MAPS, GRADIENTS = 1e-4, 2e-2
 
-#: Of net A alone: what takes long.
-ONCE = {'onnx', 'compiled', 'vmap of grad', 'double backward', 'weight norm after'}
+#: What takes a minute or more with net D.
+LONG = {'onnx', 'compiled', 'vmap of grad', 'double backward', 'weight norm after'}
+
+CELLS = [
+    pytest.param(arch, name, marks=pytest.mark.slow if arch == 'D' and name in LONG else ())
+    for arch in ('A', 'D')
+    for name in SITUATIONS
+]
 
 NORMS = {'BN': dict(type='BN'), 'GN': dict(type='GN', num_groups=8), 'IN': dict(type='IN')}
 
@@ -77,11 +83,9 @@ def compare(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
 
 
 @pytest.mark.filterwarnings('ignore')
-@pytest.mark.parametrize('name', SITUATIONS)
-def test_matrix(name, plain, x, calls, record_property):
+@pytest.mark.parametrize('plain, name', CELLS, indirect=['plain'])
+def test_matrix(plain, name, x, calls, record_property):
     run, way = SITUATIONS[name]
-    if name in ONCE and plain.arch != 'A':
-        pytest.skip('one net is enough: it takes long')
     expected = run(deepcopy(plain), x.clone())
     assert calls == [0, 0], 'a plain net knows nothing of faster layers'
     found = run(accelerate(deepcopy(plain)), x.clone())

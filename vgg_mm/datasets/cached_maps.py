@@ -108,7 +108,7 @@ class MapFiles:
                 raise ValueError(f'{len(maps)} maps, {len(samples)} samples')
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(
-                f'{path}{MAPS} is damaged ({error}): delete it, and the same command goes on'
+                f'{path}{MAPS} is damaged ({error}): delete it and run the same command again'
             ) from error
         return maps, samples
 

@@ -45,7 +45,8 @@ def device_name() -> str:
     """What steps are measured on."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f'the processor, {torch.get_num_threads()} threads'
+    threads = torch.get_num_threads()
+    return f'the processor, {threads} thread{"s" * (threads > 1)}'
 
 
 def crop_size(cfg: Config) -> Optional[int]:

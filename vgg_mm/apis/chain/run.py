@@ -222,8 +222,8 @@ def _run(
             )
         except RuntimeError as error:
             raise RuntimeError(
-                f'stage {job.name} failed: {one_line(error)}; all of its output is in {path}; the '
-                'same command goes on with it'
+                f'stage {job.name} failed: {one_line(error)}; all of its output is in {path}; run '
+                'the same command again to resume it'
             ) from error
 
 

@@ -64,7 +64,7 @@ def extract_features(
     averaged over the positions, then over the image and its flip; the vectors of several Q are
     averaged or stacked; the result is L2-normalised.
 
-    Stopped at any moment, the same call goes on; it is an error if settings, weights or images are
+    If it is interrupted, the same call resumes; it is an error if settings, weights or images are
     others by then. If the file is finished, nothing is done.
 
     >>> extract_features('photos/train', 'vgg16.pth', 'train.npz', scales=[256, 384, 512])
@@ -117,8 +117,8 @@ def extract_features(
         except OSError as error:
             reason = error.strerror or error
             raise OSError(
-                f'{out} was not written: {reason}; all features are in {parts.folder}, and the '
-                'same command goes on'
+                f'{out} was not written: {reason}; all features are in {parts.folder}: run the '
+                'same command again, it resumes'
             ) from error
         parts.remove()
     return Extraction(out, settings, photos.classes, found, broken_images_in(out))

@@ -17,8 +17,10 @@ from vgg_mm.checkpoints import (
     load_by_name,
     write_atomically,
 )
+from vgg_mm.checkpoints.formats import format_of
 from vgg_mm.checkpoints.weights import with_input_channels
 from vgg_mm.datasets.transforms.loading import CHANNELS
+from vgg_mm.zoo import PREFIX
 
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
@@ -186,6 +188,16 @@ def _with_more_channels(found: Converted, start: 'Start', are_rgb: bool) -> Conv
     return found._replace(weights=weights, net=start.net, preprocessing=start.preprocessing)
 
 
+def _for_any_program(weights: str) -> str:
+    """As ``load_from`` of a config that other programs of mmengine run, too.
+
+    Their loader knows PyTorch's files alone; the prefix has this package's read the others.
+    """
+    if is_local(weights):
+        return f'{PREFIX if format_of(weights) else ""}{osp.abspath(weights)}'
+    return f'{PREFIX if weights.startswith(("http://", "https://")) else ""}{weights}'
+
+
 def _write_weights(work_dir: str, name: str, found: Converted) -> str:
     """Write weights to start from; returns the file's path."""
     path = osp.join(work_dir, name)
@@ -258,7 +270,7 @@ def _write(
         backbone=start.net.backbone_config(),
         head=head,
     )
-    source = osp.abspath(start.weights) if is_local(start.weights) else start.weights
+    source = _for_any_program(start.weights)
     configs, lines = [], []
     for number, chosen in enumerate(stages, start=1):
         last = number == len(stages)
