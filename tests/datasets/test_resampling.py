@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmcv.transforms import Compose
 from PIL import Image
@@ -68,12 +68,14 @@ def test_a_crop_is_a_part_of_the_whole_image(height, width, scale, crop, place, 
     lazy=st.tuples(st.booleans(), st.booleans()),
     quality=st.integers(80, 100),
 )
+@example(height=184, width=184, low=48, seed=0, lazy=(False, True), quality=96)
 def test_training_sees_the_pixels_of_testing(height, width, low, seed, lazy, quality):
     """Whatever the sizes, and whether either decodes as far as it needs or the whole.
 
-    A JPEG decoder's own reduction is not quite the filter's: up to 15 % of the sharpness at small
-    scales (without antialiasing: 100 %).
+    Where one does and the other does not, a JPEG decoder's own reduction is not quite the filter's:
+    a tenth of the sharpness, of some small images a quarter (without antialiasing: 100 %).
     """
+    alike = lazy[0] == lazy[1]
     image = photo(height, width, seed % 50)
     noise = np.random.default_rng(seed).integers(-10, 10, image.shape)
     content = encode(np.clip(image + noise, 0, 255).astype(np.uint8), QUALITY=quality)
@@ -88,9 +90,9 @@ def test_training_sees_the_pixels_of_testing(height, width, low, seed, lazy, qua
     size, (top, left) = jitter._draw(height, width)
     part = whole[top : top + 48, left : left + 48]
     assert size == whole.shape[:2]
-    assert apart(crop['img'], part) < (1.5 if lazy[0] != lazy[1] else 1)
+    assert apart(crop['img'], part) < (1 if alike else 1.5)
     if min(height, width) > scale:
-        assert sharpness(crop['img']) == pytest.approx(sharpness(part), rel=0.2)
+        assert sharpness(crop['img']) == pytest.approx(sharpness(part), rel=0.05 if alike else 0.35)
 
 
 @pytest.mark.parametrize('lazy', [False, True])
