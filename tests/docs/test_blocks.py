@@ -36,6 +36,7 @@ SLOW = (
     'docs/features.md',
     'docs/localisation.md',
     'docs/quickstart.md',
+    'docs/study.md',
 )
 
 

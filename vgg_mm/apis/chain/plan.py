@@ -115,7 +115,7 @@ def plan_table(jobs: Sequence[Job], measure: bool = True) -> str:
         # The usual case: the names say it all, and the lines are short enough for a terminal.
         headers.remove('config')
         rows = [[row[0], *row[2:]] for row in rows]
-        notes.append(f'configs: {osp.join(*folders, "STAGE.py")}')
+        notes.append(f"configs: the stages' names and .py, in {osp.join(*folders)}")
     if any(cost.assumed for cost in costs):
         notes.append("* assumed: ImageNet's, as the data folder is not there")
     if measure:
@@ -145,9 +145,10 @@ def _hours(costs: Sequence[Cost]) -> list[Optional[float]]:
 
 def _note_on_hours(run: RunOptions, hours: Sequence[Optional[float]]) -> str:
     total = float(sum(value for value in hours if value is not None))
+    days = f' ({total / 24:.1f} days)' if total >= 24 else ''
     exchange = ', nor of exchanging gradients' if run.processes else ''
     return (
-        f'hours: {_number(total)} in all ({total / 24:.1f} days), scaled from a few training steps '
+        f'hours: {_number(total)} in all{days}, scaled from a few training steps '
         f'of each net on random images on {device_name()}; nothing of reading images or validating '
         f'is in them{exchange}; a stage ends sooner when validation stops improving'
     )
