@@ -2,7 +2,8 @@
 
 Two iterations each on made-up data, this package's tools and those that MMDetection and
 MMSegmentation bring, a table at the end. It takes an hour; with names of configs it does these
-only. Nets are as narrow as the tests' unless ``--full-width`` is given.
+only. Nets are as narrow as the tests' unless ``--full-width`` is given. MMSegmentation's
+``analyze_logs.py`` needs seaborn, which is no requirement of either package.
 """
 
 import argparse
@@ -141,7 +142,8 @@ def commands(scope, config, image, folder):
         yield 'analyze_results', [analysis / 'analyze_results.py', config, out, 'shown',
                                   '--topk', '1']  # fmt: skip
     (log,) = sorted((folder / 'run').glob('*/vis_data/scalars.json'))[:1] or [Path('no log')]
-    plot = ['plot_curve', log] if scope == 'mmdet' else [log]
+    # Their default style, 'dark', is none of matplotlib's.
+    plot = ['plot_curve', log, '--style', 'default'] if scope == 'mmdet' else [log]
     yield 'analyze_logs', [analysis / 'analyze_logs.py', *plot, '--keys', 'loss', '--out', 'l.png']
     yield 'browse_dataset', [analysis / 'browse_dataset.py', config, '--output-dir', 'browsed',
                              '--not-show']  # fmt: skip
