@@ -27,6 +27,8 @@ default_hooks = dict(
     # mmcv's RoIAlign and nms know no bfloat16.
     float32_operators=dict(type='vgg_mm.Float32OperatorsHook'),
 )
+# Whether images are pre-processed as weights given by Pretrained, or a checkpoint, expect it.
+custom_hooks = [dict(type='vgg_mm.PreprocessingHook')]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -25,6 +25,8 @@ default_hooks = dict(
     # Stops at a loss that is not finite.
     loss_guard=dict(type='vgg_mm.LossGuardHook'),
 )
+# Whether images are pre-processed as weights given by Pretrained, or a checkpoint, expect it.
+custom_hooks = [dict(type='vgg_mm.PreprocessingHook')]
 
 env_cfg = dict(
     cudnn_benchmark=False,
