@@ -5,6 +5,7 @@ MMPretrain, for seconds, before --help is printed.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, Optional
@@ -27,8 +28,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0].startswith('-'):
         parser = top_parser()
-        parser.parse_args(words)
-        parser.print_help()
+        args = parser.parse_args(words)
+        if args.version:
+            print(f'vgg_mm {_version()}')
+        elif args.print_completion is not None:
+            _print_completion(args.print_completion)
+        else:
+            parser.print_help()
     elif words[0] in COMMANDS:
         COMMANDS[words[0]].load().main(f'vgg-mm {words[0]}', words[1:])
     else:
@@ -56,36 +62,33 @@ def top_parser() -> argparse.ArgumentParser:
         epilog=f'vgg-mm COMMAND --help shows what a command takes.\n{EPILOG}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--version', action=_Version, nargs=0, help='print it, and stop')
+    parser.add_argument('--version', action='store_true', help='print it')
     parser.add_argument(
         '--print-completion',
-        action=_PrintCompletion,
         metavar='SHELL',
         help='print what makes the tab key complete commands, options and files: bash, zsh, ...',
     )
     return parser
 
 
-class _Version(argparse.Action):
-    def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
-        import runpy
-        from importlib.util import find_spec
+def _version() -> str:
+    """Read from the package's file: its import takes seconds."""
+    import runpy
+    from importlib.util import find_spec
 
-        # Found, not imported.
-        (folder,) = find_spec('vgg_mm').submodule_search_locations
-        print(f'vgg_mm {runpy.run_path(f"{folder}/version.py")["__version__"]}')
-        parser.exit()
+    spec = find_spec('vgg_mm')
+    if spec is None or spec.origin is None:
+        sys.exit('error: vgg_mm is not installed')
+    return runpy.run_path(os.path.join(os.path.dirname(spec.origin), 'version.py'))['__version__']
 
 
-class _PrintCompletion(argparse.Action):
-    def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
-        from vgg_mm_cli.completion import completion
+def _print_completion(shell: str) -> None:
+    from vgg_mm_cli.completion import completion
 
-        try:
-            print(completion(top_parser(), str(values)))
-        except (ImportError, ValueError) as error:
-            sys.exit(f'error: {error}')
-        parser.exit()
+    try:
+        print(completion(top_parser(), shell))
+    except (ImportError, ValueError) as error:
+        sys.exit(f'error: {error}')
 
 
 def _refuse(word: str) -> NoReturn:
