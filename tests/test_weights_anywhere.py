@@ -6,6 +6,7 @@ that MMPretrain's own tools do is ``import vgg_mm`` and mmengine's calls), and i
 
 import time
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -25,6 +26,7 @@ import vgg_mm
 from tests.checkpoints.source_nets import NARROW, randomise
 from tests.checkpoints.weight_files import LIBRARIES, NOT_PYTORCH, table, write_files
 from tests.conftest import A_DIGITS, run_tool, short_run
+from vgg_mm.checkpoints import load_checkpoint as load_here
 from vgg_mm.checkpoints import loading_safely, read_by_name
 
 CLASSIFIER = dict(
@@ -276,7 +278,45 @@ def test_tools(way, tool, trained, cells, tmp_path):
     assert len(names) == len(expected)
     for name, tensor in zip(names, expected):
         assert torch.equal(found[name].view(tensor.shape), tensor), name
-    cells.setdefault('tools', {})[way, tool] = 'torchvision: all'
+    one = cells.setdefault('tools', {})
+    one[way, tool] = f'{one.get((way, tool), "")} torchvision: all'.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('library', LIBRARIES[1:])
+@pytest.mark.parametrize('tool', TOOLS)
+@pytest.mark.parametrize('way', ['Pretrained', 'load_from'])
+def test_tools_with_every_library(way, tool, library, files, few_digits, cells, tmp_path):
+    """Net D of the files' size, on seven digits in crops of 224, for an epoch of rate 0."""
+    script, arguments = TOOLS[tool]
+    if not script.is_file():
+        pytest.skip(f'{tool} comes without its tools')
+    for split, label in product(('train', 'val'), map(str, range(NARROW.classes))):
+        (tmp_path / 'seven' / split).mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'seven' / split / label).symlink_to(few_digits / split / label)
+    cfg, path = Config.fromfile(A_DIGITS), files[library].path
+    head = dict(CLASSIFIER['head'], kernel_size=NARROW.side)
+    cfg.merge_from_dict(dict(model=dict(backbone=CLASSIFIER['backbone'], head=head)))
+    cfg.optim_wrapper.optimizer.lr = 0.0
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.data_root = str(tmp_path / 'seven')
+        loader.dataset.pipeline[1].update(scale=224, crop_size=224)
+    # mmengine's loader knows PyTorch's files only.
+    foreign = tool == 'MMPretrain' and library in NOT_PYTORCH
+    if way == 'load_from':
+        cfg.load_from = f'vgg_mm://{path}' if foreign else path
+    else:
+        cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
+    cfg.dump(tmp_path / 'own.py')
+    short = short_run(tmp_path / 'seven', 'run', 1)
+    run_tool(str(script), 'own.py', *arguments, *short, cwd=tmp_path)
+    found = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']
+    given = load_here(path)['state_dict']
+    taken = [name for name in given if way == 'load_from' or name.startswith('backbone.')]
+    assert len(taken) >= 26 and all(torch.equal(found[name], given[name]) for name in taken)
+    prefix = 'vgg_mm://FILE' if foreign and way == 'load_from' else 'all'
+    one = cells.setdefault('tools', {})
+    one[way, tool] = f'{one.get((way, tool), "")} {library}: {prefix}'.strip()
 
 
 @pytest.mark.parametrize('tool', TOOLS)
