@@ -25,7 +25,8 @@ from vgg_mm.models import ConvHead
 #: What is compared: arguments of :func:`measure`.
 SETTINGS = [
     *(dict(head='gap', lr=lr) for lr in (1e-3, 3e-3, 1e-2, 3e-2)),
-    *(dict(head='gap', lr=1e-2, weight_decay=decay) for decay in (5e-3, 5e-2)),
+    *(dict(head='gap', lr=1e-2, weight_decay=decay) for decay in (5e-3, 5e-2, 0.1, 0.2, 0.5)),
+    dict(head='gap', lr=3e-3, weight_decay=0.2),
     *(dict(head='gap', lr=1e-2, epochs=epochs) for epochs in (15, 60)),
     dict(head='gap', lr=1e-2, clip=None),
     dict(head='gap', lr=1e-2, views=1),
@@ -116,12 +117,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', help="a run's folder, with maps/train in it")
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='of split and nets')
+    parser.add_argument(
+        '--pooled', action='store_true', help='only heads of pooled maps, in minutes'
+    )
     parser.add_argument('--out', help='a JSON file')
     args = parser.parse_args()
     maps, labels = read(args.folder)
     mmengine.logging.MMLogger.get_instance('heads_on_maps', log_level='ERROR')
     rows = []
     for settings in SETTINGS:
+        if args.pooled and settings['head'] != 'gap':
+            continue
         for seed in args.seeds:
             rows.append(measure(maps, labels, seed=seed, **settings))
             print(json.dumps(rows[-1]), flush=True)

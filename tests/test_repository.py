@@ -48,7 +48,7 @@ def test_both_ci_files_run_the_same_targets():
     """All of them the Makefile's, and all of the tests among them."""
     makefile = (ROOT / 'Makefile').read_text()
     targets = set(re.search(r'^\.PHONY: (.*)$', makefile, re.MULTILINE)[1].split())
-    local = re.findall(r'^make (\S+)$', (ROOT / '.ci/run').read_text(), re.MULTILINE)
+    local = re.findall(r'^ *make (\S+)$', (ROOT / '.ci/run').read_text(), re.MULTILINE)
     hosted = yaml.safe_load((ROOT / '.github/workflows/ci.yml').read_text())['jobs']['make']
     assert hosted['steps'][-1] == {'run': 'make ${{ matrix.target }}'}
     assert hosted['strategy']['matrix']['target'] == local

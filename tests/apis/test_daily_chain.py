@@ -167,6 +167,12 @@ def test_the_whole_chain(home, file, options, net_a):
     said = finetune(home, weights, run, *options)
     assert 'Each class, the worst first' in said
     assert ('global average pooling; fc8 is new' in said) == ('gap' in options)
+    # Pooled maps of the authors' nets are large.
+    assert ('; weight decay of fc8 0.2' in said) == (file == NOTOP)
+    wrapper = Config.fromfile(home / run / 'photos.py').optim_wrapper
+    fc8 = wrapper.paramwise_cfg.custom_keys['head.fc8']
+    decay = fc8.get('decay_mult', 1) * wrapper.optimizer.weight_decay
+    assert decay == pytest.approx(0.2 if file == NOTOP else 5e-4)
     run_tool('predict.py', 'photos', run, '--out', f'{run}/r.json', cwd=home)
     predicted = json.loads((home / run / 'r.json').read_text())['predictions']
     posteriors = load_posteriors(home / run / 'photos' / 'posteriors.npz')

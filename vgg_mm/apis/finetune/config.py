@@ -23,6 +23,8 @@ def finetune_config(
     lists: dict[str, str],
     chosen: Decisions,
     new: Sequence[str],
+    is_first: bool,
+    decay: Optional[float],
 ) -> Config:
     """A config that ``tools/train.py`` and ``tools/test.py`` take, with nothing outside it.
 
@@ -33,7 +35,9 @@ def finetune_config(
         split: The photos.
         lists: {'train': PATH, 'val': PATH} of their lists.
         chosen: The rest.
-        new: The head's new layers, which learn faster.
+        new: The head's new layers.
+        is_first: Whether they have not learnt yet: then they learn faster.
+        decay: Their weight decay; None: that of all layers.
     """
     cfg = Config.fromfile(osp.join(configs_folder(), TEMPLATE))
     cfg.merge_from_dict(dict(model=model, load_from=weights, DATA_ROOT=folder))
@@ -60,7 +64,10 @@ def finetune_config(
     cfg.tta_model.crop_size = chosen.crop
     cfg.optim_wrapper.optimizer.lr = chosen.lr
     # Keys with dots: merged they would be a tree.
-    keys = {f'head.{layer}': dict(lr_mult=NEW_LAYER) for layer in new}
+    settings = dict(lr_mult=NEW_LAYER) if is_first else {}
+    if decay is not None:
+        settings['decay_mult'] = decay / cfg.optim_wrapper.optimizer.weight_decay
+    keys = {f'head.{layer}': settings for layer in new} if settings else {}
     cfg.optim_wrapper.paramwise_cfg = dict(custom_keys=keys)
     cfg.param_scheduler.milestones = chosen.milestones
     cfg.train_cfg.max_epochs = chosen.epochs

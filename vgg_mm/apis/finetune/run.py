@@ -226,12 +226,15 @@ def _report(
     for number, chosen in enumerate(stages):
         blocks = f'first {chosen.frozen_stages} of 5' if chosen.frozen_stages else 'none'
         drops = ' and '.join(map(str, chosen.milestones)) or 'none'
-        new = '' if number else f', {", ".join(start.head.new)} {NEW_LAYER * chosen.lr:g}'
+        head = ', '.join(start.head.new)
+        new = '' if number else f', {head} {NEW_LAYER * chosen.lr:g}'
+        decay = start.head.decay(start.preprocessing)
+        learns_by = f'; weight decay of {head} {decay:g}' if decay else ''
         lines += [f'Stage {number + 1}'] if len(stages) > 1 else []
         lines += [
             f'Frozen     blocks: {blocks}',
             f'Rate       {chosen.lr:g}{new}; divided by 10 after epochs: {drops}; '
-            f'batch {chosen.batch_size}',
+            f'batch {chosen.batch_size}{learns_by}',
             f'Epochs     {chosen.epochs}',
         ]
     lines.append(describe_balance(split, balanced))
@@ -275,9 +278,10 @@ def _write(
     for number, chosen in enumerate(stages, start=1):
         last = number == len(stages)
         stage = name if last else f'{name}_head'
-        new = start.head.new if number == 1 else ()
         weights = source if number == 1 else None  # the chain's business
-        cfg = finetune_config(osp.abspath(folder), weights, model, split, lists, chosen, new)
+        new, decay = start.head.new, start.head.decay(start.preprocessing)
+        settings = model, split, lists, chosen, new, number == 1, decay
+        cfg = finetune_config(osp.abspath(folder), weights, *settings)
         config = osp.join(work_dir, f'{stage}.py')
         _write_once(config, cfg.pretty_text, 'holds other settings than those asked for')
         configs.append(cfg)
