@@ -72,7 +72,7 @@ def find_images(source: str, outside: str = '') -> list[str]:
 
 
 def _in_folder(folder: str, passed_over: str) -> list[str]:
-    found = []
+    found: list[str] = []
     for where, paths in groupby(images_below(folder, IMAGES, onerror=_raise), os.path.dirname):
         if not _lies_in(where, passed_over):
             found += paths
