@@ -10,15 +10,13 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from vgg_mm.apis.downstream import check_package, steps_of
-from vgg_mm.apis.progress import with_progress
-from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import format_table, say
 from vgg_mm.checkpoints import loading_safely, run_checkpoint
 from vgg_mm.datasets import LoadImage
 from vgg_mm.text import printable
 
 from .inputs import picture_paths
-from .report import ResultsFile, make_folder
+from .report import ResultsFile, collect, make_folder
 
 #: Boxes with a lower score are neither drawn nor listed, as in MMDetection's demos.
 LEAST_SCORE = 0.3
@@ -98,12 +96,9 @@ def predict_objects(
         inferencer, read = make(cfg, run_checkpoint(checkpoint), device)
         done: list[Objects] = []
         try:
-            with interruptible():
-                each = _each(list(zip(sources, drawn)), load, inferencer, read)
-                for one in with_progress(each, len(sources)):
-                    done.append(one)
-                    if file is not None:
-                        file.write_if_due(done)
+            collect(
+                _each(list(zip(sources, drawn)), load, inferencer, read), len(sources), file, done
+            )
         finally:
             _report(done, len(sources), file, pictures)
     return int(all(one.error is not None for one in done))

@@ -5,11 +5,13 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
+from vgg_mm.apis.progress import with_progress
+from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.datasets.class_names import are_numbers, class_numbers
@@ -141,6 +143,24 @@ class ResultsFile:
             end = time.monotonic()
             # A long file must not cost more time than the predictions do.
             self._due = end + max(SAVE_EVERY, 20 * (end - start))
+
+
+def collect(
+    results: Iterable[Any], count: int, file: Optional[ResultsFile], done: list[Any]
+) -> None:
+    """Append to ``done`` what comes, until the end or a signal, and write the file when it is due.
+
+    Args:
+        results: Predictions, or what the file takes.
+        count: How many there will be.
+        file: None: none.
+        done: Those so far; it has them also where this ends early.
+    """
+    with interruptible():
+        for one in with_progress(results, count):
+            done.append(one)
+            if file is not None:
+                file.write_if_due(done)
 
 
 def _csv(predictions: Sequence['Prediction']) -> str:

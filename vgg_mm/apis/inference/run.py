@@ -9,8 +9,6 @@ import torch
 from mmengine.config import Config
 
 from vgg_mm.apis.kernels import AUTO
-from vgg_mm.apis.progress import with_progress
-from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import say
 from vgg_mm.checkpoints import loading_safely, write_atomically
 from vgg_mm.datasets.class_names import class_numbers
@@ -21,7 +19,7 @@ from .load import NotAClassifier, load_predictor
 from .objects import predict_objects, refuse_classifiers_options
 from .prediction import Prediction
 from .predictor import Predictor
-from .report import ResultsFile, check_out, errors_by_folder, make_folder, table
+from .report import ResultsFile, check_out, collect, errors_by_folder, make_folder, table
 from .score_map import check_has_map
 
 
@@ -130,12 +128,8 @@ def predict_files(
         file = ResultsFile(out, how, len(sources))
     done: list[Prediction] = []
     try:
-        with interruptible():
-            results = _results(predictor, sources, top, heatmap, False, shown_class, BGR)
-            for prediction in with_progress(results, len(sources)):
-                done.append(prediction)
-                if file is not None:
-                    file.write_if_due(done)
+        results = _results(predictor, sources, top, heatmap, False, shown_class, BGR)
+        collect(results, len(sources), file, done)
     finally:
         _report(done, len(sources), predictor, file, heatmap)
     return int(all(prediction.error for prediction in done))
