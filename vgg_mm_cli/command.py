@@ -106,5 +106,16 @@ def add_kernels_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_inference_options(parser: argparse.ArgumentParser) -> None:
+    """Of the commands that run a trained net over images."""
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: the GPU if there is one)')
+    add_kernels_option(parser)
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='run the code in a checkpoint that cannot be read without; from sources you trust',
+    )
+
+
 def set_local_rank(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from vgg_mm_cli.command import CHECKPOINT, CONFIG, RESUMES, Command, add_kernels_option
+from vgg_mm_cli.command import CHECKPOINT, CONFIG, RESUMES, Command, add_inference_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--workers', type=int, help='threads that read images (default: one a core, at most 4)'
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: the GPU if there is one)')
-    add_kernels_option(parser)
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='run the code in a checkpoint that cannot be read without; from sources you trust',
-    )
+    add_inference_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from vgg_mm_cli.command import CHECKPOINT, CONFIG, Command, add_kernels_option
+from vgg_mm_cli.command import CHECKPOINT, CONFIG, Command, add_inference_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the class whose score map is shown (default: each image's most probable)",
     )
     parser.add_argument('--out', metavar='FILE', help='results as .csv or .json')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: the GPU if there is one)')
-    add_kernels_option(parser)
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='run the code in a checkpoint that cannot be read without; from sources you trust',
-    )
+    add_inference_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
