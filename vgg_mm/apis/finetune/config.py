@@ -63,10 +63,10 @@ def finetune_config(
     cfg.val_evaluator.topk = cfg.test_evaluator.topk = (1, 5) if len(split.classes) > 5 else (1,)
     cfg.tta_model.crop_size = chosen.crop
     cfg.optim_wrapper.optimizer.lr = chosen.lr
-    # Keys with dots: merged they would be a tree.
     settings = dict(lr_mult=NEW_LAYER) if is_first else {}
     if decay is not None:
         settings['decay_mult'] = decay / cfg.optim_wrapper.optimizer.weight_decay
+    # Keys with dots: merged they would be a tree.
     keys = {f'head.{layer}': settings for layer in new} if settings else {}
     cfg.optim_wrapper.paramwise_cfg = dict(custom_keys=keys)
     cfg.param_scheduler.milestones = chosen.milestones

@@ -163,6 +163,11 @@ class Start(NamedTuple):
     head: Head
     unused: str = ''
 
+    @property
+    def decay(self) -> Optional[float]:
+        """The head's new layers' weight decay; None: that of all layers."""
+        return self.head.decay(self.preprocessing)
+
 
 def _for_channels(net: Net, channels: Optional[int]) -> Net:
     """The net for images of another number of channels, if one is given.
@@ -223,18 +228,17 @@ def _report(
         f'Crops      {first.crop} pixels, S in [{first.jitter[0]};{first.jitter[1]}], random '
         'flips and colours',
     ]
+    new = ', '.join(start.head.new)
+    decay = f'; weight decay of {new} {start.decay:g}' if start.decay else ''
     for number, chosen in enumerate(stages):
         blocks = f'first {chosen.frozen_stages} of 5' if chosen.frozen_stages else 'none'
         drops = ' and '.join(map(str, chosen.milestones)) or 'none'
-        head = ', '.join(start.head.new)
-        new = '' if number else f', {head} {NEW_LAYER * chosen.lr:g}'
-        decay = start.head.decay(start.preprocessing)
-        learns_by = f'; weight decay of {head} {decay:g}' if decay else ''
+        faster = '' if number else f', {new} {NEW_LAYER * chosen.lr:g}'
         lines += [f'Stage {number + 1}'] if len(stages) > 1 else []
         lines += [
             f'Frozen     blocks: {blocks}',
-            f'Rate       {chosen.lr:g}{new}; divided by 10 after epochs: {drops}; '
-            f'batch {chosen.batch_size}{learns_by}',
+            f'Rate       {chosen.lr:g}{faster}; divided by 10 after epochs: {drops}; '
+            f'batch {chosen.batch_size}{decay}',
             f'Epochs     {chosen.epochs}',
         ]
     lines.append(describe_balance(split, balanced))
@@ -278,10 +282,17 @@ def _write(
     for number, chosen in enumerate(stages, start=1):
         last = number == len(stages)
         stage = name if last else f'{name}_head'
-        weights = source if number == 1 else None  # the chain's business
-        new, decay = start.head.new, start.head.decay(start.preprocessing)
-        settings = model, split, lists, chosen, new, number == 1, decay
-        cfg = finetune_config(osp.abspath(folder), weights, *settings)
+        cfg = finetune_config(
+            osp.abspath(folder),
+            source if number == 1 else None,  # the chain's business
+            model,
+            split,
+            lists,
+            chosen,
+            start.head.new,
+            is_first=number == 1,
+            decay=start.decay,
+        )
         config = osp.join(work_dir, f'{stage}.py')
         _write_once(config, cfg.pretty_text, 'holds other settings than those asked for')
         configs.append(cfg)
