@@ -125,9 +125,7 @@ def main() -> None:
     maps, labels = read(args.folder)
     mmengine.logging.MMLogger.get_instance('heads_on_maps', log_level='ERROR')
     rows = []
-    for settings in SETTINGS:
-        if args.pooled and settings['head'] != 'gap':
-            continue
+    for settings in (one for one in SETTINGS if one['head'] == 'gap' or not args.pooled):
         for seed in args.seeds:
             rows.append(measure(maps, labels, seed=seed, **settings))
             print(json.dumps(rows[-1]), flush=True)

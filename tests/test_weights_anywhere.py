@@ -262,6 +262,12 @@ def trained(few_digits, tmp_path):
     return train
 
 
+def note(cells, way, tool, result):
+    """Add a library's result to a cell of the tools' table."""
+    tools = cells.setdefault('tools', {})
+    tools[way, tool] = f'{tools.get((way, tool), "")} {result}'.strip()
+
+
 @pytest.mark.parametrize('tool', TOOLS)
 @pytest.mark.parametrize('way', BY_A_TOOL)
 def test_tools(way, tool, trained, cells, tmp_path):
@@ -278,8 +284,7 @@ def test_tools(way, tool, trained, cells, tmp_path):
     assert len(names) == len(expected)
     for name, tensor in zip(names, expected):
         assert torch.equal(found[name].view(tensor.shape), tensor), name
-    one = cells.setdefault('tools', {})
-    one[way, tool] = f'{one.get((way, tool), "")} torchvision: all'.strip()
+    note(cells, way, tool, 'torchvision: all')
 
 
 @pytest.mark.slow
@@ -315,8 +320,7 @@ def test_tools_with_every_library(way, tool, library, files, few_digits, cells, 
     taken = [name for name in given if way == 'load_from' or name.startswith('backbone.')]
     assert len(taken) >= 26 and all(torch.equal(found[name], given[name]) for name in taken)
     prefix = 'vgg_mm://FILE' if foreign and way == 'load_from' else 'all'
-    one = cells.setdefault('tools', {})
-    one[way, tool] = f'{one.get((way, tool), "")} {library}: {prefix}'.strip()
+    note(cells, way, tool, f'{library}: {prefix}')
 
 
 @pytest.mark.parametrize('tool', TOOLS)
