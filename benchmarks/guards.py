@@ -77,17 +77,15 @@ def main() -> None:
     prepare = [sys.executable, str(ROOT / 'tools/prepare_data.py'), 'digits']
     subprocess.run([*prepare, '--out', args.data_root], check=True)
     with tempfile.TemporaryDirectory() as folder:
-        options = argparse.Namespace(
-            config=args.config, work_dir=folder, launcher='none', resume=None, amp=False,
-            trust_checkpoint=False, broken_images='stop',
-            auto_scale_lr=False, no_validate=True, no_pin_memory=True, no_persistent_workers=True,
-            cfg_options=[
-                f'DATA_ROOT={args.data_root}', 'train_dataloader.num_workers=0', 'log_level=ERROR',
-                f'train_cfg.max_epochs={-(-args.iterations // 45)}',
-                'default_hooks.checkpoint.interval=1000', 'default_hooks.checkpoint.save_best=None',
-            ],
-        )  # fmt: skip
-        cfg = training_config(options)
+        options = {
+            'DATA_ROOT': args.data_root,
+            'train_dataloader.num_workers': 0,
+            'log_level': 'ERROR',
+            'train_cfg.max_epochs': -(-args.iterations // 45),
+            'default_hooks.checkpoint.interval': 1000,
+            'default_hooks.checkpoint.save_best': None,
+        }
+        cfg = training_config(args.config, folder, options, validate=False, pin_memory=False)
         make_resumable(cfg)
         runner = build_runner(cfg)
         switch = Switch()

@@ -33,8 +33,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument('--data-images', type=int, default=512, metavar='N', help='at most so many')
     parser.add_argument('--markdown', action='store_true', help='print Markdown tables')
     parser.add_argument('--json', metavar='FILE', help='write all numbers there')
-    # What load_config reads.
-    parser.set_defaults(launcher='none', work_dir=None)
 
 
 def add_step_options(parser: argparse.ArgumentParser) -> None:

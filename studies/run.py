@@ -65,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from study import run_study
 
-    run_study(root=ROOT, **vars(args))
+    run_study(**vars(args))
 
 
 COMMAND = Command(

@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 EPILOG = 'Errors are one line; VGG_MM_TRACEBACK=1 in the environment shows where they come from.'
 
@@ -86,7 +86,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     add_kernels_option(parser)
-    parser.add_argument('--no-pin-memory', action='store_true')
+    parser.add_argument('--no-pin-memory', action='store_false', dest='pin_memory')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -117,5 +117,8 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def set_local_rank(args: argparse.Namespace) -> None:
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+def run_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given to a command with :func:`add_run_options`, for its function in ``apis``."""
+    options = vars(args)
+    os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
+    return options

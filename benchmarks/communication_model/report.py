@@ -33,7 +33,7 @@ def scaling(args: argparse.Namespace) -> None:
         ValueError, FileNotFoundError: in one line, if an option does not fit.
     """
     check_options(args)
-    cfg = load_config(args)
+    cfg = load_config(args.config, cfg_options=args.cfg_options)
     network = Network(args.gpus_per_node, args.intra_GBps, args.inter_GBps, *args.latency_us)
     gpus = usable(args.gpus, network, None if args.per_gpu_batch else args.batch)
     paths = None

@@ -69,7 +69,7 @@ class Evaluation(NamedTuple):
         ]
 
     def command(self) -> list[str]:
-        return tool_command(self.training.root, 'test.py', *self.arguments())
+        return tool_command('test.py', *self.arguments())
 
     def shown_command(self) -> str:
         return shlex.join(['python', 'tools/test.py', *self.arguments()])

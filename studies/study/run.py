@@ -24,7 +24,6 @@ LOG_FILE = 'study.log'
 
 def run_study(
     study: str,
-    root: str,
     profile: Optional[str] = None,
     data: Sequence[str] = (),
     seeds: Optional[Sequence[int]] = None,
@@ -43,7 +42,6 @@ def run_study(
 
     Args:
         study: The study file.
-        root: Folder that holds ``tools``.
         profile: Which of its profiles; None: the first.
         data: ``NAME=FOLDER`` in place of the profile's folders.
         seeds: Which seeds to run; None: the profile's. The report is on the profile's and these.
@@ -67,7 +65,7 @@ def run_study(
     if jobs > 1:
         os.environ.setdefault('OMP_NUM_THREADS', str(max(1, available_cores() // jobs)))
     loaded = load_study(study, profile, seeds, _roots(data), out)
-    found = trainings(loaded, root, amp)
+    found = trainings(loaded, amp)
     chosen = select(loaded, only)
     todo = list(tasks(loaded, chosen, found, loaded.seeds if seeds is None else seeds))
     left = missing(loaded, todo, found)

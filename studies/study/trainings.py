@@ -44,7 +44,6 @@ class Training:
     Args:
         study: The study.
         key: Which run of it.
-        root: Folder that holds ``tools``.
         amp: Mixed precision.
         source: The training it starts from, if it has one.
     """
@@ -53,7 +52,6 @@ class Training:
         self,
         study: Study,
         key: TrainingKey,
-        root: str,
         amp: bool = False,
         source: Optional['Training'] = None,
     ):
@@ -63,7 +61,6 @@ class Training:
         self.data: DataSet = study.data[key.data]
         self.source = source
         self.amp = amp
-        self.root = root
         self.parent = osp.join(study.work_dir, key.data, f'seed{key.seed}')
         self.folder = osp.join(self.parent, key.run)
         self.chain = osp.join(study.work_dir, key.data, 'chains', f'{key.run}.py')
@@ -90,7 +87,7 @@ class Training:
         """
         self.write_chain()
         stage = load_chain(self.chain)[-1]
-        options = RunOptions(self.root, self.parent, tuple(self.common), self.amp)
+        options = RunOptions(self.parent, tuple(self.common), self.amp)
         return Job(stage, options, self.source.job if self.source else None)
 
     def stages(self) -> list[dict[str, Any]]:
@@ -114,7 +111,7 @@ class Training:
 
     def command(self) -> list[str]:
         """The call of ``tools/train_chain.py`` that trains it."""
-        return tool_command(self.root, 'train_chain.py', *self.arguments())
+        return tool_command('train_chain.py', *self.arguments())
 
     def arguments(self) -> list[str]:
         return [
@@ -202,7 +199,7 @@ def _step(pipeline: list[dict], kind: str, data: DataSet) -> int:
     raise ValueError(f'data set {data.name}: {data.config} has no {kind} where a study needs it')
 
 
-def trainings(study: Study, root: str, amp: bool = False) -> dict[TrainingKey, Training]:
+def trainings(study: Study, amp: bool = False) -> dict[TrainingKey, Training]:
     """All runs on all data with all seeds, each after the one that it starts from."""
     found: dict[TrainingKey, Training] = {}
     for seed in study.seeds:
@@ -210,5 +207,5 @@ def trainings(study: Study, root: str, amp: bool = False) -> dict[TrainingKey, T
             for name, run in study.runs.items():
                 key = TrainingKey(data, seed, name)
                 source = found[TrainingKey(data, seed, run.source)] if run.source else None
-                found[key] = Training(study, key, root, amp, source)
+                found[key] = Training(study, key, amp, source)
     return found

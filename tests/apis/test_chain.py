@@ -92,7 +92,7 @@ def finished(chain, options, interrupted):
     """The same folder after the same command ran to its end, and its table."""
     work_dir = interrupted[0]
     first_stage = (work_dir / 'A' / 'epoch_1.pth').stat().st_mtime_ns
-    table = train_chain(chain, str(ROOT), str(work_dir), options)
+    table = train_chain(chain, str(work_dir), options)
     assert (work_dir / 'A' / 'epoch_1.pth').stat().st_mtime_ns == first_stage
     return work_dir, table
 
@@ -140,7 +140,7 @@ def test_what_is_done_is_not_done_again(finished, chain, options, monkeypatch, c
 
     monkeypatch.setattr('vgg_mm.apis.chain.run.run_tool', refuse)
     work_dir, table = finished
-    assert train_chain(chain, str(ROOT), str(work_dir), options) == table
+    assert train_chain(chain, str(work_dir), options) == table
     assert capsys.readouterr().out.count('done before') == 2
 
 
@@ -159,7 +159,7 @@ def test_what_is_done_is_not_done_again(finished, chain, options, monkeypatch, c
 )
 def test_a_change_is_named(finished, chain, options, change, message):
     with pytest.raises(ValueError, match=message):
-        train_chain(chain, str(ROOT), str(finished[0]), [*options, change])
+        train_chain(chain, str(finished[0]), [*options, change])
 
 
 def test_what_does_not_change_the_net_is_no_change(finished, chain, options, capsys):
@@ -167,14 +167,14 @@ def test_what_does_not_change_the_net_is_no_change(finished, chain, options, cap
         'train_dataloader.num_workers=3', 'default_hooks.logger.interval=7',
         'default_hooks.checkpoint.interval=2', 'val_dataloader.batch_size=5',
     ]  # fmt: skip
-    train_chain(chain, str(ROOT), str(finished[0]), [*options, *others], dry_run=True)
+    train_chain(chain, str(finished[0]), [*options, *others], dry_run=True)
     assert capsys.readouterr().out.count('done') == 2
 
 
 def test_changes_can_be_accepted(finished, chain, options, capsys):
     arguments = dict(dry_run=True, measure=False, accept_changes=True)
     change = 'optim_wrapper.optimizer.lr=0.5'
-    train_chain(chain, str(ROOT), str(finished[0]), [*options, change], **arguments)
+    train_chain(chain, str(finished[0]), [*options, change], **arguments)
     assert capsys.readouterr().out.count('accepted: stage') == 2
 
 
@@ -184,7 +184,7 @@ def test_a_source_that_was_trained_anew_is_named(finished, chain, options):
     try:
         Record(**{**vars(record), 'finished': '2031-01-01T00:00:00'}).write(work_dir / 'A')
         with pytest.raises(ValueError, match='stage D started from the A of .*trained anew since'):
-            train_chain(chain, str(ROOT), str(work_dir), options)
+            train_chain(chain, str(work_dir), options)
     finally:
         record.write(work_dir / 'A')
 
@@ -197,7 +197,7 @@ def test_commands_of_a_stage(finished, options, tmp_path):
         digits_stage('vgg16', 6, name='D', staged_from='A'),
     ]
     chain = write_chain(tmp_path / 'c.py', *stages)
-    jobs = jobs_of(chain, RunOptions(str(ROOT), str(finished[0]), (*options,), processes=2))
+    jobs = jobs_of(chain, RunOptions(str(finished[0]), (*options,), processes=2))
     command = jobs['again'].train_command()
     best = next((finished[0] / 'A').glob('best_*.pth'))
     assert command[-3:] == [f'load_from={best}', '--launcher', 'pytorch']
@@ -211,7 +211,7 @@ def test_commands_of_a_stage(finished, options, tmp_path):
 
 def test_the_plan(finished, chain, options):
     """Hours are measured on the net itself."""
-    run = RunOptions(str(ROOT), str(finished[0] / 'other'), (*options,))
+    run = RunOptions(str(finished[0] / 'other'), (*options,))
     table = plan_table(list(jobs_of(chain, run).values()))
     rows = {line.split()[0]: line.split() for line in table.splitlines()[2:4]}
     assert rows['A'][-7:-1] == ['120', '1', '24', '5', 'to', 'do']
@@ -234,7 +234,7 @@ def test_the_plan_of_the_paper(tmp_path, capsys):
     chain = str(ROOT / 'configs/chains/vgg16_paper.py')
     arguments = dict(dry_run=True, measure=False, launcher='pytorch', gpus=4)
     missing = [f'DATA_ROOT={tmp_path}/nowhere']
-    train_chain(chain, str(ROOT), str(tmp_path), missing, **arguments)
+    train_chain(chain, str(tmp_path), missing, **arguments)
     printed = capsys.readouterr().out
     assert printed.count('1,281,167*') == printed.count('64 x 4') == printed.count('370,370') == 4
     assert len(printed.splitlines()[2]) <= 110
@@ -245,13 +245,13 @@ def test_the_plan_of_the_paper(tmp_path, capsys):
 def test_missing_data_are_said_before_anything_runs(tmp_path):
     chain = str(ROOT / 'configs/chains/vgg16_digits.py')
     with pytest.raises(FileNotFoundError, match='stage vgg11_jitter_digits: no data folder'):
-        train_chain(chain, str(ROOT), str(tmp_path / 'root'), ['DATA_ROOT=nowhere'])
+        train_chain(chain, str(tmp_path / 'root'), ['DATA_ROOT=nowhere'])
     assert not (tmp_path / 'root').exists()
 
 
 @pytest.mark.parametrize('path', CHAINS, ids=lambda path: path.stem)
 def test_every_chain_fits_together(path, tmp_path):
-    jobs = jobs_of(path, RunOptions(str(ROOT), str(tmp_path)))
+    jobs = jobs_of(path, RunOptions(str(tmp_path)))
     first, *others = jobs.values()
     assert first.cfg.model.backbone.arch == 'A' and first.source is None
     for job in others:
@@ -272,7 +272,7 @@ def test_the_chains_of_the_paper_give_its_tables(tmp_path):
 
     found = set()
     for path in CHAINS:
-        for job in jobs_of(path, RunOptions(str(ROOT), str(tmp_path))).values():
+        for job in jobs_of(path, RunOptions(str(tmp_path))).values():
             for name in job.tests:
                 cfg = Config(job.cfg.to_dict())
                 use_test_time_augmentation(cfg, name)
@@ -319,7 +319,7 @@ def test_wrong_chains(case, tmp_path):
     stages, message = WRONG[case]
     chain = write_chain(tmp_path / 'chain.py', *stages)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        train_chain(chain, str(ROOT), str(tmp_path), dry_run=True, measure=False)
+        train_chain(chain, str(tmp_path), dry_run=True, measure=False)
 
 
 @pytest.mark.parametrize(
@@ -341,14 +341,14 @@ def test_wrong_arguments(arguments, message, tmp_path):
     chain = str(ROOT / 'configs/chains/vgg16_digits.py')
     given = dict(chain=chain, work_dir=str(tmp_path), dry_run=True, measure=False)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        train_chain(root=str(ROOT), **{**given, **arguments})
+        train_chain(**{**given, **arguments})
 
 
 def test_a_training_of_another_origin_is_not_taken(options, chain, tmp_path):
     (tmp_path / 'A').mkdir()
     (tmp_path / 'A' / 'epoch_1.pth').touch()
     with pytest.raises(ValueError, match='of a training that no chain started'):
-        train_chain(chain, str(ROOT), str(tmp_path), options)
+        train_chain(chain, str(tmp_path), options)
 
 
 def test_how_far_a_stage_is(tmp_path):

@@ -1,6 +1,5 @@
 """The report on a messy data set against counts made with os.walk and Pillow."""
 
-import argparse
 import hashlib
 import json
 import os
@@ -323,8 +322,7 @@ def test_other_names_of_validation_folders(name, tmp_path, capsys):
     """As training and testing take them, which say so; 'val' goes first."""
     for split in ('train', name, *(['validation'] if name == 'val' else [])):
         (tmp_path / split / 'a').mkdir(parents=True)
-    options = dict(cfg_options=[f'DATA_ROOT={tmp_path}'], work_dir=None, launcher='none')
-    cfg = load_config(argparse.Namespace(config=A_DIGITS, **options))
+    cfg = load_config(A_DIGITS, cfg_options={'DATA_ROOT': str(tmp_path)})
     check_data_folders(cfg, DATALOADERS)
     assert [cfg[loader].dataset.data_prefix for loader in DATALOADERS] == ['train', name, name]
     said = capsys.readouterr().out

@@ -205,7 +205,7 @@ def test_html_needs_nothing_else(folder, found):
 def test_the_same_results_give_the_same_files(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     # A folder that is named twice is read once.
-    paper_table(['work_dirs', 'work_dirs/narrow'], ROOT, out=str(tmp_path))
+    paper_table(['work_dirs', 'work_dirs/narrow'], out=str(tmp_path))
     assert capsys.readouterr().out == (folder / 'text').read_text()
     for name in ('tables.md', 'tables.html'):
         assert (tmp_path / name).read_text() == (folder / 'tables' / name).read_text()
@@ -422,7 +422,7 @@ def test_errors_are_one_clear_line(tmp_path, monkeypatch, options, message):
     (tmp_path / 'broken').mkdir()
     (tmp_path / 'broken' / RECORDS_FILE).write_text('{\n')
     with pytest.raises((ValueError, FileNotFoundError)) as error:
-        paper_table(root=ROOT, **options)
+        paper_table(**options)
     assert str(error.value).removeprefix('./').startswith(message.removeprefix('./'))
     assert '\n' not in str(error.value)
 

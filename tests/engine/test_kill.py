@@ -1,6 +1,5 @@
 """A run that is killed again and again ends in the weights of one that was left alone."""
 
-import argparse
 import contextlib
 import os
 import random
@@ -32,26 +31,11 @@ def train_here(data, work_dir):
     from vgg_mm.apis.train import train
 
     options = [str(option) for option in short_run(data, work_dir, EPOCHS, *OPTIONS)]
-    args = argparse.Namespace(
-        config=A_DIGITS,
-        work_dir=options[1],
-        cfg_options=options[3:],
-        launcher='none',
-        kernels='auto',
-        amp=False,
-        resume='auto',
-        trust_checkpoint=False,
-        broken_images='stop',
-        no_validate=False,
-        auto_scale_lr=False,
-        no_pin_memory=True,
-        no_persistent_workers=True,
-    )
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(f'{work_dir}.log', 'a', encoding='utf-8'))
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
-        train(args)
+        train(A_DIGITS, work_dir=options[1], cfg_options=options[3:], resume=True)
 
 
 def iteration(work_dir):

@@ -9,7 +9,7 @@ from study.report.paper import paper_error
 from study.study import Candidate
 from study.trainings import TrainingKey, trainings
 
-from tests.conftest import ROOT, run_tool
+from tests.conftest import run_tool
 from tests.studies.cases import CLAIMS, real_study, tiny, write
 from vgg_mm.architectures import ARCHITECTURES
 
@@ -36,7 +36,7 @@ def test_every_run_is_a_config_that_can_be_trained(tmp_path, monkeypatch):
     """Each run's options fit its config, and make the net, S, Q and crop that the file says."""
     study = real_study()
     monkeypatch.chdir(tmp_path)
-    for where, training in trainings(study, str(ROOT)).items():
+    for where, training in trainings(study).items():
         if where.seed:
             continue
         cfg, run, data = training.job.cfg, study.runs[where.run], study.data[where.data]
@@ -188,5 +188,5 @@ def test_bad_commands_are_refused_in_a_line(arguments, message, tmp_path):
 def test_other_seeds_are_added_to_the_profiles(tmp_path):
     path = write(tmp_path, tiny())
     assert load_study(path, seeds=[4]).seeds == (0, 4)
-    found = trainings(load_study(path, seeds=[4]), str(ROOT))
+    found = trainings(load_study(path, seeds=[4]))
     assert TrainingKey('digits', 4, 'D') in found

@@ -7,7 +7,6 @@ from study.plan import select, tasks
 from study.results import results_path
 from study.trainings import Training, trainings
 
-from tests.conftest import ROOT
 from tests.studies.cases import made_up, real_study
 
 
@@ -38,7 +37,7 @@ def forget(results, seed, *words):
 
 def needed(study, only=(), seeds=None):
     """(data, seed, run) of trainings, and of tests with part and Q."""
-    found = trainings(study, str(ROOT))
+    found = trainings(study)
     todo = list(tasks(study, select(study, only), found, seeds or study.seeds))
     left = missing(study, todo, found)
     assert [task for task in todo if task in left] == left, 'in their order'

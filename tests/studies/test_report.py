@@ -262,7 +262,7 @@ def test_answers_of_two_nets_do_not_mix(tmp_path, monkeypatch):
     study = real_study()
     results = made_up(study)['clothing']
     before = set(results.answers)
-    training = trainings(study, str(ROOT))[TrainingKey('clothing', 0, 'E')]
+    training = trainings(study)[TrainingKey('clothing', 0, 'E')]
     monkeypatch.setattr(Training, 'finished', '2026-01-01T00:00')
     sides = study.sides(study.data['clothing'])
     _note_curve(results, sides, training)

@@ -129,7 +129,7 @@ def test_a_third_call_has_nothing_to_do(finished, folder, monkeypatch, capsys):
     report = (folder / 'report/tiny.html').read_bytes()
     monkeypatch.chdir(folder)
     with pytest.raises(FileNotFoundError, match=r"^absent: no data folder 'nowhere': give yours"):
-        run_study('study.yaml', str(ROOT))
+        run_study('study.yaml')
     assert '[' not in capsys.readouterr().out
     assert (folder / 'results/digits.json').read_bytes() == results
     assert (folder / 'report/tiny.html').read_bytes() == report
@@ -137,7 +137,7 @@ def test_a_third_call_has_nothing_to_do(finished, folder, monkeypatch, capsys):
 
 def test_the_plan_says_what_is_left(finished, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    run_study('study.yaml', str(ROOT), seeds=[1], dry_run=True, measure=False)
+    run_study('study.yaml', seeds=[1], dry_run=True, measure=False)
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if line.startswith('digits  D '))
     assert row.split()[2:4] == ['1', '2'] and row.endswith('finished runs')
@@ -148,9 +148,9 @@ def test_out_begins_afresh_in_a_folder_of_its_own(finished, folder, monkeypatch,
     """No results and no runs of the profile's are used, or changed."""
     monkeypatch.chdir(folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
-    run_study('study.yaml', str(ROOT), out='again', dry_run=True, measure=False)
+    run_study('study.yaml', out='again', dry_run=True, measure=False)
     assert re.search(r'^0 of \d+ trainings and tests are done', capsys.readouterr().out, re.M)
-    run_study('study.yaml', str(ROOT), out='again', report_only=True)
+    run_study('study.yaml', out='again', report_only=True)
     written = capsys.readouterr().out.splitlines()
     assert written == ['written: again/study.md', 'written: again/study.html']
     assert not read_results(load_study('study.yaml', out='again'), 'digits').answers
@@ -182,7 +182,7 @@ def test_averaged_tests_are_one_test_with_all_of_them(finished, folder, monkeypa
     """Several Q of one pass of tools/test.py against the average of passes at one Q each."""
     monkeypatch.chdir(folder)
     study = load_study('study.yaml')
-    found = trainings(study, str(ROOT))
+    found = trainings(study)
     side = Candidate(('D',), 'dense', 'several')
     tests = evaluations(side, 'digits', 0, found)
     config, checkpoint, *options = tests[0].arguments()
@@ -205,9 +205,9 @@ def test_a_changed_setting_is_named(finished, folder, tmp_path, monkeypatch, cap
     changed.write_text(text.replace('report: report/tiny', 'report: report/changed'))
     monkeypatch.chdir(folder)
     with pytest.raises(RuntimeError, match='runs failed'):
-        run_study('changed.yaml', str(ROOT), only=['A'])
+        run_study('changed.yaml', only=['A'])
     assert f'stage A was trained with {LR}=0.02, now 0.03' in capsys.readouterr().out
-    run_study('changed.yaml', str(ROOT), report_only=True)
+    run_study('changed.yaml', report_only=True)
     results = read_results(load_study('changed.yaml'), 'digits')
     assert not results.answers and 'A/0' not in results.courses
 
@@ -217,7 +217,7 @@ def test_the_results_alone_make_the_report(finished, folder, tmp_path, monkeypat
     for name in ('study.yaml', 'results'):
         os.symlink(folder / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    run_study('study.yaml', str(ROOT), report_only=True)
+    run_study('study.yaml', report_only=True)
     for ending in ('md', 'html'):
         name = f'report/tiny.{ending}'
         assert (tmp_path / name).read_text() == (folder / name).read_text()
@@ -227,7 +227,7 @@ def test_the_results_alone_make_the_report(finished, folder, tmp_path, monkeypat
     assert min(files['test_minutes'].values()) > 0
     assert (folder / 'results/digits.json').stat().st_size < 30_000
     assert str(folder) not in (folder / 'report/tiny.html').read_text()
-    assert TrainingKey('digits', 0, 'A') in trainings(load_study('study.yaml'), str(ROOT))
+    assert TrainingKey('digits', 0, 'A') in trainings(load_study('study.yaml'))
 
 
 @pytest.fixture(scope='module')
@@ -282,4 +282,4 @@ def test_the_log_tells_jobs_apart(side_by_side, folder):
 def test_there_is_at_least_one_job(folder, monkeypatch):
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match='--jobs must be at least 1, got 0'):
-        run_study('study.yaml', str(ROOT), jobs=0)
+        run_study('study.yaml', jobs=0)

@@ -5,10 +5,10 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import mmengine.registry
 from mmengine.config import Config, ConfigDict, DictAction
@@ -17,6 +17,9 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, Tes
 from torch.utils.data import DataLoader
 
 from .suggest import suggest
+
+#: Settings that replace those of a config: ``{'a.b': 1}``, or ``['a.b=1']`` as on a command line.
+CfgOptions = Union[Mapping[str, Any], Iterable[str]]
 
 #: Keys of a config that are no arguments of mmengine's Runner.
 OTHER_KEYS = {
@@ -54,12 +57,16 @@ TAKEN_OUT = {
 ALWAYS = {'type', '_delete_', '_scope_'}
 
 
-def parse_cfg_options(options: Iterable[str]) -> dict[str, Any]:
-    """``['a.b=1', 'c=[1,2]', "d=dict(type='BN')"]`` -> ``{'a.b': 1, 'c': [1, 2], 'd': {...}}``.
+def parse_cfg_options(options: CfgOptions) -> dict[str, Any]:
+    """A dict as it is; of texts:
+
+    ``['a.b=1', 'c=[1,2]', "d=dict(type='BN')"]`` -> ``{'a.b': 1, 'c': [1, 2], 'd': {...}}``.
 
     Dicts, and lists with dicts or quoted strings in them, are read as Python writes them; what is
     in quotes is text, brackets and commas in it as well; all else by mmengine's rules.
     """
+    if isinstance(options, Mapping):
+        return dict(options)
     literals, others = {}, []
     for option in options or ():
         key, equals, value = option.partition('=')

@@ -1,12 +1,11 @@
-"""Reading a config and merging what the command line says into it."""
+"""Reading a config, and merging into it what was asked for besides."""
 
-import argparse
 import os
 import os.path as osp
 import sys
 from collections.abc import Iterable
 from copy import deepcopy
-from typing import Any
+from typing import Any, Optional, Union
 
 import torch
 import torch.nn as nn
@@ -20,7 +19,7 @@ from vgg_mm.engine.screen import ScreenRunner
 from vgg_mm.kernels import accelerate
 from vgg_mm.zoo import root_folder
 
-from .cfg_options import merge_options, parse_cfg_options
+from .cfg_options import CfgOptions, merge_options, parse_cfg_options
 from .distributed import prepare_processes
 from .downstream import check_files, check_package, datasets_of, is_downstream
 from .errors import one_line, users_line
@@ -28,6 +27,9 @@ from .input_channels import set_input_channels
 from .kernels import AUTO, use_kernels
 from .resumable import undo_seeded_dataset
 from .rgb_statistics import is_no_class
+
+#: What is taken for a config: a file, or mmengine's ``Config``.
+ConfigLike = Union[str, os.PathLike, Config]
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -37,40 +39,58 @@ def configs_folder() -> str:
     return osp.join(root_folder(), 'configs')
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """The config of ``args.config`` with ``--cfg-options``, ``--work-dir`` and ``--launcher``.
+def load_config(
+    config: ConfigLike,
+    work_dir: Optional[str] = None,
+    cfg_options: CfgOptions = (),
+    launcher: str = 'none',
+) -> Config:
+    """A config with the settings that were asked for.
+
+    Args:
+        config: File, or a config, which is left as it is.
+        work_dir: By default the config's, else ``work_dirs`` and the name of its file.
+        cfg_options: Settings that replace those of the config.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi', as of mmengine's runner.
 
     Raises:
         ValueError: if an option names a key that no config can have.
         FileNotFoundError: if the config or a data folder is missing.
         ImportError: if the config is for a package that is missing.
     """
-    if not osp.isfile(args.config):
-        raise FileNotFoundError(f'config not found: {args.config}')
-    cfg = read_config(args.config)
-    check_package(cfg, args.config)
+    cfg = deepcopy(config) if isinstance(config, Config) else read_config(os.fspath(config))
+    check_package(cfg, config_name(config))
     undo_seeded_dataset(cfg)
-    cfg.launcher = args.launcher
-    options = parse_cfg_options(args.cfg_options)
+    cfg.launcher = launcher
+    options = parse_cfg_options(cfg_options)
     data_root = cfg.get('DATA_ROOT')
     merge_options(cfg, options)
     if 'DATA_ROOT' in options:
         replace_data_root(cfg, data_root, cfg.DATA_ROOT)
     find_validation_folders(cfg)
     set_input_channels(cfg)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+    if work_dir is not None:
+        cfg.work_dir = os.fspath(work_dir)
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+        name = osp.splitext(osp.basename(config_name(config)))[0]
+        cfg.work_dir = osp.join('work_dirs', name)
     return cfg
+
+
+def config_name(config: ConfigLike) -> str:
+    """The path that names a config in messages and results."""
+    return (config.filename or 'config') if isinstance(config, Config) else os.fspath(config)
 
 
 def read_config(path: str) -> Config:
     """mmengine's ``Config.fromfile``.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: in one line with file and line number, if the code of a config fails.
     """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'config not found: {path}')
     try:
         return Config.fromfile(path)
     except Exception as error:
@@ -99,21 +119,29 @@ def replace_data_root(node: Any, old: str, new: str) -> None:
             replace_data_root(child, old, new)
 
 
-def set_dataloader_defaults(cfg: Config, args: argparse.Namespace, **defaults: Any) -> None:
-    """Give every data loader its package's defaults, unless the config says otherwise."""
+def set_dataloader_defaults(
+    cfg: Config, pin_memory: bool = True, persistent_workers: Optional[bool] = None
+) -> None:
+    """Give every data loader its package's defaults, unless the config says otherwise.
+
+    Args:
+        cfg: Changed in place.
+        pin_memory: False: never, whatever the config says; True: by default where there is a GPU.
+        persistent_workers: False: never; True: by default; None: by torch's default.
+    """
+    defaults: dict[str, Any] = dict(pin_memory=torch.cuda.is_available())
+    if persistent_workers:
+        defaults['persistent_workers'] = True
     if not is_downstream(cfg):
-        defaults.setdefault('collate_fn', dict(type='default_collate'))
+        defaults['collate_fn'] = dict(type='default_collate')
     for name in DATALOADERS:
         if cfg.get(name) is None:
             continue
-        loader = ConfigDict(
-            pin_memory=torch.cuda.is_available(),
-            **deepcopy(defaults),
-        )
+        loader = ConfigDict(**deepcopy(defaults))
         loader.update(cfg[name])
-        if args.no_pin_memory:
+        if not pin_memory:
             loader.pin_memory = False
-        if loader.get('num_workers', 0) == 0 or getattr(args, 'no_persistent_workers', False):
+        if loader.get('num_workers', 0) == 0 or persistent_workers is False:
             # torch refuses persistent workers where there are none.
             loader.persistent_workers = False
         cfg[name] = loader
@@ -229,7 +257,8 @@ def build_runner(cfg: Config, kernels: str = AUTO) -> Runner:
     prepare_processes(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ScreenRunner.from_cfg(cfg)
     if is_main_process():
-        print(f'{cfg.filename}: environment, config and hooks are in {runner.log_dir}', flush=True)
+        where = f'environment, config and hooks are in {runner.log_dir}'
+        print(f'{config_name(cfg)}: {where}', flush=True)
     if isinstance(runner.model, nn.Module):
         use_kernels(runner.model, kernels)
     else:

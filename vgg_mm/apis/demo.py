@@ -3,16 +3,16 @@
 import os
 
 from .chain import train_chain
+from .config import configs_folder
 from .prepare_data import prepare_digits
 
-CHAIN = 'configs/chains/vgg16_digits.py'
+CHAIN = 'chains/vgg16_digits.py'
 
 
-def demo(root: str, work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> str:
+def demo(work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> str:
     """Train A, then D from A, and test both: a chain of two stages.
 
     Args:
-        root: Folder that holds ``tools`` and ``configs``.
         work_dir: Folder for checkpoints and logs. Runs that are finished there are used, ones that
             were interrupted go on.
         data_root: Folder for the digits.
@@ -22,7 +22,7 @@ def demo(root: str, work_dir: str = 'work_dirs/demo', data_root: str = 'data/dig
     """
     counts = prepare_digits(data_root)
     print(f'{data_root}: {counts["train"]} training and {counts["val"]} test images')
-    options = [f'DATA_ROOT={data_root}']
-    table = train_chain(os.path.join(root, CHAIN), root, work_dir, cfg_options=options)
+    options = {'DATA_ROOT': data_root}
+    table = train_chain(os.path.join(configs_folder(), CHAIN), work_dir, options)
     print('The test images are the last 360 digits, by other writers than the training images.')
     return table

@@ -9,20 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional, TextIO
 
+from vgg_mm.zoo import root_folder
+
 #: Seconds that interrupted processes get to end by themselves; torch's launcher gives its own 30.
 GRACE = 45
 
 
-def tool_command(root: str, name: str, *args: str, processes: Optional[int] = None) -> list[str]:
+def tool_command(name: str, *args: str, processes: Optional[int] = None) -> list[str]:
     """The command that runs ``tools/NAME``.
 
     Args:
-        root: Folder that holds ``tools``.
         name: File name of the tool.
         args: Its arguments.
         processes: Start it so often with torch's launcher; None: once, without a launcher.
     """
-    tool = os.path.join(root, 'tools', name)
+    tool = os.path.join(root_folder(), 'tools', name)
     if processes is None:
         return [sys.executable, tool, *args]
     # --standalone: a free port, so that several can run beside each other.

@@ -1,7 +1,7 @@
-"""``tools/test.py``: test a checkpoint, with or without the paper's protocols."""
+"""Test a checkpoint, with or without the paper's protocols."""
 
-import argparse
 import os
+from typing import Any, Optional, Union
 
 import mmengine
 from mmengine.config import Config, ConfigDict
@@ -11,17 +11,20 @@ from mmpretrain.registry import TRANSFORMS
 from vgg_mm.checkpoints import is_local, loading_safely, run_checkpoint
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
-from .cfg_options import parse_cfg_options
+from .cfg_options import CfgOptions, parse_cfg_options
 from .config import (
+    ConfigLike,
     add_hook,
     build_runner,
     check_data_folders,
+    config_name,
     evaluate_in_mixed_precision,
     load_config,
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
 from .downstream import add_checks, is_downstream, join_datasets, load_images_here
+from .kernels import AUTO
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import limit_batches, use_test_time_augmentation
 
@@ -33,111 +36,181 @@ VISUALIZATION_HOOKS = {
     'SegVisualizationHook': ('draw', None),
 }
 
-#: What ``--out`` can be, by its ending.
-OUT_ENDINGS = {'pred': ('.npz', '.pkl', '.pickle'), 'metrics': ('.json', '.pkl', '.yaml', '.yml')}
+#: What becomes of images that cannot be read.
+BROKEN_IMAGES = ('stop', 'count')
+
+#: What the file of results can be, by what it holds.
+PREDICTIONS = 'pred'
+OUT_ENDINGS = {
+    PREDICTIONS: ('.npz', '.pkl', '.pickle'),
+    'metrics': ('.json', '.pkl', '.yaml', '.yml'),
+}
 
 
-def test(args: argparse.Namespace) -> dict[str, float]:
-    """Test as ``args`` (of ``tools/test.py``) say.
+def test(
+    config: ConfigLike,
+    checkpoint: Union[str, os.PathLike],
+    out: Optional[str] = None,
+    out_item: str = PREDICTIONS,
+    kernels: str = AUTO,
+    trust_checkpoint: bool = False,
+    **options: Any,
+) -> dict[str, float]:
+    """Test a checkpoint; results are also appended to ``test_results.jsonl`` in the work directory.
 
-    Every result is also appended to ``test_results.jsonl`` in the work directory.
+    Args:
+        config: File, or mmengine's ``Config``.
+        checkpoint: File, folder of a run, URL or ``torchvision://vgg16``.
+        out: File for the results: .npz (posteriors), .pkl (predictions, as MMPretrain); with
+            ``out_item='metrics'`` .json, .yaml or .pkl.
+        out_item: What it holds, 'pred' or 'metrics'.
+        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
+        trust_checkpoint: Run the code in a checkpoint that cannot be read without; from sources
+            you trust.
+        **options: ``work_dir``, ``cfg_options``, ``tta`` and the others of :func:`test_config`.
 
     Returns:
         The metrics, e.g. ``error/top1`` in percent.
+
+    Raises:
+        ValueError, FileNotFoundError, ImportError: in one line, before the test, if settings,
+            files or a package do not fit; ValueError, later, at an image that cannot be read.
     """
-    _check_out(args)
-    args.checkpoint = run_checkpoint(args.checkpoint)
-    cfg = test_config(args)
+    if out is not None:
+        _check_out(out, out_item)
+    checkpoint = run_checkpoint(checkpoint)
+    predictions = out if out_item == PREDICTIONS else None
+    cfg = test_config(config, checkpoint, out=predictions, **options)
     check_data_folders(cfg, ['test_dataloader'])
-    if is_local(args.checkpoint) and not os.path.isfile(args.checkpoint):
-        raise FileNotFoundError(f'checkpoint not found: {args.checkpoint}')
-    with loading_safely(args.trust_checkpoint):
-        runner = build_runner(cfg, args.kernels)
+    if is_local(checkpoint) and not os.path.isfile(checkpoint):
+        raise FileNotFoundError(f'checkpoint not found: {checkpoint}')
+    with loading_safely(trust_checkpoint):
+        runner = build_runner(cfg, kernels)
         metrics = runner.test()
     if is_main_process():
-        print(keep_results(runner, metrics, args.config))
-        if args.out and args.out_item == 'metrics':
-            mmengine.dump(metrics, args.out)
+        print(keep_results(runner, metrics, config_name(config)))
+        if out is not None and predictions is None:
+            mmengine.dump(metrics, out)
     return metrics
 
 
-def _check_out(args: argparse.Namespace) -> None:
+def _check_out(out: str, item: str) -> None:
     """Refuse a file that could not be written when the test is over."""
-    if not args.out:
-        return
-    endings = OUT_ENDINGS[args.out_item]
-    if not args.out.endswith(endings):
+    if item not in OUT_ENDINGS:
+        raise ValueError(f'out_item must be one of {tuple(OUT_ENDINGS)}, got {item!r}')
+    if not out.endswith(OUT_ENDINGS[item]):
         raise ValueError(
-            f'--out {args.out}: for --out-item {args.out_item} the file must end in '
-            f'{", ".join(endings)}'
+            f'--out {out}: for --out-item {item} the file must end in '
+            f'{", ".join(OUT_ENDINGS[item])}'
         )
-    folder = os.path.dirname(args.out) or '.'
     if is_main_process():
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(os.path.dirname(out) or '.', exist_ok=True)
 
 
-def _add_dump(cfg: Config, args: argparse.Namespace) -> None:
+def _add_dump(cfg: Config, out: str, config: str) -> None:
     """Add the metric that writes the predictions."""
-    if args.out.endswith('.npz'):
+    if out.endswith('.npz'):
         if is_downstream(cfg):
             raise ValueError(
-                f'--out {args.out}: posteriors are of classifiers; for {cfg.default_scope} the '
+                f'--out {out}: posteriors are of classifiers; for {cfg.default_scope} the '
                 'file must end in .pkl'
             )
-        info = dict(describe(cfg), config=args.config)
+        info = dict(describe(cfg), config=config)
         protocol = info.pop('protocols')[0]
-        dump = dict(type='vgg_mm.DumpPosteriors', path=args.out, protocol=protocol, info=info)
+        dump = dict(type='vgg_mm.DumpPosteriors', path=out, protocol=protocol, info=info)
     else:
-        dump = dict(type='vgg_mm.DumpPredictions', out_file_path=args.out)
+        dump = dict(type='vgg_mm.DumpPredictions', out_file_path=out)
     metrics = cfg.test_evaluator
     cfg.test_evaluator = [*(metrics if isinstance(metrics, list) else [metrics]), dump]
 
 
-def test_config(args: argparse.Namespace) -> Config:
-    """The config with all command-line options merged in."""
-    cfg = load_config(args)
-    cfg.load_from = args.checkpoint
-    if args.amp:
+def test_config(
+    config: ConfigLike,
+    checkpoint: str,
+    work_dir: Optional[str] = None,
+    cfg_options: CfgOptions = (),
+    tta: Union[bool, str] = False,
+    amp: bool = False,
+    broken_images: str = 'stop',
+    out: Optional[str] = None,
+    show_dir: Optional[str] = None,
+    show: bool = False,
+    interval: int = 1,
+    wait_time: float = 2,
+    pin_memory: bool = True,
+    launcher: str = 'none',
+) -> Config:
+    """The config that :func:`test` runs.
+
+    Args:
+        config: File, or mmengine's ``Config``.
+        checkpoint: File or URL.
+        work_dir: By default the config's, else ``work_dirs/NAME_OF_THE_CONFIG``.
+        cfg_options: Settings that replace those of the config: ``{'a.b': 1, 'DATA_ROOT': folder}``.
+        tta: True: the config's test protocol (the paper's Section 3.2); a name among
+            ``configs/_base_/tta``, or a file with ``tta_model`` and ``tta_pipeline``: another one.
+        amp: Mixed precision (bfloat16).
+        broken_images: 'stop' at an image that cannot be read, or 'count': list it and count it as
+            an error.
+        out: File for the predictions, .npz or .pkl.
+        show_dir: Folder for pictures of the predictions.
+        show: Show the predictions in a window.
+        interval: A picture every so many images.
+        wait_time: Seconds that a window stays.
+        pin_memory: False to have no data loader do it.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi': what started this process.
+
+    Raises:
+        ValueError, FileNotFoundError, ImportError: in one line, if something does not fit.
+    """
+    cfg = load_config(config, work_dir, cfg_options, launcher)
+    options = parse_cfg_options(cfg_options)
+    if broken_images not in BROKEN_IMAGES:
+        raise ValueError(f'broken_images must be one of {BROKEN_IMAGES}, got {broken_images!r}')
+    cfg.load_from = checkpoint
+    if amp:
         warn_of_slow_bfloat16()
         evaluate_in_mixed_precision(cfg, 'test_cfg')
-    if args.show or args.show_dir is not None:
-        _show_predictions(cfg, args)
-    if args.tta or args.tta_cfg:
-        use_test_time_augmentation(cfg, args.tta_cfg)
-        if 'test_dataloader.batch_size' not in parse_cfg_options(args.cfg_options):
+    if show or show_dir is not None:
+        hook, folder_key = _visualization_hook(cfg)
+        hook.update(show=show, wait_time=wait_time, interval=interval)
+        folder = show_dir and os.path.abspath(show_dir)
+        if folder_key is not None:
+            hook[folder_key] = folder
+        elif folder is not None:
+            cfg.visualizer.save_dir = folder
+    if tta:
+        use_test_time_augmentation(cfg, None if tta is True else tta)
+        if 'test_dataloader.batch_size' not in options:
             limit_batches(cfg)
     load_images_here(cfg, 'test_dataloader')
     add_checks(cfg)
     join_datasets(cfg)
-    if args.broken_images == 'count':
+    if broken_images == 'count':
         count_broken_images(cfg.test_dataloader.dataset.pipeline)
-    if args.out and args.out_item == 'pred':
-        _add_dump(cfg, args)
-    set_dataloader_defaults(cfg, args)
+    if out is not None:
+        _add_dump(cfg, out, config_name(config))
+    set_dataloader_defaults(cfg, pin_memory)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=True)
     add_hook(cfg, type='vgg_mm.ProgressHook')
-    options = parse_cfg_options(args.cfg_options)
     asked_for = any('data_preprocessor' in key.split('.') for key in options)
     add_hook(cfg, type='vgg_mm.PreprocessingHook', use_checkpoints=not asked_for)
     # mmengine writes the config into the work directory: not over the training's.
-    name = os.path.splitext(os.path.basename(args.config))[0].removesuffix('.test')
+    name = os.path.splitext(os.path.basename(config_name(config)))[0].removesuffix('.test')
     return Config(cfg.to_dict(), cfg_text=cfg.text, filename=f'{name}{TEST_SUFFIX}')
 
 
-def _show_predictions(cfg: Config, args: argparse.Namespace) -> None:
+def _visualization_hook(cfg: Config) -> tuple[ConfigDict, Optional[str]]:
+    """The package's hook that draws, switched on, and its name for the pictures' folder."""
     hook = cfg.default_hooks.get('visualization')
     if hook is None or hook.type not in VISUALIZATION_HOOKS:
         raise ValueError(
             '--show and --show-dir need default_hooks.visualization=dict(type=...) in the config, '
             f'one of {", ".join(VISUALIZATION_HOOKS)}'
         )
-    enable, out_dir = VISUALIZATION_HOOKS[hook.type]
-    folder = args.show_dir and os.path.abspath(args.show_dir)
-    hook.update({enable: True}, show=args.show, wait_time=args.wait_time, interval=args.interval)
-    if out_dir is not None:
-        hook[out_dir] = folder
-    elif folder is not None:
-        cfg.visualizer.save_dir = folder
+    enable, folder_key = VISUALIZATION_HOOKS[hook.type]
+    hook[enable] = True
+    return hook, folder_key
 
 
 def count_broken_images(pipeline: list[ConfigDict]) -> None:

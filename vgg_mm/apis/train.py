@@ -1,16 +1,21 @@
-"""``tools/train.py``: train a net from a config."""
+"""Train a net from a config."""
 
-import argparse
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.config import Config
 
 from vgg_mm.checkpoints import last_whole_checkpoint, loading_safely, run_checkpoint
+from vgg_mm.checkpoints.last_whole import named_checkpoint
+from vgg_mm.datasets.transforms.loading import UnreadableImage
 
+from .cfg_options import CfgOptions
 from .config import (
+    ConfigLike,
     add_hook,
     build_runner,
     check_data_folders,
+    config_name,
     evaluate_in_mixed_precision,
     has_bfloat16,
     load_config,
@@ -19,51 +24,108 @@ from .config import (
 )
 from .downstream import add_checks, join_datasets, load_images_here, steps_of
 from .errors import one_line
+from .kernels import AUTO
 from .resumable import make_resumable
 
+#: What becomes of images that cannot be read.
+BROKEN_IMAGES = ('stop', 'skip')
 
-def train(args: argparse.Namespace) -> None:
-    """Train as ``args`` (of ``tools/train.py``) say; results go to the work directory."""
-    cfg = training_config(args)
+
+def train(
+    config: ConfigLike,
+    kernels: str = AUTO,
+    trust_checkpoint: bool = False,
+    **options: Any,
+) -> Optional[str]:
+    """Train a net; log and checkpoints go to the work directory.
+
+    Args:
+        config: File, or mmengine's ``Config``.
+        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
+        trust_checkpoint: Run the code in checkpoints that cannot be read without; from sources
+            you trust.
+        **options: ``work_dir``, ``cfg_options`` and the others of :func:`training_config`.
+
+    Returns:
+        The path of the last checkpoint; None if the config has none written.
+
+    Raises:
+        ValueError, FileNotFoundError, ImportError: in one line, before training, if settings,
+            files or a package do not fit; ValueError, later, at an image that cannot be read.
+    """
+    cfg = training_config(config, **options)
     check_data_folders(cfg, ['train_dataloader', 'val_dataloader'])
     make_resumable(cfg)
-    from vgg_mm.datasets.transforms.loading import UnreadableImage
-
     try:
-        with loading_safely(args.trust_checkpoint):
-            build_runner(cfg, args.kernels).train()
+        with loading_safely(trust_checkpoint):
+            build_runner(cfg, kernels).train()
     except UnreadableImage as error:
         raise ValueError(f'{one_line(error)}; --broken-images skip goes on without it') from error
+    return named_checkpoint(cfg.work_dir)
 
 
-def training_config(args: argparse.Namespace) -> Config:
-    """The config with all command-line options merged in."""
-    cfg = load_config(args)
-    if args.no_validate:
+def training_config(
+    config: ConfigLike,
+    work_dir: Optional[str] = None,
+    cfg_options: CfgOptions = (),
+    resume: Union[bool, str] = False,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    validate: bool = True,
+    broken_images: str = 'stop',
+    pin_memory: bool = True,
+    persistent_workers: bool = True,
+    launcher: str = 'none',
+) -> Config:
+    """The config that :func:`train` runs.
+
+    Args:
+        config: File, or mmengine's ``Config``.
+        work_dir: By default the config's, else ``work_dirs/NAME_OF_THE_CONFIG``.
+        cfg_options: Settings that replace those of the config: ``{'a.b': 1, 'DATA_ROOT': folder}``.
+        resume: True: go on from the last checkpoint in the work directory, if there is one; a
+            path: from that one.
+        amp: Mixed precision (bfloat16).
+        auto_scale_lr: Scale the learning rate with the batch size (linear rule).
+        validate: Validate as often as the config says.
+        broken_images: 'stop' at an image that cannot be read, or 'skip': count it and train on
+            another one.
+        pin_memory: False to have no data loader do it.
+        persistent_workers: False to end the data loaders' processes after each epoch.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi': what started this process.
+
+    Raises:
+        ValueError, FileNotFoundError, ImportError: in one line, if something does not fit.
+    """
+    cfg = load_config(config, work_dir, cfg_options, launcher)
+    if broken_images not in BROKEN_IMAGES:
+        raise ValueError(f'broken_images must be one of {BROKEN_IMAGES}, got {broken_images!r}')
+    if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
+    if amp:
         warn_of_slow_bfloat16()
         use_mixed_precision(cfg)
         if cfg.get('val_cfg') is not None:
             evaluate_in_mixed_precision(cfg, 'val_cfg')
-    if args.resume == 'auto':
+    if resume is True:
         last = last_whole_checkpoint(cfg.work_dir)
         # At the first start there is none: load_from is what the run begins with.
         cfg.resume, cfg.load_from = last is not None, last or cfg.get('load_from')
-    elif args.resume is not None:
-        cfg.resume, cfg.load_from = True, run_checkpoint(args.resume)
-    if args.auto_scale_lr:
+    elif resume is not False:
+        cfg.resume, cfg.load_from = True, run_checkpoint(resume)
+    if auto_scale_lr:
         if cfg.get('auto_scale_lr') is None:
             raise ValueError(
-                f'--auto-scale-lr: {args.config} has no auto_scale_lr=dict(base_batch_size=...)'
+                f'--auto-scale-lr: {config_name(config)} has no '
+                'auto_scale_lr=dict(base_batch_size=...)'
             )
         cfg.auto_scale_lr.enable = True
         # mmengine's rule looks at one iteration; a step of accumulated gradients takes several.
         cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
     load_images_here(cfg, 'train_dataloader', 'val_dataloader')
-    if args.broken_images == 'skip':
+    if broken_images == 'skip':
         skip_broken_images(cfg)
-    set_dataloader_defaults(cfg, args, persistent_workers=True)
+    set_dataloader_defaults(cfg, pin_memory, persistent_workers)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.resume))
     add_hook(cfg, type='vgg_mm.PreprocessingHook')
     add_hook(cfg, type='vgg_mm.ExactResumeHook')

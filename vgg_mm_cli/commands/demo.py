@@ -12,9 +12,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from vgg_mm.apis.demo import demo
-    from vgg_mm.zoo import root_folder
 
-    demo(root=root_folder(), **vars(args))
+    demo(**vars(args))
 
 
 COMMAND = Command(

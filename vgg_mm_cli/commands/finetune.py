@@ -68,9 +68,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from vgg_mm.apis.finetune import finetune
-    from vgg_mm.zoo import root_folder
 
-    finetune(root=root_folder(), **vars(args))
+    finetune(**vars(args))
 
 
 COMMAND = Command(

@@ -28,9 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from vgg_mm.apis.paper_table import paper_table
-    from vgg_mm.zoo import root_folder
 
-    paper_table(root=root_folder(), **vars(args))
+    paper_table(**vars(args))
 
 
 COMMAND = Command(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from vgg_mm_cli.command import Command, add_run_options, set_local_rank
+from vgg_mm_cli.command import Command, add_run_options, run_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from vgg_mm.apis.test import test
 
-    set_local_rank(args)
-    test(args)
+    options = run_options(args)
+    tta_cfg = options.pop('tta_cfg')
+    test(**{**options, 'tta': tta_cfg or options['tta']})
 
 
 COMMAND = Command(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from vgg_mm_cli.command import Command, add_run_options, set_local_rank
+from vgg_mm_cli.command import Command, add_run_options, run_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +11,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const='auto',
+        const=True,
+        default=False,
         metavar='CHECKPOINT',
         help='go on from a checkpoint; without a value, from the last one in the work directory',
     )
@@ -21,20 +22,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default='stop',
         help='stop at an image that cannot be read, or count it and train on another one',
     )
-    parser.add_argument('--no-validate', action='store_true', help='train without validation')
+    parser.add_argument(
+        '--no-validate', action='store_false', dest='validate', help='train without validation'
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate with the batch size (linear rule)',
     )
-    parser.add_argument('--no-persistent-workers', action='store_true')
+    parser.add_argument('--no-persistent-workers', action='store_false', dest='persistent_workers')
 
 
 def run(args: argparse.Namespace) -> None:
     from vgg_mm.apis.train import train
 
-    set_local_rank(args)
-    train(args)
+    train(**run_options(args))
 
 
 COMMAND = Command(

@@ -52,9 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from vgg_mm.apis.chain import train_chain
-    from vgg_mm.zoo import root_folder
 
-    train_chain(root=root_folder(), **vars(args))
+    train_chain(**vars(args))
 
 
 COMMAND = Command(

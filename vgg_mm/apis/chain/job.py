@@ -180,7 +180,7 @@ class Job:
         return [] if self.run.kernels == 'auto' else ['--kernels', self.run.kernels]
 
     def _tool(self, name: str, *args: str) -> list[str]:
-        return tool_command(self.run.root, name, *args, processes=self.run.processes)
+        return tool_command(name, *args, processes=self.run.processes)
 
     def progress(self) -> str:
         """The state in words."""

@@ -6,12 +6,13 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Optional, TextIO
 
 import torch
 
+from ..cfg_options import CfgOptions
 from ..errors import one_line
 from ..subprocess_tools import interruptible, message_of, run_tool
 from .curves import CURVES_FILE, draw_curves
@@ -39,9 +40,8 @@ LOG_FILE = 'chain_stage.log'
 
 def train_chain(
     chain: str,
-    root: str,
     work_dir: str = 'work_dirs',
-    cfg_options: Sequence[str] = (),
+    cfg_options: CfgOptions = (),
     amp: bool = False,
     auto_scale_lr: bool = False,
     launcher: str = 'none',
@@ -60,9 +60,8 @@ def train_chain(
 
     Args:
         chain: The chain's config (see :func:`load_chain`).
-        root: Folder that holds ``tools``.
         work_dir: Folder of the stages' folders.
-        cfg_options: ``KEY=VALUE`` settings for every stage; they win over the stages' own.
+        cfg_options: Settings for every stage, ``{'a.b': 1}``; they win over the stages' own.
         amp, auto_scale_lr: As of ``tools/train.py``.
         launcher: 'pytorch' to start several processes, or 'none'.
         gpus: How many processes; None: as many as there are GPUs.
@@ -81,7 +80,8 @@ def train_chain(
     """
     option_texts({'work_dir': work_dir})  # the tools are given paths in it
     processes = _processes(launcher, gpus)
-    run = RunOptions(root, work_dir, tuple(cfg_options), amp, auto_scale_lr, processes, kernels)
+    texts = option_texts(cfg_options) if isinstance(cfg_options, Mapping) else cfg_options
+    run = RunOptions(work_dir, tuple(texts), amp, auto_scale_lr, processes, kernels)
     jobs: dict[str, Job] = {}
     for stage in load_chain(chain):
         jobs[stage.name] = Job(stage, run, jobs.get(stage.source or ''))

@@ -1,6 +1,5 @@
 """The settings that make a training what it is, flat, so that a change can be named."""
 
-import argparse
 import hashlib
 import inspect
 import json
@@ -41,7 +40,6 @@ class RunOptions(NamedTuple):
     """What the command line says of all stages.
 
     Args:
-        root: Folder that holds ``tools``.
         work_dir: Folder of the stages' work directories.
         cfg_options: ``KEY=VALUE`` settings for every stage.
         amp: Mixed precision.
@@ -50,7 +48,6 @@ class RunOptions(NamedTuple):
         kernels: 'auto' or 'plain', as of ``tools/train.py``.
     """
 
-    root: str
     work_dir: str = 'work_dirs'
     cfg_options: tuple[str, ...] = ()
     amp: bool = False
@@ -66,11 +63,8 @@ def stage_config(stage: Stage, run: RunOptions) -> Config:
         ValueError: in one line that names the stage, if they do not fit.
     """
     options = [*option_texts(stage.options), *run.cfg_options]
-    args = argparse.Namespace(
-        config=stage.config, cfg_options=options, work_dir=None, launcher='none'
-    )
     with named(f'stage {stage.name}'):
-        return load_config(args)
+        return load_config(stage.config, cfg_options=options)
 
 
 def total_batch(cfg: Config, run: RunOptions) -> int:

@@ -53,7 +53,6 @@ stages = [
 def finetune(
     folder: str,
     weights: str,
-    root: str,
     work_dir: Optional[str] = None,
     seed: int = 0,
     amp: bool = False,
@@ -74,7 +73,6 @@ def finetune(
         folder: FOLDER/CLASS/* or FOLDER/{train,val}/CLASS/*.
         weights: A file, the folder of a run, a URL, ``torchvision://vgg16`` or a model's name in
             MMPretrain's lists, in any layout that can be read.
-        root: Folder that holds ``tools``.
         work_dir: For lists, config and results.
         seed: Of the split, where the folder has none.
         amp: Mixed precision.
@@ -144,7 +142,7 @@ def finetune(
     if views:
         print(describe_maps(split, start.net, crop, configs, amp, kernels))
     print()
-    table = train_chain(chain, root, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
+    table = train_chain(chain, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
     if not dry_run:
         say(f'\n{report_classes(osp.join(work_dir, name))}')
     return table

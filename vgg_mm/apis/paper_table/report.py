@@ -15,7 +15,6 @@ from .text import MISSING, TITLE, blocks, plain
 
 def paper_table(
     folders: Sequence[str],
-    root: str,
     out: Optional[str] = None,
     run: bool = False,
     data_root: Optional[str] = None,
@@ -25,7 +24,6 @@ def paper_table(
 
     Args:
         folders: Work directories, or folders above them.
-        root: Folder that holds ``tools``.
         out: Folder for ``tables.md`` and ``tables.html``.
         run: First run the tests whose results are missing.
         data_root: With ``run``: replaces the configs' ``DATA_ROOT``.
@@ -41,7 +39,7 @@ def paper_table(
     results = find_results(folders)
     tests = failed = 0
     if run:
-        tests, failed = run_missing(folders, results, root, data_root)
+        tests, failed = run_missing(folders, results, data_root)
         results = find_results(folders)
     if not results:
         raise FileNotFoundError(

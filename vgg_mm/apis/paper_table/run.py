@@ -55,14 +55,13 @@ class Run(NamedTuple):
 
 
 def run_missing(
-    folders: Sequence[str], results: Sequence[Result], root: str, data_root: Optional[str] = None
+    folders: Sequence[str], results: Sequence[Result], data_root: Optional[str] = None
 ) -> tuple[int, int]:
     """Run the tests whose results are missing; each adds its own to its work directory.
 
     Args:
         folders: Where work directories are looked for.
         results: What is there already.
-        root: Folder that holds ``tools``.
         data_root: Replaces the configs' ``DATA_ROOT``.
 
     Returns:
@@ -77,7 +76,7 @@ def run_missing(
         arguments = test.arguments(data_root)
         print(f'test {number} of {len(tests)}: tools/test.py {shlex.join(arguments)}', flush=True)
         try:
-            run_tool(tool_command(root, 'test.py', *arguments), _show_progress)
+            run_tool(tool_command('test.py', *arguments), _show_progress)
         except RuntimeError as error:
             failed += 1
             print(f'failed: {test.trained.work_dir}, {test.tta_cfg}: {error}', flush=True)

@@ -1,0 +1,94 @@
+"""Training and testing called from Python, as in a notebook: keyword arguments, values returned."""
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+from tests.conftest import A_DIGITS
+from vgg_mm.apis import test as run_test
+from vgg_mm.apis import train
+from vgg_mm.apis.test import test_config as make_test_config
+from vgg_mm.apis.train import training_config
+from vgg_mm.evaluation import load_posteriors, read_records
+
+
+@pytest.fixture(scope='module')
+def options(few_digits):
+    return {
+        'DATA_ROOT': str(few_digits),
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.batch_size': 24,
+        'train_dataloader.num_workers': 0,
+        'val_dataloader.num_workers': 0,
+        'test_dataloader.num_workers': 0,
+    }
+
+
+@pytest.fixture(scope='module')
+def trained(options, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('notebook')
+    return train(A_DIGITS, work_dir=str(work_dir), cfg_options=options)
+
+
+def test_train_returns_the_last_checkpoint(trained, options, tmp_path, monkeypatch):
+    assert trained.endswith('epoch_1.pth')
+    # A config in place of a file, with settings as a notebook makes them; the caller's is left.
+    cfg = Config.fromfile(A_DIGITS)
+    text = cfg.pretty_text
+    monkeypatch.chdir(tmp_path)
+    checkpoint = train(cfg, cfg_options=options, validate=False, kernels='plain')
+    assert cfg.pretty_text == text
+    assert checkpoint == str(tmp_path / 'work_dirs' / 'vgg11_jitter_digits' / 'epoch_1.pth')
+
+
+def test_test_returns_the_metrics(trained, options, tmp_path):
+    out = str(tmp_path / 'all.npz')
+    found = run_test(
+        A_DIGITS, trained, out=out, work_dir=str(tmp_path), cfg_options=options, tta='dense'
+    )
+    assert 0 <= found['error/top5'] <= found['error/top1'] <= 100
+    (record,) = read_records(tmp_path / 'test_results.jsonl')
+    assert record.error(1) == pytest.approx(found['error/top1'])
+    assert load_posteriors(out).scores['dense'].shape == (40, 10)
+    metrics = str(tmp_path / 'metrics.json')
+    again = run_test(
+        Config.fromfile(A_DIGITS), trained, out=metrics, out_item='metrics',
+        work_dir=str(tmp_path), cfg_options=options,
+    )  # fmt: skip
+    assert json.loads((tmp_path / 'metrics.json').read_text()) == again
+    assert [one.protocol for one in read_records(tmp_path / 'test_results.jsonl')] == [
+        'dense',
+        'centre crop',
+    ]
+
+
+def test_resume_goes_on(trained, options):
+    work_dir = trained.removesuffix('/epoch_1.pth')
+    more = {**options, 'train_cfg.max_epochs': 2}
+    assert train(A_DIGITS, work_dir=work_dir, cfg_options=more, resume=True).endswith('epoch_2.pth')
+    by_path = training_config(A_DIGITS, work_dir, more, resume=trained)
+    assert by_path.resume and by_path.load_from == trained
+
+
+@pytest.mark.parametrize(
+    'make, message',
+    [
+        (lambda **options: training_config('no.py', **options), 'config not found: no.py'),
+        (lambda **options: training_config(A_DIGITS, broken_images='count', **options),
+         r"broken_images must be one of \('stop', 'skip'\), got 'count'"),
+        (lambda **options: make_test_config(A_DIGITS, 'x.pth', broken_images='skip', **options),
+         r"broken_images must be one of \('stop', 'count'\), got 'skip'"),
+        (lambda **options: make_test_config(A_DIGITS, 'x.pth', tta='dnse', **options),
+         '--tta-cfg dnse: no such file, nor one of all, dense'),
+        (lambda **options: run_test(A_DIGITS, 'no.pth', **options), 'checkpoint not found: no.pth'),
+        (lambda **options: run_test(A_DIGITS, 'x.pth', out='x.npz', out_item='all', **options),
+         r"out_item must be one of \('pred', 'metrics'\), got 'all'"),
+        (lambda **options: train(A_DIGITS, kernels='fast', **options),
+         "kernels must be 'auto' or 'plain', got 'fast'"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line(make, message, options, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        make(work_dir=str(tmp_path), cfg_options=options)
+    assert '\n' not in str(error.value)
