@@ -17,6 +17,13 @@ from tests.docs.shell import python_script
 from tests.docs.world import NARROW, ONE_PROCESS, in_places
 from vgg_mm_cli import COMMANDS
 
+DIGITS = ('model.head.num_classes=10',)
+SHORT_TRAINING = (
+    'train_cfg.max_epochs=1', 'train_dataloader.batch_size=7', 'val_dataloader.batch_size=7',
+    'train_dataloader.dataset.indices=14', 'val_dataloader.dataset.indices=7',
+    'default_hooks.logger.interval=1', 'train_cfg.val_interval=1',
+)  # fmt: skip
+
 HOW = 'give it a short form in tests/docs/shortened.py'
 
 
@@ -46,19 +53,15 @@ def narrow(config):
 
 def classes_of(config):
     """The digits have ten classes, and nets for them one net less wide."""
-    return () if 'digits' not in config else ('model.head.num_classes=10',)
+    return DIGITS if 'digits' in config else ()
 
 
 def train(words, folder):
     config = words[0]
     if 'downstream' in config:
         return downstream.shorten(words, folder, add_settings)
-    short = (
-        'train_cfg.max_epochs=1', 'train_dataloader.batch_size=7', 'val_dataloader.batch_size=7',
-        'train_dataloader.dataset.indices=14', 'val_dataloader.dataset.indices=7',
-        'default_hooks.logger.interval=1', 'train_cfg.val_interval=1',
-    )  # fmt: skip
-    return add_settings(words, (*narrow(config), *ONE_PROCESS, *classes_of(config), *short))
+    settings = (*narrow(config), *ONE_PROCESS, *classes_of(config), *SHORT_TRAINING)
+    return add_settings(words, settings)
 
 
 def test(words, folder):
@@ -151,6 +154,7 @@ SCRIPTS = {
         "pretrained='CHECKPOINT', backbone=dict(base_channels=4), "
         'head=dict(in_channels=32, fc_channels=16, num_classes=7)'
     ),
+    "{'train_cfg.max_epochs': 8}": repr([*NARROW, *ONE_PROCESS, *DIGITS, *SHORT_TRAINING]),
     "predict('photos'": "predict('photos/val/class_0'",
     "linear_probe('train.npz', 'val.npz')": "linear_probe('train.npz', 'val.npz', c=[1.0])",
 }

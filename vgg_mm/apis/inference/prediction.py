@@ -1,15 +1,39 @@
-"""What is predicted for one image."""
+"""What is predicted for one image: as data, and as a figure."""
 
 import io
+import textwrap
+import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import Any, Optional
 
+import cv2
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vgg_mm.text import printable, shortened
+from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, plot_style
 
 from .score_map import ScoreMap
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+#: Pixels of the longer side of what is drawn; a larger photo is reduced.
+LONGER_SIDE = 700
+
+#: Inches: of a photo's longest side; of the bars; the least height of all panels, and width of a
+#: photo's; of title and caption; between panels; of the colour bar, and of it with its numbers; of
+#: a letter, and of one in a title.
+PHOTO, BARS, LEAST_HEIGHT, LEAST_WIDTH, HEAD, FOOT, GAP = 4.0, 2.4, 2.4, 2.6, 0.75, 0.5, 0.2
+COLOR_BAR, COLOR_BAR_WITH_NUMBERS, LETTER, TITLE_LETTER = 0.14, 0.85, 0.085, 0.1
+
+DPI = 110
+
+#: Longest class name and longest path in a title, in characters.
+NAME_LENGTH, TITLE_LENGTH = 26, 90
+
+COLOR_MAP = 'viridis'
+
+#: More bars than this would not be readable.
+MOST_BARS = 12
 
 
 @dataclass
@@ -47,8 +71,12 @@ class Prediction:
     scales: tuple[int, ...] = ()
     picture: str = ''
 
-    def figure(self) -> 'Figure':
-        """Photo, bars of the top k, and the class score map over the photo.
+    def figure(self) -> Figure:
+        """Photo, class score map over the photo, and bars of the top k.
+
+        The map is the posterior of the class :attr:`shown` at every position: soft-max over the
+        classes, bilinear between the centres of the receptive fields (dots), constant beyond them.
+        A map of a single position is not drawn; the caption says so.
 
         Raises:
             ValueError: if the image is broken, or no score map was asked for.
@@ -57,9 +85,16 @@ class Prediction:
             raise ValueError(f'no picture of a broken image: {self.error}')
         if self.score_map is None:
             raise ValueError('no score map: predict(..., score_maps=True) keeps it')
-        from .picture import draw  # matplotlib takes as long to import as a small net to run
-
-        return draw(self)
+        with plot_style():
+            figure, photo, score_map, color_bar, bars = _panels(self)
+            title = shortened(printable(self.image), TITLE_LENGTH, keep_end=True)
+            _write(figure, title, figure.get_figheight() - 0.12, va='top', fontsize=11)
+            _photo(photo, self)
+            note = _score_map(score_map, color_bar, self)
+            _bars(bars, self)
+            note = textwrap.fill(note, round(figure.get_figwidth() * 15))
+            _write(figure, note, 0.1, va='bottom', fontsize=8.5, color=GREY)
+        return figure
 
     def png(self) -> bytes:
         """:meth:`figure` as the content of a PNG file."""
@@ -70,3 +105,119 @@ class Prediction:
     def _repr_png_(self) -> Optional[bytes]:
         """What a notebook shows."""
         return None if self.score_map is None else self.png()
+
+
+def _panels(prediction: Prediction) -> tuple[Figure, Axes, Axes, Axes, Axes]:
+    """The figure with its panels from left to right; photo and map are of one size."""
+    height, width = prediction.photo.shape[:2]
+    scale = PHOTO / max(height, width)
+    across, down = max(width * scale, LEAST_WIDTH), max(height * scale, LEAST_HEIGHT)
+    names = LETTER * max(len(_class(name)) for name in prediction.classes) + 0.1
+    widths = [across, across, COLOR_BAR, BARS]
+    gaps = [GAP, GAP, GAP / 2, COLOR_BAR_WITH_NUMBERS - COLOR_BAR + names]
+    total = sum(widths) + sum(gaps) + 0.1
+    high = down + HEAD + FOOT
+    figure = _Figure(figsize=(total, high), dpi=DPI)
+    panels, left = [], 0.0
+    for gap, panel_width in zip(gaps, widths):
+        left += gap
+        panels.append(
+            figure.add_axes((left / total, FOOT / high, panel_width / total, down / high))
+        )
+        left += panel_width
+    photo, score_map, color_bar, bars = panels
+    return figure, photo, score_map, color_bar, bars
+
+
+def _write(figure: Figure, text: str, inches: float, **style: Any) -> None:
+    """Text at the left edge, at a height above the lower edge."""
+    figure.text(GAP / figure.get_figwidth(), inches / figure.get_figheight(), text, **style)
+
+
+class _Figure(Figure):
+    """Saved without warnings about scripts that the font lacks."""
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='Glyph')
+            super().savefig(*args, **{'dpi': DPI, **kwargs})
+
+
+def _class(name: str, length: int = NAME_LENGTH) -> str:
+    return shortened(printable(name), length)
+
+
+def _show(panel: Axes, pixels: np.ndarray, prediction: Prediction, **kwargs: Any) -> Any:
+    """Draw pixels, however many, so that they cover the photo's whole area."""
+    height, width = prediction.photo.shape[:2]
+    panel.set_axis_off()
+    panel.set_anchor('NW')  # below its title
+    return panel.imshow(pixels, extent=(0, width, height, 0), **kwargs)
+
+
+def _reduced(photo: Any) -> np.ndarray:
+    factor = LONGER_SIDE / max(photo.shape[:2])
+    if factor >= 1:
+        return photo
+    size = [max(1, round(side * factor)) for side in photo.shape[1::-1]]
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+
+
+def _photo(panel: Axes, prediction: Prediction) -> None:
+    height, width = prediction.photo.shape[:2]
+    _show(panel, _reduced(prediction.photo), prediction)
+    panel.set_title(f'{width} x {height} pixels')
+
+
+def _score_map(panel: Axes, color_bar: Axes, prediction: Prediction) -> str:
+    """Draw the map over the greyed photo; returns what the caption says of it."""
+    found: Any = prediction.score_map
+    label = prediction.shown
+    scales = ', '.join(map(str, prediction.scales))
+    protocol = f'Bars: {prediction.protocol} at Q = {scales}.'
+    grey = cv2.cvtColor(_reduced(prediction.photo), cv2.COLOR_RGB2GRAY)
+    _show(panel, grey, prediction, cmap='gray', vmin=0, vmax=255)
+    room = panel.get_position(original=True).width * panel.figure.get_figwidth() / TITLE_LETTER
+    panel.set_title(f"'{_class(prediction.shown_class, int(room) - 14)}' by position")
+    rows, columns = found.posteriors.shape[1:]
+    if found.is_single:
+        color_bar.set_axis_off()
+        return (
+            f'No map: at Q = {found.q} the score map is a single position, which sees the whole '
+            f'image (posterior {found.posteriors[label, 0, 0]:.2f}). {protocol}'
+        )
+    height, width = prediction.photo.shape[:2]
+    factor = LONGER_SIDE / max(height, width)
+    size = [max(1, round(side * factor)) for side in (height, width)]
+    pixels = found.upsampled(label, *size)
+    values = _show(
+        panel, pixels, prediction, cmap=COLOR_MAP, alpha=0.6, vmin=0, vmax=max(pixels.max(), 1e-3)
+    )
+    x, y = np.meshgrid(found.columns * width, found.rows * height)
+    panel.scatter(x, y, s=3, color='white', linewidths=0)
+    panel.set(xlim=(0, width), ylim=(height, 0))
+    bar = panel.figure.colorbar(values, cax=color_bar)
+    bar.outline.set_visible(False)
+    bar.set_label('posterior at the position', fontsize=8.5)
+    return (
+        f'Map: soft-max over the classes at each of {rows} x {columns} positions at '
+        f'Q = {found.q}; dots are the centres of their receptive fields. {protocol}'
+    )
+
+
+def _bars(panel: Axes, prediction: Prediction) -> None:
+    count = min(len(prediction.labels), MOST_BARS)
+    scores = prediction.scores[:count]
+    colors = [GREEN if label == prediction.shown else BLUE for label in prediction.labels[:count]]
+    panel.barh(range(count), scores, 0.66, color=colors)
+    for place, score in enumerate(scores):
+        panel.annotate(
+            f'{100 * score:.1f} %', (score, place), xytext=(4, 0), textcoords='offset points',
+            va='center', color=INK,
+        )  # fmt: skip
+    panel.set_yticks(range(count), [_class(name) for name in prediction.classes[:count]])
+    panel.set(xlim=(0, max(1.3 * max(scores), 1e-3)), ylim=(max(count, 5) - 0.4, -0.6))
+    panel.tick_params(axis='y', length=0)
+    panel.xaxis.set_visible(False)
+    panel.spines['bottom'].set_visible(False)
+    panel.set_title('Posterior of the image')

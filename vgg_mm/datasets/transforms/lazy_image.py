@@ -1,7 +1,7 @@
 """JPEG files that are decoded as far as a crop needs them."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional, Protocol
 
 import cv2
 import numpy as np
@@ -9,9 +9,6 @@ import numpy as np
 from .jpeg_header import JpegHeader, is_unbroken_scan
 from .region_decoder import decode_region
 from .resampling import Axis, plan, reduced, resample
-
-if TYPE_CHECKING:
-    from .loading import LoadImage
 
 #: JPEG's 8x8 blocks give an image of half, a quarter or an eighth of the size directly.
 READ_REDUCED = {
@@ -29,6 +26,20 @@ class CannotDecode(ValueError):
     """A file, sound as it looked, that is decoded neither in part nor whole."""
 
 
+class Loader(Protocol):
+    """What made an image, and knows what to do if its file turns out to be broken."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an image that cannot be read is no error."""
+
+    def load_at_once(self, results: dict) -> Optional[dict]:
+        """Load without laziness, from ``img_bytes`` if that is there."""
+
+    def note_good_image(self) -> None:
+        """An image was decoded."""
+
+
 class LazyImage:
     """A plain JPEG file of which only the header has been read.
 
@@ -39,12 +50,12 @@ class LazyImage:
         content: The file.
         header: What it says of itself.
         path: Its name in errors.
-        loader: What made this image. It knows what to do if the file turns out to be broken.
+        loader: What made this image, a ``LoadImage``.
     """
 
     dtype, ndim = np.dtype(np.uint8), 3
 
-    def __init__(self, content: bytes, header: JpegHeader, path: str, loader: 'LoadImage'):
+    def __init__(self, content: bytes, header: JpegHeader, path: str, loader: Loader):
         self._content = content
         self._header = header
         self._path = path
