@@ -190,6 +190,10 @@ CASES = {
         lambda d, c: train('configs/no.py', d),
         'config not found: configs/no.py',
     ),
+    'misspelt name of a config': (
+        lambda d, c: train('vgg11_jiter_digits', d),
+        "config not found: vgg11_jiter_digits; did you mean 'vgg11_jitter_digits', which comes",
+    ),
     'typo in a section': (
         lambda d, c: train(A_DIGITS, d, 'optim_wraper.optimizer.lr=1'),
         "the config has no 'optim_wraper'; did you mean 'optim_wrapper'",

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple, Optional
 
 EPILOG = 'Errors are one line; VGG_MM_TRACEBACK=1 in the environment shows where they come from.'
 
+#: What the commands for configs take.
+CONFIG_FILE = 'config file, or the name of one that comes with vgg_mm: vgg16_jitter_imagenet'
+
 #: What the commands for trained nets take for a checkpoint, and for its config.
 CHECKPOINT = "file, a run's folder, URL, torchvision://vgg16 or a model's name, of any library"
 CONFIG = "config file or a model's name (default: the checkpoint's, or what the weights say)"

@@ -8,6 +8,9 @@ from mmengine.config import Config
 from tests.conftest import A_DIGITS
 from vgg_mm.apis import test as run_test
 from vgg_mm.apis import train
+from vgg_mm.apis.chain import load_chain
+from vgg_mm.apis.config import load_config, shipped
+from vgg_mm.apis.ensemble import load_recipe
 from vgg_mm.apis.test import test_config as make_test_config
 from vgg_mm.apis.train import training_config
 from vgg_mm.evaluation import load_posteriors, read_records
@@ -61,6 +64,34 @@ def test_test_returns_the_metrics(trained, options, tmp_path):
         'dense',
         'centre crop',
     ]
+
+
+@pytest.mark.parametrize(
+    'name, arch, width',
+    [('vgg16_jitter_imagenet', 'D', None), ('vgg11_jitter_digits', 'A', 16),
+     ('vgg16_8xb32_in1k', 16, None), ('vgg11_pcr_animals', 'A', 16)],
+)  # fmt: skip
+def test_names_of_configs(name, arch, width, tmp_path, monkeypatch):
+    """Of the package, wherever one is, and of MMPretrain's models."""
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config(name)
+    found = cfg.model.backbone
+    assert found.get('arch', found.get('depth')) == arch and found.get('base_channels') == width
+    assert cfg.work_dir == f'work_dirs/{name}' and cfg.filename.endswith(f'{name}.py')
+
+
+def test_names_of_chains_recipes_and_protocols(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [stage.name for stage in load_chain('vgg16_digits')][-1] == 'vgg16_jitter_digits'
+    assert len(load_recipe('table6_d_e').members) > 1
+    assert 'multi_crop' in shipped('protocol')
+    with pytest.raises(
+        FileNotFoundError, match="chain not found: vgg16_digit; did you mean 'vgg16"
+    ):
+        load_chain('vgg16_digit')
+    # What is a name elsewhere may be a path from the checkout.
+    with pytest.raises(FileNotFoundError, match="did you mean 'vgg16_jitter_imagenet'"):
+        load_config('configs/vgg/vgg16_jitter_imagenet.py')
 
 
 def test_resume_goes_on(trained, options):

@@ -1,10 +1,12 @@
 """Reading a config, and merging into it what was asked for besides."""
 
+import difflib
 import os
 import os.path as osp
 import sys
 from collections.abc import Iterable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Optional, Union
 
 import torch
@@ -14,6 +16,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmpretrain.apis import ModelHub, list_models
 
 from vgg_mm.engine.screen import ScreenRunner
 from vgg_mm.kernels import accelerate
@@ -28,15 +31,51 @@ from .kernels import AUTO, use_kernels
 from .resumable import undo_seeded_dataset
 from .rgb_statistics import is_no_class
 
-#: What is taken for a config: a file, or mmengine's ``Config``.
+#: What is taken for a config: a file, a name, or mmengine's ``Config``.
 ConfigLike = Union[str, os.PathLike, Config]
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
+#: Kind of a file of settings -> where the package has such files, below its ``configs``.
+FOLDERS = {
+    'config': ('vgg', 'localisation', 'downstream'),
+    'chain': ('chains',),
+    'recipe': ('ensembles',),
+    'protocol': ('_base_/tta',),
+}
+
+
 def configs_folder() -> str:
     """The package's configs: beside it in a checkout, below ``.mim`` when installed."""
     return osp.join(root_folder(), 'configs')
+
+
+def shipped(kind: str = 'config') -> dict[str, str]:
+    """Name -> path of the files of a kind (see :data:`FOLDERS`) that come with the package."""
+    folders = (osp.join(configs_folder(), folder) for folder in FOLDERS[kind])
+    paths = (path for folder in folders for path in Path(folder).rglob('*.py'))
+    return {path.stem: str(path) for path in sorted(paths)}
+
+
+def find_config(given: Union[str, os.PathLike], kind: str = 'config') -> str:
+    """The file that is meant by a path, or by a name: of a file that comes with the package, as
+    ``vgg16_jitter_imagenet``, or of a model in MMPretrain's lists.
+
+    Raises:
+        FileNotFoundError: in one line, with the nearest name, if there is none.
+    """
+    path = os.fspath(given)
+    if osp.isfile(path):
+        return path
+    known = shipped(kind)
+    if path in known:
+        return known[path]
+    if kind == 'config' and path in list_models():
+        return ModelHub.get(path).config.filename
+    near = difflib.get_close_matches(osp.splitext(osp.basename(path))[0], known, n=1)
+    hint = f'; did you mean {near[0]!r}, which comes with vgg_mm?' if near else ''
+    raise FileNotFoundError(f'{kind} not found: {path}{hint}')
 
 
 def load_config(
@@ -48,7 +87,7 @@ def load_config(
     """A config with the settings that were asked for.
 
     Args:
-        config: File, or a config, which is left as it is.
+        config: File, name (see :func:`find_config`), or a config, which is left as it is.
         work_dir: By default the config's, else ``work_dirs`` and the name of its file.
         cfg_options: Settings that replace those of the config.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi', as of mmengine's runner.
@@ -58,7 +97,7 @@ def load_config(
         FileNotFoundError: if the config or a data folder is missing.
         ImportError: if the config is for a package that is missing.
     """
-    cfg = deepcopy(config) if isinstance(config, Config) else read_config(os.fspath(config))
+    cfg = deepcopy(config) if isinstance(config, Config) else read_config(find_config(config))
     check_package(cfg, config_name(config))
     undo_seeded_dataset(cfg)
     cfg.launcher = launcher
@@ -79,18 +118,15 @@ def load_config(
 
 def config_name(config: ConfigLike) -> str:
     """The path that names a config in messages and results."""
-    return (config.filename or 'config') if isinstance(config, Config) else os.fspath(config)
+    return (config.filename or 'config') if isinstance(config, Config) else find_config(config)
 
 
 def read_config(path: str) -> Config:
     """mmengine's ``Config.fromfile``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
         ValueError: in one line with file and line number, if the code of a config fails.
     """
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'config not found: {path}')
     try:
         return Config.fromfile(path)
     except Exception as error:

@@ -1,12 +1,9 @@
 """``make demo``: from the embedded digits to a table of errors."""
 
-import os
-
 from .chain import train_chain
-from .config import configs_folder
 from .prepare_data import prepare_digits
 
-CHAIN = 'chains/vgg16_digits.py'
+CHAIN = 'vgg16_digits'
 
 
 def demo(work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> str:
@@ -23,6 +20,6 @@ def demo(work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> st
     counts = prepare_digits(data_root)
     print(f'{data_root}: {counts["train"]} training and {counts["val"]} test images')
     options = {'DATA_ROOT': data_root}
-    table = train_chain(os.path.join(configs_folder(), CHAIN), work_dir, options)
+    table = train_chain(CHAIN, work_dir, options)
     print('The test images are the last 360 digits, by other writers than the training images.')
     return table

@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional
 from vgg_mm.evaluation import TestRecord, add_records, scale_texts
 from vgg_mm.evaluation.ensemble import Member, ensembles
 
-from .config import read_config
+from .config import find_config, read_config
 from .tables import error_cell, format_table
 from .test_results import CENTRE_CROP
 
@@ -99,7 +99,9 @@ def _table(records: Sequence[TestRecord]) -> str:
 
 
 def load_recipe(path: str) -> Recipe:
-    """Read a recipe: ``members``, a list of ``dict(config=NAME[, protocol=NAME])``.
+    """Read a recipe, a file or the name of one that comes with the package.
+
+    It has ``members``, a list of ``dict(config=NAME[, protocol=NAME])``.
 
     Optional: ``weights``, one for each member, and ``name``, that of the ensemble.
 
@@ -107,8 +109,7 @@ def load_recipe(path: str) -> Recipe:
         FileNotFoundError: if there is no such file.
         ValueError: in one line, if it is no recipe.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'recipe not found: {path}')
+    path = find_config(path, 'recipe')
     content = read_config(path).to_dict()
     members = content.get('members')
     if not isinstance(members, list) or not members:

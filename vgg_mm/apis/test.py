@@ -59,7 +59,7 @@ def test(
     """Test a checkpoint; results are also appended to ``test_results.jsonl`` in the work directory.
 
     Args:
-        config: File, or mmengine's ``Config``.
+        config: File, name (``vgg16_jitter_imagenet``), or mmengine's ``Config``.
         checkpoint: File, folder of a run, URL or ``torchvision://vgg16``.
         out: File for the results: .npz (posteriors), .pkl (predictions, as MMPretrain); with
             ``out_item='metrics'`` .json, .yaml or .pkl.
@@ -143,7 +143,7 @@ def test_config(
     """The config that :func:`test` runs.
 
     Args:
-        config: File, or mmengine's ``Config``.
+        config: File, name (``vgg16_jitter_imagenet``), or mmengine's ``Config``.
         checkpoint: File or URL.
         work_dir: By default the config's, else ``work_dirs/NAME_OF_THE_CONFIG``.
         cfg_options: Settings that replace those of the config: ``{'a.b': 1, 'DATA_ROOT': folder}``.

@@ -40,7 +40,7 @@ def train(
     """Train a net; log and checkpoints go to the work directory.
 
     Args:
-        config: File, or mmengine's ``Config``.
+        config: File, name (``vgg16_jitter_imagenet``), or mmengine's ``Config``.
         kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
         trust_checkpoint: Run the code in checkpoints that cannot be read without; from sources
             you trust.
@@ -80,7 +80,7 @@ def training_config(
     """The config that :func:`train` runs.
 
     Args:
-        config: File, or mmengine's ``Config``.
+        config: File, name (``vgg16_jitter_imagenet``), or mmengine's ``Config``.
         work_dir: By default the config's, else ``work_dirs/NAME_OF_THE_CONFIG``.
         cfg_options: Settings that replace those of the config: ``{'a.b': 1, 'DATA_ROOT': folder}``.
         resume: True: go on from the last checkpoint in the work directory, if there is one; a

@@ -1,7 +1,5 @@
 """Test-time augmentation by config: the paper's protocols (Section 3.2)."""
 
-import os
-import os.path as osp
 from typing import Any, Optional
 
 import torch
@@ -12,7 +10,7 @@ from vgg_mm.datasets.transforms.rescale import scale_bounds
 from vgg_mm.datasets.transforms.test_scales import WORDS
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 
-from .config import configs_folder, read_config
+from .config import find_config, read_config, shipped
 from .downstream import is_downstream
 from .input_channels import set_input_channels
 
@@ -37,7 +35,13 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
         _use_packages_own(cfg, tta_cfg)
         return
     if tta_cfg is not None:
-        overlay = read_config(_find_file(tta_cfg))
+        try:
+            overlay = read_config(find_config(tta_cfg, 'protocol'))
+        except FileNotFoundError as error:
+            known = ', '.join(shipped('protocol'))
+            raise FileNotFoundError(
+                f'--tta-cfg {tta_cfg}: no such file, nor one of {known}'
+            ) from error
         cfg.merge_from_dict({k: overlay[k] for k in ('tta_model', 'tta_pipeline') if k in overlay})
         set_input_channels(cfg)
     for key in ('tta_model', 'tta_pipeline'):
@@ -79,17 +83,6 @@ def _use_packages_own(cfg: Config, tta_cfg: Optional[str]) -> None:
             )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model.get('module', cfg.model))
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-
-
-def _find_file(name: str) -> str:
-    if osp.isfile(name):
-        return name
-    folder = osp.join(configs_folder(), '_base_', 'tta')
-    path = osp.join(folder, f'{name}.py')
-    if not osp.isfile(path):
-        known = sorted(f[:-3] for f in os.listdir(folder) if f.endswith('.py'))
-        raise FileNotFoundError(f'--tta-cfg {name}: no such file, nor one of {", ".join(known)}')
-    return path
 
 
 def find_step(pipeline: list, kind: str) -> Optional[ConfigDict]:

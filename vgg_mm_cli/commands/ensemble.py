@@ -11,7 +11,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--weights', nargs='+', type=float, help='one for each file')
     parser.add_argument('--protocol', help='of the files that name none (default: all in common)')
-    parser.add_argument('--recipe', help='in place of files: a config of configs/ensembles')
+    parser.add_argument(
+        '--recipe',
+        help='in place of files: a config, or the name of one in configs/ensembles: table6_d_e',
+    )
     parser.add_argument(
         '--results',
         default='work_dirs',

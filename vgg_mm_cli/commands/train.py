@@ -2,11 +2,11 @@
 
 import argparse
 
-from vgg_mm_cli.command import Command, add_run_options, run_options
+from vgg_mm_cli.command import CONFIG_FILE, Command, add_run_options, run_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help=CONFIG_FILE)
     add_run_options(parser)
     parser.add_argument(
         '--resume',

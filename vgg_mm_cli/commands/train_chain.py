@@ -6,7 +6,9 @@ from vgg_mm_cli.command import RESUMES, Command, add_kernels_option
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('chain', help='config of the chain (configs/chains)')
+    parser.add_argument(
+        'chain', help='config of the chain, or the name of one in configs/chains: vgg16_paper'
+    )
     parser.add_argument(
         '--work-dir',
         default='work_dirs',

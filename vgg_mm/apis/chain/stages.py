@@ -5,7 +5,7 @@ import os.path as osp
 from typing import Any, NamedTuple, Optional
 
 from ..cfg_options import parse_cfg_options
-from ..config import read_config
+from ..config import find_config, read_config
 from ..suggest import suggest
 
 #: What a stage in a chain's config can hold.
@@ -51,7 +51,9 @@ class Stage(NamedTuple):
 
 
 def load_chain(path: str) -> list[Stage]:
-    """Read a chain: a config with ``stages``, a list of dicts, each after those it starts from.
+    """Read a chain, a file or the name of one that comes with the package (``vgg16_paper``).
+
+    It is a config with ``stages``, a list of dicts, each after those it starts from.
 
     A stage has ``config``, a path relative to the chain's file, and may have ``name``;
     ``staged_from=NAME`` (staged initialisation) or ``start_from=NAME`` (all layers);
@@ -62,8 +64,7 @@ def load_chain(path: str) -> list[Stage]:
         FileNotFoundError: if it or a config is missing.
         ValueError: in one line, if it is no chain.
     """
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'chain not found: {path}')
+    path = find_config(path, 'chain')
     entries = read_config(path).to_dict().get('stages')
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path}: a chain needs stages = [dict(config=FILE), ...]')

@@ -14,7 +14,7 @@ from mmpretrain.apis import ModelHub, list_models
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
-from vgg_mm.apis.config import read_config
+from vgg_mm.apis.config import find_config, read_config
 from vgg_mm.apis.convert_weights import understand
 from vgg_mm.apis.downstream import is_downstream
 from vgg_mm.apis.kernels import AUTO, use_kernels
@@ -210,9 +210,7 @@ def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[s
     if isinstance(config, Config):
         cfg = deepcopy(config)
     elif config is not None:
-        if not os.path.isfile(config):
-            raise FileNotFoundError(f'config not found: {config}')
-        cfg = read_config(config)
+        cfg = read_config(find_config(config))
     elif 'cfg' in meta and 'conversion' not in content:
         try:
             cfg = checkpoint_config(meta['cfg'])
