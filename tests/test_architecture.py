@@ -17,7 +17,16 @@ LAYERS = (
     ('engine', 'evaluation', 'datasets', 'models', 'kernels'),
     ('zoo',),
     ('checkpoints',),
-    ('registry', 'architectures', 'seeding', 'slow_imports', 'stack', 'text', 'version'),
+    (
+        'registry',
+        'architectures',
+        'installation',
+        'seeding',
+        'slow_imports',
+        'stack',
+        'text',
+        'version',
+    ),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -1,5 +1,6 @@
 """The console command: what the scripts of tools do, under one name. Installed: test_wheel.py."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from tests import preloaded
 from tests.conftest import ROOT, run_tool
 from tests.docs.world import write_checkpoint
+from vgg_mm.installation import command
 from vgg_mm_cli import COMMANDS, Entry, main
 
 #: ``vgg-mm`` of this checkout, installed or not.
@@ -24,6 +26,24 @@ def vgg_mm(*arguments, cwd):
 def test_every_script_is_a_command():
     scripts = {path.name for path in (ROOT / 'tools').glob('[a-z]*.py')}
     assert {entry.script for entry in COMMANDS.values()} == scripts
+
+
+def test_messages_name_the_commands_that_there_are():
+    assert {f'tools/{entry.script}': name for name, entry in COMMANDS.items()} == {
+        command(name): name for name in COMMANDS
+    }
+    named = set()
+    for path in (ROOT / 'vgg_mm').rglob('*.py'):
+        text = path.read_text(encoding='utf-8')
+        named.update(re.findall(r'\bcommand(?:_line)?\(["\']([\w-]+)["\']', text))
+        for node in ast.walk(ast.parse(text)):
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and not (re.search(r'``|\n', node.value) or path.name == 'installation.py')
+            ):
+                assert not re.search(r'\btools/\w+\.py', node.value), f'{path}: {node.value}'
+    assert {'test', 'chain', 'features', 'build-mmcv-ops'} <= named <= COMMANDS.keys()
 
 
 @pytest.mark.parametrize('name', COMMANDS)

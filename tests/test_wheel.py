@@ -145,10 +145,11 @@ def test_what_mim_and_mmpretrain_find(python, mim, tmp_path):
         'import vgg_mm, mmpretrain; from modelindex.load_model_index import load; '
         f'print(len(load({str(mim / "model-index.yml")!r}).models), '
         "'vgg16_jitter_imagenet' in mmpretrain.list_models('vgg16*'), "
-        f'vgg_mm.zoo.root_folder() == {str(mim)!r})'
+        f'vgg_mm.zoo.root_folder() == {str(mim)!r}, vgg_mm.installation.command("chain"))'
     )
-    count, listed, found = run([python, '-c', code], tmp_path).splitlines()[-1].split()
+    count, listed, found, *command = run([python, '-c', code], tmp_path).splitlines()[-1].split()
     assert int(count) > 20 and (listed, found) == ('True', 'True')
+    assert command == ['vgg-mm', 'chain']
 
 
 @pytest.mark.slow
@@ -162,8 +163,7 @@ def test_training_from_an_empty_folder(python, mim, tmp_path):
         'model.backbone.base_channels=4', 'model.head.in_channels=32', 'randomness.seed=0',
         'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
     ]  # fmt: skip
-    config = mim / 'configs/vgg/vgg11_jitter_digits.py'
-    log = run([python, mim / 'tools/train.py', config, '--cfg-options', *short], tmp_path)
+    log = run([vgg_mm, 'train', 'vgg11_jitter_digits', '--cfg-options', *short], tmp_path)
     assert 'Epoch(train) [1][2/2]' in log and 'error/top1' in log
     work_dir = tmp_path / 'work_dirs/vgg11_jitter_digits'
     checkpoint = (work_dir / 'last_checkpoint').read_text()

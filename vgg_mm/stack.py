@@ -8,6 +8,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
 
+from .installation import command_line
+
 #: import name -> (lowest tested version, first version not tested)
 TESTED_RANGES = {
     'mmengine': ('0.10.7', '0.11'),
@@ -24,7 +26,7 @@ DOWNSTREAM_RANGES = {
 #: mmcv's compiled operators, which both need.
 OPERATORS = 'mmcv._ext'
 
-OPERATORS_FIX = 'python tools/build_mmcv_ops.py'
+OPERATORS_FIX = command_line('build-mmcv-ops')
 
 #: What OpenMMLab publishes each as; the fork's have the prefix ``onedl-``.
 DISTRIBUTIONS = {

@@ -7,6 +7,8 @@ from typing import Any
 from mmengine.runner import CheckpointLoader
 from mmpretrain.apis import ModelHub
 
+from .installation import root_folder
+
 #: Of the models that MMPretrain can build. model-index.yml, which openmim reads, has the detectors
 #: and segmentors, too.
 CLASSIFIERS = ('configs/vgg/metafile.yml', 'configs/vgg/metafile_torchvision.yml')
@@ -17,14 +19,6 @@ AUTHORS_RELEASE = 'http://www.robots.ox.ac.uk/~vgg/software/very_deep/'
 #: Before a file, a URL or a name of a list: any program that loads through mmengine reads it by
 #: this package's loader; with the second, for RGB images.
 PREFIX, RGB_PREFIX = 'vgg_mm://', 'vgg_mm-rgb://'
-
-
-def root_folder() -> str:
-    """The folder of configs and model index: the checkout, or ``.mim`` of an installed package."""
-    package = os.path.dirname(os.path.abspath(__file__))
-    beside = os.path.dirname(package)
-    in_checkout = os.path.isdir(os.path.join(beside, 'configs', '_base_'))
-    return beside if in_checkout else os.path.join(package, '.mim')
 
 
 @cache

@@ -320,7 +320,7 @@ def test_missing_results_come_with_their_commands(recipe, tta, tmp_path, capsys,
         report(recipe=str(recipe))
     commands = capsys.readouterr().out.splitlines()
     assert commands == [
-        f'python tools/test.py configs/vgg/{name}.py work_dirs/{name}/epoch_74.pth '
+        f'python tools/test.py {name} work_dirs/{name}/epoch_74.pth '
         f'--tta --tta-cfg {tta} --out work_dirs/{name}/posteriors.npz'
         for name in configs[1:]
     ]

@@ -23,7 +23,7 @@ from tests.checkpoints.source_nets import (
     torchvision_net,
 )
 from tests.conftest import ROOT
-from vgg_mm import zoo
+from vgg_mm import installation, zoo
 from vgg_mm.apis import net_table
 from vgg_mm.checkpoints import for_rgb, loading_safely
 from vgg_mm.checkpoints.schemes import FIRST_WEIGHT
@@ -239,7 +239,9 @@ def test_the_installed_package_finds_its_index(tmp_path, monkeypatch):
     """Without a checkout around it, the package's index is the one below .mim."""
     package = tmp_path / 'site-packages' / 'vgg_mm'
     package.mkdir(parents=True)
-    monkeypatch.setattr(zoo, '__file__', str(package / 'zoo.py'))
-    assert zoo.root_folder() == str(package / '.mim')
+    monkeypatch.setattr(installation, '__file__', str(package / 'installation.py'))
+    assert installation.root_folder() == str(package / '.mim')
+    assert installation.command('chain', 'FILE') == 'vgg-mm chain FILE'
     monkeypatch.undo()
-    assert zoo.root_folder() == str(ROOT)
+    assert installation.root_folder() == str(ROOT)
+    assert installation.command_line('chain', 'FILE') == 'python tools/train_chain.py FILE'

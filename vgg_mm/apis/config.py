@@ -19,8 +19,8 @@ from mmengine.runner import Runner
 from mmpretrain.apis import ModelHub, list_models
 
 from vgg_mm.engine.screen import ScreenRunner
+from vgg_mm.installation import root_folder
 from vgg_mm.kernels import accelerate
-from vgg_mm.zoo import root_folder
 
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
 from .distributed import prepare_processes

@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional
 
 from vgg_mm.evaluation import TestRecord, add_records, scale_texts
 from vgg_mm.evaluation.ensemble import Member, ensembles
+from vgg_mm.installation import command_line
 
 from .config import find_config, read_config
 from .tables import error_cell, format_table
@@ -145,10 +146,9 @@ def _recipe_files(recipe: Recipe, results: str) -> list[Member]:
 
 
 def _command(config: str, results: str, out: str, protocols: set) -> str:
-    """The call of ``tools/test.py`` that writes a member's posteriors."""
+    """The command that writes a member's posteriors."""
     only = protocols.pop() if len(protocols) == 1 else None
     # The files in configs/_base_/tta are named after the protocols.
     tta = [] if only == CENTRE_CROP else ['--tta', '--tta-cfg', (only or 'all').replace('+', '_')]
     checkpoint = os.path.join(results, config, 'epoch_74.pth')
-    command = ['python', 'tools/test.py', f'configs/vgg/{config}.py', checkpoint, *tta]
-    return shlex.join([*command, '--out', out])
+    return command_line('test', shlex.join([config, checkpoint, *tta, '--out', out]))

@@ -19,7 +19,7 @@ import torch.distributed
 from mmengine.registry import build_functions
 
 import vgg_mm
-from vgg_mm.zoo import root_folder
+from vgg_mm.installation import root_folder
 
 #: What checks of configs, files and data raise.
 EXPECTED = (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional, TextIO
 
-from vgg_mm.zoo import root_folder
+from vgg_mm.installation import root_folder
 
 #: Seconds that interrupted processes get to end by themselves; torch's launcher gives its own 30.
 GRACE = 45

@@ -15,6 +15,8 @@ import torch.nn as nn
 from mmengine.logging import print_log
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from vgg_mm.installation import command
+
 from .from_classifier import last_two, transfer_to_part
 from .layouts import has_own_names, recognise, unknown_layout
 from .preprocessing import Preprocessing
@@ -150,7 +152,7 @@ def _check_whole(module: nn.Module, prefix: str) -> None:
     if _SHARDED in prefix or any(isinstance(m, FullyShardedDataParallel) for m in module.modules()):
         raise ValueError(
             'the net is sharded (FSDP), and takes weights in its own names only: convert the file '
-            'with tools/convert_weights.py, give it to tools/train.py as load_from, or load it '
+            f'with {command("convert")}, give it to {command("train")} as load_from, or load it '
             'before the net is wrapped'
         )
 

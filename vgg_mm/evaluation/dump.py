@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric, DumpResults
 from mmengine.logging import print_log
 
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
+from vgg_mm.installation import command
 from vgg_mm.registry import METRICS
 
 from .posteriors import Posteriors
@@ -49,7 +50,7 @@ class DumpPosteriors(BaseMetric):
             if 'pred_score' not in sample:
                 raise ValueError(
                     f'{self.path}: the net predicts no posteriors (boxes of a central crop, say); '
-                    'tools/test.py --out FILE.pkl takes every kind of prediction'
+                    f'{command("test")} --out FILE.pkl takes every kind of prediction'
                 )
             scores = sample.get('pred_scores') or {self.protocol: sample['pred_score']}
             arrays = {name: score.float().cpu().numpy() for name, score in scores.items()}

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
+from vgg_mm.installation import command
+
 #: Key of the arrays of each protocol in the file.
 _ARRAY = 'posteriors/'
 
@@ -69,7 +71,7 @@ def load_posteriors(path: Union[str, os.PathLike]) -> Posteriors:
     except Exception as error:
         # zipfile, numpy and json each have their own errors for a file of another kind.
         raise ValueError(
-            f'{path} holds no posteriors (tools/test.py --out FILE.npz writes them): '
+            f'{path} holds no posteriors ({command("test")} --out FILE.npz writes them): '
             f'{str(error).splitlines()[0] if str(error) else type(error).__name__}'
         ) from error
 

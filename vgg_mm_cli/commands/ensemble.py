@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="where a recipe's FOLDER/CONFIG_NAME/posteriors.npz are (default: work_dirs)",
     )
     parser.add_argument('--out', metavar='FILE.npz', help="file for the ensemble's posteriors")
-    parser.add_argument('--work-dir', help='folder for the results that tools/paper_table.py reads')
+    parser.add_argument('--work-dir', help='folder for the results that the table is made of')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 COMMAND = Command(
-    'Average the soft-max posteriors of several nets, from files of tools/test.py --out.',
+    'Average the soft-max posteriors of several nets, from files that test --out wrote.',
     add_options,
     run,
     intermixed=True,

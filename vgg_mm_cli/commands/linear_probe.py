@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 COMMAND = Command(
-    'Learn a linear SVM for each class on features that tools/extract_features.py wrote, test '
+    'Learn a linear SVM for each class on features that the command for features wrote, test '
     'it, and show the nearest neighbours of test photos (Appendix B of the paper).',
     add_options,
     run,

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 COMMAND = Command(
-    "Print the paper's Tables 3 to 7 from the results that tools/test.py left in work "
+    "Print the paper's Tables 3 to 7 from the results that tests left in work "
     "directories, beside the paper's figures where they are on ImageNet.",
     add_options,
     run,

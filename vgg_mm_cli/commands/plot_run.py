@@ -7,7 +7,7 @@ from vgg_mm_cli.command import Command
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'work_dirs', nargs='+', metavar='WORK_DIR', help='work directory of tools/train.py'
+        'work_dirs', nargs='+', metavar='WORK_DIR', help='work directory of a training'
     )
 
 

@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--out',
-        help='file for the results: .npz (posteriors, for ensemble.py), .pkl (as MMPretrain), '
+        help='file for the results: .npz (posteriors, for ensembles), .pkl (as MMPretrain), '
         '.json for metrics',
     )
     parser.add_argument(

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
+from vgg_mm.installation import command
+
 from .parts import Part
 from .photos import NO_LABEL, Photos
 from .settings import parse_info
@@ -175,7 +177,7 @@ def _read(path: str, from_parquet: Callable, from_npz: Callable) -> Any:
         # pyarrow, zipfile, numpy and json each have their own errors for a file of another kind.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f'{path} holds no features (tools/extract_features.py writes them): {reason}'
+            f'{path} holds no features ({command("features")} writes them): {reason}'
         ) from error
 
 

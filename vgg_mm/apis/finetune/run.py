@@ -20,6 +20,7 @@ from vgg_mm.checkpoints import (
 from vgg_mm.checkpoints.formats import format_of
 from vgg_mm.checkpoints.weights import with_input_channels
 from vgg_mm.datasets.transforms.loading import CHANNELS
+from vgg_mm.installation import command, command_line
 from vgg_mm.zoo import PREFIX
 
 from ..chain import train_chain
@@ -43,8 +44,8 @@ BALANCED = 'balanced'
 #: What is said of images that are not of three channels.
 _CHANNELS = {1: '; grey', 4: '; blue, green, red and opacity'}
 
-CHAIN = """# Written by tools/finetune.py. To go on, or to test again:
-# python tools/train_chain.py {path} --work-dir {work_dir}
+CHAIN = """# Written by {command}. To go on, or to test again:
+# {chain}
 stages = [
 {stages}]
 """
@@ -300,7 +301,9 @@ def _write(
         print(f'Config     {config}')
     chain = osp.join(work_dir, 'chain.py')
     text = CHAIN.format(
-        path=shlex.quote(chain), work_dir=shlex.quote(work_dir), stages=''.join(lines)
+        command=command('finetune'),
+        chain=command_line('chain', shlex.join([chain, '--work-dir', work_dir])),
+        stages=''.join(lines),
     )
     write_atomically(chain, text.encode())
     return chain, configs

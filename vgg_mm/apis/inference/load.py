@@ -39,6 +39,7 @@ from vgg_mm.checkpoints.preprocessing import (
 from vgg_mm.datasets.class_names import imagenet_names, readable
 from vgg_mm.datasets.transforms.test_scales import SEVERAL, WORDS
 from vgg_mm.engine.hooks import CheckpointCheckHook
+from vgg_mm.installation import command
 from vgg_mm.models import VGG
 from vgg_mm.models.tta import PaperTTA
 
@@ -91,7 +92,7 @@ class NotAClassifier(ValueError):
         kind = {'mmdet': 'a detector (MMDetection)', 'mmseg': 'a segmentor (MMSegmentation)'}
         super().__init__(
             f'{source} is {kind[cfg.default_scope]}, not a classifier: for these there are '
-            'tools/predict.py, test.py and export.py'
+            + ', '.join(map(command, ('predict', 'test', 'export')))
         )
 
 
@@ -159,8 +160,8 @@ def load_predictor(
     if not net.classes:
         unused = ''.join(f' ({one})' for one in net.notices if one.startswith(LEFT_OUT))
         raise ValueError(
-            f'{checkpoint} is a net without fc8, which tells no classes{unused}: tools/finetune.py '
-            'trains one, tools/extract_features.py --layer pool5 gives features'
+            f'{checkpoint} is a net without fc8, which tells no classes{unused}: '
+            f'{command("finetune")} trains one, {command("features")} --layer pool5 gives features'
         )
     tta = PaperTTA(net.model, protocol=protocol, **tta_options(net.cfg)).eval()
     images = image_reader(net.cfg, scales)

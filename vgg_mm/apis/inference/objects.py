@@ -13,6 +13,7 @@ from vgg_mm.apis.downstream import check_package, steps_of
 from vgg_mm.apis.tables import format_table, say
 from vgg_mm.checkpoints import loading_safely, run_checkpoint
 from vgg_mm.datasets import LoadImage
+from vgg_mm.installation import command
 from vgg_mm.text import printable
 
 from .inputs import picture_paths
@@ -49,7 +50,7 @@ def refuse_classifiers_options(options: dict[str, Any]) -> None:
         names = ', '.join(f'--{name.removeprefix("shown_")}' for name in wrong)
         raise ValueError(
             f'{names}: for classifiers, and this is a detector or segmentor; other sizes and flips '
-            'are of tools/test.py --tta'
+            f'are of {command("test")} --tta'
         )
 
 
@@ -82,7 +83,7 @@ def predict_objects(
     Returns:
         Exit status: 0, or 1 if no image could be read.
     """
-    check_package(cfg, 'predict.py')
+    check_package(cfg, command('predict'))
     load = _loader(cfg)
     file = None
     if out is not None:

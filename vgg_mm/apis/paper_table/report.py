@@ -6,6 +6,7 @@ from typing import Optional
 
 from vgg_mm.apis.document import DIM, markdown, page
 from vgg_mm.evaluation import RECORDS_FILE
+from vgg_mm.installation import command
 
 from .collect import find_results
 from .run import run_missing
@@ -44,7 +45,7 @@ def paper_table(
     if not results:
         raise FileNotFoundError(
             f'no results ({RECORDS_FILE}) in {", ".join(folders)}; '
-            'tools/test.py leaves them in its work directory'
+            f'{command("test")} leaves them in its work directory'
         )
     found = sections(results, show_imagenet)
     print(plain(found))

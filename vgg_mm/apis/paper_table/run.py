@@ -13,6 +13,7 @@ from vgg_mm.architectures import BASE_CHANNELS
 from vgg_mm.datasets.transforms.rescale import paper_test_scales
 from vgg_mm.evaluation import is_imagenet
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5, Scale
+from vgg_mm.installation import command
 
 from .collect import Result, folders_with
 
@@ -74,7 +75,8 @@ def run_missing(
     failed = 0
     for number, test in enumerate(tests, start=1):
         arguments = test.arguments(data_root)
-        print(f'test {number} of {len(tests)}: tools/test.py {shlex.join(arguments)}', flush=True)
+        said = command('test', shlex.join(arguments))
+        print(f'test {number} of {len(tests)}: {said}', flush=True)
         try:
             run_tool(tool_command('test.py', *arguments), _show_progress)
         except RuntimeError as error:

@@ -10,6 +10,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmengine.logging import print_log
 
+from vgg_mm.installation import command
 from vgg_mm.registry import TRANSFORMS
 
 from .decoding import decode, decode_alpha, with_channels
@@ -57,7 +58,7 @@ class LoadImage(LoadImageFromFile):
     files, of which some versions of OpenCV make images whose lower part is grey without complaint.
     What lacks its last bytes only is used: PNG files with all pixels, and JPEG files that lack part
     of the last 18 rows (and of the last tenth) at most. The log names them and counts them, and
-    ``check_dataset.py`` lists them.
+    ``vgg-mm check`` lists them.
 
     With ``in_channels=1`` colours become grey, 0.299 R + 0.587 G + 0.114 B, (H, W); with 4 there is
     the opacity after B, G and R, 255 where a file has none.
@@ -226,7 +227,7 @@ class LoadImage(LoadImageFromFile):
             f'image {number} that is used though its file is damaged: {path}: {remark}'
             if number <= MOST_NAMED
             else f'more than {MOST_NAMED} images are used though their files are damaged; '
-            'tools/check_dataset.py lists them',
+            f'{command("check")} lists them',
             'current',
             logging.WARNING,
         )

@@ -1,0 +1,49 @@
+"""Where the package lies, and what its commands are called there."""
+
+import os
+
+#: Command of ``vgg-mm`` -> its script in ``tools``, where that has another name.
+SCRIPTS = {
+    'build-mmcv-ops': 'build_mmcv_ops',
+    'chain': 'train_chain',
+    'check': 'check_dataset',
+    'convert': 'convert_weights',
+    'features': 'extract_features',
+    'nets': 'net_table',
+    'plot': 'plot_run',
+    'prepare': 'prepare_data',
+    'probe': 'linear_probe',
+    'rgb-statistics': 'rgb_statistics',
+    'table': 'paper_table',
+}
+
+
+def root_folder() -> str:
+    """The folder of configs and model index: the checkout, or ``.mim`` of an installed package."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    return os.path.dirname(package) if is_checkout() else os.path.join(package, '.mim')
+
+
+def is_checkout() -> bool:
+    """Whether the package lies in a checkout, beside its configs and tools."""
+    beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.path.isdir(os.path.join(beside, 'configs', '_base_'))
+
+
+def command(name: str, *arguments: str) -> str:
+    """A command of ``vgg-mm`` as messages name it: in a checkout by its script.
+
+    Args:
+        name: As in ``vgg-mm NAME``.
+        arguments: What follows it.
+
+    Returns:
+        ``tools/train_chain.py``, or ``vgg-mm chain`` where there is no checkout.
+    """
+    first = f'tools/{SCRIPTS.get(name, name)}.py' if is_checkout() else f'vgg-mm {name}'
+    return ' '.join([first, *arguments])
+
+
+def command_line(name: str, *arguments: str) -> str:
+    """:func:`command` as it is typed into a shell."""
+    return ('python ' if is_checkout() else '') + command(name, *arguments)
