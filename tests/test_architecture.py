@@ -21,6 +21,7 @@ LAYERS = (
         'registry',
         'architectures',
         'installation',
+        'progress',
         'seeding',
         'slow_imports',
         'stack',

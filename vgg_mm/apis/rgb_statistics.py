@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from vgg_mm.datasets import LoadImage
-
-from .progress import with_progress
+from vgg_mm.progress import Progress, with_progress
 
 #: What MMPretrain's CustomDataset takes for images.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -108,7 +107,7 @@ def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = N
         if max_images < 1:
             raise ValueError(f'--max-images must be positive, got {max_images}')
         paths = [paths[i * len(paths) // max_images] for i in range(max_images)]
-    result = rgb_statistics(with_progress(paths, len(paths)))
+    result = rgb_statistics(with_progress(paths, Progress(len(paths))))
     numbers = dict(
         mean=np.round(result.mean, 3).tolist(),
         eigval=np.round(result.eigval, 4).tolist(),

@@ -31,7 +31,9 @@ TRAINING = re.compile(
 TESTING = re.compile(r'Epoch\(test\).* eta:')
 
 #: How far either is: the first such line is shown, and another so many seconds after the last.
-PROGRESS = re.compile(r'Epoch\((train|val)\)|Iter\(train\)|iteration \d+ of|\d+ of \d+ images')
+PROGRESS = re.compile(
+    r'Epoch\((train|val)\)|Iter\(train\)|iteration \d+ of|[\d,]+ of [\d,]+ images'
+)
 SILENCE = 60
 
 #: All of the tools' output, in each stage's folder.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vgg_mm.apis.progress import with_progress
+from vgg_mm.progress import Progress, with_progress
 
 from .image import Facts, has_wrong_extension, read_images, start_worker
 from .layout import Layout
@@ -85,8 +85,9 @@ def scan(layout: Layout, workers: int) -> Scan:
     """Read every image; ``seen`` of the result is smaller if the user stopped it."""
     result = Scan(np.zeros(len(layout.paths), RECORD), [], {}, {}, {}, {})
     # What was read before an interrupt is reported.
+    progress = Progress(len(layout.paths))
     with suppress(KeyboardInterrupt), closing(_read_all(layout, workers)) as chunks:
-        for chunk, found in with_progress(chunks, len(layout.paths), lambda part: len(part[0])):
+        for chunk, found in with_progress(chunks, progress, lambda part: len(part[0])):
             for index, facts in zip(chunk, found):
                 result.add(index, layout.paths[index], facts)
     return result

@@ -6,6 +6,8 @@ from typing import Optional
 import torch
 
 from vgg_mm.checkpoints import weights_digest
+from vgg_mm.models.batch_work import telling
+from vgg_mm.progress import Progress
 
 from ..inference.images import Prepared
 from ..inference.load import TrainedNet, check_scales, image_reader, tta_options
@@ -52,6 +54,8 @@ class Extractor:
         self.layer = layer
         self.images = image_reader(net.cfg, scales)
         check_scales(self.scales, self.net)
+        #: Of the images, told also within a batch; None: nobody asks.
+        self.progress: Optional[Progress] = None
         self.combine = combine if len(self.scales) > 1 else AVERAGE
         self.dimension = channels * (len(self.scales) if self.combine == STACK else 1)
 
@@ -83,8 +87,15 @@ class Extractor:
         features = torch.full((len(batch), self.dimension), torch.nan)
         if whole:
             views = [tuple(batch[i].packed['inputs']) for i in whole]
-            features[whole] = self.combined(self.net.extract(views)).cpu()
+            features[whole] = self.combined(self._extract(views, len(batch))).cpu()
         return Part(features.numpy(), errors)
+
+    def _extract(self, views: list[tuple[torch.Tensor, ...]], images: int) -> torch.Tensor:
+        if self.progress is None:
+            return self.net.extract(views)
+        pixels = self.net.pixels(dict(inputs=views))
+        with telling(self.net, pixels, self.progress.within(images)):
+            return self.net.extract(views)
 
     def _error(self, image: Prepared) -> str:
         """Why there are no features of an image, or ''."""

@@ -10,12 +10,12 @@ import torch
 from mmengine.config import Config
 
 from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of
+from vgg_mm.progress import Progress, with_progress
 from vgg_mm.text import printable
 
 from ..inference.load import load_net
 from ..inference.report import make_folder
 from ..kernels import AUTO
-from ..progress import with_progress
 from ..subprocess_tools import interruptible
 from ..tables import say
 from .extractor import Extractor
@@ -171,8 +171,9 @@ def _extract(
             _stop_at_broken(parts)
     paths = [photos.path(i) for i in range(found, len(photos.paths))]
     new = extractor.parts(paths, workers)
+    extractor.progress = Progress(len(paths))
     with closing(new), parts.writer(found) as writer:
-        for part in with_progress(new, len(paths), lambda part: len(part.errors)):
+        for part in with_progress(new, extractor.progress, lambda part: len(part.errors)):
             if stop:
                 _stop_at_broken([part])
             writer.add(part)

@@ -14,6 +14,7 @@ from vgg_mm.apis.tables import format_table, say
 from vgg_mm.checkpoints import loading_safely, run_checkpoint
 from vgg_mm.datasets import LoadImage
 from vgg_mm.installation import command
+from vgg_mm.progress import Progress
 from vgg_mm.text import printable
 
 from .inputs import picture_paths
@@ -97,9 +98,8 @@ def predict_objects(
         inferencer, read = make(cfg, run_checkpoint(checkpoint), device)
         done: list[Objects] = []
         try:
-            collect(
-                _each(list(zip(sources, drawn)), load, inferencer, read), len(sources), file, done
-            )
+            results = _each(list(zip(sources, drawn)), load, inferencer, read)
+            collect(results, Progress(len(sources)), file, done)
         finally:
             _report(done, len(sources), file, pictures)
     return int(all(one.error is not None for one in done))

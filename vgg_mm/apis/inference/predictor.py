@@ -8,7 +8,9 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmpretrain.structures import DataSample
 
+from vgg_mm.models.batch_work import telling
 from vgg_mm.models.tta import PaperTTA
+from vgg_mm.progress import Progress
 
 from .images import ImageReader, Prepared
 from .inputs import BGR, ImageLike
@@ -29,7 +31,12 @@ class Predictor:
         classes: Names of all classes.
         cfg: The config that it was made from.
         notices: What the user should know, one line each.
+
+    Attributes:
+        progress: Of the images, told also within a batch; None: nobody asks.
     """
+
+    progress: Optional[Progress] = None
 
     def __init__(
         self,
@@ -54,8 +61,14 @@ class Predictor:
     def evaluate(self, batch: list[Prepared]) -> list[Optional[DataSample]]:
         """Data samples with ``pred_score``, as ``tools/test.py --tta`` has them; None if broken."""
         whole = [one.packed for one in batch if not one.error]
-        found = iter(self.tta.test_step(pseudo_collate(whole)) if whole else [])
+        found = iter(self._test(pseudo_collate(whole), len(batch)) if whole else [])
         return [None if one.error else next(found) for one in batch]
+
+    def _test(self, data: dict, images: int) -> list[DataSample]:
+        if self.progress is None:
+            return self.tta.test_step(data)
+        with telling(self.tta, self.tta.pixels(data), self.progress.within(images)):
+            return self.tta.test_step(data)
 
     def predict(
         self,

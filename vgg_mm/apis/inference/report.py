@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
-from vgg_mm.apis.progress import with_progress
 from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.datasets.class_names import are_numbers, class_numbers
 from vgg_mm.evaluation.test_record import wilson_interval
+from vgg_mm.progress import Progress, with_progress
 from vgg_mm.text import printable
 
 if TYPE_CHECKING:
@@ -146,18 +146,18 @@ class ResultsFile:
 
 
 def collect(
-    results: Iterable[Any], count: int, file: Optional[ResultsFile], done: list[Any]
+    results: Iterable[Any], progress: Progress, file: Optional[ResultsFile], done: list[Any]
 ) -> None:
     """Append to ``done`` what comes, until the end or a signal, and write the file when it is due.
 
     Args:
         results: Predictions, or what the file takes.
-        count: How many there will be.
+        progress: Of the images.
         file: None: none.
         done: Those so far; it has them also where this ends early.
     """
     with interruptible():
-        for one in with_progress(results, count):
+        for one in with_progress(results, progress):
             done.append(one)
             if file is not None:
                 file.write_if_due(done)

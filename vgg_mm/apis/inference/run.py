@@ -12,6 +12,7 @@ from vgg_mm.apis.kernels import AUTO
 from vgg_mm.apis.tables import say
 from vgg_mm.checkpoints import loading_safely, write_atomically
 from vgg_mm.datasets.class_names import class_numbers
+from vgg_mm.progress import Progress
 from vgg_mm.text import first_few, printable
 
 from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
@@ -128,8 +129,9 @@ def predict_files(
         file = ResultsFile(out, how, len(sources))
     done: list[Prediction] = []
     try:
+        predictor.progress = Progress(len(sources))
         results = _results(predictor, sources, top, heatmap, False, shown_class, BGR)
-        collect(results, len(sources), file, done)
+        collect(results, predictor.progress, file, done)
     finally:
         _report(done, len(sources), predictor, file, heatmap)
     return int(all(prediction.error for prediction in done))

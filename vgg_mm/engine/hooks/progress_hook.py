@@ -1,22 +1,21 @@
 """First words early, and words again before anyone wonders."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Optional
 
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from vgg_mm.models.batch_work import BatchWork, pixels_of, training_cost
+from vgg_mm.progress import FIRST_SECONDS, Progress, duration
 from vgg_mm.registry import HOOKS
 
-#: A first line after so many iterations or seconds, whichever comes first.
-FIRST_ITERATIONS, FIRST_SECONDS = 10, 30
+from ..unwrap import unwrap
 
-#: Seconds of silence after which a line is due again.
-SILENCE = 60
-
-#: Of an evaluation that is over in so many seconds, nothing is said before its result.
-SOON = 5
+#: A first line comes after so many iterations, or FIRST_SECONDS if that is earlier.
+FIRST_ITERATIONS = 10
 
 
 @HOOKS.register_module()
@@ -26,26 +25,48 @@ class ProgressHook(Hook):
     Its ``LoggerHook`` writes every ``interval`` iterations, which on a processor may be hours. The
     first line comes after ten iterations or 30 seconds, whichever is first, the next ones after a
     minute of silence: in training with the loss, in validation and testing with the images done.
+    On a processor, where a single batch can take minutes, lines come within it, too: there a
+    :class:`VGG` tells after each block how far it is.
     """
 
     priority = 'VERY_LOW'
 
     def __init__(self) -> None:
         self._interval = 0
-        self._begin(0)
-
-    def _begin(self, place: int) -> None:
-        self._started = self._said_at = time.monotonic()
-        self._place, self._said = place, False
+        self._training = self._images = Progress(0)
+        self._place, self._started, self._said_a_loss = 0, 0.0, False
+        self._batches = 0
+        self._work: Optional[BatchWork] = None
 
     def before_train(self, runner: Runner) -> None:
         loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self._interval = min((hook.interval for hook in loggers), default=0)
-        self._begin(runner.iter)
+        self._said_a_loss = False
+        self._begin_training(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         if runner.iter == self._place:  # what came before (CachedMapsTrainLoop) is no training
-            self._begin(runner.iter)
+            self._begin_training(runner)
+
+    def _begin_training(self, runner: Runner) -> None:
+        self._training = Progress(runner.max_iters, runner.logger.info)
+        self._training.done = self._place = runner.iter
+        self._training.begin()
+        self._started = time.monotonic()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        begun = time.monotonic()
+
+        def tell(share: float) -> None:
+            if self._training.is_due():
+                cost = training_cost(unwrap(runner.model))
+                left = (time.monotonic() - begun) * (cost / share - 1)
+                runner.logger.info(
+                    f'iteration {runner.iter + 1} of {runner.max_iters}: {share:.0%} of its '
+                    f'forward pass done, its loss in about {duration(left)}'
+                )
+
+        self._watch(runner, data_batch, tell)
 
     def after_train_iter(
         self,
@@ -54,60 +75,62 @@ class ProgressHook(Hook):
         data_batch: Any = None,
         outputs: Optional[dict] = None,
     ) -> None:
-        done = runner.iter + 1
+        self._watch_no_more()
+        done = self._training.done = runner.iter + 1
         if self._interval and done % self._interval == 0:
-            self._said, self._said_at = True, time.monotonic()  # by LoggerHook
-        elif self._is_due(done):
-            left = self._left(done, runner.max_iters)
+            self._said_a_loss = True  # by LoggerHook
+            self._training.noted()
+        elif self._training.is_due(early=not self._said_a_loss and self._is_late(done)):
+            self._said_a_loss = True
             loss = (outputs or {}).get('loss')
             value = f', loss {loss.item():.4f}' if loss is not None else ''
+            left = self._training.left()
             runner.logger.info(f'iteration {done} of {runner.max_iters}{value}, {left}')
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        self._begin(0)
-
-    before_test_epoch = before_val_epoch
+    def _is_late(self, done: int) -> bool:
+        many = done - self._place >= FIRST_ITERATIONS
+        return many or time.monotonic() - self._started >= FIRST_SECONDS
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
-        self._begin(runner.iter)
-        self._said = True  # training has had its first words
+        self._training.begin()  # at the pace of the training alone
+        self._training.noted()  # which has had its first words
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._begin_images(runner, runner.val_dataloader)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self._begin_images(runner, runner.test_dataloader)
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._watch(runner, data_batch, lambda share: self._say_images(batch_idx + share))
+
+    before_test_iter = before_val_iter
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        self._say_images(runner, batch_idx + 1, runner.val_dataloader)
+        self._watch_no_more()
+        self._say_images(batch_idx + 1)
 
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        self._say_images(runner, batch_idx + 1, runner.test_dataloader)
+    after_test_iter = after_val_iter
 
-    def _say_images(self, runner: Runner, done: int, loader: DataLoader) -> None:
-        total = len(loader)
-        if self._seconds_left(done, total) < SOON or not self._is_due(done):
-            return
+    def _begin_images(self, runner: Runner, loader: DataLoader) -> None:
         images = len(loader.dataset)  # type: ignore[arg-type]
-        ready = min(images, done * images // total)
-        runner.logger.info(f'{ready} of {images} images, {self._left(done, total)}')
+        self._images = Progress(images, runner.logger.info)
+        self._batches = len(loader)
 
-    def _is_due(self, done: int) -> bool:
-        now = time.monotonic()
-        if self._said:
-            due = now - self._said_at >= SILENCE
-        else:
-            due = done - self._place >= FIRST_ITERATIONS or now - self._started >= FIRST_SECONDS
-        if due:
-            self._said, self._said_at = True, now
-        return due
+    def _say_images(self, batches: float) -> None:
+        done = batches * self._images.total / self._batches
+        self._images.set(done, early=batches >= FIRST_ITERATIONS)
 
-    def _seconds_left(self, done: int, total: int) -> float:
-        each = (time.monotonic() - self._started) / max(1, done - self._place)
-        return each * (total - done)
+    def _watch(self, runner: Runner, batch: Any, tell: Callable[[float], None]) -> None:
+        """Be told how much of a batch has gone through the model."""
+        if runner.cfg.get('compile'):
+            return  # hooks would be compiled as well
+        self._work = BatchWork(runner.model, tell)
+        self._work.begin(pixels_of(runner.model, batch))
 
-    def _left(self, done: int, total: int) -> str:
-        seconds = self._seconds_left(done, total)
-        if seconds < 90:
-            return f'about {seconds:.0f} seconds left'
-        if seconds < 5400:
-            return f'about {seconds / 60:.0f} minutes left'
-        return f'about {seconds / 3600:.1f} hours left'
+    def _watch_no_more(self) -> None:
+        if self._work is not None:
+            self._work.end()
+            self._work = None

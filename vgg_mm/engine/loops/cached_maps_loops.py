@@ -18,7 +18,9 @@ from vgg_mm.checkpoints import check_room, preprocessing_of, weights_digest
 from vgg_mm.datasets.cached_maps import CachedMaps, Chunk, MapFiles, image_digests
 from vgg_mm.datasets.seeded_dataset import SeededDataset
 from vgg_mm.models.backbones.vgg import VGG
+from vgg_mm.models.batch_work import block_shares, pixels_in, telling
 from vgg_mm.models.tta.paper_tta import CPU_PIXELS
+from vgg_mm.progress import Progress, duration
 from vgg_mm.registry import LOOPS
 
 from ..unwrap import unwrap
@@ -29,9 +31,6 @@ FOLDER = 'maps'
 
 #: Most that the maps of a data set may take on the disk, in GB (1e9 bytes).
 MAX_GB = 20.0
-
-#: Seconds between two lines of progress.
-SILENCE = 30
 
 
 @LOOPS.register_module()
@@ -311,11 +310,14 @@ class _Cache:
             num_workers=dataloader.num_workers,
             collate_fn=pseudo_collate,
         )
-        started = said = time.monotonic()
+        started = time.monotonic()
+        progress = Progress(to_do, self._say, 'computed')
         done = 0
         for chunk, batch in zip(chunks, loader):
-            with context():
-                maps = frozen_maps(self.model, dict(inputs=batch['inputs']))
+            inputs = batch['inputs']
+            pixels = pixels_in(inputs) * sum(block_shares(self.model.backbone)[:blocks])
+            with context(), telling(self.model, pixels, progress.within(len(inputs))):
+                maps = frozen_maps(self.model, dict(inputs=inputs))
             if done == 0:
                 self._check_room(maps[0].numel() * 2, total, to_do)
             try:
@@ -323,13 +325,9 @@ class _Cache:
             except OverflowError as error:
                 raise ValueError(f'maps of these weights cannot be cached: {error}') from error
             done += len(maps)
-            now = time.monotonic()
-            if now - said > SILENCE and done < to_do:
-                left = (now - started) / done * (to_do - done)
-                self._say(f'{done:,} of {to_do:,} computed, {_duration(left)} left')
-                said = now
+            progress.set(done)
         if to_do:
-            self._say(f'{to_do:,} computed in {_duration(time.monotonic() - started)}')
+            self._say(f'{to_do:,} computed in {duration(time.monotonic() - started)}')
 
     def _check_room(self, bytes_a_map: int, total: int, to_do: int) -> None:
         if total * bytes_a_map > self.max_gb * 1e9:
@@ -376,7 +374,3 @@ def _pipelines(node: Any) -> Iterator[Any]:
     if isinstance(node, (list, tuple)):
         for child in node:
             yield from _pipelines(child)
-
-
-def _duration(seconds: float) -> str:
-    return f'{seconds:.0f} seconds' if seconds < 90 else f'{seconds / 60:.1f} minutes'

@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 
 from vgg_mm.registry import MODELS
 
+from ..batch_work import pixels_in
 from .members import Member, Scales, check_scales, load_member
 from .merging import MATCH_THRESHOLD, merge_boxes
 from .strips import is_to_be_cut, score_maps_in_strips
@@ -161,6 +162,13 @@ class LocalisationTTA(BaseTTAModel):
         # Hooks that draw predictions expect one image a sample in the batch.
         data['inputs'] = [views[-1] for views in images]
         return results
+
+    def pixels(self, data: dict) -> int:
+        """How many go through all nets for a batch, as :meth:`test_step` takes it."""
+        views = [view for scale in data['inputs'] for view in scale]
+        return sum(
+            pixels_in(view) * sum(map(len, self._members(min(view.shape[-2:])))) for view in views
+        )
 
     def _predict(self, views: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> list[_Predictions]:
         """uint8 (N, 3, H, W) of images of these (height, width)."""

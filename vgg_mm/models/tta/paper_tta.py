@@ -12,6 +12,7 @@ from mmpretrain.structures import DataSample
 from vgg_mm.architectures import STRIDE
 from vgg_mm.registry import MODELS
 
+from ..batch_work import pixels_in
 from ..heads import LocalisationHead
 from .crops import Grid, check_grid, crop_corners
 from .strips import is_to_be_cut, score_maps_in_strips
@@ -140,6 +141,18 @@ class PaperTTA(BaseTTAModel):
         # Hooks that draw predictions expect one image a sample in the batch.
         data['inputs'] = [views[-1] for views in images]
         return samples
+
+    def pixels(self, data: dict) -> int:
+        """How many go through the net for a batch, as :meth:`test_step` takes it."""
+        pixels = 0
+        for views in data['inputs']:
+            if DENSE in self._evaluations:
+                pixels += pixels_in(views)
+            if MULTI_CROP in self._evaluations:
+                side = self.crop_size
+                crops = [len(crop_corners(*view.shape[-2:], side, self.grid)) for view in views]
+                pixels += sum(crops) * side**2
+        return pixels * (2 if self.flip else 1)
 
     def merge_preds(self, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """From dense and multi-crop posteriors (N, Q, num_classes) to each protocol's (N, ...)."""
