@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from tests.checkpoints import source_nets as sources
 from vgg_mm.apis.inference.load import expected_preprocessing
-from vgg_mm.checkpoints import load_checkpoint, noted_preprocessing
+from vgg_mm.checkpoints import config_text, load_checkpoint, noted_preprocessing
 from vgg_mm.checkpoints.known_weights import KNOWN, identify
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
 
@@ -93,6 +93,20 @@ def test_the_config_of_a_training_says_it(where, word, torchvision_state, tmp_pa
     assert expected_of(path, own, cfg='model = dict(data_preprocessor=dict(mean=1))') is None
     says = dict(to_rgb=False, mean=[7, 8, 9], std=[1, 1, 1])
     assert expected_of(path, own, cfg=text, preprocessing=says).mean == (7, 8, 9)
+
+
+def test_the_config_is_read_once(monkeypatch):
+    """However many parts of a program ask."""
+    parsed = []
+    parse = config_text.ast.parse
+    monkeypatch.setattr(config_text.ast, 'parse', lambda text: parsed.append(text) or parse(text))
+    settings = dict(mean=[1.5, 2, 3], std=[4, 5, 6], to_rgb=True)
+    text = Config(dict(model=dict(data_preprocessor=settings))).pretty_text
+    for _ in range(3):
+        assert noted_preprocessing(dict(meta=dict(cfg=text))).mean == (1.5, 2, 3)
+        assert noted_preprocessing(dict(meta=dict(cfg='model = open("x")'))) is None
+        assert noted_preprocessing(dict(meta=dict(cfg=dict(model=1)))) is None
+    assert parsed == [text, 'model = open("x")']
 
 
 def test_rounded_fine_tuned_and_other_weights():

@@ -1,13 +1,17 @@
 """When a line is due, by a clock of the test's own."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.hooks import LoggerHook
+from torch.utils.data import DataLoader
 
+from tests.models.test_vgg import classifier
 from vgg_mm.engine import ProgressHook
 from vgg_mm.engine.hooks import progress_hook
+from vgg_mm.models import PaperTTA
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ class Loader:
 def runner(interval):
     return SimpleNamespace(
         iter=0, max_iters=1000, logger=Log(), hooks=[LoggerHook(interval=interval)],
-        val_dataloader=Loader(), test_dataloader=Loader(),
+        val_dataloader=Loader(), test_dataloader=Loader(), cfg={}, model=torch.nn.Module(),
     )  # fmt: skip
 
 
@@ -53,6 +57,57 @@ def test_the_first_loss_comes_early(clock):
     assert said(clock, 12, 9)[0] == [3, 8]  # after 30 seconds, then a minute of silence
     assert said(clock, 0.1, 50, interval=5)[0] == []  # LoggerHook is earlier
     assert said(clock, 1, 100, interval=20)[0] == [10]  # and goes on
+
+
+def slow_net(clock, seconds):
+    """A net that takes so many seconds after each block."""
+    net = classifier(3, arch='A', base_channels=2, head=dict(in_channels=16, fc_channels=4))
+
+    def wait(*args):
+        clock.time += seconds
+
+    for block in range(1, 6):
+        net.backbone.get_submodule(f'pool{block}').register_forward_hook(wait)
+    return net
+
+
+def test_words_within_the_first_batch_of_a_test(clock):
+    """Three photos at two Q with flips, in one batch: a block takes 20 seconds."""
+    one, hook = runner(1000), ProgressHook()
+    one.model = PaperTTA(slow_net(clock, 20), protocol='dense').eval()
+    one.test_dataloader = DataLoader(range(3), batch_size=3)
+    images = [torch.zeros(3, 3, side, side + 16, dtype=torch.uint8) for side in (224, 256)]
+    data = dict(inputs=[list(scale) for scale in images])
+    hook.before_test_epoch(one)
+    hook.before_test_iter(one, 0, data)
+    with torch.no_grad():
+        one.model.test_step(dict(data))
+    hook.after_test_iter(one, 0, data)
+    assert one.logger[0].startswith('0 of 3 images, about ')
+    done = [int(line.split(' of 3 images')[0]) for line in one.logger]
+    assert done == sorted(done) and done[-1] == 2
+    # A minute after the first words, which come after the second block, and so on.
+    assert len(one.logger) == 1 + (clock.time - 40) // 60
+    lines = len(one.logger)
+    one.model.test_step(data)  # nobody listens any more
+    assert len(one.logger) == lines
+
+
+def test_words_within_the_first_iteration(clock):
+    one, hook = runner(1000), ProgressHook()
+    one.model = slow_net(clock, 20)
+    data = dict(inputs=torch.zeros(2, 3, 224, 224, dtype=torch.uint8))
+    hook.before_train(one)
+    hook.before_train_iter(one, 0, data)
+    one.model.extract_feat(data['inputs'].float())
+    assert len(one.logger) == 1
+    assert re.fullmatch(
+        r'iteration 1 of 1000: \d+% of its forward pass done, its loss in about \d+ minutes',
+        one.logger[0],
+    )
+    clock.time += 20
+    hook.after_train_iter(one, 0, outputs=dict(loss=torch.tensor(2.5)))
+    assert one.logger[1] == 'iteration 1 of 1000, loss 2.5000, about 33.3 hours left'
 
 
 @pytest.mark.parametrize('phase', ['val', 'test'])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple, Optional
 
 import torch
@@ -137,10 +138,17 @@ def noted_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
     noted = None if found is None else _of_settings(found, str(meta.get(ORIGIN_KEY) or RECORDED))
     if noted is not None and noted.origin.startswith(RECORDED):
         return noted
-    said = None
-    with suppress(ValueError):  # a text that is more than plain values says nothing here
-        said = config_preprocessing(meta['cfg']) if 'cfg' in meta else None
+    text = meta.get('cfg')
+    said = _said_in(text) if isinstance(text, str) else None
     return noted if said is None else said._replace(origin=f'{IN_CONFIG} of its training')
+
+
+@lru_cache(maxsize=8)  # of each net of an ensemble; several parts of a program ask
+def _said_in(text: str) -> Optional[Preprocessing]:
+    """What a config's text says; one that is more than plain values says nothing."""
+    with suppress(ValueError):
+        return config_preprocessing(text)
+    return None
 
 
 def config_preprocessing(config: Any) -> Optional[Preprocessing]:

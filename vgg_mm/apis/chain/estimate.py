@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 
 from vgg_mm.engine.loops.cached_maps_loops import frozen_maps, taking_maps
 from vgg_mm.engine.screen import only_news
+from vgg_mm.progress import to_stderr
 
 from ..input_channels import COLOURS
 from ..kernels import AUTO, use_kernels
@@ -21,6 +22,9 @@ from ..train import use_mixed_precision
 
 #: Timed steps of each of two batches, after one to warm up; the fastest counts.
 STEPS = 2
+
+#: After so many seconds those of a batch that there are have to do.
+ENOUGH = 15
 
 #: Pixels of the larger batch: 8 crops of 224 on a processor, 32 on a GPU.
 PIXELS = {'cpu': 8 * 224**2, 'cuda': 32 * 224**2}
@@ -61,6 +65,8 @@ def crop_size(cfg: Config) -> Optional[int]:
 def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optional[StepTime]:
     """Time training steps of the config's model on random uint8 images of its crop size.
 
+    Says so, and takes fewer steps where they are slow.
+
     Data loading, validation and the exchange of gradients between processes are not in it.
 
     Returns:
@@ -82,6 +88,7 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
         finally:
             logger.removeFilter(only_news)
     use_kernels(model, kernels)
+    to_stderr(f'timing training steps on {device_name()}')
     large = max(2, min(cfg.train_dataloader.batch_size, PIXELS[device] // size**2))
     small = max(1, large // 4)
     shape = cfg.model.backbone.get('in_channels', COLOURS), size, size
@@ -114,7 +121,9 @@ def _frozen_part(model: Any, count: int, shape: tuple[int, ...]) -> tuple[float,
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-    return min(times[1:]) / count, maps[0]
+        if sum(times) > ENOUGH:
+            break
+    return min(times[1:] or times) / count, maps[0]
 
 
 def _fastest_step(
@@ -135,4 +144,6 @@ def _fastest(model: BaseModel, optimizer: OptimWrapper, inputs: list[torch.Tenso
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-    return min(times[1:])
+        if sum(times) > ENOUGH:
+            break
+    return min(times[1:] or times)

@@ -9,6 +9,8 @@ from typing import NamedTuple, Union
 import numpy as np
 import torch
 
+from vgg_mm.progress import Progress, with_progress
+
 from .downstream import ObjectGraph, ObjectNet
 from .formats import Graph, Run, Size
 from .source import Classifier
@@ -103,7 +105,7 @@ def compare(
     """
     generator = torch.Generator().manual_seed(0)
     largest = value = 0.0
-    for shape in shapes:
+    for shape in with_progress(shapes, Progress(len(shapes), what='shapes')):
         images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
         inputs = reference.preprocess(images)
         expected = reference(inputs).numpy()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Optional, Union
 import torch
 
 from vgg_mm.checkpoints import write_atomically
+from vgg_mm.progress import to_stderr
 
 from ..inference.load import NotAClassifier
 from ..net_table import CROP
@@ -175,11 +176,13 @@ def _export_graph(classifier: Net, out: str, kind: str, given: GraphOptions) -> 
         graph = ExportGraph(classifier, given.output, given.preprocessing)
         reference = Reference(classifier, given.output)
     facts = {**classifier.metadata(), **_facts(classifier, given)}
+    to_stderr(f'making the graph for {kind}')
     content = write(graph, classifier.smallest, given.size, facts)
     run = None
     if kind != 'onnx' or find_spec('onnxruntime'):
         run = read(content)
         shapes = shapes_to_check(classifier.smallest, given.size, graph.in_channels, graph.multiple)
+        to_stderr(f'comparing it with the net at {len(shapes)} shapes')
         found = compare(run, reference, shapes, given.preprocessing)
     _write(out, content, kind)
     print(f'input   {IMAGE}: {facts["input"]}')
@@ -193,6 +196,7 @@ def _export_graph(classifier: Net, out: str, kind: str, given: GraphOptions) -> 
         f'largest difference from the net at {len(found.shapes)} shapes: {found.largest:.1e} '
         f'(values up to {found.value:.3g})'
     )
+    to_stderr('timing it')
     _print_times(run, graph, kind, given.size or max(classifier.smallest, CROP))
 
 

@@ -1,10 +1,12 @@
 """The linear classifier of Appendix B: one SVM a class, against all others."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from vgg_mm.progress import Progress, to_stderr
 
 #: C that cross-validation chooses from.
 DEFAULT_C = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -84,10 +86,12 @@ def fit(
         if len(c) == 1:
             return Fitted(svm.set_params(C=c[0]).fit(values, labels), float(c[0]), {})
         _check_folds(labels, folds)
+        fits = len(c) * folds
+        to_stderr(f'choosing C by cross-validation: {fits} fits')
         search = GridSearchCV(
             svm,
             dict(C=sorted(c)),
-            scoring='balanced_accuracy',
+            scoring=_counted('balanced_accuracy', Progress(fits, what='fits')),
             cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
         )
         # liblinear works without Python's lock, and threads share the features.
@@ -95,6 +99,19 @@ def fit(
             search.fit(values, labels)
     recalls = dict(zip(sorted(map(float, c)), search.cv_results_['mean_test_score'].tolist()))
     return Fitted(search.best_estimator_, float(search.best_params_['C']), recalls)
+
+
+def _counted(scoring: str, progress: Progress) -> Callable[..., float]:
+    """A scorer, which is asked once a fit."""
+    from sklearn.metrics import get_scorer
+
+    scorer = get_scorer(scoring)
+
+    def score(*args: Any) -> float:
+        progress.set(progress.done + 1)
+        return scorer(*args)
+
+    return score
 
 
 def _check_folds(labels: np.ndarray, folds: int) -> None:
