@@ -153,6 +153,7 @@ SLOW = pytest.mark.slow
         pytest.param('mmpretrain_vgg11.pth', ('--class-weights', 'balanced'), marks=SLOW),
         pytest.param('own', ('--head', 'gap'), marks=SLOW),
         pytest.param('vgg16_weights_tf_dim_ordering_tf_kernels.h5', (), marks=SLOW),
+        pytest.param('VGG_ILSVRC_16_layers.caffemodel', (), marks=SLOW),
         (NOTOP, ('--head', 'gap')),
     ],
 )

@@ -13,6 +13,8 @@ from vgg_mm.apis import predict
 from vgg_mm.apis.input_channels import set_input_channels
 from vgg_mm.datasets import CentralCrop, LoadImage, PCAShift, RandomHorizontalFlip
 
+NOTOP = 'vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'
+
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
@@ -106,6 +108,14 @@ def test_finetune_and_on(home, channels):
     command = ('photos', '--weights', run, '--work-dir', f'{run}_no', '--in-channels', '3')
     failed = run_tool('finetune.py', *command, cwd=home, check=False)
     assert failed.returncode == 1 and f'this is one for {channels}' in failed.stderr
+
+
+def test_weight_decay_on_pooled_grey_maps(home):
+    """The authors' nets have as large maps of grey images as of coloured ones."""
+    published.FILES[NOTOP](home / NOTOP)
+    said = finetune(home, NOTOP, 'runs/pooled', '--in-channels', '1', '--head', 'gap', '--dry-run')
+    assert 'Images     grey, mean 114.799, std 1 (' in said
+    assert '; weight decay of fc8 0.2' in said
 
 
 def test_one_option_of_train_py(few_digits, tmp_path):

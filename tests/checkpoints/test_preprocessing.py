@@ -137,8 +137,13 @@ def test_the_four_forms_of_known_weights_are_told_apart():
 
 def test_other_numbers_of_channels():
     grey = STANDARDISED_RGB.for_channels(1)
-    assert str(grey).startswith('RGB, mean 114.495, std 57.63')
+    assert str(grey).startswith('grey, mean 114.495, std 57.63')
+    # Where there is one channel, there is no order; three are taken as what they give.
+    for order in (STANDARDISED_RGB, STANDARDISED_RGB.turned()):
+        assert grey.same_as(order) and order.same_as(grey)
+        assert order.for_channels(1).same_as(grey) and not grey.same_as(CENTRED_BGR)
     four = STANDARDISED_RGB.for_channels(4)  # MMPretrain turns three channels only
+    assert four.same_as(STANDARDISED_RGB) and not four.same_as(grey)
     assert not four.to_rgb and four.mean[:3] == STANDARDISED_RGB.mean[::-1]
     assert STANDARDISED_RGB.for_channels(3) is STANDARDISED_RGB
     found = noted_preprocessing(dict(meta=dict(preprocessing=grey.to_meta())))

@@ -42,14 +42,20 @@ class Preprocessing(NamedTuple):
     origin: str = ''
 
     def __str__(self) -> str:
-        order = 'RGB' if self.to_rgb else 'BGR'
+        order = 'grey' if len(self.mean) == 1 else 'RGB' if self.to_rgb else 'BGR'
         text = f'{order}, mean {_numbers(self.mean)}, std {_numbers(self.std)}'
         return f'{text} ({self.origin})' if self.origin else text
 
     def same_as(self, other: 'Preprocessing') -> bool:
-        """Whether both give the same input, apart from how their numbers were rounded."""
+        """Whether both give the same input, apart from how their numbers were rounded.
+
+        What is for three channels is taken as for as many as the other one is."""
+        if len(self.mean) == 3 != len(other.mean):
+            return self.for_channels(len(other.mean)).same_as(other)
+        other = other.for_channels(len(self.mean))
         pairs = zip((*self.mean, *self.std), (*other.mean, *other.std))
-        return self.to_rgb == other.to_rgb and all(
+        same_order = self.to_rgb == other.to_rgb or len(self.mean) == 1
+        return same_order and all(
             math.isclose(one, two, rel_tol=0, abs_tol=_TOLERANCE) for one, two in pairs
         )
 

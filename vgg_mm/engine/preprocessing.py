@@ -16,7 +16,7 @@ def differing_preprocessing(
     found = preprocessing_of(getattr(unwrap(runner.model), 'data_preprocessor', None))
     if expected is None or found is None:
         return None
-    return None if found.same_as(expected.for_channels(len(found.mean))) else found
+    return None if found.same_as(expected) else found
 
 
 def warn_of_other_preprocessing(

@@ -42,7 +42,7 @@ from .split import Split, list_lines, split_photos
 BALANCED = 'balanced'
 
 #: What is said of images that are not of three channels.
-_CHANNELS = {1: '; grey', 4: '; blue, green, red and opacity'}
+_CHANNELS = {4: '; blue, green, red and opacity'}
 
 CHAIN = """# Written by {command}. To go on, or to test again:
 # {chain}

@@ -316,6 +316,7 @@ def load_weights(model: Any, content: dict, checkpoint: str) -> str:
     found = preprocessing_of(model.data_preprocessor)
     if expected is None or found is None or found.same_as(expected):
         return ''
+    expected = expected.for_channels(len(found.mean))
     expected.put_into(model.data_preprocessor)
     return f'images are pre-processed as the checkpoint says ({expected}), not the config ({found})'
 

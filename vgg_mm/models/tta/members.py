@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional, Union
 import torch.nn as nn
 from mmengine.config import Config
 
-from vgg_mm.checkpoints import load_by_name, noted_preprocessing, weights_of
+from vgg_mm.checkpoints import load_by_name, noted_preprocessing, preprocessing_of, weights_of
 from vgg_mm.checkpoints.weights import first_of, misfits
 from vgg_mm.registry import MODELS
 
@@ -48,8 +48,9 @@ def load_member(spec: Any, where: str) -> Member:
     loaded = load_by_name(checkpoint, map_location='cpu')
     _copy_weights(net, weights_of(loaded), f'{where}: {checkpoint}')
     expected = noted_preprocessing(loaded)
-    if expected is not None:
-        expected.put_into(net.data_preprocessor)
+    found = preprocessing_of(net.data_preprocessor)
+    if expected is not None and found is not None:
+        expected.for_channels(len(found.mean)).put_into(net.data_preprocessor)
     return Member(net, check_scales(spec.get('scales'), where))
 
 
