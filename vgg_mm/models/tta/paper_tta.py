@@ -150,8 +150,8 @@ class PaperTTA(BaseTTAModel):
                 pixels += pixels_in(views)
             if MULTI_CROP in self._evaluations:
                 side = self.crop_size
-                crops = [len(crop_corners(*view.shape[-2:], side, self.grid)) for view in views]
-                pixels += sum(crops) * side**2
+                for height, width in (view.shape[-2:] for view in views):
+                    pixels += len(crop_corners(height, width, side, self.grid)) * side**2
         return pixels * (2 if self.flip else 1)
 
     def merge_preds(self, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
