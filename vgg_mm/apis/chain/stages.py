@@ -2,6 +2,7 @@
 
 import os
 import os.path as osp
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
 from ..cfg_options import parse_cfg_options
@@ -135,7 +136,7 @@ def _options(path: str, name: str, options: Any) -> dict[str, Any]:
     return options
 
 
-def option_texts(options: dict[str, Any]) -> list[str]:
+def option_texts(options: Mapping[str, Any]) -> list[str]:
     """``{'a.b': 1}`` -> ``['a.b=1']``, the way ``--cfg-options`` takes it.
 
     Raises:
