@@ -7,7 +7,12 @@ import subprocess
 import sys
 import tempfile
 
-PRELOADED = ['vgg_mm.apis.train', 'vgg_mm.apis.test', 'mmpretrain.models', 'mmpretrain.datasets']
+PRELOADED = [
+    'vgg_mm.apis.training',
+    'vgg_mm.apis.testing',
+    'mmpretrain.models',
+    'mmpretrain.datasets',
+]
 
 _context = multiprocessing.get_context('forkserver')
 _context.set_forkserver_preload(PRELOADED)

@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from vgg_mm.apis.rgb_statistics import find_images
 from vgg_mm.apis.tables import format_table
-from vgg_mm.apis.train import is_load_image
+from vgg_mm.apis.training import is_load_image
 
 FOLDERS, TAR, LMDB = 'image folders', 'tar shards', 'LMDB'
 

@@ -142,7 +142,7 @@ def _find_images(cfg: Config) -> Images:
 def start_seconds() -> float:
     """Time that a tool takes before it begins its work."""
     started = time.perf_counter()
-    imports = 'import vgg_mm.apis.train, mmpretrain.models, mmpretrain.datasets'
+    imports = 'import vgg_mm.apis.training, mmpretrain.models, mmpretrain.datasets'
     subprocess.run([sys.executable, '-c', imports], check=True, capture_output=True)
     return time.perf_counter() - started
 

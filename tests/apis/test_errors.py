@@ -18,7 +18,7 @@ from vgg_mm.apis.config import read_config, warn_of_slow_bfloat16
 from vgg_mm.apis.errors import Kind, kind_of, named, one_line
 from vgg_mm.apis.suggest import suggest
 from vgg_mm.apis.tables import format_table
-from vgg_mm.apis.train import use_mixed_precision
+from vgg_mm.apis.training import use_mixed_precision
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets import LoadImage
 from vgg_mm.models import VGG

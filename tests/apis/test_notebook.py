@@ -11,8 +11,8 @@ from vgg_mm.apis import train
 from vgg_mm.apis.chain import load_chain
 from vgg_mm.apis.config import load_config, shipped
 from vgg_mm.apis.ensemble import load_recipe
-from vgg_mm.apis.test import test_config as make_test_config
-from vgg_mm.apis.train import training_config
+from vgg_mm.apis.testing import test_config as make_test_config
+from vgg_mm.apis.training import training_config
 from vgg_mm.evaluation import load_posteriors, read_records
 
 

@@ -28,7 +28,7 @@ OPTIONS = (
 
 def train_here(data, work_dir):
     """What tools/train.py --resume does, in a process that has imported everything."""
-    from vgg_mm.apis.train import train
+    from vgg_mm.apis.training import train
 
     options = [str(option) for option in short_run(data, work_dir, EPOCHS, *OPTIONS)]
     with contextlib.ExitStack() as stack:

@@ -2,19 +2,15 @@
 
 # The functions, in place of the modules of the same names.
 from .chain import train_chain
-from .export import export
 from .features import extract_features, linear_probe, load_features
-from .finetune import finetune
 from .inference import Prediction, VGGInferencer, predict
-from .test import test, test_config
-from .train import train, training_config
+from .testing import test, test_config
+from .training import train, training_config
 
 __all__ = [
     'Prediction',
     'VGGInferencer',
-    'export',
     'extract_features',
-    'finetune',
     'linear_probe',
     'load_features',
     'predict',

@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from vgg_mm.apis.test import test
+    from vgg_mm.apis.testing import test
 
     options = run_options(args)
     tta_cfg = options.pop('tta_cfg')

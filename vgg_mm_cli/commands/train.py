@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from vgg_mm.apis.train import train
+    from vgg_mm.apis.training import train
 
     train(**run_options(args))
 

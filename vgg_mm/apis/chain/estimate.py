@@ -18,7 +18,7 @@ from vgg_mm.progress import to_stderr
 
 from ..input_channels import COLOURS
 from ..kernels import AUTO, use_kernels
-from ..train import use_mixed_precision
+from ..training import use_mixed_precision
 
 #: Timed steps of each of two batches, after one to warm up; the fastest counts.
 STEPS = 2
