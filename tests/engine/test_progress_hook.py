@@ -110,6 +110,19 @@ def test_words_within_the_first_iteration(clock):
     assert one.logger[1] == 'iteration 1 of 1000, loss 2.5000, about 33.3 hours left'
 
 
+def test_an_iteration_that_was_broken_off_leaves_nothing_in_the_net(clock):
+    """As by Ctrl-C in a notebook, before the training goes on."""
+    one, hook = runner(1000), ProgressHook()
+    one.model = slow_net(clock, 20)
+    before = [len(layer._forward_hooks) for layer in one.model.modules()]
+    data = dict(inputs=torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
+    hook.before_train(one)
+    hook.before_train_iter(one, 0, data)
+    hook.before_train_iter(one, 0, data)
+    hook.after_train_iter(one, 0, outputs=dict(loss=torch.tensor(2.5)))
+    assert [len(layer._forward_hooks) for layer in one.model.modules()] == before
+
+
 @pytest.mark.parametrize('phase', ['val', 'test'])
 def test_images_done_in_evaluations(clock, phase):
     one, hook = runner(1000), ProgressHook()

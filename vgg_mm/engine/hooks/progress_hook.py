@@ -127,6 +127,7 @@ class ProgressHook(Hook):
         """Be told how much of a batch has gone through the model."""
         if runner.cfg.get('compile'):
             return  # hooks would be compiled as well
+        self._watch_no_more()  # of a batch that was broken off
         self._work = BatchWork(runner.model, tell)
         self._work.begin(pixels_of(runner.model, batch))
 
