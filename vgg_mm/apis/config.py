@@ -98,7 +98,7 @@ def load_config(
         ImportError: if the config is for a package that is missing.
     """
     cfg = deepcopy(config) if isinstance(config, Config) else read_config(find_config(config))
-    check_package(cfg, config_name(config))
+    check_package(cfg, config_name(cfg))
     undo_seeded_dataset(cfg)
     cfg.launcher = launcher
     options = parse_cfg_options(cfg_options)
@@ -111,7 +111,7 @@ def load_config(
     if work_dir is not None:
         cfg.work_dir = os.fspath(work_dir)
     elif cfg.get('work_dir') is None:
-        name = osp.splitext(osp.basename(config_name(config)))[0]
+        name = osp.splitext(osp.basename(config_name(cfg)))[0]
         cfg.work_dir = osp.join('work_dirs', name)
     return cfg
 

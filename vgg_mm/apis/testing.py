@@ -189,14 +189,14 @@ def test_config(
     if broken_images == 'count':
         count_broken_images(cfg.test_dataloader.dataset.pipeline)
     if out is not None:
-        _add_dump(cfg, out, config_name(config))
+        _add_dump(cfg, out, config_name(cfg))
     set_dataloader_defaults(cfg, pin_memory)
     add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=True)
     add_hook(cfg, type='vgg_mm.ProgressHook')
     asked_for = any('data_preprocessor' in key.split('.') for key in options)
     add_hook(cfg, type='vgg_mm.PreprocessingHook', use_checkpoints=not asked_for)
     # mmengine writes the config into the work directory: not over the training's.
-    name = os.path.splitext(os.path.basename(config_name(config)))[0].removesuffix('.test')
+    name = os.path.splitext(os.path.basename(config_name(cfg)))[0].removesuffix('.test')
     return Config(cfg.to_dict(), cfg_text=cfg.text, filename=f'{name}{TEST_SUFFIX}')
 
 

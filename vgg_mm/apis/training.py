@@ -116,7 +116,7 @@ def training_config(
     if auto_scale_lr:
         if cfg.get('auto_scale_lr') is None:
             raise ValueError(
-                f'--auto-scale-lr: {config_name(config)} has no '
+                f'--auto-scale-lr: {config_name(cfg)} has no '
                 'auto_scale_lr=dict(base_batch_size=...)'
             )
         cfg.auto_scale_lr.enable = True

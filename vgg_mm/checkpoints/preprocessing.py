@@ -83,9 +83,12 @@ class Preprocessing(NamedTuple):
         return self._replace(mean=(*self.mean, *(mean,) * more), std=(*self.std, *(std,) * more))
 
     def put_into(self, data_preprocessor: Any) -> None:
-        """Let a data preprocessor that :func:`preprocessing_of` understands do this from now on."""
-        setattr(data_preprocessor, _turns_channels(data_preprocessor) or 'to_rgb', self.to_rgb)
-        for name, values in (('mean', self.mean), ('std', self.std)):
+        """Let a data preprocessor that :func:`preprocessing_of` understands do this from now on,
+        for as many channels as it has."""
+        found = preprocessing_of(data_preprocessor)
+        new = self if found is None else self.for_channels(len(found.mean))
+        setattr(data_preprocessor, _turns_channels(data_preprocessor) or 'to_rgb', new.to_rgb)
+        for name, values in (('mean', new.mean), ('std', new.std)):
             old = getattr(data_preprocessor, name, None)
             device = old.device if isinstance(old, torch.Tensor) else data_preprocessor.device
             tensor = torch.tensor(values, device=device).view(-1, 1, 1)

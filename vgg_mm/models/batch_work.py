@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Optional
 
 import torch
 import torch.nn as nn
@@ -66,8 +66,13 @@ class BatchWork:
 
 
 @contextmanager
-def telling(model: nn.Module, pixels: float, tell: Callable[[float], None]) -> Iterator[None]:
-    """Tell how much of one batch of so many pixels is done, as :class:`BatchWork`."""
+def telling(
+    model: nn.Module, pixels: float, tell: Optional[Callable[[float], None]]
+) -> Iterator[None]:
+    """Tell how much of one batch of so many pixels is done, as :class:`BatchWork`; None: nobody."""
+    if tell is None:
+        yield
+        return
     work = BatchWork(model, tell)
     work.begin(pixels)
     try:

@@ -1,7 +1,8 @@
 """How long a training takes, from a few steps on random images."""
 
 import time
-from typing import Any, NamedTuple, Optional
+from collections.abc import Callable
+from typing import Any, NamedTuple, Optional, TypeVar
 
 import torch
 from mmengine.config import Config
@@ -19,6 +20,8 @@ from vgg_mm.progress import to_stderr
 from ..input_channels import COLOURS
 from ..kernels import AUTO, use_kernels
 from ..training import use_mixed_precision
+
+Result = TypeVar('Result')
 
 #: Timed steps of each of two batches, after one to warm up; the fastest counts.
 STEPS = 2
@@ -93,11 +96,11 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     small = max(1, large // 4)
     shape = cfg.model.backbone.get('in_channels', COLOURS), size, size
     if cfg.train_cfg.get('type') != CACHED_MAPS:
-        few, many = (_fastest_step(model, optimizer, images, shape) for images in (small, large))
+        few, many = (_step_on_images(model, optimizer, images, shape) for images in (small, large))
         return split_time(few, many, small, large)
     a_map, example = _frozen_part(model, small, shape)
     with taking_maps(model):
-        few, many = (_fastest(model, optimizer, [example] * maps) for maps in (small, large))
+        few, many = (_step(model, optimizer, [example] * maps) for maps in (small, large))
     step = split_time(few, many, small, large)
     # Each image has its maps computed once, however many epochs there are.
     views = cfg.train_cfg.get('views', 2)
@@ -113,37 +116,34 @@ def split_time(small_time: float, large_time: float, small: int, large: int) -> 
 
 def _frozen_part(model: Any, count: int, shape: tuple[int, ...]) -> tuple[float, torch.Tensor]:
     """Seconds that the frozen blocks take for an image, and the map (C, h, w) of one."""
-    times = []
-    for _ in range(1 + STEPS):
-        images = torch.randint(256, (count, *shape), dtype=torch.uint8)
-        started = time.perf_counter()
-        maps = frozen_maps(model, dict(inputs=images))
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-        if sum(times) > ENOUGH:
-            break
-    return min(times[1:] or times) / count, maps[0]
+    images = torch.randint(256, (count, *shape), dtype=torch.uint8)
+    seconds, maps = _fastest(lambda: frozen_maps(model, dict(inputs=images)))
+    return seconds / count, maps[0]
 
 
-def _fastest_step(
+def _step_on_images(
     model: BaseModel, optimizer: OptimWrapper, count: int, shape: tuple[int, ...]
 ) -> float:
     """Seconds of a training step with ``count`` images."""
     images = [torch.randint(256, shape, dtype=torch.uint8) for _ in range(count)]
-    return _fastest(model, optimizer, images)
+    return _step(model, optimizer, images)
 
 
-def _fastest(model: BaseModel, optimizer: OptimWrapper, inputs: list[torch.Tensor]) -> float:
+def _step(model: BaseModel, optimizer: OptimWrapper, inputs: list[torch.Tensor]) -> float:
     """Seconds of a training step with these inputs."""
     batch = dict(inputs=inputs, data_samples=[DataSample().set_gt_label(0) for _ in inputs])
+    return _fastest(lambda: model.train_step(batch, optimizer))[0]
+
+
+def _fastest(work: Callable[[], Result]) -> tuple[float, Result]:
+    """Seconds of a work that is done a few times, and what it gives."""
     times = []
     for _ in range(1 + STEPS):
         started = time.perf_counter()
-        model.train_step(batch, optimizer)
+        result = work()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
         if sum(times) > ENOUGH:
             break
-    return min(times[1:] or times)
+    return min(times[1:] or times), result

@@ -12,6 +12,8 @@ from typing import Optional, TextIO
 
 import torch
 
+from vgg_mm.progress import SILENCE
+
 from ..cfg_options import CfgOptions
 from ..errors import one_line
 from ..subprocess_tools import interruptible, message_of, run_tool
@@ -30,11 +32,10 @@ TRAINING = re.compile(
 )
 TESTING = re.compile(r'Epoch\(test\).* eta:')
 
-#: How far either is: the first such line is shown, and another so many seconds after the last.
+#: How far either is: the first such line is shown, and another when the last is SILENCE old.
 PROGRESS = re.compile(
     r'Epoch\((train|val)\)|Iter\(train\)|iteration \d+ of|[\d,]+ of [\d,]+ images'
 )
-SILENCE = 60
 
 #: All of the tools' output, in each stage's folder.
 LOG_FILE = 'chain_stage.log'

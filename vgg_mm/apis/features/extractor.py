@@ -91,10 +91,8 @@ class Extractor:
         return Part(features.numpy(), errors)
 
     def _extract(self, views: list[tuple[torch.Tensor, ...]], images: int) -> torch.Tensor:
-        if self.progress is None:
-            return self.net.extract(views)
-        pixels = self.net.pixels(dict(inputs=views))
-        with telling(self.net, pixels, self.progress.within(images)):
+        tell = None if self.progress is None else self.progress.within(images)
+        with telling(self.net, self.net.pixels(dict(inputs=views)), tell):
             return self.net.extract(views)
 
     def _error(self, image: Prepared) -> str:

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.engine.loops.cached_maps_loops import MAX_GB
+from vgg_mm.progress import duration
 
 from ..chain.estimate import device_name, measure_step
 from ..convert_weights import Net
@@ -107,8 +108,7 @@ def describe_maps(
         sizes.append(maps_gb(split, net, crop, frozen, views))
         blocks.append('all blocks' if frozen == NUM_BLOCKS else f'the first {frozen} blocks')
     minutes = 60 * hours
-    about = f'{round(minutes)} minutes' if minutes < 90 else f'{hours:.1f} hours'
-    about = 'a minute' if minutes < 1.5 else about
+    about = 'a minute' if minutes < 1.5 else duration(60 * minutes)
     room = ', '.join(f'{gb:.1f} GB' if gb > 0.95 else f'{max(1, 1000 * gb):.0f} MB' for gb in sizes)
     return (
         f'Maps       of {", then of ".join(blocks)} are computed once, for {views} crops of each '

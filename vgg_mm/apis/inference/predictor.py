@@ -65,9 +65,8 @@ class Predictor:
         return [None if one.error else next(found) for one in batch]
 
     def _test(self, data: dict, images: int) -> list[DataSample]:
-        if self.progress is None:
-            return self.tta.test_step(data)
-        with telling(self.tta, self.tta.pixels(data), self.progress.within(images)):
+        tell = None if self.progress is None else self.progress.within(images)
+        with telling(self.tta, self.tta.pixels(data), tell):
             return self.tta.test_step(data)
 
     def predict(

@@ -33,9 +33,7 @@ class PreprocessingHook(Hook):
         warn_of_other_preprocessing(runner, expected, _name(runner), f'; the {used} is used')
         if not self.use_checkpoints or expected is None:
             return
-        found = differing_preprocessing(runner, expected)
-        if found is not None:
-            expected = expected.for_channels(len(found.mean))
+        if differing_preprocessing(runner, expected) is not None:
             expected.put_into(unwrap(runner.model).data_preprocessor)
 
     def before_train(self, runner: Runner) -> None:

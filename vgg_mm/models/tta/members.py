@@ -48,9 +48,8 @@ def load_member(spec: Any, where: str) -> Member:
     loaded = load_by_name(checkpoint, map_location='cpu')
     _copy_weights(net, weights_of(loaded), f'{where}: {checkpoint}')
     expected = noted_preprocessing(loaded)
-    found = preprocessing_of(net.data_preprocessor)
-    if expected is not None and found is not None:
-        expected.for_channels(len(found.mean)).put_into(net.data_preprocessor)
+    if expected is not None and preprocessing_of(net.data_preprocessor) is not None:
+        expected.put_into(net.data_preprocessor)
     return Member(net, check_scales(spec.get('scales'), where))
 
 
