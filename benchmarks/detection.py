@@ -1,13 +1,14 @@
-"""Detectors on small data: with the classifier's fc6 and fc7, or with new ones; speed of SSD300.
+"""Detectors on small data: the shipped configs; fc6 and fc7 of a classifier, or new ones; speed.
 
-    python benchmarks/detection.py fc --checkpoint work_dirs/vgg11_cifar10/best.pth \
-        --data-root data/animals --seeds 0 1 2
+    python benchmarks/detection.py small --data animals --data-root data/animals
+    python benchmarks/detection.py fc --checkpoint work_dirs/vgg16_finetune/best.pth --seeds 0 1 2
     python benchmarks/detection.py speed
 
-``fc`` trains Faster R-CNN on net A with tools/train.py, once with everything from the classifier
-and once with fc6 and fc7 drawn anew (Xavier, as the head's own), the same seeds and iterations.
-``speed`` times training iterations of SSD300 on vgg_mm.SSDVGG and on mmdet's own SSDVGG, in turn.
-Both add to benchmarks/results/detection.json. A training that is complete is not run again.
+``small`` trains the shipped Faster R-CNN by tools/train.py. ``fc`` does so twice a seed, once with
+everything from a classifier, net D with fc6 and fc7 of any width, and once with its fc6 and fc7
+drawn anew (Xavier, as the head's own). ``speed`` times training iterations of SSD300 on
+vgg_mm.SSDVGG and on mmdet's own SSDVGG, in turn. All add to benchmarks/results/detection.json. A
+training that is complete is not run again, one that was cut off goes on.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def main() -> None:
     args = parse_args()
     found = args.measure(args)
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    results[f'fc, {args.data}' if args.what == 'fc' else args.what] = found
+    results[args.what if args.what == 'speed' else f'{args.what}, {args.data}'] = found
     RESULTS.write_text(json.dumps(results, indent=2) + '\n')
     print(json.dumps(found, indent=2))
 
@@ -45,16 +46,18 @@ def main() -> None:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='what', required=True)
-    fc = commands.add_parser('fc')
-    fc.add_argument('--checkpoint', required=True, help='a net A of base_channels 16')
-    fc.add_argument('--data-root', default='data/animals')
-    fc.add_argument('--data', choices=('animals', 'blood_cells'), default='animals')
-    fc.add_argument('--work-dir', default='work_dirs/detection_benchmark')
+    small, fc = commands.add_parser('small'), commands.add_parser('fc')
+    small.add_argument(
+        '--checkpoint', help="the authors' convolutions; without it, Keras's address"
+    )
+    small.set_defaults(measure=train_small)
+    fc.add_argument('--checkpoint', required=True, help='a net D')
     fc.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    fc.add_argument('--epochs', type=int, default=12)
-    fc.add_argument('--images', type=int, help='train on the first so many only')
-    fc.add_argument('--side', type=int, default=320, help='longer side of the images')
     fc.set_defaults(measure=compare_fc)
+    for command in (small, fc):
+        command.add_argument('--data', choices=('animals', 'blood_cells'), default='animals')
+        command.add_argument('--data-root', default='data/animals')
+        command.add_argument('--work-dir', default='work_dirs/detection_benchmark')
     speed = commands.add_parser('speed')
     speed.add_argument('--batch-size', type=int, default=1)
     speed.add_argument('--iterations', type=int, default=5)
@@ -62,8 +65,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def train_small(args: argparse.Namespace) -> dict:
+    options = {}
+    if args.checkpoint:
+        options['default_hooks.classifier_init.checkpoint'] = Path(args.checkpoint).resolve()
+    return train(args, Path(args.work_dir).resolve() / args.data, options)
+
+
 def compare_fc(args: argparse.Namespace) -> dict:
     weights = weights_of(load_by_name(args.checkpoint))
+    fc6 = next(tensor for name, tensor in weights.items() if name.endswith('fc6.weight'))
     folder = Path(args.work_dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     runs = []
@@ -73,12 +84,15 @@ def compare_fc(args: argparse.Namespace) -> dict:
             torch.save(
                 dict(state_dict=weights if arm == 'classifier' else redrawn(weights, seed)), source
             )
-            runs.append(dict(arm=arm, seed=seed, **train(args, weights, source, seed)))
+            options = {
+                'model.roi_head.bbox_head.fc_channels': len(fc6),
+                'default_hooks.classifier_init.checkpoint': source,
+                'default_hooks.classifier_init.require_fc': True,
+                'randomness.seed': seed,
+            }
+            runs.append(dict(arm=arm, seed=seed, **train(args, source.with_suffix(''), options)))
             print(runs[-1], flush=True)
-    return dict(
-        checkpoint=Path(args.checkpoint).name, data=args.data, epochs=args.epochs,
-        side=args.side, images=args.images, runs=runs,
-    )  # fmt: skip
+    return dict(checkpoint=Path(args.checkpoint).name, runs=runs)
 
 
 def redrawn(weights: dict, seed: int) -> dict:
@@ -91,52 +105,31 @@ def redrawn(weights: dict, seed: int) -> dict:
     return weights
 
 
-def train(args: argparse.Namespace, weights: dict, source: Path, seed: int) -> dict:
-    """One run of tools/train.py; the last losses and the mAP on the validation images."""
-    fc6 = next(tensor for name, tensor in weights.items() if name.endswith('fc6.weight'))
-    side = round((fc6.shape[1] / 128) ** 0.5)  # 128 channels, 8 * base_channels
-    scale = f'({args.side},{args.side})'
-    work_dir = source.with_suffix('')
-    options = {
-        'DATA_ROOT': Path(args.data_root).resolve(),
-        'model.backbone.arch': 'A',
-        'model.backbone.out_indices': "('conv5_2',)",
-        'model.backbone.frozen_stages': 2,  # as in the paper, Section 3.3
-        'model.roi_head.bbox_roi_extractor.roi_layer.output_size': side,
-        'model.roi_head.bbox_head.roi_feat_size': side,
-        'model.roi_head.bbox_head.fc_channels': len(fc6),
-        'default_hooks.classifier_init.checkpoint': source,
-        'default_hooks.logger.interval': 5,
-        'train_cfg.max_epochs': args.epochs,
-        'train_cfg.val_interval': args.epochs,
-        'train_dataloader.dataset.pipeline.2.scale': scale,
-        'val_dataloader.dataset.pipeline.1.scale': scale,
-        'randomness.seed': seed,
-    }
-    if args.images:
-        options['train_dataloader.dataset.indices'] = args.images
-    command = [
-        sys.executable,
-        ROOT / 'tools/train.py',
-        CONFIGS / f'faster_rcnn_vgg16_{args.data}.py',
-    ]
+def train(args: argparse.Namespace, work_dir: Path, options: dict) -> dict:
+    """One run of tools/train.py: its losses, and mAP after each validation."""
+    config = CONFIGS / f'faster_rcnn_vgg16_{args.data}.py'
+    epochs = Config.fromfile(config).train_cfg.max_epochs
+    options = {'DATA_ROOT': Path(args.data_root).resolve(), **options}
+    command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', work_dir, '--resume']
     command += ['--broken-images', 'skip']  # one of the animals' files is cut off
-    command += ['--work-dir', work_dir, '--cfg-options', *(f'{k}={v}' for k, v in options.items())]
-    if not (work_dir / f'epoch_{args.epochs}.pth').exists():
+    command += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
+    if not (work_dir / f'epoch_{epochs}.pth').exists():
         subprocess.run(list(map(str, command)), check=True)
     rows = [
         json.loads(line)
-        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))[-1:]
+        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
         for line in path.read_text().splitlines()
     ]
     losses = [row for row in rows if 'loss' in row]
-    validation = [row for row in rows if 'coco/bbox_mAP' in row][-1]
+    validations = [row for row in rows if 'coco/bbox_mAP' in row]
     return dict(
-        iterations=losses[-1]['step'],
-        loss=[round(row['loss'], 4) for row in losses],
-        loss_cls=[round(row['loss_cls'], 4) for row in losses],
-        bbox_mAP=validation['coco/bbox_mAP'],
-        bbox_mAP_50=validation['coco/bbox_mAP_50'],
+        config=config.stem,
+        seconds_an_iteration=round(statistics.median(row['time'] for row in losses), 2),
+        losses={row['step']: round(row['loss'], 4) for row in losses},
+        validations=[
+            dict(epoch=row['step'], mAP=row['coco/bbox_mAP'], AP_50=row['coco/bbox_mAP_50'])
+            for row in validations
+        ],
     )
 
 

@@ -20,6 +20,8 @@ NARROW_FASTER_RCNN = {
     'model.roi_head.bbox_roi_extractor.out_channels': 32,
     'model.roi_head.bbox_head.in_channels': 32,
     'model.roi_head.bbox_head.fc_channels': 16,
+    # The weights of the configs for small data are of full width.
+    'default_hooks.classifier_init.checkpoint': None,
 }
 NARROW_SSD = {
     'model.backbone.base_channels': 4,

@@ -49,7 +49,8 @@ def short(data, epochs, narrow, *options):
         '--cfg-options', f'DATA_ROOT={data}', f'train_cfg.max_epochs={epochs}',
         'train_cfg.val_interval=1', 'default_hooks.logger.interval=1', 'randomness.seed=0',
         'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
-        'test_dataloader.num_workers=0', *boxes.as_options(narrow), *options,
+        'test_dataloader.num_workers=0', 'train_dataloader.batch_size=4',
+        *boxes.as_options(narrow), *options,
     ]  # fmt: skip
 
 

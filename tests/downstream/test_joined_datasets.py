@@ -45,6 +45,7 @@ def voc_config(root, second=boxes.CLASSES):
     cfg.val_evaluator = cfg.test_evaluator = dict(type='VOCMetric', eval_mode='11points')
     for name in ('train', 'val', 'test'):
         cfg[f'{name}_dataloader'].update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.batch_size = 4
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     return cfg
 

@@ -56,7 +56,7 @@ def test_losses_and_gradients_are_nearly_those_of_float32(name):
     assert all(dtypes == [torch.float32] * 2 for dtypes in seen)
     assert bool(seen) == ('faster' in name)
     assert gradients and all(g.isfinite().all() and g.dtype is torch.float32 for g in gradients)
-    for key in plain:
+    for key in (key for key in plain if 'loss' in key):
         assert mixed[key].item() == pytest.approx(plain[key].item(), rel=0.1, abs=0.05), key
 
 

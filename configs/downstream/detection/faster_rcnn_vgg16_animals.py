@@ -1,9 +1,9 @@
-# Faster R-CNN at a quarter of the width: raccoons and kangaroos.
+# Faster R-CNN from the authors' convolutions: raccoons and kangaroos.
 _base_ = [
     '../../_base_/downstream/detection/models/faster_rcnn_small.py',
     '../../_base_/downstream/detection/datasets/small_data.py',
-    '../../_base_/downstream/detection/schedules/small_data.py',
-    '../../_base_/downstream/detection/runtime.py',
+    '../../_base_/downstream/detection/schedules/faster_rcnn_small.py',
+    '../../_base_/downstream/detection/runtime_small.py',
 ]
 
 DATA_ROOT = 'data/animals'
@@ -18,7 +18,3 @@ val_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{DATA_ROOT}/val.json')
 test_evaluator = val_evaluator
-
-# None: from random weights. A classifier of this width, e.g. that of vgg16_jitter_clothing.py:
-# --cfg-options default_hooks.classifier_init.checkpoint=FILE
-default_hooks = dict(classifier_init=dict(checkpoint=None))

@@ -1,21 +1,46 @@
-# Faster R-CNN at a quarter of the width: blood cells.
+# Faster R-CNN from the authors' convolutions: blood cells.
 _base_ = [
     '../../_base_/downstream/detection/models/faster_rcnn_small.py',
     '../../_base_/downstream/detection/datasets/small_data.py',
-    '../../_base_/downstream/detection/schedules/small_data.py',
-    '../../_base_/downstream/detection/runtime.py',
+    '../../_base_/downstream/detection/schedules/faster_rcnn_small.py',
+    '../../_base_/downstream/detection/runtime_small.py',
 ]
 
 DATA_ROOT = 'data/blood_cells'
 metainfo = dict(classes=('RBC', 'WBC', 'Platelets'))
 
-model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))
-train_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))
-val_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))
+model = dict(
+    rpn_head=dict(anchor_generator=dict(scales=[2, 4, 8])),
+    roi_head=dict(bbox_head=dict(num_classes=3)),
+    # Cells lie close together.
+    test_cfg=dict(rcnn=dict(nms=dict(iou_threshold=0.5))),
+)
+# Platelets are some 40 pixels wide in images of 640 x 480.
+train_pipeline = [
+    dict(step, scale=(400, 400)) if step['type'] == 'Resize' else step
+    for step in _base_.train_pipeline
+]
+test_pipeline = [
+    dict(step, scale=(400, 400)) if step['type'] == 'Resize' else step
+    for step in _base_.test_pipeline
+]
+tta_pipeline = [
+    _base_.tta_pipeline[0],
+    dict(
+        _base_.tta_pipeline[1],
+        transforms=[
+            [
+                dict(type='Resize', scale=scale, keep_ratio=True)
+                for scale in ((400, 400), (320, 320), (500, 500))
+            ],
+            *_base_.tta_pipeline[1].transforms[1:],
+        ],
+    ),
+]
+train_dataloader = dict(
+    dataset=dict(data_root=DATA_ROOT, metainfo=metainfo, pipeline=train_pipeline)
+)
+val_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{DATA_ROOT}/val.json')
 test_evaluator = val_evaluator
-
-# None: from random weights. A classifier of this width, e.g. that of vgg16_jitter_clothing.py:
-# --cfg-options default_hooks.classifier_init.checkpoint=FILE
-default_hooks = dict(classifier_init=dict(checkpoint=None))

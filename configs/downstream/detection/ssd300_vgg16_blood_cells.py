@@ -2,7 +2,7 @@
 _base_ = [
     '../../_base_/downstream/detection/models/ssd300_small.py',
     '../../_base_/downstream/detection/datasets/small_data_ssd300.py',
-    '../../_base_/downstream/detection/schedules/small_data.py',
+    '../../_base_/downstream/detection/schedules/ssd_small.py',
     '../../_base_/downstream/detection/runtime.py',
 ]
 

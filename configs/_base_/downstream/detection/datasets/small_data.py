@@ -25,11 +25,11 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=1,
     dataset=dict(ann_file='train.json', data_prefix=dict(img='train/'), pipeline=train_pipeline),
 )
 val_dataloader = dict(
-    batch_size=4,
+    batch_size=1,
     dataset=dict(ann_file='val.json', data_prefix=dict(img='val/'), pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
