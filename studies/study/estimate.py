@@ -19,6 +19,7 @@ from vgg_mm.apis.chain.settings import total_batch
 from vgg_mm.apis.errors import EXPECTED
 from vgg_mm.apis.tables import format_table
 from vgg_mm.models.tta.paper_tta import DENSE
+from vgg_mm.progress import duration
 
 from .evaluations import Evaluation
 from .plan import Task
@@ -196,7 +197,7 @@ def _settled(task: Task) -> bool:
 
 def _note(hours: float, measure: bool) -> str:
     text = (
-        f'hours: {hours:.1f} in all ({hours / 24:.1f} days). {FINISHED.capitalize()}: of the same '
+        f'{duration(3600 * hours)} in all. {FINISHED.capitalize()}: of the same '
         'net on the same data.'
     )
     if measure:

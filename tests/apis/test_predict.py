@@ -139,7 +139,7 @@ def test_inferencer_is_mmpretrains_with_the_protocols(checkpoint, folder, tmp_pa
         np.testing.assert_allclose(result['pred_scores'], p.posterior, atol=1e-5)
         assert (result['pred_label'], result['pred_class']) == (p.labels[0], p.classes[0])
     assert results[1] == dict(error=expected[1].error) and '1.png' in expected[1].error
-    assert sorted(os.listdir(tmp_path / 'out')) == ['0.png.png', '2.png.png']
+    assert sorted(os.listdir(tmp_path / 'out')) == ['0.png', '2.png']
     array = cv2.imread(str(source / 'sub' / '0.png'))
     (sample,) = inferencer(array, return_datasamples=True)
     np.testing.assert_allclose(sample.pred_score, expected[0].posterior, atol=1e-5)
@@ -177,7 +177,7 @@ def test_the_tool_on_a_folder_with_broken_images(checkpoint, folder, tmp_path):
             assert cv2.imread(row['picture']).shape[1] > 600
     assert {os.fsencode(e['image'])[-6:] for e in entries if 'error' in e} >= {b'\xff\n.jpg'}
     assert 'could not be read: 3' in done.stdout and r'\udcff\n.jpg' in done.stdout
-    assert (source / 'maps' / 'söb' / 'a b*.png.png').is_file()
+    assert (source / 'maps' / 'söb' / 'a b*.png').is_file()
 
 
 def test_exit_status_is_1_if_no_image_can_be_read(checkpoint, tmp_path):
@@ -272,7 +272,10 @@ def test_which_files_are_meant(tmp_path, monkeypatch):
     assert find_images('.', outside='d/e') == ['./[a]*.jpg', './d/x.png', './f9.JPG', './f10.jpg']
     assert find_images('d/n.txt') == ['d/n.txt']
     assert find_images('d/@eaDir') == find_images('d/@eaDir/*') == ['d/@eaDir/x.png']  # as asked
-    assert picture_paths(['d/x.png', 'd/e/y.webp'], 'o') == ['o/x.png.png', 'o/e/y.webp.png']
+    assert picture_paths(['d/x.png', 'd/e/y.webp'], 'o') == ['o/x.png', 'o/e/y.png']
+    assert picture_paths(['d/x.png', 'd/x.jpg'], 'o') == ['o/x.png.png', 'o/x.jpg.png']
+    # No picture replaces an image.
+    assert picture_paths(['d/x.png', 'd/y.jpg'], 'd') == ['d/x.png.png', 'd/y.png']
     Path(picture_paths([255 * 'a'], '.')[0]).touch()
     for nothing, reason in (('none.jpg', 'no file, no folder'), ('*.gif', 'matches no image')):
         with pytest.raises(FileNotFoundError, match=f'no image found: .*{reason}'):

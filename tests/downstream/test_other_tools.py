@@ -140,7 +140,7 @@ def test_predict(source, detector, segmentor, tmp_path):
         assert written['complete'] and 'error' in rows[2]
         assert [Path(row['image']).name for row in rows] == ['0.png', '1.png', 'broken.png']
         drawn = sorted((tmp_path / f'shown{number}').iterdir())
-        assert [p.name for p in drawn] == ['0.png.png', '1.png.png']
+        assert [p.name for p in drawn] == ['0.png', '1.png']
         assert [row.get('picture') for row in rows] == [
             *(f'shown{number}/{p.name}' for p in drawn), None
         ]  # fmt: skip
@@ -161,7 +161,7 @@ def test_photos_of_the_same_name(ending, detector, tmp_path):
         'predict.py', 'photos', checkpoint, '--heatmap', 'shown', '--out', out, cwd=tmp_path
     )  # fmt: skip
     names = [str(p.relative_to(tmp_path / 'shown')) for p in sorted(tmp_path.glob('shown/*/*'))]
-    assert names == ['0/a.png.png', '1/a.png.png']
+    assert names == ['0/a.png', '1/a.png']
     text = (tmp_path / out).read_text()
     if ending == 'csv':
         images = [row['image'] for row in csv.DictReader(text.splitlines())]
@@ -186,7 +186,7 @@ def test_stopped_half_way_what_was_done_is_kept(kind, how, request, tmp_path):
         cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=heed_ctrl_c,
     )  # fmt: skip
-    while not (tmp_path / 'shown/2.png.png').is_file() and process.poll() is None:
+    while not (tmp_path / 'shown/2.png').is_file() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(getattr(signal, how))
     out, err = process.communicate()
