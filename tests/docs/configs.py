@@ -4,6 +4,8 @@ import copy
 import os
 from pathlib import Path
 
+import mmpretrain
+import numpy as np
 import pytest
 import torch
 from communication_model.data_paths import annotate, pack_lmdb, pack_tar
@@ -12,9 +14,11 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
 from tests import preloaded
+from tests.checkpoints import source_nets
 from tests.conftest import ROOT
 from tests.docs.world import NARROW, in_places
 from vgg_mm.apis.chain import load_chain
+from vgg_mm.checkpoints import load_checkpoint
 
 D_JITTER = 'configs/vgg/vgg16_jitter_imagenet.py'
 
@@ -146,10 +150,29 @@ def cached_maps(text, folder):
     assert done.returncode == 0 and 'cached maps (val)' in done.stdout + done.stderr, done.stderr
 
 
+def mmpretrains(text, folder):
+    """MMPretrain's own config with the page's model, and its weights: the logits are the same."""
+    path = Path(mmpretrain.__file__).parent / '.mim/configs/vgg/vgg16_8xb32_in1k.py'
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(Config.fromstring(text, '.py').to_dict())
+    cfg.merge_from_dict({k: int(v) for k, v in (option.split('=') for option in NARROW)})
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor}).eval()
+    theirs, logits = source_nets.mmpretrain_net('vgg16')
+    torch.save(dict(state_dict=theirs.state_dict()), folder / 'mmpretrain.pth')
+    model.load_state_dict(load_checkpoint(str(folder / 'mmpretrain.pth'))['state_dict'])
+    rgb = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    bgr = torch.from_numpy(rgb[..., ::-1].transpose(2, 0, 1).copy())
+    with torch.no_grad():
+        found = model(**model.data_preprocessor(dict(inputs=bgr[None])))
+    torch.testing.assert_close(found, logits(rgb), rtol=1e-4, atol=1e-4)
+
+
 #: Page#heading -> what is done with its configs: functions of (text, folder).
 CONFIGS = {
     'README.md#a-config-explained': is_the_file,
     'docs/architecture.md#how-to-add-a-test-protocol': protocol,
+    'docs/coming_from.md#from-mmpretrain': mmpretrains,
     'docs/configs.md#a-config-explained': explained,
     'docs/finetune.md#in-minutes-on-a-processor': cached_maps,
     'docs/recipe.md#a-chain-of-ones-own': chain,

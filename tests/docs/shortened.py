@@ -154,6 +154,12 @@ SCRIPTS = {
         "pretrained='CHECKPOINT', backbone=dict(base_channels=4), "
         'head=dict(in_channels=32, fc_channels=16, num_classes=7)'
     ),
+    'backbone=dict(out_indices=': 'backbone=dict(base_channels=4, out_indices=',
+    'head=dict(num_classes=12)': 'head=dict(in_channels=32, fc_channels=16, num_classes=12)',
+    "'vgg16_torchvision', pretrained='torchvision://vgg16')": (
+        "'vgg16_torchvision', pretrained='torchvision://vgg16', backbone=dict(base_channels=4), "
+        'head=dict(in_channels=32, fc_channels=16, num_classes=7))'
+    ),
     "{'train_cfg.max_epochs': 8}": repr([*NARROW, *ONE_PROCESS, *DIGITS, *SHORT_TRAINING]),
     "predict('photos'": "predict('photos/val/class_0'",
     "linear_probe('train.npz', 'val.npz')": "linear_probe('train.npz', 'val.npz', c=[1.0])",

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from tests.apis import published
 from tests.checkpoints import source_nets
 from tests.conftest import ROOT, run_tool
 from tests.datasets.test_box_datasets import xml
@@ -122,6 +123,7 @@ def make_world(folder):
         torch.save(net.state_dict(), folder / f'torchvision_{name}.pth')
     weights = source_nets.caffe_weights('vgg16')
     (folder / 'VGG_ILSVRC_16_layers.caffemodel').write_bytes(source_nets.caffe_file(weights))
+    published.keras(folder / 'vgg16_weights_tf_dim_ordering_tf_kernels.h5')
     write_posteriors(folder, 'vgg16', 'D')
     write_posteriors(folder, 'vgg19', 'E')
     run_tool('export.py', 'net.pth', 'net.onnx', cwd=folder)
@@ -157,7 +159,7 @@ def enter(world, folder):
         **dict.fromkeys(LOCALISERS, world / 'localiser.pth'),
         **{
             path.name: path
-            for pattern in ('torchvision_*.pth', '*.caffemodel')
+            for pattern in ('torchvision_*.pth', '*.caffemodel', '*.h5')
             for path in world.glob(pattern)
         },
     }
