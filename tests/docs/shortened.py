@@ -140,6 +140,7 @@ TOOLS = {
     'run.py': plan,
     'scaling.py': scaling,
     'test.py': test,
+    'networks.py': as_it_is,
     'test_views.py': as_it_is,
     'train.py': train,
     'train_chain.py': plan,
