@@ -44,3 +44,8 @@ val_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo, pipel
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{DATA_ROOT}/val.json')
 test_evaluator = val_evaluator
+param_scheduler = [
+    _base_.param_scheduler[0],
+    dict(type='MultiStepLR', milestones=[4, 5], gamma=0.1),
+]
+train_cfg = dict(max_epochs=6, val_interval=3)
