@@ -274,8 +274,10 @@ def test_which_files_are_meant(tmp_path, monkeypatch):
     assert find_images('d/@eaDir') == find_images('d/@eaDir/*') == ['d/@eaDir/x.png']  # as asked
     assert picture_paths(['d/x.png', 'd/e/y.webp'], 'o') == ['o/x.png', 'o/e/y.png']
     assert picture_paths(['d/x.png', 'd/x.jpg'], 'o') == ['o/x.png.png', 'o/x.jpg.png']
-    # No picture replaces an image.
-    assert picture_paths(['d/x.png', 'd/y.jpg'], 'd') == ['d/x.png.png', 'd/y.png']
+    # No picture replaces another one, or an image, be it one that was not asked for.
+    names = ['d/x.jpg', 'd/x.png', 'd/x.jpg.png']
+    assert picture_paths(names, 'o') == [f'o/{name[2:]}.png' for name in names]
+    assert picture_paths(['d/x.png', 'd/y.jpg'], 'd') == ['d/x.png.png', 'd/y.jpg.png']
     Path(picture_paths([255 * 'a'], '.')[0]).touch()
     for nothing, reason in (('none.jpg', 'no file, no folder'), ('*.gif', 'matches no image')):
         with pytest.raises(FileNotFoundError, match=f'no image found: .*{reason}'):

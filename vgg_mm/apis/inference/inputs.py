@@ -3,7 +3,6 @@
 import glob
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Union
@@ -157,20 +156,17 @@ def name(image: ImageLike, number: int) -> str:
 def picture_paths(names: list[str], folder: str) -> list[str]:
     """Where each image's picture goes: below ``folder`` as the images lie below theirs.
 
-    ``a.jpg`` becomes ``a.png``; ``a.jpg.png`` where there is an ``a.webp`` beside it, or where
-    that would replace an image.
+    ``a.jpg`` becomes ``a.png``. Where two images would share a picture, or pictures go among the
+    images, of which one may be called so, all keep their extension: ``a.jpg.png``.
     """
     full = [os.path.abspath(path) for path in names]
     common = os.path.commonpath([os.path.dirname(path) for path in full])
-    below = [os.path.join(folder, os.path.relpath(path, common)) for path in full]
-    short = [os.path.splitext(path)[0] for path in below]
-    uses, images = Counter(short), set(full)
-    found = []
-    for whole, stem in zip(below, short):
-        is_free = uses[stem] == 1 and os.path.abspath(f'{stem}.png') not in images
-        where, file = os.path.split(stem if is_free else whole)
-        found.append(os.path.join(where, f'{_cut(file)}.png'))
-    return found
+    below = [os.path.relpath(path, common) for path in full]
+    stems = [os.path.splitext(path)[0] for path in below]
+    if len(set(stems)) == len(set(below)) and os.path.realpath(folder) != os.path.realpath(common):
+        below = stems
+    split = (os.path.split(path) for path in below)
+    return [os.path.join(folder, where, f'{_cut(file)}.png') for where, file in split]
 
 
 def _cut(file: str) -> str:
