@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
 from vgg_mm.apis.chain.estimate import crop_size
+from vgg_mm.apis.net_table import multiply_adds
 
 
 class LayerCost(NamedTuple):
@@ -31,9 +32,6 @@ class LayerCost(NamedTuple):
 def layer_costs(cfg: Config) -> list[LayerCost]:
     """The layers of the config's model in the order of its forward pass, at its crop size.
 
-    A weight is used once at every position of its layer's output: for convolutions, matrix products
-    and norms alike the multiply-adds are positions times weights. Biases are not counted.
-
     Raises:
         ValueError: in one line, if the pipeline does not say the size of its crops, or no trainable
             parameter takes part in the forward pass.
@@ -44,32 +42,28 @@ def layer_costs(cfg: Config) -> list[LayerCost]:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(cfg.model)
     model.train()  # freezes what the config wants frozen
-    multiply_adds: dict[str, int] = {}
+    counted: dict[str, int] = {}
     tensors: dict[str, tuple[int, ...]] = {}
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
         if own:
             tensors[name] = tuple(p.numel() for p in own if p.requires_grad)
-            module.register_forward_hook(counter(name, multiply_adds))
+            module.register_forward_hook(counter(name, counted))
     # Shapes alone: nothing is computed.
     model.eval().to('meta')
     with torch.no_grad():
         model(torch.zeros(1, 3, size, size, device='meta'), mode='tensor')
-    layers = [LayerCost(name, tensors[name], count) for name, count in multiply_adds.items()]
+    layers = [LayerCost(name, tensors[name], count) for name, count in counted.items()]
     if not backward_multiply_adds(layers):
         raise ValueError(f'{cfg.filename}: the model has no parameters to train')
     return layers
 
 
-def counter(name: str, multiply_adds: dict[str, int]) -> Callable:
+def counter(name: str, counted: dict[str, int]) -> Callable:
     """A forward hook that adds the multiply-adds of a layer to those of its name."""
 
     def count(module: nn.Module, inputs: tuple, output) -> None:
-        weight = getattr(module, 'weight', None)
-        added = 0
-        if isinstance(weight, torch.Tensor) and isinstance(output, torch.Tensor):
-            added = output.numel() // len(weight) * weight.numel()
-        multiply_adds[name] = multiply_adds.get(name, 0) + added
+        counted[name] = counted.get(name, 0) + multiply_adds(module, output)
 
     return count
 

@@ -1,16 +1,13 @@
 """``tools/net_table.py``: the paper's Tables 1 and 2, from the code."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
-from vgg_mm.architectures import (
-    ARCHITECTURES,
-    BLOCK_WIDTHS,
-    NUM_BLOCKS,
-    Arch,
-    architecture_of,
-    resolve_arch,
-)
+import numpy as np
+import torch
+import torch.nn as nn
+
+from vgg_mm.architectures import ARCHITECTURES, NUM_BLOCKS, Arch, resolve_arch
+from vgg_mm.models import VGG, ConvHead
 
 from .tables import format_table
 
@@ -55,42 +52,44 @@ def layers(arch: Arch, num_classes: int = 1000, size: int = CROP) -> list[LayerR
     Raises:
         ValueError: if the net is unknown, ``size`` is below 224 or ``num_classes`` below 1.
     """
-    plan = list(_plan(arch, num_classes))
     if size < CROP:
         raise ValueError(f'net_table: size must be at least {CROP}, got {size}')
     if num_classes < 1:
         raise ValueError(f'net_table: num_classes must be positive, got {num_classes}')
-    rows = []
-    side, channels, stride, field = size, 3, 1, 1
-    for name, kernel, width in plan:
+    rows: list[LayerRow] = []
+
+    def note(name: str, layer: nn.Module, output: torch.Tensor) -> None:
+        stride, field = (rows[-1].stride, rows[-1].receptive_field) if rows else (1, 1)
+        kernel = int(np.max(getattr(layer, 'kernel_size', 1)))
+        field += (kernel - 1) * stride
         if name.startswith('pool'):
-            side, field, stride = side // 2, field + stride, stride * 2
-            parameters = macs = 0
-        elif name == 'lrn1':
-            parameters = macs = 0
-        else:
-            if name.startswith('fc'):
-                side -= kernel - 1
-            field += (kernel - 1) * stride
-            weights = width * channels * kernel**2
-            parameters, macs = weights + width, weights * side**2
-            channels = width
-        rows.append(LayerRow(name, kernel, stride, field, (channels, side, side), parameters, macs))
+            stride *= layer.stride
+        shape = (*output.shape[1:],)
+        parameters = sum(parameter.numel() for parameter in layer.parameters())
+        cost = multiply_adds(layer, output)
+        rows.append(LayerRow(name, kernel, stride, field, shape, parameters, cost))
+
+    # Shapes alone: nothing is computed.
+    with torch.device('meta'):
+        backbone, head = VGG(arch), ConvHead(num_classes)
+        for name, layer in [*backbone.named_children(), *head.named_children()]:
+            if name.startswith(('conv', 'lrn', 'pool', 'fc')):
+                layer.register_forward_hook(lambda layer, _, out, name=name: note(name, layer, out))
+        with torch.no_grad():
+            head.score_map(backbone(torch.empty(1, 3, size, size)))
     return rows
 
 
-def _plan(arch: Arch, num_classes: int) -> Iterator[tuple[str, int, int]]:
-    """(name, kernel size, output channels) of every layer in order."""
-    kernels, lrn = architecture_of(arch)
-    for block, (block_kernels, multiple) in enumerate(zip(kernels, BLOCK_WIDTHS), start=1):
-        for index, kernel in enumerate(block_kernels, start=1):
-            yield f'conv{block}_{index}', kernel, 64 * multiple
-            if lrn and block == index == 1:
-                yield 'lrn1', 1, 64
-        yield f'pool{block}', 2, 64 * multiple
-    yield 'fc6', FC_KERNEL, FC_CHANNELS
-    yield 'fc7', 1, FC_CHANNELS
-    yield 'fc8', 1, num_classes
+def multiply_adds(layer: nn.Module, output: Any) -> int:
+    """Those of a layer's forward pass, by its output.
+
+    A weight is used once at every position of the output, in convolutions, matrix products and
+    norms alike. Biases are not counted.
+    """
+    weight = getattr(layer, 'weight', None)
+    if not isinstance(weight, torch.Tensor) or not isinstance(output, torch.Tensor):
+        return 0
+    return output.numel() // len(weight) * weight.numel()
 
 
 def alexnet_totals() -> tuple[int, int]:
@@ -108,11 +107,12 @@ def configurations(num_classes: int = 1000, markdown: bool = False) -> str:
     """Table 1: the layers of every net, a column each."""
     columns: dict[str, list[list[str]]] = {}
     for arch in ARCHITECTURES:
-        columns[arch] = [[] for _ in BLOCK_WIDTHS]
-        for name, kernel, width in _plan(arch, num_classes):
-            if name.startswith('conv'):
-                columns[arch][int(name[4]) - 1].append(f'conv{kernel}-{width}')
-            elif name == 'lrn1':
+        columns[arch] = [[] for _ in range(NUM_BLOCKS)]
+        for row in layers(arch, num_classes):
+            if row.name.startswith('conv'):
+                text = f'conv{row.kernel}-{row.output[0]}'
+                columns[arch][int(row.name[4]) - 1].append(text)
+            elif row.name == 'lrn1':
                 columns[arch][0].append('LRN')
     rows: list[list[str]] = []
     for block in range(NUM_BLOCKS):
@@ -123,8 +123,8 @@ def configurations(num_classes: int = 1000, markdown: bool = False) -> str:
             )
         rows[-height][0] = f'block {block + 1}'
         rows.append(['', *['maxpool'] * len(columns)])
-    for name, width in (('fc6', FC_CHANNELS), ('fc7', FC_CHANNELS), ('fc8', num_classes)):
-        rows.append([name, *[f'FC-{width}'] * len(columns)])
+    for row in layers('A', num_classes)[-3:]:
+        rows.append([row.name, *[f'FC-{row.output[0]}'] * len(columns)])
     rows.append(['', *['soft-max'] * len(columns)])
     return format_table(['', *columns], rows, markdown)
 

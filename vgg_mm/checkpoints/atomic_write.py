@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Optional, Union
+from typing import IO, BinaryIO, Optional, Union
 
 from mmengine.fileio import LocalBackend, register_backend
 
@@ -90,7 +90,7 @@ def whole_file(path: Union[str, os.PathLike], size: Optional[int] = None) -> Ite
     part = os.path.join(folder, f'.{start}.{uuid.uuid4().hex}{PART_SUFFIX}')
     try:
         with open(part, 'wb') as file:
-            _lock(file)
+            lock_file(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -138,13 +138,22 @@ def _explained(error: OSError, folder: str, needed: Optional[int], name: str) ->
     return new
 
 
-def _lock(file: BinaryIO) -> bool:
-    """Mark a file as in use for as long as its process lives; whether that was possible."""
+def lock_file(file: IO) -> bool:
+    """Mark an open file as in use, as long as this process, or one that inherits it, has it open.
+
+    Returns:
+        Whether that was possible: not on Windows, nor on file systems without locks.
+
+    Raises:
+        BlockingIOError: if another process has it.
+    """
     if fcntl is None:
         return False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # in use, or a file system without locks
+    except BlockingIOError:
+        raise
+    except OSError:
         return False
     return True
 
@@ -160,9 +169,10 @@ def _remove_stale_parts(folder: str) -> None:
             continue
         try:
             with open(entry.path, 'r+b') as part:
-                if time.time() - os.fstat(part.fileno()).st_mtime > YOUNG and _lock(part):
+                if time.time() - os.fstat(part.fileno()).st_mtime > YOUNG and lock_file(part):
                     os.remove(entry.path)
-        except (FileNotFoundError, PermissionError):  # renamed meanwhile, or another user's
+        except (FileNotFoundError, PermissionError, BlockingIOError):
+            # Renamed meanwhile, another user's, or in use.
             continue
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
+from vgg_mm.checkpoints.atomic_write import whole_file
 from vgg_mm.installation import command
 
 #: Key of the arrays of each protocol in the file.
@@ -32,9 +33,7 @@ class Posteriors(NamedTuple):
         arrays: dict[str, Any] = {
             f'{_ARRAY}{name}': np.float32(scores) for name, scores in self.scores.items()
         }
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        temporary = f'{os.fspath(path)}.part'
-        with open(temporary, 'wb') as file:
+        with whole_file(path) as file:
             np.savez(
                 file,
                 labels=np.int64(self.labels),
@@ -43,7 +42,6 @@ class Posteriors(NamedTuple):
                 info=np.array(json.dumps(self.info)),
                 **arrays,
             )
-        os.replace(temporary, path)
 
 
 def load_posteriors(path: Union[str, os.PathLike]) -> Posteriors:

@@ -1,6 +1,5 @@
 """What a stage leaves in its folder: with which settings it was trained, and how far."""
 
-import fcntl
 import json
 import os
 import os.path as osp
@@ -11,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from glob import escape, glob
 from typing import Any, Optional, TextIO
 
-from vgg_mm.checkpoints import named_checkpoint
+from vgg_mm.checkpoints import named_checkpoint, write_atomically
+from vgg_mm.checkpoints.atomic_write import lock_file
 
 from .stages import BEST, LAST
 
@@ -50,12 +50,8 @@ class Record:
 
     def write(self, work_dir: str) -> None:
         """Write it to a stage's folder, whole or not at all."""
-        path = osp.join(work_dir, RECORD_FILE)
-        with open(f'{path}.part', 'w', encoding='utf-8') as file:
-            json.dump(asdict(self), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f'{path}.part', path)
+        content = json.dumps(asdict(self), indent=1)
+        write_atomically(osp.join(work_dir, RECORD_FILE), content.encode())
 
     @classmethod
     def read(cls, work_dir: str) -> Optional['Record']:
@@ -87,7 +83,7 @@ def locked(work_dir: str, name: str) -> Iterator[TextIO]:
     os.makedirs(work_dir, exist_ok=True)
     with open(osp.join(work_dir, LOCK_FILE), 'a+', encoding='utf-8') as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(file)
         except BlockingIOError:
             file.seek(0)
             raise RuntimeError(

@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from vgg_mm.registry import MODELS
 
 from ..batch_work import pixels_in
-from .members import Member, Scales, check_scales, load_member
+from .members import FusedNet, Scales, check_scales, load_fused_net
 from .merging import MATCH_THRESHOLD, merge_boxes
 from .strips import is_to_be_cut, score_maps_in_strips
 
@@ -88,8 +88,8 @@ class LocalisationTTA(BaseTTAModel):
         if not classifiers:
             raise ValueError('LocalisationTTA: classifiers must hold a classification net')
         self.topk, self.threshold, self.max_pixels = topk, threshold, max_pixels
-        rated = [load_member(m, f'tta_model.classifiers.{i}') for i, m in enumerate(classifiers)]
-        found = [load_member(m, f'tta_model.localisers.{i}') for i, m in enumerate(localisers)]
+        rated = [load_fused_net(m, f'tta_model.classifiers.{i}') for i, m in enumerate(classifiers)]
+        found = [load_fused_net(m, f'tta_model.localisers.{i}') for i, m in enumerate(localisers)]
         self.classifiers = nn.ModuleList(member.net for member in rated)
         self.localisers = nn.ModuleList(member.net for member in found)
         self._classifier_scales: list[Scales] = [member.scales for member in rated]
@@ -120,7 +120,7 @@ class LocalisationTTA(BaseTTAModel):
         localisers = zip([self.module, *self.localisers], self._localiser_scales)
         classifiers = zip(self.classifiers, self._classifier_scales)
         looking = (
-            [net for net, scales in nets if Member(net, scales).looks_at(q)]
+            [net for net, scales in nets if FusedNet(net, scales).looks_at(q)]
             for nets in (localisers, classifiers)
         )
         found = next(looking), next(looking)

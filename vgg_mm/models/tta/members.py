@@ -14,7 +14,7 @@ from vgg_mm.registry import MODELS
 Scales = Optional[tuple[int, ...]]
 
 
-class Member(NamedTuple):
+class FusedNet(NamedTuple):
     """A net and the test scales Q at which it takes part; None for all."""
 
     net: nn.Module
@@ -24,7 +24,7 @@ class Member(NamedTuple):
         return self.scales is None or q in self.scales
 
 
-def load_member(spec: Any, where: str) -> Member:
+def load_fused_net(spec: Any, where: str) -> FusedNet:
     """Build a net and load its weights.
 
     Args:
@@ -50,7 +50,7 @@ def load_member(spec: Any, where: str) -> Member:
     expected = noted_preprocessing(loaded)
     if expected is not None and preprocessing_of(net.data_preprocessor) is not None:
         expected.put_into(net.data_preprocessor)
-    return Member(net, check_scales(spec.get('scales'), where))
+    return FusedNet(net, check_scales(spec.get('scales'), where))
 
 
 def check_scales(scales: Union[int, Sequence[int], None], where: str) -> Scales:
