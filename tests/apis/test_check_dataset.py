@@ -19,7 +19,7 @@ from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
 from tests.conftest import A_DIGITS, ROOT, heed_ctrl_c, run_tool
-from vgg_mm.apis.check_dataset import check_dataset, image
+from vgg_mm.apis.check_dataset import check_dataset
 from vgg_mm.apis.check_dataset.layout import find_layout
 from vgg_mm.apis.check_dataset.scan import CRASHED, Scan, scan
 from vgg_mm.apis.config import DATALOADERS, check_data_folders, load_config
@@ -338,7 +338,7 @@ def test_an_image_that_kills_its_reader_is_named(clean, monkeypatch, capsys):
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().transform(results)
 
-    monkeypatch.setattr(image, 'LoadImage', Deadly)
+    monkeypatch.setattr('vgg_mm.apis.check_dataset.scan.LoadImage', Deadly)
     layout = find_layout(str(clean))
     found = scan(layout, workers=2)
     assert found.seen == 18 and len(found.readable) == 17

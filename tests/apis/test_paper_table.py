@@ -12,10 +12,9 @@ from mmengine.config import Config
 
 from tests.conftest import A_DIGITS, ROOT, run_tool
 from vgg_mm.apis.paper_table import paper_table
-from vgg_mm.apis.paper_table.collect import Result, find_results
-from vgg_mm.apis.paper_table.run import find_trained_nets, plan
+from vgg_mm.apis.paper_table.report import cells, headers
+from vgg_mm.apis.paper_table.run import Result, find_results, find_trained_nets, plan
 from vgg_mm.apis.paper_table.tables import sections
-from vgg_mm.apis.paper_table.text import cells, headers
 from vgg_mm.evaluation import RECORDS_FILE, TestRecord, add_records, read_records
 from vgg_mm.evaluation.paper_results import (
     JITTER,

@@ -1,11 +1,20 @@
-"""What the photos and the weights decide about a fine-tuning."""
+"""What a fine-tuning decides from photos and weights: settings, head, cached maps."""
 
 import os
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from vgg_mm.architectures import NUM_BLOCKS
+import torch
+from mmengine.config import Config
 
+from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
+from vgg_mm.checkpoints import Preprocessing
+from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
+from vgg_mm.engine.loops.cached_maps_loops import MAX_GB
+from vgg_mm.progress import duration
+
+from ..chain.estimate import device_name, measure_step
+from ..convert_weights import Net
 from .split import Split
 
 #: The crop is rescaled from S in this range, as multiples of the crop: [256; 384] for 224.
@@ -26,12 +35,28 @@ BATCH, LEARNING_RATE, NEW_LAYER = 32, 1e-3, 10
 #: learning, and what is not trained cannot be spoilt (Girshick 2015, Section 4.5, for VGG-16).
 MANY_PHOTOS, FROZEN = 20_000, 2
 
-
 #: Crops of each photo whose maps are computed once, and epochs of the layers on them.
 VIEWS, EPOCHS_ON_MAPS = 2, 30
 
 #: Of the second stage, that trains the last blocks together with a head that has learnt.
 FINE_EPOCHS, FINE_RATE = 10, 1e-3
+
+#: New heads: fc6, fc7 and fc8 as in the paper but narrow; global average pooling and fc8.
+HEADS = FC, GAP = 'fc', 'gap'
+
+#: Width of new fc6 and fc7: few photos cannot fill 4,096.
+NARROW = 512
+
+#: Weight decay of fc8 on the pooled maps of the authors' nets, which reach 300, so that small
+#: weights fit the photos one by one. Measured: benchmarks/README.md, "Heads on maps that are
+#: computed once".
+POOLED_DECAY = 0.2
+
+#: What ``--cache-maps`` can be.
+AUTO, ON, OFF = CACHE_MAPS = 'auto', 'on', 'off'
+
+#: With fewer frozen blocks the rest takes most of the time, and maps are large.
+FEWEST_FROZEN = 3
 
 
 class Decisions(NamedTuple):
@@ -127,3 +152,153 @@ def describe_classes(split: Split, most: int = 12) -> Sequence[str]:
     if len(split.classes) > most:
         lines.append(f'... and {len(split.classes) - most} more')
     return lines
+
+
+class Head(NamedTuple):
+    """A head.
+
+    Args:
+        config: Arguments of :class:`ConvHead`, but for the number of classes.
+        new: Names of the layers that the weights do not fill.
+        keeps: Whether the weights' own fc6 and fc7 (or none, with global average pooling) stay.
+    """
+
+    config: dict
+    new: tuple[str, ...]
+    keeps: bool
+
+    def decay(self, preprocessing: Preprocessing) -> Optional[float]:
+        """The new layers' weight decay, in a net for such images; None: that of all layers."""
+        pooled = self.config['fc_channels'] == ()
+        authors = any(map(preprocessing.same_as, (CENTRED_BGR, CENTRED_BGR.turned())))
+        return POOLED_DECAY if pooled and authors else None
+
+    def __str__(self) -> str:
+        *others, last = self.new
+        layers = f'{", ".join(others)} and {last} are' if others else f'{last} is'
+        if self.config['fc_channels'] == ():
+            return f'global average pooling; {layers} new'
+        return f'{layers} new' + ('' if self.keeps else f', {self.config["fc_channels"]} wide')
+
+
+def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int] = None) -> Head:
+    """The head for weights.
+
+    Args:
+        net: What the weights are of.
+        head: 'fc' or 'gap' for a new one; None: the weights' own, 'fc' where there is none.
+        fc_channels: Width of a new fc6 and fc7.
+
+    Raises:
+        ValueError: in one line, if the arguments do not go together.
+    """
+    own = net.head_config()
+    kind = head or (None if own else FC)
+    if fc_channels is not None and kind != FC:
+        raise ValueError(f'--fc-channels {fc_channels} is for --head fc: a new fc6 and fc7')
+    if fc_channels is not None and fc_channels < 1:
+        raise ValueError(f'--fc-channels must be at least 1, got {fc_channels}')
+    if kind is None:
+        return Head({k: v for k, v in own.items() if k != 'num_classes'}, ('fc8',), True)
+    in_channels = net.base_channels * BLOCK_WIDTHS[-1]
+    if kind == GAP:
+        return Head(dict(in_channels=in_channels, fc_channels=(), kernel_size=1), ('fc8',), False)
+    width = fc_channels or NARROW
+    config = dict(in_channels=in_channels, fc_channels=width, kernel_size=7)
+    return Head(config, ('fc6', 'fc7', 'fc8'), False)
+
+
+class Wishes(NamedTuple):
+    """What the command line says.
+
+    ``cache`` is one of :data:`CACHE_MAPS`, ``views`` the crops of each photo, ``frozen`` the blocks
+    that stay as they are, ``unfreeze`` the last blocks that a second stage trains; None: not given.
+    """
+
+    cache: str = AUTO
+    views: Optional[int] = None
+    frozen: Optional[int] = None
+    unfreeze: Optional[int] = None
+
+
+def choose_views(wishes: Wishes, split: Split, net: Net, crop: int) -> tuple[int, str]:
+    """How many crops of each photo have their maps computed once, and why, in words.
+
+    Returns:
+        (0, reason) where all layers are trained on new crops in every epoch.
+
+    Raises:
+        ValueError: in one line, if the wishes do not go together, or the maps are too large.
+    """
+    if wishes.cache not in CACHE_MAPS:
+        raise ValueError(f'--cache-maps must be auto, on or off, got {wishes.cache!r}')
+    if wishes.views is not None and wishes.views < 1:
+        raise ValueError(f'--views must be at least 1, got {wishes.views}')
+    if wishes.unfreeze is not None and not 0 <= wishes.unfreeze <= NUM_BLOCKS - 1:
+        raise ValueError(f'--unfreeze must be 0 to 4 blocks, got {wishes.unfreeze}')
+    if wishes.unfreeze and wishes.frozen is not None:
+        raise ValueError(
+            f'--unfreeze {wishes.unfreeze} is a second stage after one with all blocks frozen, '
+            f'--frozen {wishes.frozen} a single one: give one of the two'
+        )
+    why = _why_not(wishes)
+    views = wishes.views or VIEWS
+    most = NUM_BLOCKS if wishes.frozen is None else wishes.frozen
+    frozen = min(most, NUM_BLOCKS - (wishes.unfreeze or 0))
+    if not why:
+        size = maps_gb(split, net, crop, frozen, views)
+        if size > MAX_GB:
+            why = (
+                f'the maps of {views} views of {len(split.train):,} photos after block {frozen} '
+                f'would take {size:.0f} GB, more than {MAX_GB:g}'
+            )
+    if not why:
+        return views, ''
+    if wishes.cache == ON:
+        raise ValueError(f'--cache-maps on: {why}')
+    for option, value in (('--views', wishes.views), ('--unfreeze', wishes.unfreeze)):
+        if value:
+            raise ValueError(f'{option} {value} is for maps that are computed once, but {why}')
+    return 0, why
+
+
+def _why_not(wishes: Wishes) -> str:
+    """Why maps are not computed once, '' if they are."""
+    if wishes.cache == OFF:
+        return '--cache-maps is off'
+    if wishes.frozen == 0:
+        return '--frozen 0 leaves no block frozen'
+    if wishes.cache == AUTO and torch.cuda.is_available():
+        return 'there is a GPU (--cache-maps on does so all the same)'
+    if wishes.cache == AUTO and wishes.frozen is not None and wishes.frozen < FEWEST_FROZEN:
+        return f'few blocks are frozen (--frozen {wishes.frozen})'
+    return ''
+
+
+def maps_gb(split: Split, net: Net, crop: int, frozen: int, views: int) -> float:
+    """What the maps of all photos take on the disk, in GB (1e9 bytes)."""
+    side = crop // 2**frozen
+    a_map = 2 * net.base_channels * BLOCK_WIDTHS[frozen - 1] * side**2
+    return (views * len(split.train) + len(split.val)) * a_map / 1e9
+
+
+def describe_maps(
+    split: Split, net: Net, crop: int, stages: list[Config], amp: bool, kernels: str
+) -> str:
+    """A line on the maps, with the time that a few steps on this machine make likely."""
+    hours, sizes, blocks = 0.0, [], []
+    for cfg in stages:
+        step = measure_step(cfg, amp, kernels)
+        views, frozen = cfg.train_cfg.views, cfg.model.backbone.frozen_stages
+        images = cfg.train_cfg.max_epochs * len(split.train)
+        hours += step.hours(images, images / cfg.train_dataloader.batch_size)
+        sizes.append(maps_gb(split, net, crop, frozen, views))
+        blocks.append('all blocks' if frozen == NUM_BLOCKS else f'the first {frozen} blocks')
+    minutes = 60 * hours
+    about = 'a minute' if minutes < 1.5 else duration(60 * minutes)
+    room = ', '.join(f'{gb:.1f} GB' if gb > 0.95 else f'{max(1, 1000 * gb):.0f} MB' for gb in sizes)
+    return (
+        f'Maps       of {", then of ".join(blocks)} are computed once, for {views} crops of each '
+        f'photo, and kept ({room}); with the training about {about} on {device_name()}, without '
+        'the test; --cache-maps off trains through all layers'
+    )

@@ -29,14 +29,22 @@ from ..convert_weights import Converted, Net, understand
 from ..inference.load import expected_preprocessing, resolve
 from ..net_table import CROP
 from ..tables import say
-from .balance import class_weights as class_weights_of
-from .balance import describe_balance
 from .config import finetune_config
-from .decide import NEW_LAYER, Decisions, decide, describe_classes
-from .head import Head, choose_head
-from .maps import AUTO, Wishes, choose_views, describe_maps
+from .decide import (
+    AUTO,
+    NEW_LAYER,
+    Decisions,
+    Head,
+    Wishes,
+    choose_head,
+    choose_views,
+    decide,
+    describe_classes,
+    describe_maps,
+)
 from .results import report_classes
-from .split import Split, list_lines, split_photos
+from .split import Split, describe_balance, list_lines, split_photos
+from .split import class_weights as class_weights_of
 
 #: What ``--class-weights`` can be.
 BALANCED = 'balanced'

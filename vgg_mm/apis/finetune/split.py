@@ -1,6 +1,7 @@
-"""Training and validation photos of a folder."""
+"""Lists of photos for training and validation, and how many of each class there are."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from ..check_dataset.layout import NO_SPLITS, Layout
 
 #: Names of the folders that are taken as splits, in lower case.
 TRAIN_NAMES = ('train', 'training')
+
 VAL_NAMES = ('val', 'valid', 'validation', 'test', 'testing')
 
 #: Share of each class that is kept for validation where the folder has no splits.
@@ -17,6 +19,9 @@ VAL_SHARE = 0.2
 
 #: (path relative to the folder, class number)
 Photos = list[tuple[str, int]]
+
+#: So many times as many photos in the largest class as in the smallest are worth a notice.
+STRONG = 5
 
 
 class Split(NamedTuple):
@@ -104,3 +109,34 @@ def _draw(photos: list[tuple[str, str]], seed: int) -> tuple[list, list, str]:
 def list_lines(photos: Photos) -> str:
     """The photos as MMPretrain's ``CustomDataset`` reads them from a file."""
     return ''.join(f'{path} {label}\n' for path, label in photos)
+
+
+def class_weights(split: Split) -> list[float]:
+    """Weights inverse to the photos to train on, on average 1 over the photos.
+
+    N / (K n) for a class with n of the N photos of K classes, as scikit-learn's 'balanced'.
+    """
+    counts = Counter(label for _, label in split.train)
+    total, classes = len(split.train), len(split.classes)
+    return [round(total / (classes * counts[label]), 4) for label in range(classes)]
+
+
+def describe_balance(split: Split, balanced: bool) -> str:
+    """A line on class weights, or on classes that differ strongly without them; '' if neither."""
+    counts = Counter(label for _, label in split.train)
+    ordered = counts.most_common()
+    (most, largest), (least, smallest) = (
+        (split.classes[label], count) for label, count in (ordered[0], ordered[-1])
+    )
+    if balanced:
+        weights = class_weights(split)
+        return (
+            f'Loss       weighted by class, from {min(weights):g} ({most}) to {max(weights):g} '
+            f'({least})'
+        )
+    if largest < STRONG * smallest:
+        return ''
+    return (
+        f'Notice     {most} has {largest:,} photos to train on, {least} {smallest:,}: '
+        '--class-weights balanced makes each class count the same'
+    )

@@ -1,17 +1,39 @@
-"""From work directories to tables."""
+"""From work directories to tables: in the terminal, as Markdown and as a page."""
 
 import os
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Optional
 
-from vgg_mm.apis.document import DIM, markdown, page
+from vgg_mm.apis.document import DIM, Block, Heading, Text, aligned, markdown, page
+from vgg_mm.apis.document import Table as DocumentTable
+from vgg_mm.apis.tables import error_cell, format_table
 from vgg_mm.evaluation import RECORDS_FILE
+from vgg_mm.evaluation.paper_results import PaperResult
 from vgg_mm.installation import command
 
-from .collect import find_results
-from .run import run_missing
-from .tables import sections
-from .text import MISSING, TITLE, blocks, plain
+from .plots import plots_of
+from .run import find_results, run_missing
+from .tables import Row, Section, Table, sections, setting_cells
+
+TITLE = 'Tables 3 to 7 of arXiv 1409.1556'
+
+HEADERS = ('net', 'S', 'Q', 'protocol', 'top-1 error', 'top-5 error', 'images', 'ms/image')
+
+PAPER = 'paper'
+
+#: Columns whose cells end at the same place.
+RIGHT = ('top-1 error', 'top-5 error', 'images', 'ms/image', PAPER)
+
+MISSING = 'missing'
+
+CAPTION = 'Errors in percent, with 95 % confidence intervals (Wilson).'
+
+PAPER_CAPTION = (
+    "The column 'paper' holds the paper's top-1 / top-5 errors on the 50,000 validation images of "
+    'ILSVRC-2012, in Tables 6 and 7 also the top-5 error on its test images; they are not '
+    "measurements of this package. 'missing': no result of that row was found."
+)
 
 
 def paper_table(
@@ -61,3 +83,71 @@ def paper_table(
 def _write(path: str, text: str) -> None:
     with open(path, 'w', encoding='utf-8') as file:
         file.write(text)
+
+
+def caption(section: Section) -> str:
+    """What the reader has to know of a section's columns."""
+    return f'{CAPTION} {PAPER_CAPTION}' if section.compared else CAPTION
+
+
+def headers(table: Table) -> list[str]:
+    """Column titles; the paper's only where the paper has rows."""
+    return [*HEADERS, PAPER] if any(row.paper for row in table.rows) else list(HEADERS)
+
+
+def cells(table: Table) -> list[list[str]]:
+    """The cells of each row, a cell a title."""
+    papers = [row.paper for row in table.rows if row.paper]
+    has_test = any(paper.test_top5 is not None for paper in papers)
+    return [
+        _measured(row) + ([_paper(row.paper, has_test)] if papers else []) for row in table.rows
+    ]
+
+
+def _measured(row: Row) -> list[str]:
+    record = row.record
+    if record is None:
+        return [row.net, *setting_cells(row), MISSING if row.paper.protocol else '', '', '', '']
+    time = f'{1000 * record.seconds_per_image:,.1f}' if record.seconds_per_image else ''
+    return [
+        row.net,
+        *setting_cells(row),
+        error_cell(record, 1),
+        error_cell(record, 5),
+        f'{record.images:,}',
+        time + '*' * row.shares_time,
+    ]
+
+
+def _paper(paper: Optional[PaperResult], has_test: bool) -> str:
+    if paper is None:
+        return ''
+    errors = [paper.top1, paper.top5, *([paper.test_top5] if has_test else [])]
+    return ' / '.join('-' if error is None else f'{error:.1f}' for error in errors)
+
+
+def blocks(sections: Sequence[Section], plots: bool = False) -> list[Block]:
+    """All tables as a document, with plots or without."""
+    found: list[Block] = [Heading(1, TITLE)]
+    for section in sections:
+        found += [Heading(2, section.title), Text(caption(section))]
+        for table in section.tables:
+            found += [Heading(3, table.title), DocumentTable(headers(table), cells(table), RIGHT)]
+            found += [Text(note, note=True) for note in table.notes]
+        if plots:
+            found += plots_of(section)
+    return found
+
+
+def plain(sections: Sequence[Section]) -> str:
+    """All tables in letters, for the terminal."""
+    parts = []
+    for block in blocks(sections)[1:]:
+        if isinstance(block, Heading):
+            line = '\n' + '=' * len(block.text) if block.level == 2 else ''
+            parts.append(block.text + line)
+        elif isinstance(block, DocumentTable):
+            parts.append(format_table(block.headers, aligned(block)))
+        elif isinstance(block, Text):
+            parts.append(fill(block.text, 100))
+    return '\n\n'.join(parts)

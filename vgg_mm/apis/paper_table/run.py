@@ -1,4 +1,4 @@
-"""Testing what the tables lack and a work directory's checkpoint can give."""
+"""Test results below folders: found, and made where they are missing."""
 
 import os
 import shlex
@@ -11,14 +11,50 @@ from vgg_mm.apis.subprocess_tools import message_of, run_tool, tool_command
 from vgg_mm.apis.test_results import TEST_SUFFIX, describe
 from vgg_mm.architectures import BASE_CHANNELS
 from vgg_mm.datasets.transforms.rescale import paper_test_scales
-from vgg_mm.evaluation import is_imagenet
+from vgg_mm.evaluation import RECORDS_FILE, TestRecord, is_imagenet, read_records
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5, Scale
 from vgg_mm.installation import command
 
-from .collect import Result, folders_with
-
 #: What mmengine keeps in a work directory: the path of the newest checkpoint.
 LAST_CHECKPOINT = 'last_checkpoint'
+
+
+class Result(NamedTuple):
+    """A test record and the work directory that holds it."""
+
+    record: TestRecord
+    folder: str
+
+
+def find_results(folders: Iterable[str]) -> list[Result]:
+    """The newest record of each row in every results file below the folders.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if a file is broken.
+    """
+    return [
+        Result(record, folder)
+        for folder in folders_with(RECORDS_FILE, folders)
+        for record in read_records(os.path.join(folder, RECORDS_FILE))
+    ]
+
+
+def folders_with(name: str, folders: Iterable[str]) -> list[str]:
+    """Folders, the given ones and all below them, that hold a file of that name; each once.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    found: dict[str, str] = {}
+    for top in folders:
+        if not os.path.isdir(top):
+            raise FileNotFoundError(f'no such folder: {top}')
+        for folder, below, files in os.walk(top):
+            below.sort()
+            if name in files:
+                found.setdefault(os.path.realpath(folder), os.path.normpath(folder))
+    return list(found.values())
 
 
 class TrainedNet(NamedTuple):

@@ -16,7 +16,7 @@ from vgg_mm.evaluation.paper_results import (
     PaperResult,
 )
 
-from .collect import Result
+from .run import Result
 
 #: Order of the rows; others follow by name.
 NETS = tuple(ARCHITECTURES)
