@@ -15,7 +15,7 @@ from PIL import Image
 
 from vgg_mm.apis.chain.estimate import device_name, measure_step
 from vgg_mm.apis.chain.plan import Cost
-from vgg_mm.apis.chain.settings import total_batch
+from vgg_mm.apis.chain.stages import total_batch
 from vgg_mm.apis.errors import EXPECTED
 from vgg_mm.apis.tables import format_table
 from vgg_mm.models.tta.paper_tta import DENSE

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import NamedTuple, Optional, TextIO
 
 from vgg_mm.apis.chain.curves import CURVES_FILE
-from vgg_mm.apis.chain.report import duration
+from vgg_mm.apis.chain.run import duration
 from vgg_mm.apis.errors import EXPECTED, one_line
 from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tool_pool import ToolPool

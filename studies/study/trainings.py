@@ -12,8 +12,7 @@ from mmengine.config import Config
 
 from vgg_mm.apis.chain import load_chain
 from vgg_mm.apis.chain.job import DONE, Job
-from vgg_mm.apis.chain.settings import RunOptions
-from vgg_mm.apis.chain.stages import option_texts
+from vgg_mm.apis.chain.stages import RunOptions, option_texts
 from vgg_mm.apis.subprocess_tools import tool_command
 from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import write_atomically

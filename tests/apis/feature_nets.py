@@ -5,10 +5,8 @@ import torch
 from mmengine.config import Config
 
 from tests.conftest import A_DIGITS, D_DIGITS
-from vgg_mm.apis.features.files import write
-from vgg_mm.apis.features.parts import Part
-from vgg_mm.apis.features.photos import Photos
-from vgg_mm.apis.features.settings import Settings
+from vgg_mm.apis.features.files import Photos, write
+from vgg_mm.apis.features.parts import Part, Settings
 from vgg_mm.apis.inference.load import build_model
 
 CONFIGS = {'A': A_DIGITS, 'D': D_DIGITS}

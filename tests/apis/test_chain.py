@@ -14,11 +14,10 @@ from tests.conftest import ROOT, heed_ctrl_c
 from vgg_mm.apis.chain import load_chain, train_chain
 from vgg_mm.apis.chain.curves import draw_curves, merge_runs, read_curves, smooth
 from vgg_mm.apis.chain.estimate import crop_size, split_time
-from vgg_mm.apis.chain.job import Job
+from vgg_mm.apis.chain.job import RECORD_FILE, Job, Record, locked, progress
 from vgg_mm.apis.chain.plan import plan_table
-from vgg_mm.apis.chain.record import RECORD_FILE, Record, locked, progress
-from vgg_mm.apis.chain.report import duration
-from vgg_mm.apis.chain.settings import RunOptions, changes
+from vgg_mm.apis.chain.run import duration
+from vgg_mm.apis.chain.stages import RunOptions, changes
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5
 

@@ -14,9 +14,8 @@ from torchvision.models.vgg import make_layers
 from tests.apis.feature_nets import FC6, FC7, WIDTH, save_net
 from tests.conftest import run_tool
 from vgg_mm.apis import extract_features, load_features
-from vgg_mm.apis.features import layer as layer_module
 from vgg_mm.apis.features.extractor import BATCH, Extractor
-from vgg_mm.apis.features.photos import find_photos
+from vgg_mm.apis.features.files import find_photos
 from vgg_mm.apis.inference.images import AHEAD, ImageReader
 from vgg_mm.apis.inference.load import load_net
 from vgg_mm.datasets.transforms.resampling import rescale
@@ -183,7 +182,7 @@ def test_large_images_in_strips_are_the_same(checkpoint, photos, monkeypatch):
     for layer in ('fc7', 'pool5'):
         whole, strips = features(layer, 2**20), features(layer, 64 * 128)
         assert_same(strips.features, whole.features)
-    monkeypatch.setattr(layer_module, 'WHOLE_PIXELS', 64 * 128)
+    monkeypatch.setattr('vgg_mm.apis.features.extractor.WHOLE_PIXELS', 64 * 128)
     (error,) = features('conv5_2', 2**20).errors
     assert 'rescaled to 274x64: layer conv5_2 takes at most 8,192 pixels' in error
     assert features('fc7', 2**20).errors == ['']

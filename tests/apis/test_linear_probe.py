@@ -18,8 +18,8 @@ from tests.apis.feature_nets import write_features
 from tests.conftest import run_tool
 from vgg_mm.apis import linear_probe, load_features
 from vgg_mm.apis.features import svm
-from vgg_mm.apis.features.neighbours import nearest
 from vgg_mm.apis.features.probe import _queries
+from vgg_mm.apis.features.svm import nearest
 
 CLASSES = ['ant', 'bee', 'cow']
 

@@ -15,7 +15,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from tests.conftest import A_DIGITS
 from vgg_mm.apis import Prediction, predict
 from vgg_mm.apis.inference.load import build_model
-from vgg_mm.apis.inference.score_map import (
+from vgg_mm.apis.inference.prediction import (
     ScoreMap,
     check_has_map,
     compute_score_map,

@@ -3,7 +3,7 @@
 import shlex
 from typing import Any
 
-from vgg_mm.apis.chain.report import duration
+from vgg_mm.apis.chain.run import duration
 from vgg_mm.apis.document import Block, Commands, Table, Text
 
 from ..results import Results, ResultsByData, TrainingCurve, results_path

@@ -13,10 +13,8 @@ from mmpretrain.registry import DATASETS
 from ..errors import EXPECTED
 from ..tables import format_table
 from .estimate import StepTime, crop_size, device_name, measure_step
-from .job import DONE, PART_WAY, Job
-from .record import progress
-from .settings import RunOptions, total_batch
-from .stages import default_name
+from .job import DONE, PART_WAY, Job, progress
+from .stages import RunOptions, default_name, total_batch
 
 #: ILSVRC-2012's training images, and classes.
 IMAGENET_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000

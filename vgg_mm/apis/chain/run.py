@@ -1,4 +1,4 @@
-"""``tools/train_chain.py``: the paper's sequence of trainings as one command (Section 3.1)."""
+"""The paper's sequence of trainings as one command (Section 3.1)."""
 
 import math
 import os.path as osp
@@ -6,30 +6,31 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Optional, TextIO
 
 import torch
 
+from vgg_mm.evaluation import RECORDS_FILE, TestRecord, read_records, scale_texts
 from vgg_mm.progress import SILENCE
 
 from ..cfg_options import CfgOptions
 from ..errors import one_line
 from ..subprocess_tools import interruptible, message_of, run_tool
+from ..tables import error_cell, format_table
+from ..test_results import describe
 from .curves import CURVES_FILE, draw_curves
-from .job import DONE, PART_WAY, TO_DO, Job
+from .job import DONE, PART_WAY, TO_DO, Job, Record, final_checkpoints, locked, note_process
 from .plan import batch_notes, plan_table
-from .record import Record, final_checkpoints, locked, note_process
-from .report import duration, results_table
-from .settings import RunOptions
-from .stages import load_chain, option_texts
+from .stages import RunOptions, load_chain, option_texts
 
 #: What is shown of the output of a training and, as its results come in a table, of a test.
 TRAINING = re.compile(
     r'Epoch\(val\)(?!.* eta:)|staged initialisation from|Load checkpoint from|resumed epoch|'
     r'going on from|stopping|cached maps|WARNING - (?!.*(deprecated|its requires_grad=False))'
 )
+
 TESTING = re.compile(r'Epoch\(test\).* eta:')
 
 #: How far either is: the first such line is shown, and another when the last is SILENCE old.
@@ -39,6 +40,13 @@ PROGRESS = re.compile(
 
 #: All of the tools' output, in each stage's folder.
 LOG_FILE = 'chain_stage.log'
+
+HEADERS = (
+    'stage', 'net', 'S', 'Q', 'protocol', 'top-1 error', 'top-5 error', 'training', 'test',
+)  # fmt: skip
+
+#: (largest number of minutes that is shown so, minutes in it, unit).
+UNITS = ((120, 1, 'min'), (48 * 60, 60, 'h'), (float('inf'), 24 * 60, 'd'))
 
 
 def train_chain(
@@ -243,3 +251,47 @@ def _test(job: Job) -> None:
             print(f'\nTesting {job.name}: {name}', flush=True)
             _run(job, job.test_command(name), TESTING, lock)
             job.note_test(name)
+
+
+def results_table(jobs: Sequence[Job]) -> str:
+    """Errors of every tested stage, and what training and testing took."""
+    rows = [_row(job, record) for job in jobs for record in _records(job)]
+    if not rows:
+        return 'The chain has no tests.'
+    explanation = (
+        'Errors in percent with 95 % confidence intervals; the time of a test is that of all '
+        'protocols\nof one pass.'
+    )
+    return f'{explanation}\n\n{format_table(HEADERS, rows)}'
+
+
+def _records(job: Job) -> Iterable[TestRecord]:
+    """The results of the stage's checkpoint on its test images."""
+    path = osp.join(job.work_dir, RECORDS_FILE)
+    if not osp.isfile(path):
+        return []
+    checkpoint = job.record().checkpoints.get(job.stage.use)
+    return [
+        record
+        for record in read_records(path)
+        if osp.basename(record.checkpoint) == checkpoint
+        and osp.realpath(record.data) == osp.realpath(describe(job.cfg)['data'])
+    ]
+
+
+def _row(job: Job, record: TestRecord) -> list[str]:
+    return [
+        job.name,
+        record.net,
+        *scale_texts(record),
+        record.protocol,
+        *(error_cell(record, k) for k in (1, 5)),
+        duration(job.record().minutes),
+        duration(record.images * record.seconds_per_image / 60),
+    ]
+
+
+def duration(minutes: float) -> str:
+    """'8.0 min', '5.3 h' or '14.2 d'."""
+    size, unit = next((size, unit) for limit, size, unit in UNITS if minutes < limit)
+    return f'{minutes / size:.1f} {unit}'

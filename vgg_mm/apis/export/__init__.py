@@ -1,8 +1,7 @@
 """``tools/export.py``: weights and graphs for other programs."""
 
-from .graph import ExportGraph
+from .graph import Classifier, ExportGraph, load_classifier
 from .run import export
-from .source import Classifier, load_classifier
 from .torchvision_layout import torchvision_names, torchvision_state
 
 __all__ = [

@@ -13,7 +13,7 @@ from vgg_mm.progress import Progress, with_progress
 
 from .downstream import ObjectGraph, ObjectNet
 from .formats import Graph, Run, Size
-from .source import Classifier
+from .graph import Classifier
 
 #: Largest difference of an output, relative to the largest of its values (or to 1).
 TOLERANCE = 1e-4

@@ -13,8 +13,7 @@ import torch.fx.experimental._config as fx_config
 import torch.nn as nn
 
 from .downstream import ObjectGraph, ObjectNet
-from .graph import IMAGE, ExportGraph
-from .source import Classifier
+from .graph import IMAGE, Classifier, ExportGraph
 from .torchvision_layout import torchvision_state
 
 #: Height and width that a graph takes; None: any from the smallest on.

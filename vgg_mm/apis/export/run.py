@@ -15,8 +15,7 @@ from . import formats
 from .check import RUNS, ObjectReference, Reference, compare, shapes_to_check, times
 from .downstream import ObjectGraph, ObjectNet, load_object_net
 from .formats import Run, Size
-from .graph import IMAGE, OUTPUTS, ExportGraph
-from .source import Classifier, load_classifier
+from .graph import IMAGE, OUTPUTS, Classifier, ExportGraph, load_classifier
 from .torchvision_layout import notice, torchvision_function
 
 TORCHVISION, SAFETENSORS = 'torchvision', 'safetensors'

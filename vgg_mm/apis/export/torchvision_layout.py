@@ -9,7 +9,7 @@ import torch.nn as nn
 from vgg_mm.architectures import ARCHITECTURES, BASE_CHANNELS
 
 from ..net_table import FC_CHANNELS, FC_KERNEL
-from .source import Classifier
+from .graph import Classifier
 
 #: net -> torchvision's function; with batch norm, its name ends in _bn.
 FUNCTIONS = {'A': 'vgg11', 'B': 'vgg13', 'D': 'vgg16', 'E': 'vgg19'}

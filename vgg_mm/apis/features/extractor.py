@@ -1,22 +1,134 @@
-"""From image files to feature vectors."""
+"""Features of images: the activations of a layer, over the whole image."""
 
 from collections.abc import Generator, Sequence
+from types import NoneType
 from typing import Optional
 
 import torch
+import torch.nn as nn
+from mmpretrain.models.classifiers import ImageClassifier
 
+from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.checkpoints import weights_digest
+from vgg_mm.models.backbones.vgg import VGG
 from vgg_mm.models.batch_work import telling
+from vgg_mm.models.heads.conv_head import ConvHead
+from vgg_mm.models.tta import PaperTTA
+from vgg_mm.models.tta.paper_tta import DENSE
+from vgg_mm.models.tta.strips import can_be_cut
 from vgg_mm.progress import Progress
 
 from ..inference.images import Prepared
 from ..inference.load import TrainedNet, check_scales, image_reader, tta_options
-from .layer import DenseFeatures, end_at
-from .parts import Part
-from .settings import AVERAGE, STACK
+from .parts import AVERAGE, STACK, Part
+
+FC_LAYERS = ('fc6', 'fc7')
+
+POOL_LAYERS = tuple(f'pool{block}' for block in range(1, NUM_BLOCKS + 1))
+
+#: Most pixels of a rescaled image for a layer whose map is not made in strips; the maps of net D's
+#: first block take 256 bytes a pixel.
+WHOLE_PIXELS = 2**23
 
 #: Images that are read together and, where their shapes agree, share forward passes.
 BATCH = 32
+
+
+class FeatureHead(nn.Module):
+    """What follows the backbone up to a layer, in the place of a :class:`ConvHead`.
+
+    Args:
+        layers: From the backbone's last map to the features' map.
+        kernel_size: Side of the first layer's kernel, as in ConvHead; 1 if there is none.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module] = (), kernel_size: int = 1):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.kernel_size = kernel_size
+
+    def score_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The features at every position: (N, dimension, h, w)."""
+        return self.layers(feats[-1])
+
+    def forward(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Averaged over the positions: (N, dimension)."""
+        return self.score_map(feats).mean(dim=(2, 3))
+
+
+class DenseFeatures(PaperTTA):
+    """Dense evaluation with features in the place of class scores, and no soft-max."""
+
+    @torch.inference_mode()
+    def extract(self, images: list[tuple[torch.Tensor, ...]]) -> torch.Tensor:
+        """Features averaged over positions, then over image and flip.
+
+        Args:
+            images: For each image a view per Q, uint8 (3, H, W), as ``vgg_mm.TestScales`` makes
+                them.
+
+        Returns:
+            (N, Q, dimension), float32.
+
+        Raises:
+            ValueError: if a view is smaller than what the layer sees.
+        """
+        self._check_sizes(images)
+        return self._within_memory(images)[DENSE]
+
+    def check_fits(self, height: int, width: int, layer: str) -> None:
+        """Refuse a view that is too large for one pass where the layer needs it whole.
+
+        Raises:
+            ValueError: in one line.
+        """
+        if height * width > WHOLE_PIXELS and not can_be_cut(self.module):
+            raise ValueError(
+                f'rescaled to {width}x{height}: layer {layer} takes at most {WHOLE_PIXELS:,} '
+                'pixels; pool5, fc6 and fc7 take more, if no norm sees the whole image (GN, IN)'
+            )
+
+    def _dense(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self._mean_scores(inputs)
+
+
+def end_at(model: ImageClassifier, layer: str) -> int:
+    """Let a classifier end at a layer: its head becomes a :class:`FeatureHead`.
+
+    Args:
+        model: With a :class:`VGG` and a :class:`ConvHead`, or none; changed in place.
+        layer: 'fc7', 'fc6' (after their ReLU), 'pool1' to 'pool5', or a convolution's name, such
+            as 'conv5_3' (after its ReLU).
+
+    Returns:
+        Number of channels of the layer's map.
+
+    Raises:
+        ValueError: in one line, if the net is of another kind or has no such layer.
+    """
+    backbone, head = model.backbone, model.head
+    if not isinstance(backbone, VGG) or not isinstance(head, (ConvHead, NoneType)):
+        raise ValueError(
+            'features need a vgg_mm.VGG with a head of type vgg_mm.ConvHead, got '
+            f'{type(backbone).__name__} and {type(head).__name__}'
+        )
+    names = [*backbone.layer_names, *(n for n in POOL_LAYERS if hasattr(backbone, n))]
+    names += [name for name in FC_LAYERS if hasattr(head, name)]
+    if layer not in names:
+        raise ValueError(
+            f'--layer: the net has no layer {layer!r} for features; there are {", ".join(names)}'
+        )
+    if layer in FC_LAYERS:
+        layers = [head.fc6, head.relu, head.fc7, head.relu][: 2 * FC_LAYERS.index(layer) + 2]
+        model.head = FeatureHead(layers, head.kernel_size)
+        return getattr(head, layer).out_features
+    model.head = FeatureHead()
+    if layer in POOL_LAYERS:
+        block = POOL_LAYERS.index(layer)
+        backbone.out_indices = (block,)
+        return backbone.base_channels * BLOCK_WIDTHS[block]
+    backbone.out_indices = (layer,)
+    return getattr(backbone, layer).out_channels
 
 
 class Extractor:

@@ -19,10 +19,8 @@ from ..kernels import AUTO
 from ..subprocess_tools import interruptible
 from ..tables import say
 from .extractor import Extractor
-from .files import broken_images_in, check_ending, read_info, write
-from .parts import Part, Parts, check_same
-from .photos import Photos, find_photos
-from .settings import AVERAGE, COMBINE, Settings
+from .files import Photos, broken_images_in, check_ending, find_photos, read_info, write
+from .parts import AVERAGE, COMBINE, Part, Parts, Settings, check_same
 
 ON_BROKEN = STOP, COUNT = 'stop', 'count'
 

@@ -1,4 +1,4 @@
-"""The linear classifier of Appendix B: one SVM a class, against all others."""
+"""Linear SVMs, one for each class, and the nearest neighbours by cosine similarity."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +15,9 @@ FOLDS = 5
 
 #: Steps until the solver gives up; it takes some tens.
 MAX_ITERATIONS = 1_000
+
+#: Queries whose similarities are in memory at a time.
+CHUNK = 1024
 
 
 class Fitted(NamedTuple):
@@ -124,3 +127,25 @@ def _check_folds(labels: np.ndarray, folds: int) -> None:
             f'a class has {fewest} image{"s" * (fewest > 1)} to learn from, fewer than the '
             f'{folds} folds of cross-validation: give {way}--C with one value'
         )
+
+
+def nearest(index: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest by cosine similarity, the nearest first.
+
+    Args:
+        index: (M, dimension), rows of length 1 (or 0).
+        queries: (N, dimension), likewise.
+        k: At most M.
+
+    Returns:
+        Places in ``index`` and cosines in [-1, 1], both (N, k).
+    """
+    places, cosines = [], []
+    for first in range(0, len(queries), CHUNK):
+        similar = queries[first : first + CHUNK] @ index.T
+        best = np.argpartition(-similar, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(similar, best, axis=1), axis=1, kind='stable')
+        best = np.take_along_axis(best, order, axis=1)
+        places.append(best)
+        cosines.append(np.take_along_axis(similar, best, axis=1))
+    return np.concatenate(places), np.concatenate(cosines)

@@ -2,9 +2,8 @@
 
 from .inferencer import VGGInferencer
 from .load import load_predictor
-from .prediction import Prediction
+from .prediction import Prediction, ScoreMap
 from .run import predict, predict_files
-from .score_map import ScoreMap
 
 __all__ = [
     'Prediction',

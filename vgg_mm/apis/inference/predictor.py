@@ -14,8 +14,7 @@ from vgg_mm.progress import Progress
 
 from .images import ImageReader, Prepared
 from .inputs import BGR, ImageLike
-from .prediction import Prediction
-from .score_map import ScoreMap, compute_score_map
+from .prediction import Prediction, ScoreMap, compute_score_map
 
 #: Images that share forward passes where their shapes agree. On a CPU few: a result every few
 #: seconds is worth more than the little that larger batches save there.

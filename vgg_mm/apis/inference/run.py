@@ -18,10 +18,9 @@ from vgg_mm.text import first_few, printable
 from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
 from .load import NotAClassifier, load_predictor
 from .objects import predict_objects, refuse_classifiers_options
-from .prediction import Prediction
+from .prediction import Prediction, check_has_map
 from .predictor import Predictor
 from .report import ResultsFile, check_out, collect, errors_by_folder, make_folder, table
-from .score_map import check_has_map
 
 
 def predict(
