@@ -17,7 +17,7 @@ from mmpretrain.structures import DataSample
 from test_protocols import classifier
 from torch.utils.data import DataLoader, Dataset
 
-from vgg_mm.apis.kernels import use_kernels
+from vgg_mm.apis.runner import use_kernels
 from vgg_mm.evaluation import Posteriors, load_posteriors
 from vgg_mm.evaluation.ensemble import Member, ensembles
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vgg_mm.apis.config import build_runner
-from vgg_mm.apis.resumable import make_resumable
+from vgg_mm.apis.config import make_resumable
+from vgg_mm.apis.runner import build_runner
 from vgg_mm.apis.training import training_config
 from vgg_mm.datasets import seeded_dataset
 from vgg_mm.engine import ExactResumeHook, LossGuardHook

@@ -25,7 +25,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
 import vgg_mm  # noqa: F401  (registers its parts)
-from vgg_mm.apis.kernels import use_kernels
+from vgg_mm.apis.runner import use_kernels
 from vgg_mm.engine.layer_statistics import layer_statistics
 
 ROOT = Path(__file__).parent.parent

@@ -37,8 +37,8 @@ from timing import in_turn, ratios, seconds, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.config import has_bfloat16
-from vgg_mm.apis.kernels import use_kernels
 from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.apis.runner import use_kernels
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER = Path(mmpretrain.__file__).parent / '.mim/configs/vgg/vgg16_8xb32_in1k.py'

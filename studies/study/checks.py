@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Optional
 
-from vgg_mm.apis.suggest import suggest
+from vgg_mm.text import suggest
 
 MISSING = object()
 

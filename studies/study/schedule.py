@@ -10,9 +10,9 @@ from vgg_mm.apis.chain.curves import CURVES_FILE
 from vgg_mm.apis.chain.run import duration
 from vgg_mm.apis.errors import EXPECTED, one_line
 from vgg_mm.apis.subprocess_tools import interruptible
-from vgg_mm.apis.tool_pool import ToolPool
 
 from .plan import Task
+from .tool_pool import ToolPool
 from .trainings import Training, TrainingKey
 
 #: A failure is named in a line of at most so many letters; the log has all of it.

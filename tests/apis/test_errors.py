@@ -16,12 +16,12 @@ import vgg_mm
 from tests.conftest import ROOT
 from vgg_mm.apis.config import read_config, warn_of_slow_bfloat16
 from vgg_mm.apis.errors import Kind, kind_of, named, one_line
-from vgg_mm.apis.suggest import suggest
 from vgg_mm.apis.tables import format_table
 from vgg_mm.apis.training import use_mixed_precision
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets import LoadImage
 from vgg_mm.models import VGG
+from vgg_mm.text import suggest
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
@@ -131,11 +131,11 @@ def run_failing(code, cwd):
 
 
 def test_a_defect_shows_its_traceback(tmp_path):
-    code = '    from vgg_mm.apis.suggest import suggest\n    suggest("a", None)'
+    code = '    from vgg_mm.text import suggest\n    suggest("a", None)'
     done = run_failing(code, tmp_path)
     *_, raised, line = done.stderr.splitlines()
     assert done.returncode == 1 and 'Traceback' in done.stderr
-    assert 'vgg_mm/apis/suggest.py' in done.stderr and raised.startswith('TypeError: ')
+    assert 'vgg_mm/text.py' in done.stderr and raised.startswith('TypeError: ')
     assert line.startswith('error: TypeError: a defect of vgg_mm, not of what it was given. Please')
     assert f'vgg_mm {vgg_mm.__version__}, mmengine ' in line
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.apis import published
 from tests.conftest import A_DIGITS, run_tool, short_run
 from vgg_mm.apis import predict
-from vgg_mm.apis.input_channels import set_input_channels
+from vgg_mm.apis.config import set_input_channels
 from vgg_mm.datasets import CentralCrop, LoadImage, PCAShift, RandomHorizontalFlip
 
 NOTOP = 'vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'

@@ -16,7 +16,7 @@ from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
-from .suggest import suggest
+from vgg_mm.text import suggest
 
 #: Settings that replace those of a config: ``{'a.b': 1}``, or ``['a.b=1']`` as on a command line.
 CfgOptions = Union[Mapping[str, Any], Iterable[str]]

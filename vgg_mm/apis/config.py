@@ -4,38 +4,28 @@ import difflib
 import os
 import os.path as osp
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import torch
-import torch.nn as nn
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 from mmpretrain.apis import ModelHub, list_models
 
-from vgg_mm.engine.screen import ScreenRunner
+from vgg_mm.checkpoints.preprocessing import Preprocessing
 from vgg_mm.installation import root_folder
-from vgg_mm.kernels import accelerate
 
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
-from .distributed import prepare_processes
 from .downstream import check_files, check_package, datasets_of, is_downstream
 from .errors import one_line, users_line
-from .input_channels import set_input_channels
-from .kernels import AUTO, use_kernels
-from .resumable import undo_seeded_dataset
 from .rgb_statistics import is_no_class
 
 #: What is taken for a config: a file, a name, or mmengine's ``Config``.
 ConfigLike = Union[str, os.PathLike, Config]
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
 
 #: Kind of a file of settings -> where the package has such files, below its ``configs``.
 FOLDERS = {
@@ -44,6 +34,23 @@ FOLDERS = {
     'recipe': ('ensembles',),
     'protocol': ('_base_/tta',),
 }
+
+#: What a folder of validation images is called, other than ``val``.
+VALIDATION_FOLDERS = 'validation', 'valid'
+
+#: What processors call their bfloat16 instructions: x86's two, ARM's.
+BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'}
+
+#: mmengine's part -> this package's, which resumes exactly and else does the same.
+SAMPLERS = {'DefaultSampler': 'vgg_mm.ResumableSampler'}
+
+LOOPS = {'EpochBasedTrainLoop': 'vgg_mm.ResumableTrainLoop'}
+
+CHECKPOINT_HOOKS = {'CheckpointHook': 'vgg_mm.CheckpointHook'}
+
+SEEDED_DATASET = 'vgg_mm.SeededDataset'
+
+COLOURS = 3
 
 
 def configs_folder() -> str:
@@ -183,10 +190,6 @@ def set_dataloader_defaults(
         cfg[name] = loader
 
 
-#: What a folder of validation images is called, other than ``val``.
-VALIDATION_FOLDERS = 'validation', 'valid'
-
-
 def find_validation_folders(cfg: Config) -> None:
     """Read ``validation`` or ``valid`` where class folders have no ``val``, and say so."""
     found = {}
@@ -236,10 +239,6 @@ def _check_class_folders(folder: str) -> None:
         )
 
 
-#: What processors call their bfloat16 instructions: x86's two, ARM's.
-BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'}
-
-
 def has_bfloat16() -> bool:
     """Whether the GPU, or else the processor, computes in bfloat16 itself: ``--amp`` saves time."""
     if torch.cuda.is_available():
@@ -283,30 +282,61 @@ def add_hook(cfg: Config, **hook: Any) -> None:
     cfg.custom_hooks = [*others, hook]
 
 
-def build_runner(cfg: Config, kernels: str = AUTO) -> Runner:
-    """The runner that the config asks for (``runner_type``), or mmengine's.
+def make_resumable(cfg: Config) -> None:
+    """Replace the parts of a training config that lose their place when a run is interrupted.
 
-    Args:
-        cfg: The whole config.
-        kernels: As :func:`use_kernels` takes it.
+    Samplers and loops of other kinds stay: such runs resume as exactly as mmengine can.
     """
-    prepare_processes(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ScreenRunner.from_cfg(cfg)
-    if is_main_process():
-        where = f'environment, config and hooks are in {runner.log_dir}'
-        print(f'{config_name(cfg)}: {where}', flush=True)
-    if isinstance(runner.model, nn.Module):
-        use_kernels(runner.model, kernels)
-    else:
-        runner.register_hook(_KernelsHook(kernels))
-    return runner
+    loader, loop = cfg.train_dataloader, cfg.train_cfg
+    if loader.sampler.type in SAMPLERS:
+        loader.sampler.type = SAMPLERS[loader.sampler.type]
+        loader.dataset = dict(type=SEEDED_DATASET, dataset=loader.dataset)
+    if 'type' not in loop and loop.get('by_epoch', True):
+        loop.pop('by_epoch', None)
+        loop.type = 'EpochBasedTrainLoop'
+    if 'type' in loop:
+        loop.type = LOOPS.get(loop.type, loop.type)
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if checkpoint is not None:
+        checkpoint.type = CHECKPOINT_HOOKS.get(checkpoint.type, checkpoint.type)
 
 
-class _KernelsHook(Hook):
-    """:func:`use_kernels` for runners that build their model when the run begins."""
+def undo_seeded_dataset(cfg: Config) -> None:
+    """Give a config that a run wrote to its work directory the user's own data set again."""
+    loader = cfg.get('train_dataloader') or {}
+    if loader.get('dataset', {}).get('type') == SEEDED_DATASET:
+        loader.dataset = loader.dataset.dataset
+        loader.sampler.type = 'DefaultSampler'
 
-    def __init__(self, kernels: str):
-        self.kernels = kernels
 
-    def before_run(self, runner: Runner) -> None:
-        accelerate(runner.model, on=self.kernels == AUTO)
+def set_input_channels(cfg: Config) -> None:
+    """Let images be loaded and normalised with as many channels as the backbone takes.
+
+    Where it is not 3, each ``vgg_mm.LoadImage`` below the config gets ``in_channels``, and mean and
+    deviation of three colours become those of the channels
+    (:meth:`~vgg_mm.checkpoints.Preprocessing.for_channels`). What is given stays.
+    """
+    model = cfg.get('model') or {}
+    while 'module' in model:  # of an earlier test
+        model = model['module']
+    channels = (model.get('backbone') or {}).get('in_channels', COLOURS)
+    if channels == COLOURS:
+        return
+    for step in _steps(cfg._cfg_dict):
+        step.setdefault('in_channels', channels)
+    settings = model.get('data_preprocessor') or {}
+    if len(settings.get('mean') or ()) == COLOURS:
+        mean, std = (tuple(settings[key]) for key in ('mean', 'std'))
+        found = Preprocessing(settings.get('to_rgb', False), mean, std)
+        settings.update(found.for_channels(channels).to_meta())
+
+
+def _steps(node: Any) -> Iterator[dict]:
+    """Every ``vgg_mm.LoadImage`` below."""
+    if isinstance(node, dict):
+        if node.get('type') == 'vgg_mm.LoadImage':
+            yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _steps(child)

@@ -15,7 +15,6 @@ from .cfg_options import CfgOptions, parse_cfg_options
 from .config import (
     ConfigLike,
     add_hook,
-    build_runner,
     check_data_folders,
     config_name,
     evaluate_in_mixed_precision,
@@ -24,7 +23,7 @@ from .config import (
     warn_of_slow_bfloat16,
 )
 from .downstream import add_checks, is_downstream, join_datasets, load_images_here
-from .kernels import AUTO
+from .runner import AUTO, build_runner
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import limit_batches, use_test_time_augmentation
 

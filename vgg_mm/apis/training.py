@@ -13,19 +13,18 @@ from .cfg_options import CfgOptions
 from .config import (
     ConfigLike,
     add_hook,
-    build_runner,
     check_data_folders,
     config_name,
     evaluate_in_mixed_precision,
     has_bfloat16,
     load_config,
+    make_resumable,
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
 from .downstream import add_checks, join_datasets, load_images_here, steps_of
 from .errors import one_line
-from .kernels import AUTO
-from .resumable import make_resumable
+from .runner import AUTO, build_runner
 
 #: What becomes of images that cannot be read.
 BROKEN_IMAGES = ('stop', 'skip')

@@ -10,9 +10,8 @@ from vgg_mm.datasets.transforms.rescale import scale_bounds
 from vgg_mm.datasets.transforms.test_scales import WORDS
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 
-from .config import find_config, read_config, shipped
+from .config import find_config, read_config, set_input_channels, shipped
 from .downstream import is_downstream
-from .input_channels import set_input_channels
 
 #: Images a batch on a processor; one where each of them is many crops.
 CPU_BATCH = 4

@@ -6,7 +6,6 @@ from .atomic_write import (
     write_atomically,
 )
 from .config_text import parse_config_text
-from .digest import weights_digest
 from .from_classifier import (
     Transfer,
     initialise_from_classifier,
@@ -29,7 +28,7 @@ from .preprocessing import (
 )
 from .safe_load import load_checkpoint
 from .schemes import for_rgb, is_local, load_by_name, loading_safely, read_by_name
-from .weights import fits, recorded_classes, weights_of
+from .weights import fits, recorded_classes, weights_digest, weights_of
 
 __all__ = [
     'LAST_CHECKPOINT',

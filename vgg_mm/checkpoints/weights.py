@@ -1,7 +1,8 @@
 """What the readers of checkpoints have in common."""
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -215,3 +216,12 @@ def colours_in_bgr(weights: Weights, target: Weights) -> bool:
 def first_of(problems: Sequence[str]) -> str:
     """Problems as one line: the first few, and how many more there are."""
     return first_few(problems, NAMED, '; ')
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Digest of a state dict: of names, shapes, types and numbers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in weights.items():
+        digest.update(f'{name} {tuple(value.shape)} {value.dtype}\n'.encode())
+        digest.update(value.cpu().contiguous().numpy().reshape(-1).data)
+    return digest.hexdigest()

@@ -17,8 +17,8 @@ from vgg_mm.engine.loops.cached_maps_loops import frozen_maps, taking_maps
 from vgg_mm.engine.screen import only_news
 from vgg_mm.progress import to_stderr
 
-from ..input_channels import COLOURS
-from ..kernels import AUTO, use_kernels
+from ..config import COLOURS
+from ..runner import AUTO, use_kernels
 from ..training import use_mixed_precision
 
 Result = TypeVar('Result')

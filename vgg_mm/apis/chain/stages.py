@@ -12,12 +12,11 @@ from typing import Any, NamedTuple, Optional
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from vgg_mm.text import first_few
+from vgg_mm.text import first_few, suggest
 
 from ..cfg_options import OTHER_KEYS, parse_cfg_options
 from ..config import find_config, load_config, read_config
 from ..errors import named
-from ..suggest import suggest
 from ..tta import use_test_time_augmentation
 
 #: What a stage in a chain's config can hold.

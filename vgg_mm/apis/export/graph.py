@@ -13,7 +13,7 @@ from vgg_mm.models.folded_linear import FoldedLinear
 from vgg_mm.version import __version__
 
 from ..inference.load import load_net, tta_options
-from ..kernels import PLAIN
+from ..runner import PLAIN
 
 #: What the graph computes, with its shape.
 OUTPUTS = {

@@ -15,7 +15,7 @@ from vgg_mm.text import printable
 
 from ..inference.load import load_net
 from ..inference.report import make_folder
-from ..kernels import AUTO
+from ..runner import AUTO
 from ..subprocess_tools import interruptible
 from ..tables import say
 from .extractor import Extractor

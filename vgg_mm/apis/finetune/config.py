@@ -6,8 +6,7 @@ from typing import Any, Optional
 
 from mmengine.config import Config
 
-from ..config import configs_folder
-from ..input_channels import set_input_channels
+from ..config import configs_folder, set_input_channels
 from .decide import NEW_LAYER, Decisions
 from .split import Split
 

@@ -11,7 +11,7 @@ from mmpretrain.apis import ImageClassificationInferencer
 from mmpretrain.structures import DataSample
 from mmpretrain.visualization import UniversalVisualizer
 
-from vgg_mm.apis.kernels import AUTO
+from vgg_mm.apis.runner import AUTO
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
 from .images import Prepared

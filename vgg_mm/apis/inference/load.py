@@ -14,11 +14,10 @@ from mmpretrain.apis import ModelHub, list_models
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
-from vgg_mm.apis.config import find_config, read_config
+from vgg_mm.apis.config import find_config, read_config, undo_seeded_dataset
 from vgg_mm.apis.convert_weights import understand
 from vgg_mm.apis.downstream import is_downstream
-from vgg_mm.apis.kernels import AUTO, use_kernels
-from vgg_mm.apis.resumable import undo_seeded_dataset
+from vgg_mm.apis.runner import AUTO, use_kernels
 from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import (
     config_preprocessing,

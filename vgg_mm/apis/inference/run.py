@@ -8,7 +8,7 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config
 
-from vgg_mm.apis.kernels import AUTO
+from vgg_mm.apis.runner import AUTO
 from vgg_mm.apis.tables import say
 from vgg_mm.checkpoints import loading_safely, write_atomically
 from vgg_mm.datasets.class_names import class_numbers

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any, Optional, TextIO
 
-from .subprocess_tools import GRACE, run_tool
+from vgg_mm.apis.subprocess_tools import GRACE, run_tool
 
 
 class ToolPool:

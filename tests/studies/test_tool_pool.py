@@ -6,9 +6,8 @@ import sys
 import time
 
 import pytest
-
-from vgg_mm.apis import tool_pool
-from vgg_mm.apis.tool_pool import ToolPool
+from study import tool_pool
+from study.tool_pool import ToolPool
 
 HEEDLESS = """
 import os, signal, time
