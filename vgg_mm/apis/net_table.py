@@ -62,8 +62,8 @@ def layers(arch: Arch, num_classes: int = 1000, size: int = CROP) -> list[LayerR
         stride, field = (rows[-1].stride, rows[-1].receptive_field) if rows else (1, 1)
         kernel = int(np.max(getattr(layer, 'kernel_size', 1)))
         field += (kernel - 1) * stride
-        if name.startswith('pool'):
-            stride *= layer.stride
+        if isinstance(layer, nn.MaxPool2d):
+            stride *= int(np.max(layer.stride))
         shape = (*output.shape[1:],)
         parameters = sum(parameter.numel() for parameter in layer.parameters())
         cost = multiply_adds(layer, output)
