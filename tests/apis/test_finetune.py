@@ -8,10 +8,13 @@ from mmengine.config import Config
 
 from tests.conftest import run_tool
 from vgg_mm.apis.check_dataset.layout import find_layout
-from vgg_mm.apis.finetune.decide import decide
+from vgg_mm.apis.convert_weights import Net
+from vgg_mm.apis.finetune.decide import choose_head, decide
 from vgg_mm.apis.finetune.split import Split, split_photos
 from vgg_mm.checkpoints import load_checkpoint
+from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
 from vgg_mm.evaluation import read_records
+from vgg_mm.models import VGG
 
 #: Also where there is no GPU every layer but those of two blocks is trained.
 OPTIONS = ('--epochs', '2', '--batch-size', '8', '--cache-maps', 'off')
@@ -122,6 +125,8 @@ def test_what_is_decided(photos, epochs, milestones, batch, frozen):
     assert (found.epochs, found.milestones, found.batch_size) == (epochs, milestones, batch)
     assert found.frozen_stages == frozen
     assert (found.jitter, found.test_scale) == ((256, 384), 320)
+    new = decide(split, 224, new_fc6=True)
+    assert (new.jitter, new.test_scale) == ((224, 288), 256)
     on_maps = decide(split, 224, views=2)
     assert (on_maps.epochs, on_maps.frozen_stages, on_maps.views) == (30, 5, 2)
     assert decide(split, 224, views=2, frozen_stages=3, epochs=4).frozen_stages == 3
@@ -153,6 +158,52 @@ def test_the_head_on_maps_is_the_default_without_a_gpu(photos, net_a, tmp_path):
     assert 'done before' in run_tool(*command, cwd=tmp_path).stdout
     other = run_tool(*command, '--views', '3', cwd=tmp_path, check=False)
     assert 'holds other settings than those asked for' in other.stderr
+
+
+def test_images_of_the_authors_nets_are_divided(photos, tmp_path):
+    """A new fc6 gets small maps; the maps of the file it starts from are the same ones, divided."""
+    torch.manual_seed(0)
+    net = VGG('A', base_channels=8)
+    for value in net.parameters():
+        torch.nn.init.normal_(value, std=0.1)
+    weights = {f'backbone.{name}': value.clone() for name, value in net.state_dict().items()}
+    meta = dict(preprocessing=CENTRED_BGR.to_meta())
+    torch.save(dict(state_dict=weights, meta=meta), tmp_path / 'authors.pth')
+    command = ('finetune.py', photos, '--weights', 'authors.pth', '--work-dir', 'w')
+    said = run_tool(*command, *OPTIONS, cwd=tmp_path).stdout
+    assert 'std 58/58/58' in said and 'Divided    images and all biases, by 58' in said
+    assert 'S in [224;288]' in said
+    images = torch.rand(2, 3, 64, 96) * 255 - 128
+    with torch.no_grad():
+        maps = net(images)[-1]
+        net.load_state_dict(
+            {
+                name.removeprefix('backbone.'): value
+                for name, value in load_checkpoint(tmp_path / 'w/start.pth')['state_dict'].items()
+            }
+        )
+        divided = net(images / 58)[-1]
+    assert maps.max() > 0
+    torch.testing.assert_close(58 * divided, maps, rtol=1e-4, atol=1e-4 * maps.max().item())
+    trained = load_checkpoint(tmp_path / 'w/meine_Fotos/epoch_2.pth')['state_dict']
+    assert trained['backbone.conv1_1.bias'].equal(weights['backbone.conv1_1.bias'] / 58)
+
+
+@pytest.mark.parametrize(
+    'net, images, head, divisor',
+    [
+        (Net('D', 64, False), CENTRED_BGR, None, 58),
+        (Net('D', 64, False), CENTRED_RGB.for_channels(1), 'fc', 58),
+        (Net('D', 64, False), STANDARDISED_RGB, None, 1),  # they are divided already
+        (Net('D', 64, False), CENTRED_BGR, 'gap', 1),  # has a decay of its own
+        (Net('D', 64, False, 1000, (4096, 4096), 7), CENTRED_BGR, None, 1),  # fc6 fits the maps
+        (Net('D', 64, False, 1000, (4096, 4096), 7), CENTRED_BGR, 'fc', 58),
+        (Net('D', 64, True), CENTRED_BGR, None, 1),  # not homogeneous
+        (Net('A-LRN', 64, False), CENTRED_BGR, None, 1),
+    ],
+)
+def test_which_images_are_divided(net, images, head, divisor):
+    assert choose_head(net, head).divisor(images, net) == divisor
 
 
 def test_blocks_are_unfrozen_in_a_second_stage(photos, net_a, tmp_path):

@@ -77,12 +77,12 @@ def test_a_fourth_channel_changes_nothing_at_first(home):
     photo = home / 'photos/kreis/1.png'
     (three,), (four,) = (
         predict(photo, home / file, scales=[224])
-        for file in ('vgg11_bn.pth', 'runs/plan/channels.pth')
+        for file in ('vgg11_bn.pth', 'runs/plan/start.pth')
     )
     np.testing.assert_allclose(four.posterior, three.posterior, rtol=1e-4)
     assert np.ptp(three.posterior) > 0.01
     rgba = np.array(Image.open(photo))
-    (given,) = predict(rgba, home / 'runs/plan/channels.pth', scales=[224], channel_order='rgb')
+    (given,) = predict(rgba, home / 'runs/plan/start.pth', scales=[224], channel_order='rgb')
     np.testing.assert_allclose(given.posterior, four.posterior, rtol=1e-5)
 
 

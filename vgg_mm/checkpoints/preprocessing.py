@@ -82,6 +82,10 @@ class Preprocessing(NamedTuple):
             return self._replace(mean=(mean,), std=(std,))
         return self._replace(mean=(*self.mean, *(mean,) * more), std=(*self.std, *(std,) * more))
 
+    def divided(self, by: float) -> 'Preprocessing':
+        """For images that are divided by a number as well: see ``with_divided_images``."""
+        return self._replace(std=tuple(by * value for value in self.std))
+
     def put_into(self, data_preprocessor: Any) -> None:
         """Let a data preprocessor that :func:`preprocessing_of` understands do this from now on,
         for as many channels as it has."""

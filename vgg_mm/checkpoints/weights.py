@@ -169,6 +169,18 @@ def with_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
     return torch.cat([weight, others], 1)
 
 
+def with_divided_images(weights: Weights, by: float) -> Weights:
+    """A backbone's weights for images that are divided by a number: the same maps, divided by it.
+
+    Convolutions, ReLU and max-pooling are homogeneous: with each bias divided by it as well, every
+    map is. That does not hold for nets with batch normalization or LRN.
+    """
+    return {
+        name: value / by if name.startswith('backbone.') and name.endswith('.bias') else value
+        for name, value in weights.items()
+    }
+
+
 def takes_other_channels(name: str, source: torch.Size, target: torch.Size) -> bool:
     """Whether a weight is conv1_1's for colour images where the model's is for grey ones or more
     channels."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional
 import torch
 from mmengine.config import Config
 
-from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
+from vgg_mm.architectures import ARCHITECTURES, BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.checkpoints import Preprocessing
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
 from vgg_mm.engine.loops.cached_maps_loops import MAX_GB
@@ -17,11 +17,14 @@ from ..chain.estimate import device_name, measure_step
 from ..convert_weights import Net
 from .split import Split
 
-#: The crop is rescaled from S in this range, as multiples of the crop: [256; 384] for 224.
-JITTER = (8 / 7, 12 / 7)
+#: The crop is rescaled from S in this range, and validation takes the central crop at Q, all as
+#: multiples of the crop: [256; 384] and 320 for 224.
+JITTER, TEST_SCALE = (8 / 7, 12 / 7), 10 / 7
 
-#: Validation takes the central crop at this multiple of it: Q = 320 for 224.
-TEST_SCALE = 10 / 7
+#: The same where fc6 is new and has seen no other scale: what a photo of one's own shows mostly
+#: fills it. [224; 288] and 256 for 224. Measured: benchmarks/README.md, "Heads on maps that are
+#: computed once".
+NEW_FC6_JITTER, NEW_FC6_TEST_SCALE = (1, 9 / 7), 8 / 7
 
 #: Images seen in a training, so far as its epochs stay within these.
 IMAGES, EPOCHS = 32_000, (10, 30)
@@ -51,6 +54,11 @@ NARROW = 512
 #: weights fit the photos one by one. Measured: benchmarks/README.md, "Heads on maps that are
 #: computed once".
 POOLED_DECAY = 0.2
+
+#: Images of the authors' nets are divided by this where fc6 is new, as PyTorch's nets have it
+#: (their deviation). Otherwise maps of up to 240 enter it: its gradient is 3,000 times as large as
+#: that of the same layer on maps that are divided, and no rate suits it and fc7 as well.
+DIVISOR = 58.0
 
 #: What ``--cache-maps`` can be.
 AUTO, ON, OFF = CACHE_MAPS = 'auto', 'on', 'off'
@@ -95,6 +103,7 @@ def decide(
     lr: Optional[float] = None,
     frozen_stages: Optional[int] = None,
     views: int = 0,
+    new_fc6: bool = False,
 ) -> Decisions:
     """Settings for these photos; those given are kept.
 
@@ -103,6 +112,7 @@ def decide(
         crop: Side of the crops that the weights' fc6 takes, in pixels.
         epochs, batch_size, lr, frozen_stages: None: decided here.
         views: Crops of each photo whose maps are computed once; 0: none are.
+        new_fc6: Whether fc6 starts from random numbers.
 
     Raises:
         ValueError: in one line, if a number given is out of range.
@@ -123,6 +133,7 @@ def decide(
         frozen_stages = NUM_BLOCKS
     elif frozen_stages is None:
         frozen_stages = FROZEN if photos < MANY_PHOTOS else 0
+    jitter, test_scale = (NEW_FC6_JITTER, NEW_FC6_TEST_SCALE) if new_fc6 else (JITTER, TEST_SCALE)
     return Decisions(
         epochs=epochs,
         milestones=_milestones(epochs),
@@ -131,8 +142,8 @@ def decide(
         lr=LEARNING_RATE if lr is None else lr,
         frozen_stages=frozen_stages,
         crop=crop,
-        jitter=(round(JITTER[0] * crop), round(JITTER[1] * crop)),
-        test_scale=round(TEST_SCALE * crop),
+        jitter=(round(jitter[0] * crop), round(jitter[1] * crop)),
+        test_scale=round(test_scale * crop),
         views=views,
     )
 
@@ -170,8 +181,13 @@ class Head(NamedTuple):
     def decay(self, preprocessing: Preprocessing) -> Optional[float]:
         """The new layers' weight decay, in a net for such images; None: that of all layers."""
         pooled = self.config['fc_channels'] == ()
-        authors = any(map(preprocessing.same_as, (CENTRED_BGR, CENTRED_BGR.turned())))
-        return POOLED_DECAY if pooled and authors else None
+        return POOLED_DECAY if pooled and _of_authors(preprocessing) else None
+
+    def divisor(self, preprocessing: Preprocessing, net: Net) -> float:
+        """What the images are divided by besides, in a net that takes such images; 1: nothing."""
+        homogeneous = not (net.norm or ARCHITECTURES[net.arch].lrn)
+        wanted = 'fc6' in self.new and homogeneous and _of_authors(preprocessing)
+        return DIVISOR if wanted else 1.0
 
     def __str__(self) -> str:
         *others, last = self.new
@@ -179,6 +195,10 @@ class Head(NamedTuple):
         if self.config['fc_channels'] == ():
             return f'global average pooling; {layers} new'
         return f'{layers} new' + ('' if self.keeps else f', {self.config["fc_channels"]} wide')
+
+
+def _of_authors(preprocessing: Preprocessing) -> bool:
+    return any(map(preprocessing.same_as, (CENTRED_BGR, CENTRED_BGR.turned())))
 
 
 def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int] = None) -> Head:

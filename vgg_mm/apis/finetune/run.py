@@ -18,7 +18,7 @@ from vgg_mm.checkpoints import (
     write_atomically,
 )
 from vgg_mm.checkpoints.formats import format_of
-from vgg_mm.checkpoints.weights import with_input_channels
+from vgg_mm.checkpoints.weights import with_divided_images, with_input_channels
 from vgg_mm.datasets.transforms.loading import CHANNELS
 from vgg_mm.installation import command, command_line
 from vgg_mm.zoo import PREFIX
@@ -114,20 +114,17 @@ def finetune(
     content = load_by_name(weights)
     found = understand(content, weights)
     net = _for_channels(found.net, in_channels)
-    start = Start(
-        weights,
-        net,
-        expected_preprocessing(content).for_channels(net.in_channels),
-        choose_head(net, head, fc_channels),
-        found.unused(),
-    )
+    chosen_head = choose_head(net, head, fc_channels)
+    images = expected_preprocessing(content).for_channels(net.in_channels)
+    divisor = chosen_head.divisor(images, net)
+    start = Start(weights, net, images.divided(divisor), chosen_head, found.unused(), divisor)
     settings['frozen_stages'] = settings.pop('frozen', None)
     if net.in_channels > found.net.in_channels and settings['frozen_stages'] is None:
         settings['frozen_stages'] = 0  # what conv1_1 has for them is to be learnt
     crop = STRIDE * start.head.config['kernel_size'] if start.head.config['fc_channels'] else CROP
     wishes = Wishes(cache_maps, views, settings['frozen_stages'], unfreeze)
     views, why = choose_views(wishes, split, start.net, crop)
-    first = decide(split, crop, views=views, **settings)
+    first = decide(split, crop, views=views, new_fc6='fc6' in start.head.new, **settings)
     stages = [first, first.second_stage(unfreeze)] if unfreeze else [first]
     name = _name(folder)
     work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
@@ -138,15 +135,9 @@ def finetune(
     if why and cache_maps == AUTO and not torch.cuda.is_available():
         print(f'Maps       are not cached: {why}')
     os.makedirs(work_dir, exist_ok=True)
-    if net.in_channels > found.net.in_channels:
-        # Where more channels are added, their order has to be known, which is here.
-        found = _with_more_channels(found, start, expected_preprocessing(content).to_rgb)
-        start = start._replace(weights=_write_weights(work_dir, 'channels.pth', found))
-    if not start.head.keeps and any(name.startswith('head.') for name in found.weights):
-        kept = {n: tensor for n, tensor in found.weights.items() if not n.startswith('head.')}
-        found = found._replace(weights=kept, classes=None)
-        # Without the head that a new one takes the place of.
-        start = start._replace(weights=_write_weights(work_dir, 'convolutions.pth', found))
+    changed = _to_start_from(found, start, expected_preprocessing(content).to_rgb)
+    if changed is not found:
+        start = start._replace(weights=_write_weights(work_dir, 'start.pth', changed))
     chain, configs = _write(folder, work_dir, name, split, start, stages, balanced)
     if views:
         print(describe_maps(split, start.net, crop, configs, amp, kernels))
@@ -161,7 +152,8 @@ class Start(NamedTuple):
     """What a fine-tuning starts from.
 
     ``weights`` names the checkpoint, of ``net``, for images of ``preprocessing``; ``head`` is the
-    one that is trained; ``unused`` names what of the checkpoint no layer of the net has.
+    one that is trained; ``unused`` names what of the checkpoint no layer of the net has; images
+    (and biases with them) are divided by ``divisor`` besides what the checkpoint asks for.
     """
 
     weights: str
@@ -169,6 +161,7 @@ class Start(NamedTuple):
     preprocessing: Preprocessing
     head: Head
     unused: str = ''
+    divisor: float = 1.0
 
     @property
     def decay(self) -> Optional[float]:
@@ -192,12 +185,28 @@ def _for_channels(net: Net, channels: Optional[int]) -> Net:
     return net._replace(in_channels=channels)
 
 
-def _with_more_channels(found: Converted, start: 'Start', are_rgb: bool) -> Converted:
-    """The weights with conv1_1 for B, G, R and more channels, and the pre-processing for them."""
-    first = found.weights['backbone.conv1_1.weight']
-    first = with_input_channels(first.flip(1) if are_rgb else first, start.net.in_channels)
-    weights = {**found.weights, 'backbone.conv1_1.weight': first}
-    return found._replace(weights=weights, net=start.net, preprocessing=start.preprocessing)
+def _to_start_from(found: Converted, start: 'Start', are_rgb: bool) -> Converted:
+    """The weights as the training starts from them; ``found`` itself if that is as they are.
+
+    Where channels are added their order has to be known, and where images are divided all biases
+    change, which is here; a head that a new one takes the place of is left out.
+    """
+    weights = found.weights
+    if start.divisor != 1:
+        weights = with_divided_images(weights, start.divisor)
+    if start.net.in_channels > found.net.in_channels:
+        name = 'backbone.conv1_1.weight'
+        first = weights[name].flip(1) if are_rgb else weights[name]
+        weights = {**weights, name: with_input_channels(first, start.net.in_channels)}
+    classes = found.classes
+    if not start.head.keeps and any(name.startswith('head.') for name in weights):
+        weights = {name: w for name, w in weights.items() if not name.startswith('head.')}
+        classes = None
+    if weights is found.weights:
+        return found
+    return found._replace(
+        weights=weights, net=start.net, preprocessing=start.preprocessing, classes=classes
+    )
 
 
 def _for_any_program(weights: str) -> str:
@@ -232,6 +241,10 @@ def _report(
         f'Weights    {start.weights}: net {start.net}; {start.head}',
         f'Left out   {start.unused}' if start.unused else '',
         f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
+        'Divided    images and all biases, by '
+        f'{start.divisor:g}: the same maps, as small as new layers learn well from'
+        if start.divisor != 1
+        else '',
         f'Crops      {first.crop} pixels, S in [{first.jitter[0]};{first.jitter[1]}], random '
         'flips and colours',
     ]
