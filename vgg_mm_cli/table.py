@@ -28,6 +28,7 @@ def _entry(script: str, summary: str) -> Entry:
 #: Name -> command, in the order of --help. A new one is a module and an entry.
 COMMANDS = {
     'predict': _entry('predict', 'the classes of photos, with maps of where they are seen'),
+    'app': _entry('app', 'a page in the browser that shows what a net sees in a photo'),
     'finetune': _entry('finetune', "fit trained weights to one's own photos"),
     'train': _entry('train', 'train a net from a config'),
     'chain': _entry('train_chain', 'train nets one from the other, as in the paper, and test them'),

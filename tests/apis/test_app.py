@@ -1,0 +1,240 @@
+"""The page in the browser: what it computes, what it refuses, and the page itself in Chromium."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from vgg_mm.apis import predict
+from vgg_mm.apis.app.explorer import CROPS, MAP, VIEWS, WINDOWS, Explorer, Look
+from vgg_mm.apis.inference.prediction import ScoreMap, field_centres
+
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'chrome'))), None)
+
+
+@pytest.fixture(scope='module')
+def photo(tmp_path_factory):
+    """A photo of 200 x 120 pixels with a bright spot."""
+    path = tmp_path_factory.mktemp('app') / 'photo.png'
+    pixels = np.full((120, 200, 3), 40, np.uint8)
+    cv2.circle(pixels, (150, 60), 30, (250, 250, 250), -1)
+    cv2.imwrite(str(path), pixels)
+    return str(path)
+
+
+@pytest.fixture(scope='module')
+def explorer():
+    return Explorer(device='cpu')
+
+
+def a_look(posteriors, q=256, height=256, width=384):
+    rows, columns = (
+        field_centres(n, 7, side) for n, side in zip(posteriors.shape[1:], (height, width))
+    )
+    return Look(
+        photo=np.zeros((480, 720, 3), np.uint8),
+        posterior=posteriors.mean((1, 2)),
+        score_map=ScoreMap(posteriors, rows, columns, q),
+        classes=[str(i) for i in range(len(posteriors))],
+        rescaled=(height, width),
+        window=224,
+        crop=224,
+        grid=(5, 5),
+        seconds=0.0,
+        notices=[],
+    )
+
+
+def test_it_says_what_predict_says(explorer, photo, net_a):
+    look = explorer.look(photo, str(net_a), 64)
+    results = explorer.compare(photo, str(net_a), 64)
+    for ours, protocol in (('dense', 'dense'), ('multi_crop', 'multi_crop')):
+        (expected,) = predict(photo, net_a, protocol=protocol, scales=[64], device='cpu')
+        np.testing.assert_allclose(results[ours][0], expected.posterior, rtol=1e-5)
+    (both,) = predict(photo, net_a, protocol='dense+multi_crop', scales=[64], device='cpu')
+    np.testing.assert_allclose(results['both'][0], both.posterior, rtol=1e-5)
+    np.testing.assert_allclose(look.posterior, results['dense'][0], rtol=1e-5)
+    assert look.order()[0] == look.posterior.argmax()
+    (kept,) = predict(photo, net_a, scales=[64], score_maps=True, device='cpu')
+    np.testing.assert_allclose(look.score_map.posteriors, kept.score_map.posteriors, rtol=1e-5)
+
+
+def test_windows_and_crops_lie_on_the_photo():
+    """At Q = 256 a photo of 256 x 384 has windows of 224, 32 apart, and crops from edge to edge."""
+    look = a_look(np.full((2, 2, 6), 0.5, np.float32))
+    windows = look.windows()
+    assert (len(windows), len(windows[0])) == (2, 6)
+    pixels = np.array([[(w.top * 256, w.left * 384) for w in row] for row in windows])
+    np.testing.assert_allclose(pixels[..., 0], [[0] * 6, [32] * 6], atol=1e-9)
+    np.testing.assert_allclose(pixels[..., 1], [np.arange(6) * 32] * 2, atol=1e-9)
+    assert windows[1][5].bottom == pytest.approx(1) and windows[1][5].right == pytest.approx(1)
+    crops = look.crops()
+    assert len(crops) == 25 and {min(c.top for c in crops), min(c.left for c in crops)} == {0}
+    assert max(c.right for c in crops) == max(c.bottom for c in crops) == 1
+    # The centres of the windows at the corners, and beyond.
+    assert look.position(0, 0) == (0, 0) and look.position(720, 480) == (1, 5)
+    assert look.position(720 * 0.5, 480 * 0.5) in {(0, 2), (0, 3), (1, 2), (1, 3)}
+    assert '2 x 6 windows of 224 x 224 pixels' in look.caption(WINDOWS)
+    assert '25 crops' in look.caption(CROPS)
+
+
+def test_colours_mean_the_same_in_every_map():
+    """Half is drawn as half, whatever else there is in a map."""
+    posteriors = np.full((3, 2, 6), 0.5, np.float32)
+    posteriors[1], posteriors[2] = 0.01, 0.49
+    weak = a_look(posteriors).draw(1)
+    strong = a_look(posteriors).draw(0)
+    assert abs(strong.astype(int) - weak).max() > 60
+    place = (5, 700)  # away from the dots
+    colour = cv2.applyColorMap(np.full((1, 1), 128, np.uint8), cv2.COLORMAP_VIRIDIS)[0, 0, ::-1]
+    np.testing.assert_allclose(strong[place], 0.6 * colour, atol=2)
+
+
+def test_a_place_that_is_touched_is_marked():
+    look = a_look(np.full((2, 2, 6), 0.5, np.float32))
+    for view in VIEWS:
+        assert (look.draw(0, view) != look.draw(0, view, (1, 4))).any()
+    changed = (look.draw(0, MAP) != look.draw(0, MAP, (1, 4))).any(-1).nonzero()
+    assert changed[1].min() >= round(4 * 32 / 384 * 720) - 3  # nothing left of the window
+
+
+def test_what_it_refuses(explorer, photo, net_a, tmp_path):
+    (tmp_path / 'broken.jpg').write_bytes(b'no image')
+    with pytest.raises(ValueError, match='^broken.jpg cannot be read as an image$'):
+        explorer.look(str(tmp_path / 'broken.jpg'), str(net_a), 64)
+    whole = tmp_path / 'whole.png'
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)).save(whole)
+    (tmp_path / 'cut.png').write_bytes(whole.read_bytes()[:400])
+    with pytest.raises((OSError, ValueError), match='^(?!.*/).*cut.png'):
+        explorer.look(str(tmp_path / 'cut.png'), str(net_a), 64)
+    Image.new('1', (9000, 9000)).save(tmp_path / 'huge.png')
+    with pytest.raises(ValueError, match='huge.png has 9000 x 9000 pixels; at most 50 million'):
+        explorer.look(str(tmp_path / 'huge.png'), str(net_a), 64)
+    with pytest.raises(ValueError, match='Q=32 is smaller than the crop'):
+        explorer.look(photo, str(net_a), 32)
+    with pytest.raises(OSError, match='nothing.pth'):
+        explorer.look(photo, 'nothing.pth', 64)
+
+
+@pytest.fixture(scope='module')
+def page(net_a):
+    """The page as a user starts it: its address, and what it prints."""
+    pytest.importorskip('gradio')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, '-m', 'vgg_mm_cli', 'app', str(net_a), '--port', str(port)]
+    running = subprocess.Popen(
+        [*command, '--device', 'cpu'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+    )  # fmt: skip
+    assert running.stdout is not None
+    line = next((line for line in running.stdout if 'http://' in line), '')
+    found = re.search(r'http://\S+', line)
+    assert found, running.stdout.read()
+    yield found[0]
+    running.send_signal(signal.SIGINT)
+    said = running.stdout.read()
+    assert running.wait(60) == 130 and 'Traceback' not in said and 'stopped' in said
+
+
+@pytest.fixture(scope='module')
+def browser():
+    api = pytest.importorskip('playwright.sync_api')
+    if CHROMIUM is None:
+        pytest.skip('no Chromium on this machine')
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        yield browser
+        browser.close()
+
+
+def upload(page, path):
+    page.set_input_files('#photo input[type=file]', str(path))
+
+
+def shown(page):
+    """The address of the picture that is shown: another picture has another one."""
+    page.wait_for_selector('#view img', timeout=120_000)
+    return page.locator('#view img').get_attribute('src')
+
+
+def wait_for_other(page, before):
+    deadline = time.monotonic() + 120
+    while shown(page) == before:
+        assert time.monotonic() < deadline, 'the picture stays as it was'
+        page.wait_for_timeout(100)
+
+
+def test_a_visit(page, browser, photo, tmp_path):
+    """Upload, slide, choose, touch, compare; a broken photo; nothing comes from elsewhere."""
+    visit = browser.new_page()
+    others = []
+    visit.on('request', lambda r: others.append(r.url) if not r.url.startswith(page) else None)
+    visit.goto(page)
+    upload(visit, photo)
+    before = shown(visit)
+    assert 'dense evaluation took' in visit.inner_text('#said')
+    first = visit.inner_text('#whole')
+    visit.fill('#scale input[type=number]', '288')
+    visit.keyboard.press('Tab')
+    wait_for_other(visit, before)
+    before = shown(visit)
+    visit.click('#views >> text=windows of dense')
+    wait_for_other(visit, before)
+    before = shown(visit)
+    visit.click('#view img')
+    wait_for_other(visit, before)
+    assert '%' in visit.inner_text('#window') and '%' in first
+    visit.click('#compare')
+    visit.wait_for_selector('#compared table', timeout=120_000)
+    text = visit.inner_text('#compared')
+    assert 'dense + multi-crop' in text and ' s' in text
+    (tmp_path / 'broken.jpg').write_bytes(b'no image')
+    upload(visit, tmp_path / 'broken.jpg')
+    visit.wait_for_selector('#said >> text=broken.jpg cannot be read as an image', timeout=60_000)
+    upload(visit, photo)
+    visit.wait_for_selector('#said >> text=dense evaluation took', timeout=60_000)
+    assert not [url for url in others if not url.startswith(('data:', 'blob:'))]
+    visit.close()
+
+
+def test_on_a_phone(page, browser, photo):
+    visit = browser.new_page(viewport=dict(width=390, height=800))
+    visit.goto(page)
+    upload(visit, photo)
+    shown(visit)
+    visit.click('#compare')
+    visit.wait_for_selector('#compared table', timeout=120_000)
+    assert visit.evaluate('document.documentElement.scrollWidth') <= 390
+    visit.close()
+
+
+def test_two_visitors_see_their_own_photos(page, browser, photo, tmp_path):
+    other = tmp_path / 'other.png'
+    Image.new('RGB', (120, 300), (200, 30, 30)).save(other)
+    one, two = (browser.new_context().new_page() for _ in range(2))
+    for visit in (one, two):
+        visit.goto(page)
+    upload(one, photo)
+    upload(two, other)
+    sizes = []
+    for visit in (one, two):
+        shown(visit)
+        sizes.append(
+            visit.evaluate(
+                "(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('#view img'))"
+            )
+        )
+    assert sizes == [[720, 432], [288, 720]]
+    for visit in (one, two):
+        visit.close()

@@ -1,0 +1,306 @@
+"""What the page shows: computed and drawn without it."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import NamedTuple, Optional, Union
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from vgg_mm.apis.inference.images import Prepared
+from vgg_mm.apis.inference.load import check_scales, image_reader, load_predictor
+from vgg_mm.apis.inference.prediction import ScoreMap, check_has_map
+from vgg_mm.apis.inference.predictor import Predictor
+from vgg_mm.apis.runner import AUTO
+from vgg_mm.architectures import STRIDE
+from vgg_mm.datasets.transforms.rescale import rescaled_size
+from vgg_mm.models.tta import PaperTTA
+from vgg_mm.models.tta.crops import crop_corners
+
+#: Protocols that are compared, and what the page calls them.
+PROTOCOLS = {'dense': 'dense', 'multi_crop': 'multi-crop', 'both': 'dense + multi-crop'}
+
+#: Of the net that is kept: it has the settings of all.
+BOTH = 'dense+multi_crop'
+
+#: What is drawn over the photo.
+VIEWS = MAP, WINDOWS, CROPS = ('score map', 'windows of dense', 'crops of multi-crop')
+
+#: Most pixels of a photo, and most bytes of its file.
+MOST_PIXELS, MOST_BYTES = 50_000_000, 20_000_000
+
+#: Q that can be chosen, in pixels.
+MOST_SCALE, SCALE_STEP = 768, 32
+
+#: Pixels of the longer side of what is drawn.
+SIDE = 720
+
+#: How much of the map's colour lies over the grey photo.
+OPACITY = 0.6
+
+WHITE, ORANGE = (255, 255, 255), (217, 130, 43)
+
+#: Nets that are kept: two visitors with one each do not wait for files.
+KEPT = 2
+
+
+class Field(NamedTuple):
+    """A part of the photo, as fractions of its height and width."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass
+class Look:
+    """A photo through a net at one Q.
+
+    Attributes:
+        photo: uint8 (h, w, 3) RGB, its longer side :data:`SIDE` pixels.
+        posterior: By dense evaluation, float32 (num_classes,).
+        score_map: Posteriors by position.
+        classes: Names of the classes, each one different.
+        rescaled: (height, width) of the photo at Q, in pixels.
+        window: Side of what fc6 (or, without it, fc8) takes of the photo at a place, in pixels.
+        crop: Side of the crops of multi-crop evaluation, in pixels.
+        grid: Crops of multi-crop evaluation.
+        seconds: That dense evaluation took.
+        notices: What there is to know of the net, one line each.
+    """
+
+    photo: np.ndarray
+    posterior: np.ndarray
+    score_map: ScoreMap
+    classes: list[str]
+    rescaled: tuple[int, int]
+    window: int
+    crop: int
+    grid: Union[tuple[int, int], str]
+    seconds: float
+    notices: list[str]
+
+    def order(self) -> list[int]:
+        """Class numbers, the most probable first."""
+        return np.argsort(-self.posterior, kind='stable').tolist()
+
+    def windows(self) -> list[list[Field]]:
+        """What each position of the score map sees, by row and column."""
+        height, width = (self.window / side / 2 for side in self.rescaled)
+        return [
+            [Field(y - height, x - width, y + height, x + width) for x in self.score_map.columns]
+            for y in self.score_map.rows
+        ]
+
+    def crops(self) -> list[Field]:
+        """The crops of multi-crop evaluation."""
+        height, width = self.rescaled
+        return [
+            Field(
+                top / height, left / width, (top + self.crop) / height, (left + self.crop) / width
+            )
+            for top, left in crop_corners(height, width, self.crop, self.grid)
+        ]
+
+    def position(self, x: float, y: float) -> tuple[int, int]:
+        """Row and column of the window whose centre is nearest to a pixel of :attr:`photo`."""
+        height, width = self.photo.shape[:2]
+        row = np.abs(self.score_map.rows - y / height).argmin()
+        column = np.abs(self.score_map.columns - x / width).argmin()
+        return int(row), int(column)
+
+    def draw(
+        self, label: int, view: str = MAP, position: Optional[tuple[int, int]] = None
+    ) -> np.ndarray:
+        """The photo with a view over it, uint8 (h, w, 3) RGB.
+
+        Args:
+            label: Class number whose map is shown, from 0 (dark blue) to 1 (yellow), always.
+            view: One of :data:`VIEWS`.
+            position: Row and column of a window to mark.
+        """
+        photo = self.photo.copy()
+        height, width = photo.shape[:2]
+        if view == MAP:
+            values = self.score_map.upsampled(label, height, width)
+            colours = cv2.applyColorMap(np.uint8(np.rint(255 * values)), cv2.COLORMAP_VIRIDIS)
+            grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
+            photo = np.uint8(OPACITY * colours[..., ::-1] + (1 - OPACITY) * grey)
+        else:
+            fields = self.crops() if view == CROPS else sum(self.windows(), [])
+            for field in fields:
+                _outline(photo, field, WHITE, 1)
+        if view != CROPS:
+            for y in self.score_map.rows:
+                for x in self.score_map.columns:
+                    _dot(photo, x, y, WHITE)
+        if position is not None:
+            row, column = position
+            _outline(photo, self.windows()[row][column], ORANGE, 3)
+            _dot(photo, self.score_map.columns[column], self.score_map.rows[row], ORANGE)
+        return photo
+
+    def caption(self, view: str) -> str:
+        """What :meth:`draw` shows, in a sentence."""
+        height, width = self.rescaled
+        rows, columns = self.score_map.posteriors.shape[1:]
+        if view == CROPS:
+            crops = len(self.crops())
+            return (
+                f'Multi-crop evaluation takes {crops} crop{"s" * (crops > 1)} of {self.crop} x '
+                f'{self.crop} pixels from the photo at {width} x {height}, and as many from its '
+                'mirror image.'
+            )
+        side = f'{self.window} x {self.window} pixels'
+        one = 'One window' if rows * columns == 1 else f'{rows} x {columns} windows'
+        text = f'{one} of {side}, {STRIDE} apart, on the photo at {width} x {height}'
+        if view == WINDOWS:
+            return f'Dense evaluation: {text}; dots are their centres.'
+        return f"The class's posterior by place, from {text}; dots are their centres."
+
+
+def _outline(photo: np.ndarray, field: Field, colour: tuple[int, int, int], thick: int) -> None:
+    height, width = photo.shape[:2]
+    corners = [
+        (round(x * width), round(y * height))
+        for x, y in ((field.left, field.top), (field.right, field.bottom))
+    ]
+    first, last = ((min(x, width - 1), min(y, height - 1)) for x, y in corners)
+    cv2.rectangle(photo, first, last, colour, thick, cv2.LINE_AA)
+
+
+def _dot(photo: np.ndarray, x: float, y: float, colour: tuple[int, int, int]) -> None:
+    height, width = photo.shape[:2]
+    cv2.circle(photo, (round(x * width), round(y * height)), 3, colour, -1, cv2.LINE_AA)
+
+
+class Explorer:
+    """Looks at photos through nets, one at a time, whoever asks.
+
+    Args:
+        device: By default the GPU if there is one.
+        kernels: 'auto' or 'plain', as of ``predict``.
+    """
+
+    def __init__(self, device: Optional[str] = None, kernels: str = AUTO):
+        self.device = device
+        self.kernels = kernels
+        self._nets: dict[str, Predictor] = {}
+        self._lock = threading.Lock()
+
+    def look(self, path: str, weights: str, q: int) -> Look:
+        """Dense evaluation of a photo.
+
+        Args:
+            path: Of the photo.
+            weights: As ``predict`` takes a checkpoint.
+            q: Test scale in pixels.
+
+        Raises:
+            OSError, ValueError: in one line, if photo, weights or Q will not do.
+        """
+        _check_photo(path)
+        with self._lock:
+            net = self._net(weights)
+            net, prepared = _prepared(net, path, q)
+            posterior, seconds = _evaluated(net, 'dense', prepared)
+            score_map = net.score_map(prepared)
+        assert prepared.photo is not None
+        height, width = prepared.photo.shape[:2]
+        return Look(
+            photo=_fitted(prepared.photo[..., ::-1]),
+            posterior=posterior,
+            score_map=score_map,
+            classes=_different(net.classes),
+            rescaled=rescaled_size(height, width, q),
+            window=STRIDE * net.tta.module.head.kernel_size,
+            crop=net.tta.crop_size,
+            grid=net.tta.grid,
+            seconds=seconds,
+            notices=net.notices,
+        )
+
+    def compare(self, path: str, weights: str, q: int) -> dict[str, tuple[np.ndarray, float]]:
+        """Posterior and seconds of each of :data:`PROTOCOLS`; arguments and errors as of
+        :meth:`look`."""
+        _check_photo(path)
+        with self._lock:
+            net, prepared = _prepared(self._net(weights), path, q)
+            dense, one = _evaluated(net, 'dense', prepared)
+            crops, other = _evaluated(net, 'multi_crop', prepared)
+        both = ((dense + crops) / 2, one + other)
+        return dict(zip(PROTOCOLS, ((dense, one), (crops, other), both)))
+
+    def _net(self, weights: str) -> Predictor:
+        if weights not in self._nets:
+            net = load_predictor(weights, protocol=BOTH, device=self.device, kernels=self.kernels)
+            check_has_map(net.tta.module)
+            while len(self._nets) >= KEPT:
+                del self._nets[next(iter(self._nets))]
+            self._nets[weights] = net
+        self._nets[weights] = self._nets.pop(weights)  # the last one used goes last
+        return self._nets[weights]
+
+
+def _prepared(net: Predictor, path: str, q: int) -> tuple[Predictor, Prepared]:
+    """The net with images at one Q, and the photo read for it."""
+    net = copy(net)
+    net.images = image_reader(net.cfg, [q])
+    check_scales(net.images.scales, net.tta)
+    prepared = net.images.prepare(path, path, keep_photo=True)
+    if prepared.error:
+        raise ValueError(prepared.error.replace(path, os.path.basename(path)))
+    return net, prepared
+
+
+def _evaluated(net: Predictor, protocol: str, prepared: Prepared) -> tuple[np.ndarray, float]:
+    """The posterior by a protocol, (num_classes,), and the seconds that took."""
+    tta = net.tta
+    options = dict(crop_size=tta.crop_size, flip=tta.flip, max_pixels=tta.max_pixels)
+    if protocol != 'dense':
+        options['grid'] = tta.grid
+    one = copy(net)
+    one.tta = PaperTTA(tta.module, protocol, **options).eval()
+    started = time.perf_counter()
+    (sample,) = one.evaluate([prepared])
+    assert sample is not None
+    posterior = sample.pred_score.float().cpu().numpy()
+    return posterior, time.perf_counter() - started
+
+
+def _check_photo(path: str) -> None:
+    """Refuse photos whose pixels would fill the memory, before they are decoded."""
+    name = os.path.basename(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except Image.DecompressionBombError as error:
+        raise ValueError(f'{name} has too many pixels: {error}') from error
+    except OSError as error:
+        raise ValueError(f'{name} cannot be read as an image') from error
+    if width * height > MOST_PIXELS:
+        raise ValueError(
+            f'{name} has {width} x {height} pixels; at most {MOST_PIXELS // 1_000_000} million'
+        )
+
+
+def _fitted(photo: np.ndarray) -> np.ndarray:
+    """The photo with a longer side of :data:`SIDE` pixels."""
+    factor = SIDE / max(photo.shape[:2])
+    size = [max(1, round(side * factor)) for side in photo.shape[1::-1]]
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(photo), size, interpolation=how)
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """Class names, those that occur more than once with their number: ImageNet has two cranes."""
+    seen: dict[str, int] = {}
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+    return [f'{name} ({i})' if seen[name] > 1 else name for i, name in enumerate(names)]

@@ -1,0 +1,261 @@
+"""The page: what is where on it, and what happens when something is touched."""
+
+import glob
+import html
+import ipaddress
+import os
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+
+from vgg_mm.apis.errors import Kind, kind_of, one_line
+from vgg_mm.apis.runner import AUTO
+
+from .explorer import (
+    CROPS,
+    MAP,
+    MOST_BYTES,
+    MOST_SCALE,
+    PROTOCOLS,
+    SCALE_STEP,
+    VIEWS,
+    Explorer,
+    Look,
+)
+
+#: Weights where none are given; fetched when the first photo comes.
+WEIGHTS = 'torchvision://vgg16'
+
+EXAMPLES = os.path.join(os.path.dirname(__file__), 'examples')
+
+#: Q at first, and the least, in pixels: of nets that take crops of 224.
+SCALE, LEAST_SCALE = 256, 224
+
+#: Classes that a list shows.
+TOP = 5
+
+#: Seconds after which photos of visitors are removed, and between looks for them.
+KEEP, LOOK_FOR = 3600, 600
+
+TITLE = 'VGG: what it sees, and where'
+
+#: cv2's viridis, which the map is drawn in, at eight places.
+_COLOURS = '#440154, #46327e, #365c8d, #277f8e, #1fa187, #4ac16d, #a0da39, #fde725'
+
+LEGEND = f"""<div style="display: flex; gap: 0.6em; align-items: center">
+<span>posterior of the class at a place: 0 %</span>
+<span style="flex: 1; height: 0.9em; background: linear-gradient(to right, {_COLOURS})"></span>
+<span>100 %</span></div>"""
+
+HINT = 'Touch a place in the picture: what would its window alone say?'
+
+#: Of the page on a phone: pictures keep their height; tables scroll, not the page.
+CSS = """
+.gradio-container {max-width: 1280px !important}
+#view img {object-fit: contain}
+#compared {overflow-x: auto}
+#compared th, #compared td {padding: 0.2em 0.8em; text-align: right; white-space: nowrap}
+#compared th:first-child, #compared td:first-child {text-align: left}
+"""
+
+
+def serve(
+    weights: Sequence[str] = (),
+    host: str = '127.0.0.1',
+    port: int = 7860,
+    device: Optional[str] = None,
+    kernels: str = AUTO,
+    open_browser: bool = False,
+) -> None:
+    """Serve the page until Ctrl-C.
+
+    Who visits it from the machine it runs on may name any weights; from elsewhere, those given.
+
+    Args:
+        weights: The nets that can be chosen, as ``predict`` takes a checkpoint; none:
+            ``torchvision://vgg16``.
+        host: Address to listen on; ``0.0.0.0`` for all of the machine's.
+        port: 1 to 65535.
+        device, kernels: As of ``predict``.
+        open_browser: Whether to open a browser there.
+
+    Raises:
+        ImportError: in one line, without gradio.
+        OSError, ValueError: in one line, if host or port cannot be used.
+    """
+    gradio = _gradio()
+    if not 1 <= port <= 65535:
+        raise ValueError(f'--port must be 1 to 65535, got {port}')
+    page = build(weights or [WEIGHTS], Explorer(device, kernels), any_weights=_is_local(host))
+    fonts = dict(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
+    page.queue(max_size=32)
+    page.launch(
+        server_name=host,
+        server_port=port,
+        theme=gradio.themes.Default(**fonts),  # the default's fonts come from the network
+        css=CSS,
+        max_file_size=MOST_BYTES,
+        footer_links=[],
+        ssr_mode=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        inbrowser=open_browser,
+    )
+    print(f'{TITLE}: http://{host}:{port} (Ctrl-C stops it)', flush=True)
+    page.block_thread()
+
+
+def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) -> Any:
+    """The page, a ``gradio.Blocks``.
+
+    Args:
+        weights: The nets that can be chosen, the first one at first.
+        explorer: Looks at photos.
+        any_weights: Whether others can be named.
+    """
+    gr = _gradio()
+
+    def look(path: Optional[str], name: str, q: int) -> list:
+        if path is None:
+            return [None, '', gr.update(choices=[], value=None), None, '', None, None, '']
+        try:
+            _check_weights(name, weights, any_weights)
+            found = explorer.look(path, name, int(q))
+        except Exception as error:
+            return [None, f'**{_said(error)}**', gr.update(choices=[], value=None)] + [
+                None, '', None, None, '',
+            ]  # fmt: skip
+        order = found.order()
+        choices = [(found.classes[label], label) for label in order]
+        said = _notices(found)
+        classes = gr.update(choices=choices, value=order[0])
+        picture, caption = found.draw(order[0]), found.caption(MAP)
+        return [found, said, classes, picture, caption, _top(found.posterior, found), None, '']
+
+    def draw(found: Optional[Look], label: Optional[int], view: str) -> list:
+        if found is None or label is None:
+            return [None, '', None]
+        return [found.draw(int(label), view), found.caption(view), None]
+
+    def touch(found: Optional[Look], label: Optional[int], view: str, event: gr.SelectData) -> list:
+        if found is None or label is None:
+            return [None, None]
+        row, column = found.position(*event.index)
+        shown = found.draw(int(label), view, None if view == CROPS else (row, column))
+        return [shown, _top(found.score_map.posteriors[:, row, column], found)]
+
+    def compare(found: Optional[Look], path: Optional[str], name: str, q: int) -> str:
+        if found is None or path is None:
+            return 'Give a photo first.'
+        try:
+            _check_weights(name, weights, any_weights)
+            return _table(explorer.compare(path, name, int(q)), found)
+        except Exception as error:
+            return f'<b>{html.escape(_said(error))}</b>'
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(LOOK_FOR, KEEP)) as page:
+        gr.Markdown(f'# {TITLE}')
+        state = gr.State(None)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                photo = gr.Image(
+                    label=f'photo (JPEG, PNG, WebP; at most {MOST_BYTES // 1_000_000} MB)',
+                    sources=['upload', 'clipboard'], image_mode=None, height=280, elem_id='photo',
+                )  # fmt: skip
+                # The file as it is: what cannot be read is said in the page's own words.
+                photo.preprocess = lambda payload: None if payload is None else payload.path
+                gr.Examples(sorted(glob.glob(f'{EXAMPLES}/*.jpg')), photo, label='examples')
+                net = gr.Dropdown(
+                    list(weights), value=weights[0], label='weights', interactive=True,
+                    allow_custom_value=any_weights, elem_id='weights',
+                    info='a name or a file' if any_weights else None,
+                )  # fmt: skip
+                scale = gr.Slider(
+                    LEAST_SCALE, MOST_SCALE, SCALE, step=SCALE_STEP, label='test scale Q',
+                    info='pixels of the smaller side', elem_id='scale',
+                )  # fmt: skip
+                said = gr.Markdown(elem_id='said')
+            with gr.Column(scale=2, min_width=320):
+                with gr.Row():
+                    view = gr.Radio(list(VIEWS), value=MAP, label='over the photo', elem_id='views')
+                    label = gr.Dropdown([], label='class', interactive=True, elem_id='class')
+                picture = gr.Image(
+                    label=HINT, interactive=False, format='png', height=460, elem_id='view',
+                    buttons=['download', 'fullscreen'],
+                )  # fmt: skip
+                legend = gr.HTML(LEGEND)
+                caption = gr.Markdown(elem_id='caption')
+                with gr.Row():
+                    whole = gr.Label(label='the photo, dense', elem_id='whole', num_top_classes=TOP)
+                    window = gr.Label(
+                        label='the window alone', elem_id='window', num_top_classes=TOP
+                    )
+                button = gr.Button('Compare the protocols', elem_id='compare')
+                compared = gr.HTML(elem_id='compared')
+        net_runs = dict(concurrency_id='net', concurrency_limit=1, show_progress_on=picture)
+        outputs = [state, said, label, picture, caption, whole, window, compared]
+        inputs = [photo, net, scale]
+        for happens in (photo.change, net.change, scale.release):
+            happens(look, inputs, outputs, **net_runs).then(lambda: MAP, None, view)
+        label.input(draw, [state, label, view], [picture, caption, window])
+        view.input(draw, [state, label, view], [picture, caption, window])
+        view.change(lambda shown: gr.update(visible=shown == MAP), view, legend)
+        picture.select(touch, [state, label, view], [picture, window])
+        button.click(
+            compare, [state, *inputs], compared, concurrency_id='net', show_progress_on=compared
+        )
+    return page
+
+
+def _gradio() -> Any:
+    try:
+        import gradio
+    except ImportError as error:
+        raise ImportError("the page needs Gradio: pip install 'vgg_mm[app]'") from error
+    return gradio
+
+
+def _is_local(host: str) -> bool:
+    if host == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_weights(name: str, weights: Sequence[str], any_weights: bool) -> None:
+    """Also visitors who do not use the page's own fields get no other files read."""
+    if not any_weights and name not in weights:
+        raise ValueError(f'these weights are not offered here; there are {", ".join(weights)}')
+
+
+def _said(error: Exception) -> str:
+    """One line; a defect goes on to the console, with its traceback."""
+    if kind_of(error) is not Kind.USERS:
+        raise error
+    return one_line(error)
+
+
+def _notices(found: Look) -> str:
+    lines = [f'{len(found.classes):,} classes; dense evaluation took {found.seconds:.1f} s.']
+    return '\n'.join(f'- {html.escape(line)}' for line in [*lines, *found.notices])
+
+
+def _top(posterior: np.ndarray, found: Look) -> dict[str, float]:
+    return {found.classes[i]: float(posterior[i]) for i in np.argsort(-posterior)[:TOP]}
+
+
+def _table(results: dict[str, tuple[np.ndarray, float]], found: Look) -> str:
+    """Posteriors by class and protocol, with what each took."""
+    order = np.argsort(-results['both'][0], kind='stable')[:TOP]
+    head = ''.join(f'<th>{name}</th>' for name in PROTOCOLS.values())
+    rows = ''.join(
+        f'<tr><td>{html.escape(found.classes[label])}</td>'
+        + ''.join(f'<td>{100 * results[name][0][label]:.1f} %</td>' for name in PROTOCOLS)
+        + '</tr>'
+        for label in order
+    )
+    times = ''.join(f'<td>{results[name][1]:.1f} s</td>' for name in PROTOCOLS)
+    return f'<table><tr><th>class</th>{head}</tr>{rows}<tr><td>time</td>{times}</tr></table>'
