@@ -4,13 +4,14 @@ VENV ?= .venv
 VENV_OPENMMLAB ?= .venv-openmmlab
 VENV_DOWNSTREAM ?= .venv-downstream
 VENV_DEV ?= .venv-dev
+VENV_APP ?= .venv-app
 # Of `make bench`: a folder of JPEG photos, at any depth.
 DATA ?= photos
 
 # Files of tests side by side, on a core each.
 PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
-.PHONY: demo test test-slow test-openmmlab test-docs bench lint docs typecheck dist clean python-version
+.PHONY: demo test test-slow test-openmmlab test-docs test-app bench lint docs typecheck dist clean python-version
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python tools/demo.py
@@ -60,6 +61,10 @@ docs: $(VENV_DEV)/.installed
 # What needs Sphinx, which `make test` does without.
 test-docs: docs
 	$(VENV_DEV)/bin/python -m pytest tests/docs/test_site.py
+
+# What needs Gradio, and for the visits of a browser Chromium.
+test-app: $(VENV_APP)/.installed
+	OMP_NUM_THREADS=1 $(VENV_APP)/bin/python -m pytest tests/app
 
 typecheck: $(VENV_DEV)/.installed
 	$(VENV_DEV)/bin/mypy
@@ -111,9 +116,16 @@ $(VENV_DEV)/.installed: $(VENV)/.installed requirements/docs.txt requirements/de
 	  -r requirements/docs.txt -r requirements/dev.txt
 	touch $@
 
+# Gradio and Playwright; Gradio wants an older Pillow than $(VENV) has.
+$(VENV_APP)/.installed: $(VENV)/.installed requirements/app.txt constraints/app.txt
+	$(call on_top,$(VENV_APP))
+	$(VENV_APP)/bin/pip install --disable-pip-version-check -q -c constraints/app.txt \
+	  -r requirements/app.txt playwright
+	touch $@
+
 python-version:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "vgg_mm needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 
 clean:
-	rm -rf $(VENV) $(VENV_OPENMMLAB) $(VENV_DOWNSTREAM) $(VENV_DEV) build dist *.egg-info vgg_mm/.mim
+	rm -rf $(VENV) $(VENV_OPENMMLAB) $(VENV_DOWNSTREAM) $(VENV_DEV) $(VENV_APP) build dist *.egg-info vgg_mm/.mim

@@ -56,6 +56,11 @@ def classes_of(config):
     return DIGITS if 'digits' in config else ()
 
 
+def options_alone(words, folder):
+    """The page of vgg-mm app is visited in tests/app."""
+    return [*words, '--help']
+
+
 def train(words, folder):
     config = words[0]
     if 'downstream' in config:
@@ -124,6 +129,7 @@ def only_its_options(words, folder):
 
 #: Tool -> function of (words, folder) that gives the words of the short form.
 TOOLS = {
+    'app.py': options_alone,
     'build_mmcv_ops.py': only_its_options,
     'check_dataset.py': as_it_is,
     'convert_weights.py': as_it_is,

@@ -4,6 +4,7 @@ import glob
 import html
 import ipaddress
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -50,10 +51,10 @@ LEGEND = f"""<div style="display: flex; gap: 0.6em; align-items: center">
 
 HINT = 'Touch a place in the picture: what would its window alone say?'
 
-#: Of the page on a phone: pictures keep their height; tables scroll, not the page.
+#: The whole picture is seen at once; on a phone tables scroll, not the page.
 CSS = """
 .gradio-container {max-width: 1280px !important}
-#view img {object-fit: contain}
+#view img {object-fit: contain; max-height: 460px}
 #compared {overflow-x: auto}
 #compared th, #compared td {padding: 0.2em 0.8em; text-align: right; white-space: nowrap}
 #compared th:first-child, #compared td:first-child {text-align: left}
@@ -103,7 +104,10 @@ def serve(
         inbrowser=open_browser,
     )
     print(f'{TITLE}: http://{host}:{port} (Ctrl-C stops it)', flush=True)
-    page.block_thread()
+    try:
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)
 
 
 def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) -> Any:
@@ -180,8 +184,9 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
                 with gr.Row():
                     view = gr.Radio(list(VIEWS), value=MAP, label='over the photo', elem_id='views')
                     label = gr.Dropdown([], label='class', interactive=True, elem_id='class')
+                gr.Markdown(HINT)
                 picture = gr.Image(
-                    label=HINT, interactive=False, format='png', height=460, elem_id='view',
+                    show_label=False, interactive=False, format='png', elem_id='view',
                     buttons=['download', 'fullscreen'],
                 )  # fmt: skip
                 legend = gr.HTML(LEGEND)

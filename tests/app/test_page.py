@@ -1,0 +1,142 @@
+"""``vgg-mm app`` as visitors have it, in Chromium; needs what requirements/dev.txt installs."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'chrome'))), None)
+
+
+@pytest.fixture(scope='module')
+def photo(tmp_path_factory):
+    """A photo of 200 x 120 pixels with a bright spot."""
+    path = tmp_path_factory.mktemp('app') / 'photo.png'
+    pixels = np.full((120, 200, 3), 40, np.uint8)
+    cv2.circle(pixels, (150, 60), 30, (250, 250, 250), -1)
+    cv2.imwrite(str(path), pixels)
+    return str(path)
+
+
+@pytest.fixture(scope='module')
+def page(net_a):
+    """The page as a user starts it: its address, and what it prints."""
+    pytest.importorskip('gradio')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, '-m', 'vgg_mm_cli', 'app', str(net_a), '--port', str(port)]
+    running = subprocess.Popen(
+        [*command, '--device', 'cpu'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+    )  # fmt: skip
+    assert running.stdout is not None
+    line = next((line for line in running.stdout if 'http://' in line), '')
+    found = re.search(r'http://\S+', line)
+    assert found, running.stdout.read()
+    yield found[0]
+    running.send_signal(signal.SIGINT)
+    said = running.stdout.read()
+    assert running.wait(60) == 130 and 'Traceback' not in said and 'stopped' in said
+
+
+@pytest.fixture(scope='module')
+def browser():
+    api = pytest.importorskip('playwright.sync_api')
+    if CHROMIUM is None:
+        pytest.skip('no Chromium on this machine')
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        yield browser
+        browser.close()
+
+
+def upload(page, path):
+    page.set_input_files('#photo input[type=file]', str(path))
+
+
+def shown(page):
+    """The address of the picture that is shown: another picture has another one."""
+    page.wait_for_selector('#view img', timeout=120_000)
+    return page.locator('#view img').get_attribute('src')
+
+
+def wait_for_other(page, before):
+    deadline = time.monotonic() + 120
+    while shown(page) == before:
+        assert time.monotonic() < deadline, 'the picture stays as it was'
+        page.wait_for_timeout(100)
+
+
+def test_a_visit(page, browser, photo, tmp_path):
+    """Upload, slide, choose, touch, compare; a broken photo; nothing comes from elsewhere."""
+    visit = browser.new_page()
+    others = []
+    visit.on('request', lambda r: others.append(r.url) if not r.url.startswith(page) else None)
+    visit.goto(page)
+    upload(visit, photo)
+    before = shown(visit)
+    assert 'dense evaluation took' in visit.inner_text('#said')
+    first = visit.inner_text('#whole')
+    visit.fill('#scale input[type=number]', '288')
+    visit.keyboard.press('Tab')
+    wait_for_other(visit, before)
+    before = shown(visit)
+    visit.click('#views >> text=windows of dense')
+    wait_for_other(visit, before)
+    before = shown(visit)
+    visit.click('#view img')
+    wait_for_other(visit, before)
+    assert '%' in visit.inner_text('#window') and '%' in first
+    visit.click('#compare')
+    visit.wait_for_selector('#compared table', timeout=120_000)
+    text = visit.inner_text('#compared')
+    assert 'dense + multi-crop' in text and ' s' in text
+    (tmp_path / 'broken.jpg').write_bytes(b'no image')
+    upload(visit, tmp_path / 'broken.jpg')
+    visit.wait_for_selector('#said >> text=broken.jpg cannot be read as an image', timeout=60_000)
+    upload(visit, photo)
+    visit.wait_for_selector('#said >> text=dense evaluation took', timeout=60_000)
+    assert not [url for url in others if not url.startswith(('data:', 'blob:'))]
+    visit.close()
+
+
+def test_on_a_phone(page, browser, photo):
+    visit = browser.new_page(viewport=dict(width=390, height=800))
+    visit.goto(page)
+    upload(visit, photo)
+    shown(visit)
+    visit.click('#compare')
+    visit.wait_for_selector('#compared table', timeout=120_000)
+    assert visit.evaluate('document.documentElement.scrollWidth') <= 390
+    visit.close()
+
+
+def test_two_visitors_see_their_own_photos(page, browser, photo, tmp_path):
+    other = tmp_path / 'other.png'
+    Image.new('RGB', (120, 300), (200, 30, 30)).save(other)
+    one, two = (browser.new_context().new_page() for _ in range(2))
+    for visit in (one, two):
+        visit.goto(page)
+    upload(one, photo)
+    upload(two, other)
+    sizes = []
+    for visit in (one, two):
+        shown(visit)
+        sizes.append(
+            visit.evaluate(
+                "(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('#view img'))"
+            )
+        )
+    assert sizes == [[720, 432], [288, 720]]
+    for visit in (one, two):
+        visit.close()
