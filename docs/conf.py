@@ -25,6 +25,7 @@ extensions = [
     'sphinx.ext.autodoc',
     'sphinx.ext.napoleon',
     'sphinx.ext.viewcode',
+    'sphinx_copybutton',
     'repository_links',
 ]
 root_doc = 'docs/index'
@@ -42,6 +43,10 @@ autodoc_typehints_format = 'short'
 # Third parties' base classes are named, not documented here.
 autodoc_default_options = {'show-inheritance': True}
 python_maximum_signature_line_length = 90
+
+# Copied without the prompt and what a command prints; blocks of text are no code.
+copybutton_prompt_text = '$ '
+copybutton_selector = 'div:not(.highlight-text) > div.highlight pre'
 
 html_theme = 'furo'
 html_title = f'vgg_mm {release}'

@@ -74,7 +74,8 @@ def _classes(panel: Axes, findings: Findings) -> None:
         panel.xaxis.set_major_formatter(THOUSANDS)
     panel.set_title(f'Images per class ({len(names):,} classes)')
     if len(table) > 1:
-        panel.legend(loc='lower right', bbox_to_anchor=(1.01, 0.985), ncols=3)
+        # Where the smaller classes leave room.
+        panel.legend(loc='upper right' if len(names) > NAMED_CLASSES else 'lower right')
 
 
 def _colors(count: int) -> list[str]:
