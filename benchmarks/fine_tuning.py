@@ -6,10 +6,10 @@
 The tutorial's recipe with fixed convolutions, in torchvision and plain torch: random resized crops
 and flips, torchvision's classifier (4096, 4096, classes) with its initialisation and dropout, SGD
 with momentum 0.9 and no weight decay, batches of 32, the rate divided by ten after each 7 of 25
-epochs; tested on the central 224 pixels of a photo at 256. As the convolutions are fixed, their maps
-are computed once, for as many crops of a photo as ``--views`` says. Every ``--lr`` is tried, and each
-epoch tested; of all these the best one is the peer's, chosen on the photos that it is tested on: it
-has the advantage.
+epochs; tested on the central 224 pixels of a photo at 256. As the convolutions are fixed, their
+maps are computed once, for as many crops of a photo as ``--views`` says. Every ``--lr`` is tried,
+and each epoch tested; of all these the best one is the peer's, chosen on the photos that it is
+tested on: it has the advantage.
 
 FILE.h5 are the authors' convolutions of net D as Keras publishes them. Interrupted, it goes on with
 the maps and rates that are not there yet.

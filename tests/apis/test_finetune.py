@@ -126,9 +126,9 @@ def test_what_is_decided(photos, epochs, milestones, batch, frozen):
     assert found.frozen_stages == frozen
     assert (found.jitter, found.test_scale) == ((256, 384), 320)
     new = decide(split, 224, new_fc6=True)
-    assert (new.jitter, new.test_scale) == ((224, 288), 256)
+    assert (new.jitter, new.test_scale) == ((224, 320), 256)
     on_maps = decide(split, 224, views=2)
-    assert (on_maps.epochs, on_maps.frozen_stages, on_maps.views) == (30, 5, 2)
+    assert (on_maps.epochs, on_maps.frozen_stages, on_maps.views) == (20, 5, 2)
     assert decide(split, 224, views=2, frozen_stages=3, epochs=4).frozen_stages == 3
     fine = on_maps.second_stage(2)
     assert fine.frozen_stages == 3 and fine.lr == on_maps.lr and fine.epochs < on_maps.epochs
@@ -143,8 +143,8 @@ def test_the_head_on_maps_is_the_default_without_a_gpu(photos, net_a, tmp_path):
     work_dir = tmp_path / 'work_dirs' / 'finetune_meine_Fotos'
     said = run_tool(*command, cwd=tmp_path).stdout
     assert 'Frozen     blocks: first 5 of 5' in said
-    assert 'Maps       of all blocks are computed once, for 2 crops of each photo' in said
-    assert '48 of 48 to compute' in said and 'Epoch(val) [3]' in said
+    assert 'Maps       of all blocks are computed once, for 3 crops of each photo' in said
+    assert '72 of 72 to compute' in said and 'Epoch(val) [3]' in said
     assert not list(tmp_path.glob('work_dirs/*/*/epoch_2.pth'))
     trained = load_checkpoint(work_dir / 'meine_Fotos' / 'epoch_3.pth')['state_dict']
     begun = load_checkpoint(weights)['state_dict']
@@ -156,7 +156,7 @@ def test_the_head_on_maps_is_the_default_without_a_gpu(photos, net_a, tmp_path):
     run_tool('test.py', config, work_dir / 'meine_Fotos', '--tta', cwd=tmp_path)
     run_tool('export.py', work_dir, 'net.safetensors', cwd=tmp_path)
     assert 'done before' in run_tool(*command, cwd=tmp_path).stdout
-    other = run_tool(*command, '--views', '3', cwd=tmp_path, check=False)
+    other = run_tool(*command, '--views', '2', cwd=tmp_path, check=False)
     assert 'holds other settings than those asked for' in other.stderr
 
 
@@ -172,7 +172,7 @@ def test_images_of_the_authors_nets_are_divided(photos, tmp_path):
     command = ('finetune.py', photos, '--weights', 'authors.pth', '--work-dir', 'w')
     said = run_tool(*command, *OPTIONS, cwd=tmp_path).stdout
     assert 'std 58/58/58' in said and 'Divided    images and all biases, by 58' in said
-    assert 'S in [224;288]' in said
+    assert 'S in [224;320]' in said
     images = torch.rand(2, 3, 64, 96) * 255 - 128
     with torch.no_grad():
         maps = net(images)[-1]

@@ -97,7 +97,7 @@ def finetune(
         cache_maps: 'on': the maps of the frozen blocks are computed once, for some crops of each
             photo, and the layers after them trained on these; 'off': every epoch has its own crops;
             'auto': on where there is no GPU.
-        views: So many crops; None: 2.
+        views: So many crops; None: 3.
         unfreeze: With cached maps, so many last blocks that a second stage trains with the head;
             None: 0.
         **settings: ``epochs``, ``batch_size``, ``lr``, ``frozen`` in place of those decided.
