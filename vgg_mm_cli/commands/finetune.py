@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'where there is no GPU)',
     )
     parser.add_argument(
-        '--views', type=int, metavar='N', help='crops of each photo with --cache-maps (default: 2)'
+        '--views', type=int, metavar='N', help='crops of each photo with --cache-maps (default: 3)'
     )
     parser.add_argument(
         '--unfreeze',

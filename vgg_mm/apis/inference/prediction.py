@@ -284,9 +284,8 @@ def _score_map(panel: Axes, color_bar: Axes, prediction: Prediction) -> str:
     factor = LONGER_SIDE / max(height, width)
     size = [max(1, round(side * factor)) for side in (height, width)]
     pixels = found.upsampled(label, *size)
-    values = _show(
-        panel, pixels, prediction, cmap=COLOR_MAP, alpha=0.6, vmin=0, vmax=max(pixels.max(), 1e-3)
-    )
+    # Fixed: colours mean the same in every picture.
+    values = _show(panel, pixels, prediction, cmap=COLOR_MAP, alpha=0.6, vmin=0, vmax=1)
     x, y = np.meshgrid(found.columns * width, found.rows * height)
     panel.scatter(x, y, s=3, color='white', linewidths=0)
     panel.set(xlim=(0, width), ylim=(height, 0))
@@ -310,7 +309,7 @@ def _bars(panel: Axes, prediction: Prediction) -> None:
             va='center', color=INK,
         )  # fmt: skip
     panel.set_yticks(range(count), [_class(name) for name in prediction.classes[:count]])
-    panel.set(xlim=(0, max(1.3 * max(scores), 1e-3)), ylim=(max(count, 5) - 0.4, -0.6))
+    panel.set(xlim=(0, 1.3), ylim=(max(count, 5) - 0.4, -0.6))
     panel.tick_params(axis='y', length=0)
     panel.xaxis.set_visible(False)
     panel.spines['bottom'].set_visible(False)
