@@ -2,8 +2,8 @@
 
     python docs/figures/first_look.py PHOTO CLASSIFIER OTHER_PHOTO DETECTOR --out docs/images
 
-writes ``first_look.jpg``. The classifier's map is of its most probable class; of the detector's boxes
-those with a score of ``--score`` or more are drawn. Needs MMDetection.
+writes ``first_look.jpg``. The classifier's map is of its most probable class; of the detector's
+boxes those with a score of ``--score`` or more are drawn. Needs MMDetection.
 """
 
 import argparse

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
@@ -262,7 +262,7 @@ def _prepared(net: Predictor, path: str, q: int) -> tuple[Predictor, Prepared]:
 def _evaluated(net: Predictor, protocol: str, prepared: Prepared) -> tuple[np.ndarray, float]:
     """The posterior by a protocol, (num_classes,), and the seconds that took."""
     tta = net.tta
-    options = dict(crop_size=tta.crop_size, flip=tta.flip, max_pixels=tta.max_pixels)
+    options: Any = dict(crop_size=tta.crop_size, flip=tta.flip, max_pixels=tta.max_pixels)
     if protocol != 'dense':
         options['grid'] = tta.grid
     one = copy(net)

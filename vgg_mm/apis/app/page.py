@@ -142,7 +142,13 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
             return [None, '', None]
         return [found.draw(int(label), view), found.caption(view), None]
 
-    def touch(found: Optional[Look], label: Optional[int], view: str, event: gr.SelectData) -> list:
+    # Gradio sees by its type that it wants to know what was touched.
+    def touch(
+        found: Optional[Look],
+        label: Optional[int],
+        view: str,
+        event: gr.SelectData,  # type: ignore[name-defined]
+    ) -> list:
         if found is None or label is None:
             return [None, None]
         row, column = found.position(*event.index)
