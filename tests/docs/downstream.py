@@ -28,7 +28,7 @@ def small(config):
         name = path.stem.replace('voc12aug', 'camvid')
         settings = (*boxes.as_options(masks.narrow(name)), 'DATA_ROOT=data/streets')
     else:
-        name = path.stem.replace('coco', 'animals')
+        name = path.stem.replace('coco', 'animals').replace('mine', 'animals')
         narrow = boxes.NARROW_SSD if name.startswith('ssd') else boxes.NARROW_FASTER_RCNN
         settings = (*boxes.as_options(narrow), 'DATA_ROOT=data/boxes')
     return f'configs/downstream/{path.parent.name}/{name}.py', settings

@@ -63,7 +63,10 @@ def other_classes(text, folder):
     with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
         net = MODELS.build(ConfigDict(cfg.model))
     classes = {cfg[f'{name}_dataloader'].dataset.metainfo.classes for name in ('train', 'test')}
-    assert {len(names) for names in classes} == {net.bbox_head.num_classes}
+    head = net.bbox_head if hasattr(net, 'bbox_head') else net.roi_head.bbox_head
+    assert {len(names) for names in classes} == {head.num_classes}
+    roots = {cfg[f'{name}_dataloader'].dataset.data_root for name in ('train', 'val', 'test')}
+    assert roots == {cfg.DATA_ROOT} and cfg.test_evaluator.ann_file == f'{cfg.DATA_ROOT}/val.json'
 
 
 def own_config(base, text, folder):
@@ -84,6 +87,7 @@ def elsewhere(text, folder):
 #: Page#heading -> what is done with its configs.
 CONFIGS = {
     'docs/downstream.md#a-classifiers-weights': hook,
+    'docs/downstream.md#ones-own-photos-from-the-first-line-to-the-last': other_classes,
     'docs/downstream.md#other-classes': other_classes,
     'docs/downstream.md#in-a-config-of-ones-own': detector,
     'docs/segmentation.md#in-a-config-of-ones-own': elsewhere,
