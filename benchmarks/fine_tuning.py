@@ -51,7 +51,7 @@ def convolutions(path: str) -> torch.nn.Sequential:
             f'block{b}_conv{i + 1}' for b, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(n)
         ]
         for name, layer in zip(names, layers):
-            kernel, bias = (file[name][key][()] for key in sorted(file[name], reverse=True))
+            kernel, bias = (file[name][key][()] for key in sorted(file[name]))
             layer.weight.data = torch.from_numpy(kernel).permute(3, 2, 0, 1).contiguous()
             layer.bias.data = torch.from_numpy(bias)
     return net
