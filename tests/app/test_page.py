@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import heed_ctrl_c
+
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'chrome'))), None)
 
 
@@ -37,7 +39,7 @@ def page(net_a):
     command = [sys.executable, '-m', 'vgg_mm_cli', 'app', str(net_a), '--port', str(port)]
     running = subprocess.Popen(
         [*command, '--device', 'cpu'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+        env={**os.environ, 'PYTHONUNBUFFERED': '1'}, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     assert running.stdout is not None
     line = next((line for line in running.stdout if 'http://' in line), '')
