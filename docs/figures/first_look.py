@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from vgg_mm.apis.inference.load import load_predictor
 from vgg_mm.visualization.style import ORANGE, plot_style
 
-SCALES = (224, 320, 512)
+SCALES = (224, 320, 448)
 
 #: Inches: of all panels together, and of their titles.
 WIDTH, HEAD = 10.0, 0.3
@@ -90,7 +90,10 @@ def main() -> None:
             panel.add_patch(
                 Rectangle((x, y), right - x, bottom - y, fill=False, color=ORANGE, lw=2)
             )
-            panel.text(x, y - 4, text, color=ORANGE, fontsize=9, weight='bold')
+            panel.text(
+                x + 4, y + 4, text, va='top', color='white', fontsize=8, weight='bold',
+                bbox=dict(facecolor=ORANGE, edgecolor='none', pad=1.5),
+            )  # fmt: skip
         path = os.path.join(args.out, 'first_look.jpg')
         figure.savefig(path, dpi=130, pil_kwargs={'quality': 88})
     print(path)
