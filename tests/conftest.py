@@ -133,6 +133,16 @@ def short_run(data, work_dir, epochs, *options):
 
 
 @pytest.fixture(scope='session')
+def spot(tmp_path_factory):
+    """File of a photo of 200 x 120 pixels with a bright spot."""
+    path = tmp_path_factory.mktemp('spot') / 'photo.png'
+    pixels = np.full((120, 200, 3), 40, np.uint8)
+    cv2.circle(pixels, (150, 60), 30, (250, 250, 250), -1)
+    cv2.imwrite(str(path), pixels)
+    return str(path)
+
+
+@pytest.fixture(scope='session')
 def real_data():
     """Folder of the real images (VGG_MM_DATA)."""
     folder = os.environ.get('VGG_MM_DATA')

@@ -109,10 +109,15 @@ def add_kernels_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_inference_options(parser: argparse.ArgumentParser) -> None:
-    """Of the commands that run a trained net over images."""
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """Where a trained net runs, and by which layers."""
     parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: the GPU if there is one)')
     add_kernels_option(parser)
+
+
+def add_inference_options(parser: argparse.ArgumentParser) -> None:
+    """Of the commands that run a trained net over images."""
+    add_device_options(parser)
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',

@@ -8,17 +8,23 @@ boxes those with a score of ``--score`` or more are drawn. Needs MMDetection.
 
 import argparse
 import os
-from typing import Any
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import cv2
+import mmengine
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vgg_mm.apis.inference.load import load_predictor
+from vgg_mm.apis.inference.load import image_reader, load_predictor
 from vgg_mm.visualization.style import ORANGE, plot_style
 
 SCALES = (224, 320, 448)
+
+TOOL = str(Path(__file__).parents[2] / 'tools' / 'predict.py')
 
 #: Inches: of all panels together, and of their titles.
 WIDTH, HEAD = 10.0, 0.3
@@ -26,39 +32,32 @@ WIDTH, HEAD = 10.0, 0.3
 
 def maps(photo: str, checkpoint: str) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
     """The photo, and for each Q a title and the map over it, all uint8 (h, w, 3) RGB."""
+    predictor = load_predictor(checkpoint)
     panels, shown = [], None
     for q in SCALES:
-        predictor = load_predictor(checkpoint, scales=[q])
+        predictor.images = image_reader(predictor.cfg, [q])
         (found,) = predictor.predict([photo], 1, with_maps=True, shown=shown)
         shown = found.shown
-        pixels = found.photo
-        height, width = pixels.shape[:2]
-        values = np.uint8(255 * found.score_map.upsampled(shown, height, width))
-        colours = cv2.applyColorMap(values, cv2.COLORMAP_VIRIDIS)[..., ::-1]
-        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
         title = f'Q = {q}: {found.classes[0]} {100 * found.scores[0]:.0f} %'
-        panels.append((title, np.uint8(0.6 * colours + 0.4 * grey)))
-    return pixels, panels
+        panels.append((title, found.score_map.over(found.photo, shown)))
+    return found.photo, panels
 
 
-def boxes(photo: str, checkpoint: str, least: float) -> tuple[np.ndarray, list[tuple[Any, str]]]:
-    """The photo, RGB, and the boxes (left, top, right, bottom) with their texts."""
-    from mmdet.apis import DetInferencer
-    from mmengine.config import Config
-
-    from vgg_mm.checkpoints import load_checkpoint
-
-    text = load_checkpoint(checkpoint)['meta']['cfg']
-    cfg = Config.fromstring(text, '.py') if isinstance(text, str) else text
-    infer = DetInferencer(cfg, checkpoint, show_progress=False)
-    found = infer(photo, out_dir='')['predictions'][0]
-    names = infer.model.dataset_meta['classes']
-    kept = [
-        (box, f'{names[label]} {100 * score:.0f} %')
-        for box, label, score in zip(found['bboxes'], found['labels'], found['scores'])
-        if score >= least
+def boxes(photo: str, checkpoint: str, least: float) -> list[tuple[list[float], str]]:
+    """(left, top, right, bottom) of what a detector finds, with its texts."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, 'found.json')
+        command = [sys.executable, TOOL, photo, checkpoint, '--out', out]
+        subprocess.run(command, check=True)
+        (image,) = mmengine.load(out)['predictions']
+    return [
+        (
+            [one[side] for side in ('x1', 'y1', 'x2', 'y2')],
+            f'{one["class"]} {100 * one["score"]:.0f} %',
+        )
+        for one in image['found']
+        if one['score'] >= least
     ]
-    return cv2.imread(photo)[..., ::-1], kept
 
 
 def main() -> None:
@@ -71,7 +70,8 @@ def main() -> None:
     parser.add_argument('--out', default='docs/images')
     args = parser.parse_args()
     photo, panels = maps(args.photo, args.classifier)
-    other, found = boxes(args.other_photo, args.detector, args.score)
+    found = boxes(args.other_photo, args.detector, args.score)
+    other = cv2.imread(args.other_photo)[..., ::-1]
     images = [('photo', photo), *panels, ('Faster R-CNN', other)]
     widths = np.array([image.shape[1] / image.shape[0] for _, image in images])
     widths = widths / widths.sum()

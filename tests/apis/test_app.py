@@ -11,16 +11,6 @@ from vgg_mm.apis.inference.prediction import ScoreMap, field_centres
 
 
 @pytest.fixture(scope='module')
-def photo(tmp_path_factory):
-    """A photo of 200 x 120 pixels with a bright spot."""
-    path = tmp_path_factory.mktemp('app') / 'photo.png'
-    pixels = np.full((120, 200, 3), 40, np.uint8)
-    cv2.circle(pixels, (150, 60), 30, (250, 250, 250), -1)
-    cv2.imwrite(str(path), pixels)
-    return str(path)
-
-
-@pytest.fixture(scope='module')
 def explorer():
     return Explorer(device='cpu')
 
@@ -30,6 +20,8 @@ def a_look(posteriors, q=256, height=256, width=384):
         field_centres(n, 7, side) for n, side in zip(posteriors.shape[1:], (height, width))
     )
     return Look(
+        path='',
+        weights='',
         photo=np.zeros((480, 720, 3), np.uint8),
         posterior=posteriors.mean((1, 2)),
         score_map=ScoreMap(posteriors, rows, columns, q),
@@ -43,17 +35,17 @@ def a_look(posteriors, q=256, height=256, width=384):
     )
 
 
-def test_it_says_what_predict_says(explorer, photo, net_a):
-    look = explorer.look(photo, str(net_a), 64)
-    results = explorer.compare(photo, str(net_a), 64)
+def test_it_says_what_predict_says(explorer, spot, net_a):
+    look = explorer.look(spot, str(net_a), 64)
+    results = explorer.compare(look)
     for ours, protocol in (('dense', 'dense'), ('multi_crop', 'multi_crop')):
-        (expected,) = predict(photo, net_a, protocol=protocol, scales=[64], device='cpu')
+        (expected,) = predict(spot, net_a, protocol=protocol, scales=[64], device='cpu')
         np.testing.assert_allclose(results[ours][0], expected.posterior, rtol=1e-5)
-    (both,) = predict(photo, net_a, protocol='dense+multi_crop', scales=[64], device='cpu')
+    (both,) = predict(spot, net_a, protocol='dense+multi_crop', scales=[64], device='cpu')
     np.testing.assert_allclose(results['both'][0], both.posterior, rtol=1e-5)
     np.testing.assert_allclose(look.posterior, results['dense'][0], rtol=1e-5)
     assert look.order()[0] == look.posterior.argmax()
-    (kept,) = predict(photo, net_a, scales=[64], score_maps=True, device='cpu')
+    (kept,) = predict(spot, net_a, scales=[64], score_maps=True, device='cpu')
     np.testing.assert_allclose(look.score_map.posteriors, kept.score_map.posteriors, rtol=1e-5)
 
 
@@ -96,7 +88,7 @@ def test_a_place_that_is_touched_is_marked():
     assert changed[1].min() >= round(4 * 32 / 384 * 720) - 3  # nothing left of the window
 
 
-def test_what_it_refuses(explorer, photo, net_a, tmp_path):
+def test_what_it_refuses(explorer, spot, net_a, tmp_path):
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
     with pytest.raises(ValueError, match='^broken.jpg cannot be read as an image$'):
         explorer.look(str(tmp_path / 'broken.jpg'), str(net_a), 64)
@@ -109,6 +101,6 @@ def test_what_it_refuses(explorer, photo, net_a, tmp_path):
     with pytest.raises(ValueError, match='huge.png has 9000 x 9000 pixels; at most 50 million'):
         explorer.look(str(tmp_path / 'huge.png'), str(net_a), 64)
     with pytest.raises(ValueError, match='Q=32 is smaller than the crop'):
-        explorer.look(photo, str(net_a), 32)
+        explorer.look(spot, str(net_a), 32)
     with pytest.raises(OSError, match='nothing.pth'):
-        explorer.look(photo, 'nothing.pth', 64)
+        explorer.look(spot, 'nothing.pth', 64)

@@ -9,24 +9,12 @@ import subprocess
 import sys
 import time
 
-import cv2
-import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import heed_ctrl_c
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'chrome'))), None)
-
-
-@pytest.fixture(scope='module')
-def photo(tmp_path_factory):
-    """A photo of 200 x 120 pixels with a bright spot."""
-    path = tmp_path_factory.mktemp('app') / 'photo.png'
-    pixels = np.full((120, 200, 3), 40, np.uint8)
-    cv2.circle(pixels, (150, 60), 30, (250, 250, 250), -1)
-    cv2.imwrite(str(path), pixels)
-    return str(path)
 
 
 @pytest.fixture(scope='module')
@@ -79,13 +67,13 @@ def wait_for_other(page, before):
         page.wait_for_timeout(100)
 
 
-def test_a_visit(page, browser, photo, tmp_path):
+def test_a_visit(page, browser, spot, tmp_path):
     """Upload, slide, choose, touch, compare; a broken photo; nothing comes from elsewhere."""
     visit = browser.new_page()
     others = []
     visit.on('request', lambda r: others.append(r.url) if not r.url.startswith(page) else None)
     visit.goto(page)
-    upload(visit, photo)
+    upload(visit, spot)
     before = shown(visit)
     assert 'dense evaluation took' in visit.inner_text('#said')
     first = visit.inner_text('#whole')
@@ -106,16 +94,16 @@ def test_a_visit(page, browser, photo, tmp_path):
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
     upload(visit, tmp_path / 'broken.jpg')
     visit.wait_for_selector('#said >> text=broken.jpg cannot be read as an image', timeout=60_000)
-    upload(visit, photo)
+    upload(visit, spot)
     visit.wait_for_selector('#said >> text=dense evaluation took', timeout=60_000)
     assert not [url for url in others if not url.startswith(('data:', 'blob:'))]
     visit.close()
 
 
-def test_on_a_phone(page, browser, photo):
+def test_on_a_phone(page, browser, spot):
     visit = browser.new_page(viewport=dict(width=390, height=800))
     visit.goto(page)
-    upload(visit, photo)
+    upload(visit, spot)
     shown(visit)
     visit.click('#compare')
     visit.wait_for_selector('#compared table', timeout=120_000)
@@ -123,13 +111,13 @@ def test_on_a_phone(page, browser, photo):
     visit.close()
 
 
-def test_two_visitors_see_their_own_photos(page, browser, photo, tmp_path):
+def test_two_visitors_see_their_own_photos(page, browser, spot, tmp_path):
     other = tmp_path / 'other.png'
     Image.new('RGB', (120, 300), (200, 30, 30)).save(other)
     one, two = (browser.new_context().new_page() for _ in range(2))
     for visit in (one, two):
         visit.goto(page)
-    upload(one, photo)
+    upload(one, spot)
     upload(two, other)
     sizes = []
     for visit in (one, two):

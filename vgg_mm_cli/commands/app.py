@@ -2,7 +2,7 @@
 
 import argparse
 
-from vgg_mm_cli.command import CHECKPOINT, Command, add_kernels_option
+from vgg_mm_cli.command import CHECKPOINT, Command, add_device_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--port', type=int, default=7860, help='(default: 7860)')
     parser.add_argument('--browser', action='store_true', dest='open_browser', help='open it')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: the GPU if there is one)')
-    add_kernels_option(parser)
+    add_device_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from vgg_mm.apis.inference.images import Prepared
 from vgg_mm.apis.inference.load import check_scales, image_reader, load_predictor
-from vgg_mm.apis.inference.prediction import ScoreMap, check_has_map
+from vgg_mm.apis.inference.prediction import ScoreMap, check_has_map, with_longer_side
 from vgg_mm.apis.inference.predictor import Predictor
 from vgg_mm.apis.runner import AUTO
 from vgg_mm.architectures import STRIDE
@@ -40,9 +40,6 @@ MOST_SCALE, SCALE_STEP = 768, 32
 #: Pixels of the longer side of what is drawn.
 SIDE = 720
 
-#: How much of the map's colour lies over the grey photo.
-OPACITY = 0.6
-
 WHITE, ORANGE = (255, 255, 255), (217, 130, 43)
 
 #: Nets that are kept: two visitors with one each do not wait for files.
@@ -63,6 +60,7 @@ class Look:
     """A photo through a net at one Q.
 
     Attributes:
+        path, weights: Of the photo and the net, as they were given.
         photo: uint8 (h, w, 3) RGB, its longer side :data:`SIDE` pixels.
         posterior: By dense evaluation, float32 (num_classes,).
         score_map: Posteriors by position.
@@ -75,6 +73,8 @@ class Look:
         notices: What there is to know of the net, one line each.
     """
 
+    path: str
+    weights: str
     photo: np.ndarray
     posterior: np.ndarray
     score_map: ScoreMap
@@ -126,12 +126,8 @@ class Look:
             position: Row and column of a window to mark.
         """
         photo = self.photo.copy()
-        height, width = photo.shape[:2]
         if view == MAP:
-            values = self.score_map.upsampled(label, height, width)
-            colours = cv2.applyColorMap(np.uint8(np.rint(255 * values)), cv2.COLORMAP_VIRIDIS)
-            grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
-            photo = np.uint8(OPACITY * colours[..., ::-1] + (1 - OPACITY) * grey)
+            photo = self.score_map.over(photo, label)
         else:
             fields = self.crops() if view == CROPS else sum(self.windows(), [])
             for field in fields:
@@ -214,7 +210,9 @@ class Explorer:
         assert prepared.photo is not None
         height, width = prepared.photo.shape[:2]
         return Look(
-            photo=_fitted(prepared.photo[..., ::-1]),
+            path=path,
+            weights=weights,
+            photo=with_longer_side(prepared.photo[..., ::-1], SIDE),
             posterior=posterior,
             score_map=score_map,
             classes=_different(net.classes),
@@ -226,12 +224,18 @@ class Explorer:
             notices=net.notices,
         )
 
-    def compare(self, path: str, weights: str, q: int) -> dict[str, tuple[np.ndarray, float]]:
-        """Posterior and seconds of each of :data:`PROTOCOLS`; arguments and errors as of
-        :meth:`look`."""
-        _check_photo(path)
+    def compare(self, look: Look) -> dict[str, tuple[np.ndarray, float]]:
+        """Posterior and seconds of each of :data:`PROTOCOLS` for what was looked at.
+
+        Dense evaluation runs again: a net's first pass is slower than the others, with which its
+        time is compared.
+
+        Raises:
+            OSError, ValueError: in one line, if the photo is not there any more.
+        """
+        _check_photo(look.path)
         with self._lock:
-            net, prepared = _prepared(self._net(weights), path, q)
+            net, prepared = _prepared(self._net(look.weights), look.path, look.score_map.q)
             dense, one = _evaluated(net, 'dense', prepared)
             crops, other = _evaluated(net, 'multi_crop', prepared)
         both = ((dense + crops) / 2, one + other)
@@ -288,14 +292,6 @@ def _check_photo(path: str) -> None:
         raise ValueError(
             f'{name} has {width} x {height} pixels; at most {MOST_PIXELS // 1_000_000} million'
         )
-
-
-def _fitted(photo: np.ndarray) -> np.ndarray:
-    """The photo with a longer side of :data:`SIDE` pixels."""
-    factor = SIDE / max(photo.shape[:2])
-    size = [max(1, round(side * factor)) for side in photo.shape[1::-1]]
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(photo), size, interpolation=how)
 
 
 def _different(names: Sequence[str]) -> list[str]:

@@ -120,16 +120,17 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
     """
     gr = _gradio()
 
+    def nothing(said: str = '') -> list:
+        return [None, said, gr.update(choices=[], value=None), None, '', None, None, '']
+
     def look(path: Optional[str], name: str, q: int) -> list:
         if path is None:
-            return [None, '', gr.update(choices=[], value=None), None, '', None, None, '']
+            return nothing()
         try:
             _check_weights(name, weights, any_weights)
             found = explorer.look(path, name, int(q))
         except Exception as error:
-            return [None, f'**{_said(error)}**', gr.update(choices=[], value=None)] + [
-                None, '', None, None, '',
-            ]  # fmt: skip
+            return nothing(f'**{_said(error)}**')
         order = found.order()
         choices = [(found.classes[label], label) for label in order]
         said = _notices(found)
@@ -155,12 +156,11 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         shown = found.draw(int(label), view, None if view == CROPS else (row, column))
         return [shown, _top(found.score_map.posteriors[:, row, column], found)]
 
-    def compare(found: Optional[Look], path: Optional[str], name: str, q: int) -> str:
-        if found is None or path is None:
+    def compare(found: Optional[Look]) -> str:
+        if found is None:
             return 'Give a photo first.'
         try:
-            _check_weights(name, weights, any_weights)
-            return _table(explorer.compare(path, name, int(q)), found)
+            return _table(explorer.compare(found), found)
         except Exception as error:
             return f'<b>{html.escape(_said(error))}</b>'
 
@@ -213,9 +213,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         view.input(draw, [state, label, view], [picture, caption, window])
         view.change(lambda shown: gr.update(visible=shown == MAP), view, legend)
         picture.select(touch, [state, label, view], [picture, window])
-        button.click(
-            compare, [state, *inputs], compared, concurrency_id='net', show_progress_on=compared
-        )
+        button.click(compare, state, compared, concurrency_id='net', show_progress_on=compared)
     return page
 
 

@@ -22,8 +22,8 @@ from .split import Split
 JITTER, TEST_SCALE = (8 / 7, 12 / 7), 10 / 7
 
 #: The same where fc6 is new and has seen no other scale: what a photo of one's own shows mostly
-#: fills it. [224; 320] and 256 for 224. Measured: benchmarks/README.md, "Heads on maps that are
-#: computed once".
+#: fills it. [224; 320] and 256 for 224. Measured: benchmarks/README.md, "Fine-tuning from the
+#: authors' convolutions".
 NEW_FC6_JITTER, NEW_FC6_TEST_SCALE = (1, 10 / 7), 8 / 7
 
 #: Images seen in a training, so far as its epochs stay within these.
@@ -57,7 +57,8 @@ POOLED_DECAY = 0.2
 
 #: Images of the authors' nets are divided by this where fc6 is new, as PyTorch's nets have it
 #: (their deviation). Otherwise maps of up to 240 enter it: its gradient is 3,000 times as large as
-#: that of the same layer on maps that are divided, and no rate suits it and fc7 as well.
+#: that of the same layer on maps that are divided, and no rate suits it and fc7 as well. Measured:
+#: as above.
 DIVISOR = 58.0
 
 #: What ``--cache-maps`` can be.

@@ -34,7 +34,8 @@ DPI = 110
 #: Longest class name and longest path in a title, in characters.
 NAME_LENGTH, TITLE_LENGTH = 26, 90
 
-COLOR_MAP = 'viridis'
+#: Of maps, and how much of their colour lies over the grey photo.
+COLOR_MAP, OPACITY = 'viridis', 0.6
 
 #: More bars than this would not be readable.
 MOST_BARS = 12
@@ -66,6 +67,21 @@ class ScoreMap(NamedTuple):
         down = _weights(self.rows, height)
         across = _weights(self.columns, width)
         return (down @ self.posteriors[label] @ across.T).astype(np.float32)
+
+    def over(self, photo: np.ndarray, label: int) -> np.ndarray:
+        """One class's map over the photo in grey, from 0 (dark blue) to 1 (yellow).
+
+        Args:
+            photo: uint8 (H, W, 3) RGB.
+            label: Class number.
+
+        Returns:
+            uint8 (H, W, 3) RGB.
+        """
+        values = np.uint8(np.rint(255 * self.upsampled(label, *photo.shape[:2])))
+        colours = cv2.applyColorMap(values, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+        grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
+        return np.uint8(OPACITY * colours + (1 - OPACITY) * grey)
 
 
 def field_centres(count: int, window: int, length: int) -> np.ndarray:
@@ -250,11 +266,15 @@ def _show(panel: Axes, pixels: np.ndarray, prediction: Prediction, **kwargs: Any
 
 
 def _reduced(photo: Any) -> np.ndarray:
-    factor = LONGER_SIDE / max(photo.shape[:2])
-    if factor >= 1:
-        return photo
-    size = [max(1, round(side * factor)) for side in photo.shape[1::-1]]
-    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    return photo if max(photo.shape[:2]) <= LONGER_SIDE else with_longer_side(photo, LONGER_SIDE)
+
+
+def with_longer_side(photo: np.ndarray, side: int) -> np.ndarray:
+    """The photo rescaled so that its longer side has so many pixels."""
+    factor = side / max(photo.shape[:2])
+    size = [max(1, round(length * factor)) for length in photo.shape[1::-1]]
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(photo), size, interpolation=how)
 
 
 def _photo(panel: Axes, prediction: Prediction) -> None:
@@ -285,7 +305,7 @@ def _score_map(panel: Axes, color_bar: Axes, prediction: Prediction) -> str:
     size = [max(1, round(side * factor)) for side in (height, width)]
     pixels = found.upsampled(label, *size)
     # Fixed: colours mean the same in every picture.
-    values = _show(panel, pixels, prediction, cmap=COLOR_MAP, alpha=0.6, vmin=0, vmax=1)
+    values = _show(panel, pixels, prediction, cmap=COLOR_MAP, alpha=OPACITY, vmin=0, vmax=1)
     x, y = np.meshgrid(found.columns * width, found.rows * height)
     panel.scatter(x, y, s=3, color='white', linewidths=0)
     panel.set(xlim=(0, width), ylim=(height, 0))
