@@ -85,8 +85,13 @@ $(VENV)/.installed: pyproject.toml setup.py requirements/*.txt studies/requireme
 	$(call install,$(VENV),ci,onedl)
 	touch $@
 
-$(VENV_OPENMMLAB)/.installed: pyproject.toml setup.py requirements/*.txt studies/requirements.txt \
-  constraints/*.txt | python-version
+# What both stacks share, above all torch with CUDA, six gigabytes, is linked and stands on the disk
+# once; where files cannot be linked, pip installs it once more.
+$(VENV_OPENMMLAB)/.installed: $(VENV)/.installed
+	$(PYTHON) -m venv $(VENV_OPENMMLAB)
+	cp -alf $(VENV)/lib/python*/site-packages $$(echo $(VENV_OPENMMLAB)/lib/python*) || true
+	$(VENV_OPENMMLAB)/bin/python -m pip uninstall --disable-pip-version-check -q -y \
+	  onedl-mmcv onedl-mmengine onedl-mmpretrain
 	$(call install,$(VENV_OPENMMLAB),openmmlab,openmmlab)
 	touch $@
 

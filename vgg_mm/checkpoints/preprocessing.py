@@ -86,6 +86,16 @@ class Preprocessing(NamedTuple):
         """For images that are divided by a number as well: see ``with_divided_images``."""
         return self._replace(std=tuple(by * value for value in self.std))
 
+    def quotient(self, weights: 'Preprocessing') -> Optional[float]:
+        """How many times smaller these images are than those that weights expect.
+
+        None if they differ in anything else, too.
+        """
+        if len(self.std) != len(weights.std):
+            return self.quotient(weights.for_channels(len(self.std)))
+        by = self.std[0] / weights.std[0]
+        return by if weights.divided(by).same_as(self) else None
+
     def put_into(self, data_preprocessor: Any) -> None:
         """Let a data preprocessor that :func:`preprocessing_of` understands do this from now on,
         for as many channels as it has."""

@@ -170,15 +170,21 @@ def with_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
 
 
 def with_divided_images(weights: Weights, by: float) -> Weights:
-    """A backbone's weights for images that are divided by a number: the same maps, divided by it.
+    """Weights for images that are divided by a number: the same maps, divided by it.
 
     Convolutions, ReLU and max-pooling are homogeneous: with each bias divided by it as well, every
-    map is. That does not hold for nets with batch normalization or LRN.
+    map is. That does not hold for nets with batch normalization or LRN. From fc6 on all is as it
+    was: its weights are multiplied.
     """
-    return {
-        name: value / by if name.startswith('backbone.') and name.endswith('.bias') else value
-        for name, value in weights.items()
-    }
+
+    def scaled(name: str, value: torch.Tensor) -> torch.Tensor:
+        layer, _, kind = f'.{name}'.rpartition('.')
+        layer = layer.rpartition('.')[-1]
+        if layer.startswith('conv') and kind == 'bias':
+            return value / by
+        return value * by if (layer, kind) == ('fc6', 'weight') else value
+
+    return {name: scaled(name, value) for name, value in weights.items()}
 
 
 def takes_other_channels(name: str, source: torch.Size, target: torch.Size) -> bool:

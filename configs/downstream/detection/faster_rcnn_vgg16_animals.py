@@ -10,7 +10,7 @@ DATA_ROOT = 'data/animals'
 metainfo = dict(classes=('raccoon', 'kangaroo'))
 
 model = dict(
-    rpn_head=dict(anchor_generator=dict(scales=[4, 8, 16])),
+    rpn_head=dict(anchor_generator=dict(scales=[4, 8, 16, 24])),
     roi_head=dict(bbox_head=dict(num_classes=2)),
 )
 train_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))

@@ -15,37 +15,8 @@ model = dict(
     # Cells lie close together.
     test_cfg=dict(rcnn=dict(nms=dict(iou_threshold=0.5))),
 )
-# Platelets are some 40 pixels wide in images of 640 x 480.
-train_pipeline = [
-    dict(step, scale=(400, 400)) if step['type'] == 'Resize' else step
-    for step in _base_.train_pipeline
-]
-test_pipeline = [
-    dict(step, scale=(400, 400)) if step['type'] == 'Resize' else step
-    for step in _base_.test_pipeline
-]
-tta_pipeline = [
-    _base_.tta_pipeline[0],
-    dict(
-        _base_.tta_pipeline[1],
-        transforms=[
-            [
-                dict(type='Resize', scale=scale, keep_ratio=True)
-                for scale in ((400, 400), (320, 320), (500, 500))
-            ],
-            *_base_.tta_pipeline[1].transforms[1:],
-        ],
-    ),
-]
-train_dataloader = dict(
-    dataset=dict(data_root=DATA_ROOT, metainfo=metainfo, pipeline=train_pipeline)
-)
-val_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo, pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))
+val_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{DATA_ROOT}/val.json')
 test_evaluator = val_evaluator
-param_scheduler = [
-    _base_.param_scheduler[0],
-    dict(type='MultiStepLR', milestones=[4, 5], gamma=0.1),
-]
-train_cfg = dict(max_epochs=6, val_interval=3)

@@ -1,9 +1,9 @@
-# FCN-16s at a quarter of the width: street scenes.
+# FCN-16s: street scenes.
 _base_ = [
     '../../_base_/downstream/segmentation/models/fcn16s_small.py',
     '../../_base_/downstream/segmentation/datasets/camvid.py',
     '../../_base_/downstream/segmentation/schedules/small_data_finer.py',
-    '../../_base_/downstream/segmentation/runtime.py',
+    '../../_base_/downstream/segmentation/runtime_small.py',
 ]
 
 # Label 11 is "void": not learned, and what padding gets.

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from typing import Union
 
+import torch
+import torch.nn as nn
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -14,11 +16,12 @@ from vgg_mm.checkpoints import (
     transfer_classifier,
     weights_of,
 )
+from vgg_mm.checkpoints.weights import with_divided_images
 from vgg_mm.registry import HOOKS
 
 from ..given_weights import check_nothing_is_loaded, is_resumed, pretrained_parts
-from ..preprocessing import warn_of_other_preprocessing
-from ..unwrap import load_if_sharded, whole_weights
+from ..preprocessing import differing_preprocessing, warn_of_other_preprocessing
+from ..unwrap import load_if_sharded, unwrap, whole_weights
 
 
 @HOOKS.register_module()
@@ -31,6 +34,12 @@ class ClassifierInitHook(Hook):
     layer. What ``init_cfg`` of type 'Pretrained' gave a part of the model stays, with a warning. It
     acts once, before the first iteration, after the model's own initialisation; never when a run is
     resumed.
+
+    Where the config's images are the checkpoint's but for a larger ``std``, k times as large for
+    all channels, the maps become k times smaller and nothing else changes: the convolutions' biases
+    are divided by k and fc6's weights multiplied, exactly so in nets without norms. The authors'
+    weights (std 1) have maps of up to 300, from which new layers hardly learn; 58 makes them as
+    small as those of PyTorch's weights.
 
     Args:
         checkpoint: A file, a URL or ``torchvision://vgg16``, in any library's layout; None switches
@@ -63,9 +72,8 @@ class ClassifierInitHook(Hook):
             self._say_what_is_spared(runner, parts, others=False)
             return
         loaded = load_by_name(self.checkpoint)
-        warn_of_other_preprocessing(runner, noted_preprocessing(loaded), self.checkpoint)
         where = f'ClassifierInitHook: {self.checkpoint}'
-        found = weights_of(loaded)
+        found = self._for_images_of(runner, loaded)
         if self.require_fc:
             _check_fc(found, [n for n in weights if not n.startswith(tuple(parts))], where)
         transfer = transfer_classifier(found, weights, where)
@@ -81,6 +89,21 @@ class ClassifierInitHook(Hook):
         if spared:
             self._say_what_is_spared(runner, parts, others=len(spared) < len(transfer.weights))
 
+    def _for_images_of(self, runner: Runner, loaded: dict) -> dict[str, torch.Tensor]:
+        """The weights, for images that are divided by more than those they were trained on."""
+        weights, expected = weights_of(loaded), noted_preprocessing(loaded)
+        found = differing_preprocessing(runner, expected)
+        by = found.quotient(expected) if found is not None and expected is not None else None
+        if by is None or not _is_homogeneous(unwrap(runner.model)):
+            warn_of_other_preprocessing(runner, expected, self.checkpoint)
+            return weights
+        runner.logger.info(
+            f'{self.checkpoint} expects std {expected.std[0]:g}, the config has '
+            f'{found.std[0]:g}: biases of convolutions are divided by {by:g} and the weights of '
+            f'fc6 multiplied, so that maps are {by:g} times smaller and all else stays'
+        )
+        return with_divided_images(weights, by)
+
     def _say_what_is_spared(self, runner: Runner, parts: dict[str, str], others: bool) -> None:
         """That ``Pretrained``, which somebody asked for, goes before a config's default."""
         given = ', '.join(f'{part.rstrip(".") or "the model"} ({f})' for part, f in parts.items())
@@ -91,6 +114,13 @@ class ClassifierInitHook(Hook):
                 'the same file, or checkpoint=None'
             )
         runner.logger.warning(f'ClassifierInitHook leaves what Pretrained gave: {given}{mixed}')
+
+
+def _is_homogeneous(model: nn.Module) -> bool:
+    """Whether maps become smaller as images do: without norms, whatever the weights."""
+    norms = (nn.LocalResponseNorm, nn.modules.batchnorm._BatchNorm)
+    backbone = getattr(model, 'backbone', model)
+    return not any(isinstance(module, norms) for module in backbone.modules())
 
 
 def _layers(names: set[str]) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
 # Some hundred images with boxes, COCO-style, in DATA_ROOT/{train,val}/ and
-# DATA_ROOT/{train,val}.json; read at a longer side of 320 pixels.
+# DATA_ROOT/{train,val}.json; read at a longer side of 480 pixels, in training of 400, 480 or 560.
 _base_ = './coco.py'
 
 train_pipeline = [
-    dict(step, scale=(320, 320)) if step['type'] == 'Resize' else step
+    dict(type='RandomChoiceResize', scales=[(400, 400), (480, 480), (560, 560)], keep_ratio=True)
+    if step['type'] == 'Resize'
+    else step
     for step in _base_.train_pipeline
 ]
 test_pipeline = [
-    dict(step, scale=(320, 320)) if step['type'] == 'Resize' else step
+    dict(step, scale=(480, 480)) if step['type'] == 'Resize' else step
     for step in _base_.test_pipeline
 ]
 tta_pipeline = [
@@ -17,7 +19,7 @@ tta_pipeline = [
         transforms=[
             [
                 dict(type='Resize', scale=scale, keep_ratio=True)
-                for scale in ((320, 320), (256, 256), (400, 400))
+                for scale in ((480, 480), (400, 400), (560, 560))
             ],
             *_base_.tta_pipeline[1].transforms[1:],
         ],

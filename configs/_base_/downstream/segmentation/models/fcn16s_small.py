@@ -1,3 +1,3 @@
 _base_ = './fcn32s_small.py'
 
-model = dict(backbone=dict(out_indices=(3, 4)), decode_head=dict(in_channels=(128, 128)))
+model = dict(backbone=dict(out_indices=(3, 4)), decode_head=dict(in_channels=(512, 512)))

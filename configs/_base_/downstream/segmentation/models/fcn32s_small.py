@@ -1,9 +1,10 @@
-# A quarter of the paper's width, for classifiers like configs/vgg/vgg16_jitter_clothing.py, whose
-# images have their mean subtracted.
+# For some dozen images: the authors' thirteen convolutions, the first three blocks fixed; new
+# fc6 and fc7 of 512 units. The weights expect BGR with its mean subtracted; the division by 58
+# besides makes maps as small as new layers learn well from (see vgg_mm.ClassifierInitHook).
 _base_ = './fcn32s.py'
 
 model = dict(
-    data_preprocessor=dict(mean=[123.68, 116.779, 103.939], std=[1.0, 1.0, 1.0]),
-    backbone=dict(base_channels=16),
-    decode_head=dict(in_channels=128, fc_channels=512),
+    data_preprocessor=dict(mean=[103.939, 116.779, 123.68], std=[58.0] * 3, bgr_to_rgb=False),
+    backbone=dict(frozen_stages=3),
+    decode_head=dict(fc_channels=512),
 )

@@ -1,3 +1,3 @@
 _base_ = './fcn32s_small.py'
 
-model = dict(backbone=dict(out_indices=(2, 3, 4)), decode_head=dict(in_channels=(64, 128, 128)))
+model = dict(backbone=dict(out_indices=(2, 3, 4)), decode_head=dict(in_channels=(256, 512, 512)))

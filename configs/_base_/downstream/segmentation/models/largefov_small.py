@@ -1,9 +1,8 @@
-# A quarter of the paper's width, for classifiers like configs/vgg/vgg16_jitter_clothing.py, whose
-# images have their mean subtracted.
+# For some dozen images, as fcn32s_small.py.
 _base_ = './largefov.py'
 
 model = dict(
-    data_preprocessor=dict(mean=[123.68, 116.779, 103.939], std=[1.0, 1.0, 1.0]),
-    backbone=dict(base_channels=16),
-    decode_head=dict(in_channels=128, fc_channels=256),
+    data_preprocessor=dict(mean=[103.939, 116.779, 123.68], std=[58.0] * 3, bgr_to_rgb=False),
+    backbone=dict(frozen_stages=3),
+    decode_head=dict(fc_channels=512),
 )
