@@ -8,9 +8,13 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 import torchvision
+from hypothesis import given
+from hypothesis import strategies as st
+from mmengine.model import ImgDataPreprocessor
 
 from tests.models.test_vgg import classifier
-from vgg_mm.checkpoints import initialise_from_classifier, transfer_classifier
+from vgg_mm.checkpoints import Preprocessing, initialise_from_classifier, transfer_classifier
+from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
 from vgg_mm.checkpoints.weights import adapt_input_channels
 from vgg_mm.engine import ClassifierInitHook
 from vgg_mm.models.backbones import VGG
@@ -204,6 +208,68 @@ def test_hook_reads_other_layouts_and_reports(tmp_path, caplog):
     fc6 = model.roi_head.bbox_head['fc6'].weight
     assert torch.equal(fc6.flatten(1), net.classifier[0].weight)
     assert 'backbone.conv5_3 <- conv5_3, copied' in caplog.text
+
+
+def images_for(model, mean, std):
+    """The model with a data preprocessor of BGR images, as a detector has it."""
+    model.data_preprocessor = ImgDataPreprocessor(mean=mean, std=std)
+    return model
+
+
+def written(path, preprocessing):
+    """The classifier, biases included, and what it expects, as a file."""
+    net = source()
+    for name, tensor in net.named_parameters():
+        if name.endswith('.bias'):
+            nn.init.uniform_(tensor, -5, 5)
+    meta = dict(preprocessing=preprocessing.to_meta())
+    torch.save(dict(state_dict=net.state_dict(), meta=meta), path)
+    return net
+
+
+@pytest.mark.parametrize('std', [58.0, 0.5])
+def test_images_that_are_divided_make_maps_smaller_and_nothing_else(std, tmp_path, caplog):
+    net = written(tmp_path / 'd.pth', CENTRED_BGR)
+    for tensor in net.backbone.parameters():
+        tensor.requires_grad_(False)
+    model = images_for(Net(*kept()), CENTRED_BGR.mean, [std] * 3)
+    with caplog.at_level(logging.INFO):
+        ClassifierInitHook(str(tmp_path / 'd.pth')).before_train(runner(model))
+    assert 'pre-processing differs' not in caplog.text
+    assert f'd.pth expects std 1, the config has {std:g}: biases of conv' in caplog.text
+    images = torch.randint(0, 256, (2, 3, 224, 224)).float()
+    mean = torch.tensor(CENTRED_BGR.mean).view(-1, 1, 1)
+    (expected,) = net.backbone.eval()(images - mean)
+    (maps,) = model.backbone.eval()(model.data_preprocessor(dict(inputs=images))['inputs'])
+    torch.testing.assert_close(maps, expected / std, rtol=1e-4, atol=1e-5 * float(expected.max()))
+    fc6 = model.roi_head.bbox_head['fc6']
+    torch.testing.assert_close(
+        fc6(maps.flatten(1)), net.head.fc6(expected).flatten(1), rtol=1e-3, atol=1e-3
+    )
+    assert torch.equal(model.roi_head.bbox_head['fc7'].weight, net.head.fc7.weight)
+
+
+@pytest.mark.parametrize('norms, mean, std', [
+    (False, CENTRED_BGR.mean, [58.0, 57.0, 58.0]),  # not by the same for all channels
+    (False, [0.0] * 3, [58.0] * 3),  # another mean
+    (True, CENTRED_BGR.mean, [58.0] * 3),  # not homogeneous
+])  # fmt: skip
+def test_what_division_does_not_make_equal_is_said(norms, mean, std, tmp_path, caplog):
+    norm = dict(norm_cfg=dict(type='BN')) if norms else {}
+    meta = dict(preprocessing=CENTRED_BGR.to_meta())
+    torch.save(dict(state_dict=source(**norm).state_dict(), meta=meta), tmp_path / 'd.pth')
+    model = images_for(Net(*kept(), **norm), mean, std)
+    ClassifierInitHook(str(tmp_path / 'd.pth')).before_train(runner(model))
+    assert 'pre-processing differs: ' in caplog.text
+    weights = source(**norm).state_dict()
+    assert torch.equal(model.backbone.conv5_3.weight, weights['backbone.conv5_3.weight'])
+
+
+@given(by=st.floats(1e-3, 1e3), std=st.floats(0.1, 300))
+def test_quotient_is_the_division_undone(by, std):
+    weights = Preprocessing(False, (1.0, 2.0, 3.0), (std, std, 2 * std))
+    assert weights.divided(by).quotient(weights) == pytest.approx(by)
+    assert weights.divided(by).turned().quotient(weights) is None
 
 
 def test_hook_acts_once_and_never_on_resume(tmp_path):

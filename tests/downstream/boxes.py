@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 CONFIGS = ROOT / 'configs/downstream/detection'
 CLASSES = ('raccoon', 'kangaroo')
 
-#: Options that make the configs for small data narrower still: a net of base_channels 4.
+#: Options that make the configs narrow: a net of base_channels 4. Their weights are of full width.
 NARROW_FASTER_RCNN = {
     'model.backbone.base_channels': 4,
     'model.rpn_head.in_channels': 32,
@@ -20,7 +20,6 @@ NARROW_FASTER_RCNN = {
     'model.roi_head.bbox_roi_extractor.out_channels': 32,
     'model.roi_head.bbox_head.in_channels': 32,
     'model.roi_head.bbox_head.fc_channels': 16,
-    # The weights of the configs for small data are of full width.
     'default_hooks.classifier_init.checkpoint': None,
 }
 NARROW_SSD = {
@@ -29,6 +28,7 @@ NARROW_SSD = {
     'model.neck.in_channels': (32, 4),
     'model.neck.out_channels': (32, 4, 8, 8, 8, 8),
     'model.bbox_head.in_channels': (32, 4, 8, 8, 8, 8),
+    'default_hooks.classifier_init.checkpoint': None,
 }
 #: The widest detectors' options, for shipped configs of full width.
 NARROW_FPN = {**NARROW_FASTER_RCNN, 'model.neck.in_channels': [16, 32, 32]}
