@@ -176,7 +176,7 @@ BAD_INPUT = [
     ('fcn32s', ['model.decode_head.num_classes=7'], 'model.decode_head.num_classes=11'),
     ('fcn32s', [f'{CLASSIFIER}=nowhere.pth'], 'nowhere.pth'),
     ('fcn32s', ['model.decode_head.kernel_size=4'], 'kernel_size must be an odd number'),
-    ('fcn16s', [], 'work_dirs/fcn32s_vgg16_camvid/epoch_40.pth'),
+    ('fcn16s', [], 'work_dirs/fcn32s_vgg16_camvid/epoch_30.pth'),
     (
         'fcn16s',
         ['load_from={classifier}', f'{CLASSIFIER}={{classifier}}'],

@@ -12,5 +12,5 @@ model = dict(
 )
 
 # All layers of fcn32s, and new ones for pool4, whose scores start at zero.
-load_from = 'work_dirs/fcn32s_vgg16_camvid/epoch_40.pth'
+load_from = 'work_dirs/fcn32s_vgg16_camvid/epoch_30.pth'
 default_hooks = dict(classifier_init=dict(checkpoint=None))

@@ -12,5 +12,5 @@ model = dict(
 )
 
 # All layers of fcn16s, and new ones for pool3, whose scores start at zero.
-load_from = 'work_dirs/fcn16s_vgg16_camvid/epoch_20.pth'
+load_from = 'work_dirs/fcn16s_vgg16_camvid/epoch_15.pth'
 default_hooks = dict(classifier_init=dict(checkpoint=None))

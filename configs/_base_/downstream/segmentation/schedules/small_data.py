@@ -1,5 +1,5 @@
-# For some dozen images, four an iteration, from trained convolutions and new layers: the rate falls
-# with the power 0.9 of what is left, as in MMSegmentation's schedules.
+# For some dozen images, four an iteration, from trained convolutions and new layers. The rate falls
+# with the power 0.9 of what is left, as in MMSegmentation's schedules: 12 iterations an epoch.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-2, momentum=0.9, weight_decay=5e-4, fused=True),
@@ -8,9 +8,9 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
-    dict(type='PolyLR', power=0.9, eta_min=1e-5, by_epoch=False, begin=50, end=480),
+    dict(type='PolyLR', power=0.9, eta_min=1e-5, by_epoch=False, begin=50, end=360),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=40, val_interval=10)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=30, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=4)
