@@ -51,6 +51,8 @@ copybutton_selector = 'div:not(.highlight-text) > div.highlight pre'
 html_theme = 'furo'
 html_title = f'vgg_mm {release}'
 html_theme_options = {'navigation_with_keys': True}
+html_static_path = ['_static']
+html_css_files = ['site.css']
 # The site's front page lies in docs/; the root sends there.
 html_additional_pages = {'index': 'to_docs.html'}
 templates_path = ['_templates']

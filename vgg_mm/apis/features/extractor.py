@@ -98,7 +98,7 @@ def end_at(model: ImageClassifier, layer: str) -> int:
     Args:
         model: With a :class:`VGG` and a :class:`ConvHead`, or none; changed in place.
         layer: 'fc7', 'fc6' (after their ReLU), 'pool1' to 'pool5', or a convolution's name, such
-            as 'conv5_3' (after its ReLU).
+            as 'conv5_3' (after its ReLU). Channels and strides: :func:`extract_features`.
 
     Returns:
         Number of channels of the layer's map.

@@ -75,7 +75,10 @@ def extract_features(
             MMPretrain's lists; nothing in it is run.
         out: A .parquet or .npz file.
         config: By default the one in the checkpoint.
-        layer: 'fc7', 'fc6', 'pool1' to 'pool5', or a convolution such as 'conv5_3'.
+        layer: Where the net ends, after ReLU; the map is averaged over all positions. 'conv1_1' to
+            'conv5_3' (of net D): the blocks have 64, 128, 256, 512 and 512 channels at strides of
+            1, 2, 4, 8 and 16 pixels. 'pool1' to 'pool5': the same channels at twice the stride.
+            'fc6', 'fc7': 4,096 channels at stride 32.
         scales: Test scales Q; by default the config's.
         combine: 'average' or 'stack'.
         flip: Whether the flip takes part; by default as in the config's test protocol.
