@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Optional
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from vgg_mm.installation import argument
 from vgg_mm.text import first_few, suggest
 
 from ..cfg_options import OTHER_KEYS, parse_cfg_options
@@ -164,7 +165,7 @@ def _options(path: str, name: str, options: Any) -> dict[str, Any]:
 
 
 def option_texts(options: Mapping[str, Any]) -> list[str]:
-    """``{'a.b': 1}`` -> ``['a.b=1']``, the way ``--cfg-options`` takes it.
+    """``{'a.b': 1}`` -> ``['a.b=1']``, the way ``cfg_options`` takes it.
 
     Raises:
         ValueError: if mmengine would read another value from it.
@@ -176,8 +177,8 @@ def option_texts(options: Mapping[str, Any]) -> list[str]:
         right = [text for text in possible if parse_cfg_options([text]) == {key: value}]
         if not right:
             raise ValueError(
-                f'{key}={value!r} cannot be given by --cfg-options, which knows numbers, True, '
-                'None, words and paths, lists of these, and dicts'
+                f'{key}={value!r} cannot be given by {argument("cfg_options")}, which knows '
+                'numbers, True, None, words and paths, lists of these, and dicts'
             )
         texts.append(right[0])
     return texts
