@@ -381,6 +381,8 @@ def test_changes_in_a_line():
     many = changes(dict.fromkeys('abcde', 1), dict.fromkeys('abcd', 2))
     assert many == 'a=1, now 2; b=1, now 2; c=1, now 2; and 2 more'
     assert changes({'e': [1, 2]}, {}) == 'e=[1, 2], now nothing'
+    scaled = changes({'--auto-scale-lr': False}, {'--auto-scale-lr': True})
+    assert scaled == 'auto_scale_lr=False, now True'
 
 
 def test_durations():

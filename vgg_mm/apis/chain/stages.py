@@ -280,11 +280,16 @@ def flatten(node: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     """'lr=0.01, now 0.001' for every setting that differs, in a line; empty if none does."""
     texts = [
-        f'{key}={_shown(before, key)}, now {_shown(now, key)}'
+        f'{_name(key)}={_shown(before, key)}, now {_shown(now, key)}'
         for key in sorted(before.keys() | now.keys())
         if _shown(before, key) != _shown(now, key)
     ]
     return first_few(texts, NAMED, '; ')
+
+
+def _name(key: str) -> str:
+    """Of the settings that records keep, two are arguments: ``--amp`` and ``--auto-scale-lr``."""
+    return argument(key[2:].replace('-', '_')) if key.startswith('--') else key
 
 
 def _shown(settings: dict[str, Any], key: str) -> str:

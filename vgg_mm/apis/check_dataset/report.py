@@ -101,7 +101,8 @@ def _make_folder(out: str, data: str) -> None:
     where, inside = os.path.realpath(out), os.path.realpath(data)
     if os.path.commonpath([where, inside]) == inside:
         raise ValueError(
-            f'{argument("out", out)} lies in the data set, which the report would change'
+            f'{out} lies in the data set, which the report would change: give '
+            f'{argument("out", "FOLDER")} elsewhere'
         )
     os.makedirs(out, exist_ok=True)
 

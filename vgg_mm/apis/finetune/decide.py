@@ -1,7 +1,7 @@
 """What a fine-tuning decides from photos and weights: settings, head, cached maps."""
 
 import os
-from collections.abc import Sequence
+from collections import Counter
 from typing import NamedTuple, Optional
 
 import torch
@@ -13,6 +13,7 @@ from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
 from vgg_mm.engine.loops.cached_maps_loops import MAX_GB
 from vgg_mm.installation import argument
 from vgg_mm.progress import duration
+from vgg_mm.text import first_few
 
 from ..chain.estimate import device_name, measure_step
 from ..convert_weights import Net
@@ -61,6 +62,9 @@ POOLED_DECAY = 0.2
 #: that of the same layer on maps that are divided, and no rate suits it and fc7 as well. Measured:
 #: as above.
 DIVISOR = 58.0
+
+#: So many classes are named.
+NAMED = 12
 
 #: What ``cache_maps`` can be.
 AUTO, ON, OFF = CACHE_MAPS = 'auto', 'on', 'off'
@@ -154,17 +158,11 @@ def _milestones(epochs: int) -> list[int]:
     return sorted({max(1, round(share * epochs)) for share in DROPS} - {epochs})
 
 
-def describe_classes(split: Split, most: int = 12) -> Sequence[str]:
-    """'CLASS TRAIN + VAL' for each class, the rest counted."""
-    lines = []
-    for number, name in enumerate(split.classes[:most]):
-        train, val = (
-            sum(label == number for _, label in part) for part in (split.train, split.val)
-        )
-        lines.append(f'{name} {train} + {val}')
-    if len(split.classes) > most:
-        lines.append(f'... and {len(split.classes) - most} more')
-    return lines
+def describe_classes(split: Split) -> str:
+    """'CLASS TRAIN + VAL' for the first classes, the rest counted."""
+    train, val = (Counter(label for _, label in part) for part in (split.train, split.val))
+    texts = [f'{name} {train[i]} + {val[i]}' for i, name in enumerate(split.classes)]
+    return first_few(texts, NAMED)
 
 
 class Head(NamedTuple):

@@ -233,8 +233,7 @@ def _report(
     lines = [
         f'Photos     {folder}: {len(split.train):,} to train on, {len(split.val):,} to validate '
         f'on, {split.how}',
-        f'Classes    {len(split.classes)} (training + validation): '
-        + ', '.join(describe_classes(split)),
+        f'Classes    {len(split.classes)} (training + validation): ' + describe_classes(split),
         f'Weights    {start.weights}: net {start.net}; {start.head}',
         f'Left out   {start.unused}' if start.unused else '',
         f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
