@@ -106,7 +106,7 @@ CASES = {
     ),
     'unknown test config': (
         lambda d, c: test(A_DIGITS, c, d, arguments=['--tta-cfg', 'denser']),
-        '--tta-cfg denser: no such file, nor one of all, dense, dense_multi_crop',
+        "protocol 'denser': no such file, nor one of all, dense, dense_multi_crop",
     ),
     'posteriors of no known ending': (
         lambda d, c: test(A_DIGITS, c, d, arguments=['--out', 'posteriors.txt']),

@@ -1,6 +1,8 @@
 """The console command: what the scripts of tools do, under one name. Installed: test_wheel.py."""
 
+import argparse
 import ast
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -11,7 +13,7 @@ import pytest
 from tests import preloaded
 from tests.conftest import ROOT, run_tool
 from tests.docs.world import write_checkpoint
-from vgg_mm.installation import command
+from vgg_mm.installation import argument, arguments_as_options, command
 from vgg_mm_cli import COMMANDS, Entry, main
 
 #: ``vgg-mm`` of this checkout, installed or not.
@@ -44,6 +46,79 @@ def test_messages_name_the_commands_that_there_are():
             ):
                 assert not re.search(r'\btools/\w+\.py', node.value), f'{path}: {node.value}'
     assert {'test', 'chain', 'features', 'build-mmcv-ops'} <= named <= COMMANDS.keys()
+
+
+def test_messages_name_the_arguments_that_there_are():
+    parser = argparse.ArgumentParser(conflict_handler='resolve')
+    for entry in COMMANDS.values():
+        entry.load().add_options(parser)
+    named = set()
+    for path in (ROOT / 'vgg_mm').rglob('*.py'):
+        text = path.read_text(encoding='utf-8')
+        named.update(re.findall(r'\bargument\(["\'](\w+)["\']', text))
+        for node in ast.walk(ast.parse(text)) if 'apis' in path.parts else ():
+            if isinstance(node, ast.Constant) and '``' not in str(node.value):
+                # An option stands alone in the list of a command's words, or follows a command.
+                by_hand = re.search(r'(?<!^ )--[a-zA-Z][\w-]* ', f'{node.value} ')
+                alone = re.fullmatch(r'--[\w-]+=?', str(node.value))
+                assert alone or not by_hand, f'{path}: {node.value}'
+    assert {'cfg_options', 'in_channels', 'shown_class'} <= named
+    assert named <= {action.dest for action in parser._actions if action.option_strings}
+
+
+@pytest.mark.parametrize(
+    'words, function, arguments, typed, in_python',
+    [
+        (
+            'chain vgg16_digits --from B', 'vgg_mm.apis.train_chain',
+            dict(chain='vgg16_digits', first='B'),
+            '--from B: no such stage', "first='B': no such stage",
+        ),
+        (
+            'ensemble D.npz:dense --protocol dense', 'vgg_mm.apis.ensemble.report',
+            dict(files=['D.npz:dense'], protocol='dense'),
+            '--protocol dense has no effect', "protocol='dense' has no effect",
+        ),
+        (
+            'table folder --data-root data', 'vgg_mm.apis.paper_table.paper_table',
+            dict(folders=['folder'], data_root='data'),
+            '--data-root data has no effect without --run',
+            "data_root='data' has no effect without run=True",
+        ),
+        (
+            'check folder --crop-size 0', 'vgg_mm.apis.check_dataset.check_dataset',
+            dict(folder='folder', crop_size=0),
+            '--crop-size must be positive, got 0', 'crop_size must be positive, got 0',
+        ),
+        (
+            'train vgg11_jitter_digits --cfg-options a', 'vgg_mm.apis.train',
+            dict(config='vgg11_jitter_digits', cfg_options=['a']),
+            "--cfg-options takes key=value, got 'a'", "cfg_options takes key=value, got 'a'",
+        ),
+    ],
+)  # fmt: skip
+def test_messages_name_arguments_as_they_were_given(
+    words, function, arguments, typed, in_python, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert capsys.readouterr().err.startswith(f'error: {typed}')
+    with pytest.raises(ValueError) as error:
+        pkgutil.resolve_name(function)(**arguments)
+    assert str(error.value).startswith(in_python)
+
+
+def test_arguments_in_messages():
+    flags = dict(dynamic=True, out='a b', scales=[256, 384], size=None)
+    assert [argument(*one) for one in flags.items()] == [
+        'dynamic=True', "out='a b'", 'scales=[256, 384]', 'size',
+    ]  # fmt: skip
+    with arguments_as_options({name: f'--{name}' for name in flags}):
+        assert [argument(*one) for one in flags.items()] == [
+            '--dynamic', '--out a b', '--scales 256 384', '--size',
+        ]  # fmt: skip
+        assert argument('top', 5) == 'top=5'
 
 
 @pytest.mark.parametrize('name', COMMANDS)

@@ -1,6 +1,9 @@
-"""Where the package lies, and what its commands are called there."""
+"""Where the package lies, and what its commands and their arguments are called there."""
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 #: Command of ``vgg-mm`` -> its script in ``tools``, where that has another name.
 SCRIPTS = {
@@ -16,6 +19,9 @@ SCRIPTS = {
     'rgb-statistics': 'rgb_statistics',
     'table': 'paper_table',
 }
+
+#: Argument of a function in ``apis`` -> the option for it, while a command runs.
+_options: Mapping[str, str] = {}
 
 
 def root_folder() -> str:
@@ -47,3 +53,32 @@ def command(name: str, *arguments: str) -> str:
 def command_line(name: str, *arguments: str) -> str:
     """:func:`command` as it is typed into a shell."""
     return ('python ' if is_checkout() else '') + command(name, *arguments)
+
+
+@contextmanager
+def arguments_as_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Let messages name arguments as a command does: ``in_channels`` as ``--in-channels``."""
+    global _options
+    before, _options = _options, options
+    try:
+        yield
+    finally:
+        _options = before
+
+
+def argument(name: str, value: Any = None) -> str:
+    """An argument of a function in ``apis`` as messages name it, to who gave it.
+
+    Args:
+        name: In Python.
+        value: What it is or could be; None: it is named alone.
+
+    Returns:
+        ``in_channels=8``, ``dynamic=True``, ``out='FILE.npz'``; on the command line
+        ``--in-channels 8``, ``--dynamic``, ``--out FILE.npz``.
+    """
+    option = _options.get(name)
+    if option is None:
+        return name if value is None else f'{name}={value!r}'
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return ' '.join([option, *(str(one) for one in values if one is not None and one is not True)])

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any, Optional
+from typing import Any
 
 
 def first_few(texts: Sequence[str], most: int, separator: str = ', ') -> str:
@@ -26,15 +26,13 @@ def shortened(text: str, length: int, keep_end: bool = False) -> str:
     return f'…{text[1 - length :]}' if keep_end else f'{text[: length - 1]}…'
 
 
-def suggest(word: Any, known: Iterable[str], similar_to: Optional[Iterable[str]] = None) -> str:
+def suggest(word: Any, known: Iterable[str]) -> str:
     """'did you mean ...?', or all words that are known.
 
     Args:
         word: That is not known.
         known: The words that are.
-        similar_to: Those among which a similar one is looked for; None: ``known``.
     """
     known = list(known)
-    candidates = known if similar_to is None else list(similar_to)
-    similar = difflib.get_close_matches(str(word), candidates, n=1)
+    similar = difflib.get_close_matches(str(word), known, n=1)
     return f'did you mean {similar[0]!r}?' if similar else f'there are {", ".join(known)}'

@@ -63,9 +63,11 @@ class Command(NamedTuple):
         try:
             try:
                 from vgg_mm.apis.errors import one_line_errors
+                from vgg_mm.installation import arguments_as_options
             except ImportError as error:
                 sys.exit(f'error: {error}')
-            with one_line_errors():
+            options = {a.dest: a.option_strings[0] for a in parser._actions if a.option_strings}
+            with arguments_as_options(options), one_line_errors():
                 self.run(args)
         except KeyboardInterrupt:
             print(f'\n{self.when_stopped}', file=sys.stderr)

@@ -93,5 +93,5 @@ def test_no_registry_is_missed(caplog):
 def test_what_nothing_takes(option, message):
     with pytest.raises(ValueError) as caught:
         merged('model.backbone.init_cfg=glorot', option)
-    assert str(caught.value).startswith(f'--cfg-options {option.partition("=")[0]}: ')
+    assert str(caught.value).startswith(f'cfg_options {option.partition("=")[0]}: ')
     assert message in str(caught.value)

@@ -149,7 +149,7 @@ def test_what_is_done_is_not_done_again(finished, chain, options, monkeypatch, c
         (
             'optim_wrapper.optimizer.lr=0.5',
             'stage A was trained with optim_wrapper.optimizer.lr=0.001, now 0.5: use another '
-            '--work-dir, or delete .*A; --accept-changes',
+            'work_dir, or delete .*A; accept_changes=True',
         ),
         ('train_dataloader.batch_size=12', 'images per step=24, now 12'),
         ('train_cfg.max_epochs=9', 'stage A was trained with train_cfg.max_epochs=1, now 9'),
@@ -302,10 +302,10 @@ WRONG = {
     'use': ([dict(STAGE, use='first')], "use is 'last' or 'best', got 'first'"),
     'options': ([dict(STAGE, options=['a=1'])], 'options are .*got'),
     'start as option': ([dict(STAGE, options={'load_from': 'a.pth'})], 'load_from in its options'),
-    'value': ([dict(STAGE, options={'a.b': BOTH_QUOTES})], 'a.b=.* cannot be given by --cfg-opt'),
+    'value': ([dict(STAGE, options={'a.b': BOTH_QUOTES})], 'a.b=.* cannot be given by cfg_opt'),
     'name': ([dict(STAGE, name='a/b')], "the name of a stage is that of its folder, got 'a/b'"),
     'option': ([dict(STAGE, options={'modle.head.dropout': 1})], 'digits: .*no .modle.*model'),
-    'test': ([dict(STAGE, test='denser')], '--tta-cfg denser: no such file'),
+    'test': ([dict(STAGE, test='denser')], "protocol 'denser': no such file"),
     'best': (
         [dict(STAGE, use='best', options={'default_hooks.checkpoint.save_best': None})],
         "use='best' needs default_hooks.checkpoint.save_best",
@@ -324,14 +324,14 @@ def test_wrong_chains(case, tmp_path):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (dict(gpus=2), '--gpus 2 needs --launcher pytorch'),
-        (dict(first='B'), '--from B: no such stage; there are vgg11_jitter_digits, vgg16_jitter'),
+        (dict(gpus=2), "gpus=2 needs launcher='pytorch'"),
+        (dict(first='B'), "first='B': no such stage; there are vgg11_jitter_digits, vgg16_jitter"),
         (
             dict(first='vgg16_jitter_digits', until='vgg11_jitter_digits'),
-            '--from vgg16_jitter_digits comes after --until',
+            "first='vgg16_jitter_digits' comes after until=",
         ),
         (dict(first='vgg16_jitter_digits'), 'stage vgg11_jitter_digits is not finished in'),
-        (dict(work_dir=BOTH_QUOTES), 'work_dir=.* cannot be given by --cfg-options'),
+        (dict(work_dir=BOTH_QUOTES), 'work_dir=.* cannot be given by cfg_options'),
         (dict(chain='no.py'), 'chain not found: no.py'),
     ],
     ids=lambda value: '-'.join(value) if isinstance(value, dict) else '',
@@ -381,6 +381,8 @@ def test_changes_in_a_line():
     many = changes(dict.fromkeys('abcde', 1), dict.fromkeys('abcd', 2))
     assert many == 'a=1, now 2; b=1, now 2; c=1, now 2; and 2 more'
     assert changes({'e': [1, 2]}, {}) == 'e=[1, 2], now nothing'
+    scaled = changes({'--auto-scale-lr': False}, {'--auto-scale-lr': True})
+    assert scaled == 'auto_scale_lr=False, now True'
 
 
 def test_durations():

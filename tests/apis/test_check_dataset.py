@@ -391,7 +391,7 @@ def test_errors_are_one_clear_line(clean, tmp_path):
         check_dataset(str(tmp_path / 'nothing'))
     with pytest.raises(ValueError, match='no images in class folders below'):
         check_dataset(str(tmp_path))
-    with pytest.raises(ValueError, match='--workers must be positive, got 0'):
+    with pytest.raises(ValueError, match='workers must be positive, got 0'):
         check_dataset(str(clean), workers=0)
     with pytest.raises(ValueError, match='lies in the data set'):
         check_dataset(str(clean), out=str(clean / 'report'))

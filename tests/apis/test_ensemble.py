@@ -252,9 +252,9 @@ def test_files_that_do_not_fit_are_one_clear_line(change, message, tmp_path):
         (['D.npz', 'E.npz:'], {}, 'posteriors not found: E.npz:'),
         (['D.npz:other', 'E.npz'], {}, "D.npz has no protocol 'other'; it has dense, multi_crop"),
         (['D.npz', 'E.npz'], dict(protocol='other'), "D.npz has no protocol 'other'"),
-        (['D.npz:dense', 'E.npz:dense'], dict(protocol='dense'), '--protocol dense has no effect'),
-        (['D.npz', 'E.npz'], dict(recipe=str(SUBMISSION)), 'give files or --recipe, not both'),
-        (['D.npz', 'E.npz'], dict(out='./E.npz'), '--out ./E.npz is one of the files to average'),
+        (['D.npz:dense', 'E.npz:dense'], dict(protocol='dense'), "protocol='dense' has no effect"),
+        (['D.npz', 'E.npz'], dict(recipe=str(SUBMISSION)), 'give files or recipe, not both'),
+        (['D.npz', 'E.npz'], dict(out='./E.npz'), "out='./E.npz' is one of the files to average"),
         ([], dict(recipe='none.py'), 'recipe not found: none.py'),
     ],
 )

@@ -306,12 +306,12 @@ def test_safetensors(checkpoint, model, tmp_path, capsys):
 @pytest.mark.parametrize(
     'out, options, message',
     [
-        ('net.bin', {}, r'what is .*net.bin to be\? Give --to, or one of these suffixes: .pth'),
-        ('net.onnx', dict(size=96, dynamic=True), 'give either --size or --dynamic'),
-        ('net.onnx', dict(size=32), '--size must be at least 64, got 32'),
-        ('net.onnx', dict(names='own'), '--names is for safetensors, not for onnx'),
-        ('net.pth', dict(output='scores'), '--output is for onnx, .*, not for torchvision'),
-        ('net.safetensors', dict(dynamic=True), '--dynamic is for onnx'),
+        ('net.bin', {}, r"what is .*net.bin to be\? Give to='KIND', or one of these suffixes"),
+        ('net.onnx', dict(size=96, dynamic=True), 'give either size or dynamic'),
+        ('net.onnx', dict(size=32), 'size must be at least 64, got 32'),
+        ('net.onnx', dict(names='own'), 'names is for safetensors, not for onnx'),
+        ('net.pth', dict(output='scores'), 'output is for onnx, .*, not for torchvision'),
+        ('net.safetensors', dict(dynamic=True), 'dynamic is for onnx'),
         ('net.pth', {}, 'torchvision has no such net: kernel_size|base_channels is 4'),
     ],
 )

@@ -290,7 +290,7 @@ def test_the_tool(checkpoint, photos, tmp_path):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(layer='fc9'), "--layer: the net has no layer 'fc9' for features; there are conv1_1,"),
+        (dict(layer='fc9'), "layer: the net has no layer 'fc9' for features; there are conv1_1,"),
         (dict(layer='conv5_3'), "no layer 'conv5_3'"),
         (dict(scales=[32]), 'Q=32 is smaller than the crop; Q must be at least 64'),
         (dict(scales=[]), 'scales must be positive integers'),
@@ -326,7 +326,7 @@ def test_wrong_input_is_one_clear_line(checkpoint, photos, tmp_path, monkeypatch
 def test_parquet_without_its_library(checkpoint, photos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pyarrow.parquet', None)
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
-    with pytest.raises(ImportError, match='pip install pyarrow; or give --out FILE.npz'):
+    with pytest.raises(ImportError, match="pip install pyarrow; or give out='FILE.npz'"):
         extract_features(photos, checkpoint, tmp_path / 'f.parquet')
 
 

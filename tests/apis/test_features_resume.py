@@ -224,7 +224,7 @@ def test_another_setting_is_an_error_that_names_it(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob('f.npz*/*.npz')}
     with pytest.raises(ValueError) as error:
         extract_features(**{**given, **({} if first else changed)})
-    assert message in str(error.value) and 'use another --out, or delete it' in str(error.value)
+    assert message in str(error.value) and "use another out='FILE', or delete" in str(error.value)
     assert ('other weights' in message) == ('other weights' in str(error.value))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob('f.npz*/*.npz')} == before
 

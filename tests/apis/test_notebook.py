@@ -111,7 +111,7 @@ def test_resume_goes_on(trained, options):
         (lambda **options: make_test_config(A_DIGITS, 'x.pth', broken_images='skip', **options),
          r"broken_images must be one of \('stop', 'count'\), got 'skip'"),
         (lambda **options: make_test_config(A_DIGITS, 'x.pth', tta='dnse', **options),
-         '--tta-cfg dnse: no such file, nor one of all, dense'),
+         "protocol 'dnse': no such file, nor one of all, dense"),
         (lambda **options: run_test(A_DIGITS, 'no.pth', **options), 'checkpoint not found: no.pth'),
         (lambda **options: run_test(A_DIGITS, 'x.pth', out='x.npz', out_item='all', **options),
          r"out_item must be one of \('pred', 'metrics'\), got 'all'"),

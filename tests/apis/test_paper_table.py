@@ -356,7 +356,7 @@ def test_commands_are_complete(tmp_path):
     folder = trained(tmp_path / 'net', 'data/imagenet', 'jitter')
     nets, skipped = find_trained_nets([str(tmp_path)])
     assert nets == [] and skipped == [
-        f"{folder}: no data folder 'data/imagenet/val': give yours with --data-root"
+        f"{folder}: no data folder 'data/imagenet/val': give yours with data_root"
     ]
     # The config's own DATA_ROOT is what --data-root replaces.
     nets, _ = find_trained_nets([str(tmp_path)], data_root=str(tmp_path / 'photos'))
@@ -411,7 +411,7 @@ def test_missing_results_are_tested(net_a, few_digits, tmp_path):
         (dict(folders=['nowhere']), 'no such folder: nowhere'),
         (dict(folders=['empty']), 'no results (test_results.jsonl) in empty; tools/test.py leaves'),
         (dict(folders=['empty'], show_imagenet=True), 'no results (test_results.jsonl) in empty;'),
-        (dict(folders=['empty'], data_root='data'), '--data-root data has no effect without --run'),
+        (dict(folders=['empty'], data_root='data'), "data_root='data' has no effect without run"),
         (dict(folders=['.']), './broken/test_results.jsonl, line 1: not a test record'),
     ],
 )

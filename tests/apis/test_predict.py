@@ -239,7 +239,7 @@ def test_killed_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, mon
         (dict(device='nowhere'), "device 'nowhere' cannot be used"),
         (dict(out='r.txt'), 'the file must end in .csv or .json'),
         (dict(out='.csv/r.csv'), 'the folder .csv cannot be made: File exists'),
-        (dict(heatmap='.csv'), '--heatmap: the folder .csv cannot be made: File exists'),
+        (dict(heatmap='.csv'), 'heatmap: the folder .csv cannot be made: File exists'),
         (dict(out='folder.csv'), 'is a folder'),
     ],
 )
@@ -408,7 +408,7 @@ def test_no_code_of_a_checkpoint_runs(checkpoint, tmp_path, monkeypatch, text, r
         load_predictor('bad.pth')
     message = str(error.value)
     assert message.startswith('the config in checkpoint bad.pth is not used: ')
-    assert reason in message and message.endswith('; give it with --config FILE')
+    assert reason in message and message.endswith("; give it with config='FILE'")
     assert '\n' not in message and len(message) < 300
     assert not Path('ran').exists()
 
@@ -483,7 +483,7 @@ def test_scales_of_ones_own_and_of_the_training(checkpoint, folder):
     (from_training,) = predict(image, checkpoint, cfg)
     np.testing.assert_array_equal(from_training.posterior, paper.posterior)
     cfg.pop('train_dataloader')
-    with pytest.raises(ValueError, match='give Q with --scales'):
+    with pytest.raises(ValueError, match='give Q with scales'):
         predict(image, checkpoint, cfg)
     (one,) = predict(image, checkpoint, cfg, scales=[96, 64])
     (alone,), (other,) = (predict(image, checkpoint, cfg, scales=[q]) for q in (96, 64))

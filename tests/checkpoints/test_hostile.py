@@ -76,7 +76,7 @@ def test_the_files_are_hostile(tmp_path, name, monkeypatch, capsys):
     with loading_safely(trust=True), suppress(ValueError):  # most are no checkpoints
         load_checkpoint(path)
     assert marker.exists()
-    warning = f'warning: --trust-checkpoint: running the code in checkpoint {path}\n'
+    warning = f'warning: trust_checkpoint=True: running the code in checkpoint {path}\n'
     assert capsys.readouterr().err.startswith(warning)
 
 
@@ -87,7 +87,7 @@ def test_the_switch_is_named_and_does_no_more_than_needed(tmp_path, capsys):
         load_checkpoint(path)
     assert str(error.value) == (
         f'checkpoint {path} was not loaded: it asks for posix.system; '
-        '--trust-checkpoint loads it, and runs its code'
+        'trust_checkpoint=True loads it, and runs its code'
     )
     with loading_safely(trust=True):
         assert list(load_checkpoint(path)['state_dict']) == ['w']

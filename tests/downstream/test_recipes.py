@@ -118,5 +118,5 @@ def test_test_time_augmentation_is_the_packages_own(path):
     resized = [step for step in plain if step.type == 'Resize']
     assert len(sizes) == (1 if 'ssd' in path.stem else 3)
     assert not resized or dict(sizes[0]) == dict(resized[0])
-    with pytest.raises(ValueError, match='--tta-cfg dense: these protocols are for classifiers'):
+    with pytest.raises(ValueError, match="protocol 'dense': these protocols are for classifiers"):
         use_test_time_augmentation(cfg, 'dense')

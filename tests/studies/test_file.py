@@ -146,7 +146,7 @@ BAD = [
     ((*DATA, 'tests', 'jitter', 'one'), 16, 'different whole numbers of at least 32, got 16'),
     ((*DATA, 'curve'), None, 'curve is missing, which plots.curve needs'),
     ((*DATA, 'options', 'load_from'), 'x.pth', 'load_from is set by the study'),
-    ((*DATA, 'options', 'a.b'), '"two", \'words\'', 'cannot be given by --cfg-options'),
+    ((*DATA, 'options', 'a.b'), '"two", \'words\'', 'cannot be given by cfg_options'),
 ]  # fmt: skip
 
 

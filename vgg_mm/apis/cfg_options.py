@@ -16,6 +16,7 @@ from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
+from vgg_mm.installation import argument
 from vgg_mm.text import suggest
 
 #: Settings that replace those of a config: ``{'a.b': 1}``, or ``['a.b=1']`` as on a command line.
@@ -71,7 +72,7 @@ def parse_cfg_options(options: CfgOptions) -> dict[str, Any]:
     for option in options or ():
         key, equals, value = option.partition('=')
         if not equals:
-            raise ValueError(f'--cfg-options takes key=value, got {option!r}')
+            raise ValueError(f'{argument("cfg_options")} takes key=value, got {option!r}')
         if re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", value):
             literals[key] = value.strip()[1:-1]
         elif re.match(r'\s*(dict\(|[\[({])', value) and re.search(r'dict\(|[{\'"]', value):
@@ -108,8 +109,8 @@ def _literal(key: str, text: str) -> Any:
         return value_of(ast.parse(text.strip(), mode='eval').body)
     except (SyntaxError, ValueError, TypeError) as error:
         raise ValueError(
-            f'--cfg-options {key}: {text} is no Python value, as "dict(type=\'BN\')" or '
-            "\"['a', 'b']\" (the quotes around it are for the shell)"
+            f'{argument("cfg_options")} {key}: {text} is no Python value, as "dict(type=\'BN\')" '
+            "or \"['a', 'b']\" (the quotes around it are for the shell)"
         ) from error
 
 
@@ -155,7 +156,8 @@ def _make_room(cfg: Config, key: str) -> None:
             known = [str(i) for i in range(len(node))]
             if part not in known:
                 raise ValueError(
-                    f'--cfg-options {key}: the config has no {part!r}; {suggest(part, known)}'
+                    f'{argument("cfg_options")} {key}: the config has no {part!r}; '
+                    + suggest(part, known)
                 )
             node = node[int(part)]
         elif isinstance(node, (dict, Config)):
@@ -164,7 +166,9 @@ def _make_room(cfg: Config, key: str) -> None:
             node = node.get(part)
         else:
             above = '.'.join(parents[:number])
-            raise ValueError(f'--cfg-options {key}: {above} is {node!r}, which has no {part!r}')
+            raise ValueError(
+                f'{argument("cfg_options")} {key}: {above} is {node!r}, which has no {part!r}'
+            )
 
 
 def _check_new(cfg: Config, key: str, depth: int) -> None:
@@ -240,7 +244,7 @@ def _unknown(key: str, part: str, known: Iterable[str], cfg: Config) -> ValueErr
     places = [place for place in _places_of(part, cfg) if place != key]
     meant = [f'{prefix}{near[0]}'] if near else places
     hint = f'did you mean {meant[0]!r}?' if meant else suggest(part, sorted(set(known) - ALWAYS))
-    return ValueError(f'--cfg-options {key}: {what}; {hint}')
+    return ValueError(f'{argument("cfg_options")} {key}: {what}; {hint}')
 
 
 def _places_of(name: str, cfg: Config) -> list[str]:

@@ -15,10 +15,16 @@ from mmengine.dist import is_main_process
 from mmpretrain.apis import ModelHub, list_models
 
 from vgg_mm.checkpoints.preprocessing import Preprocessing
-from vgg_mm.installation import root_folder
+from vgg_mm.installation import argument, root_folder
 
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
-from .downstream import check_files, check_package, datasets_of, is_downstream
+from .downstream import (
+    check_files,
+    check_package,
+    datasets_of,
+    give_data_root,
+    is_downstream,
+)
 from .errors import one_line, users_line
 from .rgb_statistics import is_no_class
 
@@ -219,9 +225,7 @@ def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
             continue
         folder = osp.join(root, prefix)
         if not osp.isdir(folder):
-            raise FileNotFoundError(
-                f'no data folder {folder!r}: give yours with --cfg-options DATA_ROOT=FOLDER'
-            )
+            raise FileNotFoundError(f'no data folder {folder!r}: {give_data_root()}')
         if not dataset.get('ann_file'):
             _check_class_folders(folder)
 
@@ -258,10 +262,11 @@ def _processor_flags() -> set[str]:
 
 
 def warn_of_slow_bfloat16() -> None:
-    """Say so where ``--amp`` costs time."""
+    """Say so where ``amp`` costs time."""
     if not torch.cuda.is_available() and not has_bfloat16():
         print(
-            'warning: this processor has no bfloat16 instructions: --amp is slower than float32',
+            f'warning: this processor has no bfloat16 instructions: {argument("amp")} is slower '
+            'than float32',
             file=sys.stderr,
         )
 

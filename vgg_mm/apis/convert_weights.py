@@ -33,13 +33,14 @@ from vgg_mm.checkpoints.preprocessing import (
     note_preprocessing,
 )
 from vgg_mm.checkpoints.weights import Weights, averaged_weights, first_of, misfits
+from vgg_mm.installation import argument
 from vgg_mm.models import VGG, ConvHead
 from vgg_mm.text import first_few, printable
 
 from .net_table import CROP
 from .tables import format_table
 
-#: What ``--preprocessing`` can be.
+#: What ``preprocessing`` can be.
 PREPROCESSING = {
     'torchvision': STANDARDISED_RGB,
     'caffe': CENTRED_BGR,
@@ -50,9 +51,6 @@ PARTS = ('backbone.', 'head.')
 
 #: How many of the names that are left out a line shows.
 SHOWN = 2
-
-#: Which weights are taken where a file has both.
-AVERAGED, PLAIN = 'averaged (EMA)', 'plain; --ema takes the averaged ones (EMA) beside them'
 
 
 class Net(NamedTuple):
@@ -178,7 +176,7 @@ def convert_weights(
         converted = read_weights(source, arch, ema)
     if preprocessing is not None:
         given = PREPROCESSING[preprocessing]._replace(
-            origin='recorded: as given with --preprocessing'
+            origin=f'recorded: as given with {argument("preprocessing")}'
         )
         converted = converted._replace(preprocessing=given)
     buffer = io.BytesIO()
@@ -200,13 +198,16 @@ def read_weights(source: str, arch: Optional[str] = None, ema: bool = False) -> 
     as_read = read_by_name(source)
     average, _ = averaged_weights(as_read)
     if ema and not average:
-        raise ValueError(f'{source} has no averaged weights (EMA) beside others: leave out --ema')
+        raise ValueError(
+            f'{source} has no averaged weights (EMA) beside others: leave out {argument("ema")}'
+        )
     try:
         loaded = to_own_layout(as_read, averaged=ema)
     except ValueError as error:
         raise ValueError(f'checkpoint {source}: {error}') from error
     found = understand(loaded, source, arch)
-    return found._replace(averaged=AVERAGED if ema else PLAIN if average else '')
+    plain = f'plain; {argument("ema", True)} takes the averaged ones (EMA) beside them'
+    return found._replace(averaged='averaged (EMA)' if ema else plain if average else '')
 
 
 def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Converted:
@@ -306,7 +307,7 @@ def _check(net: Net, weights: Weights, source: str) -> None:
 
 def report(converted: Converted) -> str:
     """Layout, net, pre-processing, and what became of every weight of the file."""
-    unknown = "not recorded: the config's is used; --preprocessing records one"
+    unknown = f"not recorded: the config's is used; {argument('preprocessing')} records one"
     facts = [
         ('layout', converted.layout),
         ('net', converted.net),

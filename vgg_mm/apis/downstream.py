@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
 
 from vgg_mm.engine.hooks.annotation_check_hook import class_text
+from vgg_mm.installation import argument
 from vgg_mm.stack import DOWNSTREAM_RANGES, import_downstream
 from vgg_mm.text import first_few
 
@@ -24,8 +25,6 @@ CHECKS = {'annotation_check': 'vgg_mm.AnnotationCheckHook', 'class_check': 'vgg_
 
 #: What may differ among data sets that are joined.
 IGNORED = ('classes', 'dataset_type', 'palette')
-
-_GIVE_ROOT = 'give yours with --cfg-options DATA_ROOT=FOLDER'
 
 #: What MMDetection asks of each entry, and what that is.
 REQUIRED = {
@@ -44,6 +43,11 @@ REQUIRED = {
         'area': 'width * height of bbox, or that of the mask, in pixels',
     },
 }
+
+
+def give_data_root() -> str:
+    """What a message says of a folder that is not there."""
+    return 'give yours with ' + argument('cfg_options', ['DATA_ROOT=FOLDER'])
 
 
 def is_downstream(cfg: Config) -> bool:
@@ -129,11 +133,15 @@ def check_files(dataset: dict) -> None:
     root = dataset.get('data_root') or ''
     ann_file = dataset.get('ann_file')
     if isinstance(ann_file, str) and ann_file and not osp.isfile(osp.join(root, ann_file)):
-        raise FileNotFoundError(f'no annotation file {osp.join(root, ann_file)!r}: {_GIVE_ROOT}')
+        raise FileNotFoundError(
+            f'no annotation file {osp.join(root, ann_file)!r}: {give_data_root()}'
+        )
     prefixes = dataset.get('data_prefix') or {}
     for folder in prefixes.values() if isinstance(prefixes, dict) else ():
         if isinstance(folder, str) and not osp.isdir(osp.join(root, folder)):
-            raise FileNotFoundError(f'no data folder {osp.join(root, folder)!r}: {_GIVE_ROOT}')
+            raise FileNotFoundError(
+                f'no data folder {osp.join(root, folder)!r}: {give_data_root()}'
+            )
     if _is_coco(dataset) and ann_file:
         path = osp.join(root, ann_file)
         if os.path.getsize(path) <= SMALL_FILE:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional
 
 from vgg_mm.evaluation import TestRecord, add_records, scale_texts
 from vgg_mm.evaluation.ensemble import Member, ensembles
-from vgg_mm.installation import command_line
+from vgg_mm.installation import argument, command_line
 
 from .config import find_config, read_config
 from .tables import error_cell, format_table
@@ -53,7 +53,7 @@ def report(
     if protocol is not None:
         members = _with_protocol(members, protocol)
     if out is not None and os.path.realpath(out) in {os.path.realpath(m.path) for m in members}:
-        raise ValueError(f'--out {out} is one of the files to average')
+        raise ValueError(f'{argument("out", out)} is one of the files to average')
     found = ensembles(members, weights or recipe_weights, name)
     print(_table([record for one in found for record in (*one.members, one.record)]))
     if out is not None:
@@ -70,14 +70,16 @@ def _members(
     if recipe is None:
         return [_parse_member(file) for file in files], None, None
     if files:
-        raise ValueError('ensemble: give files or --recipe, not both')
+        raise ValueError(f'ensemble: give files or {argument("recipe")}, not both')
     content = load_recipe(recipe)
     return _recipe_files(content, results), content.weights, content.name
 
 
 def _with_protocol(members: Sequence[Member], protocol: str) -> list[Member]:
     if members and all(member.protocol for member in members):
-        raise ValueError(f'--protocol {protocol} has no effect: every file names its own')
+        raise ValueError(
+            f'{argument("protocol", protocol)} has no effect: every file names its own'
+        )
     return [Member(path, own or protocol) for path, own in members]
 
 

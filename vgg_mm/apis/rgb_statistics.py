@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from vgg_mm.datasets import LoadImage
+from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
 
 #: What MMPretrain's CustomDataset takes for images.
@@ -105,7 +106,7 @@ def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = N
     paths = find_images(folder)
     if max_images is not None and max_images < len(paths):
         if max_images < 1:
-            raise ValueError(f'--max-images must be positive, got {max_images}')
+            raise ValueError(f'{argument("max_images")} must be positive, got {max_images}')
         paths = [paths[i * len(paths) // max_images] for i in range(max_images)]
     result = rgb_statistics(with_progress(paths, Progress(len(paths))))
     numbers = dict(

@@ -10,6 +10,7 @@ from mmpretrain.registry import TRANSFORMS
 
 from vgg_mm.checkpoints import is_local, loading_safely, run_checkpoint
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
+from vgg_mm.installation import argument
 
 from .cfg_options import CfgOptions, parse_cfg_options
 from .config import (
@@ -99,7 +100,7 @@ def _check_out(out: str, item: str) -> None:
         raise ValueError(f'out_item must be one of {tuple(OUT_ENDINGS)}, got {item!r}')
     if not out.endswith(OUT_ENDINGS[item]):
         raise ValueError(
-            f'--out {out}: for --out-item {item} the file must end in '
+            f'{argument("out", out)}: for {argument("out_item", item)} the file must end in '
             f'{", ".join(OUT_ENDINGS[item])}'
         )
     if is_main_process():
@@ -111,8 +112,8 @@ def _add_dump(cfg: Config, out: str, config: str) -> None:
     if out.endswith('.npz'):
         if is_downstream(cfg):
             raise ValueError(
-                f'--out {out}: posteriors are of classifiers; for {cfg.default_scope} the '
-                'file must end in .pkl'
+                f'{argument("out", out)}: posteriors are of classifiers; for {cfg.default_scope} '
+                'the file must end in .pkl'
             )
         info = dict(describe(cfg), config=config)
         protocol = info.pop('protocols')[0]
@@ -204,7 +205,8 @@ def _visualization_hook(cfg: Config) -> tuple[ConfigDict, Optional[str]]:
     hook = cfg.default_hooks.get('visualization')
     if hook is None or hook.type not in VISUALIZATION_HOOKS:
         raise ValueError(
-            '--show and --show-dir need default_hooks.visualization=dict(type=...) in the config, '
+            f'{argument("show")} and {argument("show_dir")} need '
+            f'default_hooks.visualization=dict(type=...) in the config, '
             f'one of {", ".join(VISUALIZATION_HOOKS)}'
         )
     enable, folder_key = VISUALIZATION_HOOKS[hook.type]
@@ -221,8 +223,8 @@ def count_broken_images(pipeline: list[ConfigDict]) -> None:
     load, pack = pipeline[0], pipeline[-1]
     if load['type'] != 'vgg_mm.LoadImage':
         raise ValueError(
-            '--broken-images count needs vgg_mm.LoadImage as the first step of the pipeline, '
-            f'got {load["type"]}'
+            f'{argument("broken_images", "count")} needs vgg_mm.LoadImage as the first step of the '
+            f'pipeline, got {load["type"]}'
         )
     load['on_error'] = 'mark'
     default = TRANSFORMS.get('PackInputs').DEFAULT_META_KEYS

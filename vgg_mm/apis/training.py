@@ -8,6 +8,7 @@ from mmengine.config import Config
 from vgg_mm.checkpoints import last_whole_checkpoint, loading_safely, run_checkpoint
 from vgg_mm.checkpoints.last_whole import named_checkpoint
 from vgg_mm.datasets.transforms.loading import UnreadableImage
+from vgg_mm.installation import argument
 
 from .cfg_options import CfgOptions
 from .config import (
@@ -59,7 +60,8 @@ def train(
         with loading_safely(trust_checkpoint):
             build_runner(cfg, kernels).train()
     except UnreadableImage as error:
-        raise ValueError(f'{one_line(error)}; --broken-images skip goes on without it') from error
+        skip = argument('broken_images', 'skip')
+        raise ValueError(f'{one_line(error)}; {skip} goes on without it') from error
     return named_checkpoint(cfg.work_dir)
 
 
@@ -115,7 +117,7 @@ def training_config(
     if auto_scale_lr:
         if cfg.get('auto_scale_lr') is None:
             raise ValueError(
-                f'--auto-scale-lr: {config_name(cfg)} has no '
+                f'{argument("auto_scale_lr", True)}: {config_name(cfg)} has no '
                 'auto_scale_lr=dict(base_batch_size=...)'
             )
         cfg.auto_scale_lr.enable = True
@@ -142,7 +144,8 @@ def skip_broken_images(cfg: Config) -> None:
     """
     loads = [step for step in steps_of(cfg.train_dataloader.dataset) if is_load_image(step)]
     if not loads:
-        raise ValueError('--broken-images skip needs vgg_mm.LoadImage in the training pipeline')
+        skip = argument('broken_images', 'skip')
+        raise ValueError(f'{skip} needs vgg_mm.LoadImage in the training pipeline')
     for load in loads:
         load['on_error'] = 'skip'
     add_hook(cfg, type='vgg_mm.SkippedImagesHook')

@@ -8,6 +8,7 @@ from mmengine.config import Config, ConfigDict
 from vgg_mm.datasets import TestScales
 from vgg_mm.datasets.transforms.rescale import scale_bounds
 from vgg_mm.datasets.transforms.test_scales import WORDS
+from vgg_mm.installation import argument
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 
 from .config import find_config, read_config, set_input_channels, shipped
@@ -39,14 +40,14 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
         except FileNotFoundError as error:
             known = ', '.join(shipped('protocol'))
             raise FileNotFoundError(
-                f'--tta-cfg {tta_cfg}: no such file, nor one of {known}'
+                f'protocol {tta_cfg!r}: no such file, nor one of {known}'
             ) from error
         cfg.merge_from_dict({k: overlay[k] for k in ('tta_model', 'tta_pipeline') if k in overlay})
         set_input_channels(cfg)
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:
             raise ValueError(
-                f'--tta: the config has no {key}; e.g. tta_model=dict('
+                f'{argument("tta")}: the config has no {key}; e.g. tta_model=dict('
                 "type='vgg_mm.PaperTTA') and a tta_pipeline with vgg_mm.TestScales"
             )
     scales = find_step(cfg.tta_pipeline, 'vgg_mm.TestScales')
@@ -73,12 +74,15 @@ def _use_packages_own(cfg: Config, tta_cfg: Optional[str]) -> None:
     """MMDetection's ``DetTTAModel`` or MMSegmentation's ``SegTTAModel``, as the config says."""
     model = {'mmdet': 'DetTTAModel', 'mmseg': 'SegTTAModel'}[cfg.default_scope]
     if tta_cfg is not None:
-        raise ValueError(f'--tta-cfg {tta_cfg}: these protocols are for classifiers; give --tta')
+        raise ValueError(
+            f'protocol {tta_cfg!r}: these protocols are for classifiers; give '
+            + argument('tta', True)
+        )
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:
             raise ValueError(
-                f"--tta: the config has no {key}; e.g. tta_model=dict(type='{model}') and a "
-                'tta_pipeline with TestTimeAug, as in configs/_base_/downstream'
+                f"{argument('tta')}: the config has no {key}; e.g. tta_model=dict(type='{model}') "
+                'and a tta_pipeline with TestTimeAug, as in configs/_base_/downstream'
             )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model.get('module', cfg.model))
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline

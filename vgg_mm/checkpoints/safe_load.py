@@ -14,6 +14,8 @@ import torch
 from mmengine.dist import is_main_process
 from torch.serialization import SourceChangeWarning, safe_globals
 
+from vgg_mm.installation import argument
+
 from . import formats
 from .last_whole import run_checkpoint
 from .layouts import to_own_layout
@@ -36,8 +38,6 @@ _OTHER_KIND = re.compile(r'``weights_only=True`` with (TorchScript archives|file
 _ASKED_FOR = re.compile(r'GLOBAL (\S+)')
 
 LONGEST_REASON = 200
-
-TRUST_OPTION = '--trust-checkpoint'
 
 _trusted = False
 
@@ -124,7 +124,7 @@ def _load_with_torch(path: str, map_location: Any) -> Any:
             if stand_in is None or len(classes) == MOST_CLASSES:
                 raise ValueError(
                     f'checkpoint {path} was not loaded: {_reason(error)}; '
-                    f'{TRUST_OPTION} loads it, and runs its code'
+                    f'{argument("trust_checkpoint", True)} loads it, and runs its code'
                 ) from error
             classes.append(stand_in)
 
@@ -136,7 +136,8 @@ def _unreadable(path: str, error: Exception) -> str:
 
 def _run_and_load(path: str, map_location: Any) -> Any:
     if is_main_process():
-        print(f'warning: {TRUST_OPTION}: running the code in checkpoint {path}', file=sys.stderr)
+        trust = argument('trust_checkpoint', True)
+        print(f'warning: {trust}: running the code in checkpoint {path}', file=sys.stderr)
     try:
         return torch.load(path, map_location=map_location, weights_only=False)
     except Exception as error:

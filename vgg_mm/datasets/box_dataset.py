@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
 from vgg_mm.checkpoints.weights import first_of
+from vgg_mm.text import first_few
 
 from .samplers.shape_sampler import image_size
 from .transforms.boxes import BOXES
@@ -161,7 +162,7 @@ class BoxDataset(BaseDataset):
         x1, y1, x2, y2 = box
         text = ' '.join(f'{value:g}' for value in box)
         if class_name not in self._numbers():
-            return f'unknown class {class_name!r}; there are {_some(self.CLASSES)}'
+            return f'unknown class {class_name!r}; there are {first_few(self.CLASSES, 5)}'
         if not all(map(math.isfinite, box)) or x2 <= x1 or y2 <= y1:
             return f'a box without area: {text} (x1 y1 x2 y2)'
         if min(x1, y1) < -TOLERANCE or x2 > width + TOLERANCE or y2 > height + TOLERANCE:
@@ -173,7 +174,7 @@ class BoxDataset(BaseDataset):
         names = sorted({name for name, _ in objects})
         if len(names) > 1 and self.several_classes == ERROR:
             raise ValueError(
-                f'{where}: boxes of {len(names)} classes, {_some(names)}; '
+                f'{where}: boxes of {len(names)} classes, {first_few(names, 5)}; '
                 "several_classes='largest' takes that of the largest box"
             )
         own, _ = max(objects, key=lambda entry: _area(entry[1]))
@@ -187,8 +188,3 @@ class BoxDataset(BaseDataset):
 
 def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _some(names: Iterable[str], count: int = 5) -> str:
-    names = list(names)
-    return ', '.join(names[:count]) + (', ...' if len(names) > count else '')

@@ -12,6 +12,7 @@ import numpy as np
 
 from vgg_mm.apis.errors import Kind, kind_of, one_line
 from vgg_mm.apis.runner import AUTO
+from vgg_mm.installation import argument
 
 from .explorer import (
     CROPS,
@@ -87,7 +88,7 @@ def serve(
     """
     gradio = _gradio()
     if not 1 <= port <= 65535:
-        raise ValueError(f'--port must be 1 to 65535, got {port}')
+        raise ValueError(f'{argument("port")} must be 1 to 65535, got {port}')
     page = build(weights or [WEIGHTS], Explorer(device, kernels), any_weights=_is_local(host))
     fonts = dict(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
     page.queue(max_size=32)

@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from vgg_mm.checkpoints import named_checkpoint, write_atomically
 from vgg_mm.checkpoints.atomic_write import lock_file
+from vgg_mm.installation import argument
 
 from ..config import check_data_folders
 from ..errors import named
@@ -110,7 +111,7 @@ def locked(work_dir: str, name: str) -> Iterator[TextIO]:
             file.seek(0)
             raise RuntimeError(
                 f'stage {name}: process {file.read().strip() or "?"} is at work in {work_dir}: '
-                'wait for its end, or use another --work-dir'
+                f'wait for its end, or use another {argument("work_dir")}'
             ) from None
         note_process(file, os.getpid())
         yield file
@@ -185,7 +186,8 @@ class Job:
         self.cfg: Config = stage_config(stage, run)
         if run.auto_scale_lr and 'auto_scale_lr' not in self.cfg:
             raise ValueError(
-                f'--auto-scale-lr: {stage.config} has no auto_scale_lr=dict(base_batch_size=...)'
+                f'{argument("auto_scale_lr", True)}: {stage.config} has no '
+                'auto_scale_lr=dict(base_batch_size=...)'
             )
         self._check_use()
         use = source.stage.use if source else LAST
@@ -224,12 +226,12 @@ class Job:
         if record is None:
             return (
                 f'{self.work_dir} holds checkpoints of a training that no chain started '
-                f'(no {RECORD_FILE}): use another --work-dir, or delete it'
+                f'(no {RECORD_FILE}): use another {argument("work_dir")}, or delete it'
             )
         if changed := changes(record.settings, self.settings):
             return (
-                f'stage {self.name} was trained with {changed}: use another --work-dir, or delete '
-                f'{self.work_dir}'
+                f'stage {self.name} was trained with {changed}: use another '
+                f'{argument("work_dir")}, or delete {self.work_dir}'
             )
         return self._source_problem(record)
 

@@ -1,4 +1,4 @@
-"""The plan of a chain as a table (``--dry-run``)."""
+"""The plan of a chain as a table (``dry_run``)."""
 
 import json
 import math
@@ -9,6 +9,8 @@ from typing import Optional
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
+
+from vgg_mm.installation import argument
 
 from ..errors import EXPECTED
 from ..tables import format_table
@@ -159,10 +161,11 @@ def batch_notes(jobs: Sequence[Job]) -> list[str]:
         meant = (job.cfg.get('auto_scale_lr') or {}).get('base_batch_size')
         batch = total_batch(job.cfg, job.run)
         if meant and meant != batch and not job.run.auto_scale_lr and job.state() != DONE:
+            batch_size = argument('cfg_options', ['train_dataloader.batch_size=N'])
             notes[meant, batch] = (
                 f'note: the learning rates are meant for {meant} images a step, here are {batch}: '
-                '--gpus, --cfg-options train_dataloader.batch_size=N or '
-                'optim_wrapper.accumulative_counts=N, or --auto-scale-lr'
+                f'{argument("gpus")}, {batch_size} or '
+                f'optim_wrapper.accumulative_counts=N, or {argument("auto_scale_lr", True)}'
             )
     return list(notes.values())
 

@@ -13,6 +13,7 @@ from typing import Optional, TextIO
 import torch
 
 from vgg_mm.evaluation import RECORDS_FILE, TestRecord, read_records, scale_texts
+from vgg_mm.installation import argument
 from vgg_mm.progress import SILENCE
 
 from ..cfg_options import CfgOptions
@@ -121,24 +122,27 @@ def train_chain(
 def _processes(launcher: str, gpus: Optional[int]) -> Optional[int]:
     if launcher == 'none':
         if gpus is not None:
-            raise ValueError(f'--gpus {gpus} needs --launcher pytorch')
+            raise ValueError(f'{argument("gpus", gpus)} needs {argument("launcher", "pytorch")}')
         return None
     processes = torch.cuda.device_count() if gpus is None else gpus
     if processes < 1:
-        raise ValueError('--launcher pytorch: no GPU here; give the number of processes by --gpus')
+        raise ValueError(
+            f'{argument("launcher", launcher)}: no GPU here; give the number of processes by '
+            + argument('gpus')
+        )
     return processes
 
 
 def _choose(jobs: list[Job], first: Optional[str], until: Optional[str]) -> list[Job]:
     names = [job.name for job in jobs]
-    for option, name in (('--from', first), ('--until', until)):
+    for end, name in (('first', first), ('until', until)):
         if name is not None and name not in names:
-            raise ValueError(f'{option} {name}: no such stage; there are {", ".join(names)}')
+            raise ValueError(f'{argument(end, name)}: no such stage; there are {", ".join(names)}')
     start = 0 if first is None else names.index(first)
-    end = len(names) if until is None else names.index(until) + 1
-    if start >= end:
-        raise ValueError(f'--from {first} comes after --until {until}')
-    return jobs[start:end]
+    stop = len(names) if until is None else names.index(until) + 1
+    if start >= stop:
+        raise ValueError(f'{argument("first", first)} comes after {argument("until", until)}')
+    return jobs[start:stop]
 
 
 def _check(jobs: Sequence[Job], accept_changes: bool) -> None:
@@ -146,7 +150,8 @@ def _check(jobs: Sequence[Job], accept_changes: bool) -> None:
     for job in jobs:
         if problem := job.problem():
             if not accept_changes:
-                raise ValueError(f'{problem}; --accept-changes uses it as it is')
+                accept = argument('accept_changes', True)
+                raise ValueError(f'{problem}; {accept} uses it as it is')
             print(f'accepted: {problem}')
         source = job.source
         starts = source is not None and job.state() == TO_DO

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Optional
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from vgg_mm.installation import argument
 from vgg_mm.text import first_few, suggest
 
 from ..cfg_options import OTHER_KEYS, parse_cfg_options
@@ -164,7 +165,7 @@ def _options(path: str, name: str, options: Any) -> dict[str, Any]:
 
 
 def option_texts(options: Mapping[str, Any]) -> list[str]:
-    """``{'a.b': 1}`` -> ``['a.b=1']``, the way ``--cfg-options`` takes it.
+    """``{'a.b': 1}`` -> ``['a.b=1']``, the way ``cfg_options`` takes it.
 
     Raises:
         ValueError: if mmengine would read another value from it.
@@ -176,8 +177,8 @@ def option_texts(options: Mapping[str, Any]) -> list[str]:
         right = [text for text in possible if parse_cfg_options([text]) == {key: value}]
         if not right:
             raise ValueError(
-                f'{key}={value!r} cannot be given by --cfg-options, which knows numbers, True, '
-                'None, words and paths, lists of these, and dicts'
+                f'{key}={value!r} cannot be given by {argument("cfg_options")}, which knows '
+                'numbers, True, None, words and paths, lists of these, and dicts'
             )
         texts.append(right[0])
     return texts
@@ -279,11 +280,16 @@ def flatten(node: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     """'lr=0.01, now 0.001' for every setting that differs, in a line; empty if none does."""
     texts = [
-        f'{key}={_shown(before, key)}, now {_shown(now, key)}'
+        f'{_name(key)}={_shown(before, key)}, now {_shown(now, key)}'
         for key in sorted(before.keys() | now.keys())
         if _shown(before, key) != _shown(now, key)
     ]
     return first_few(texts, NAMED, '; ')
+
+
+def _name(key: str) -> str:
+    """Of the settings that records keep, two are arguments: ``--amp`` and ``--auto-scale-lr``."""
+    return argument(key[2:].replace('-', '_')) if key.startswith('--') else key
 
 
 def _shown(settings: dict[str, Any], key: str) -> str:

@@ -11,6 +11,7 @@ from typing import Optional
 import numpy as np
 
 from vgg_mm.apis.tables import format_table
+from vgg_mm.installation import argument
 from vgg_mm.text import first_few
 
 from ..cores import available_cores
@@ -70,9 +71,9 @@ def check_dataset(
         ValueError: if there are no images in class folders, ``out`` lies in the data set, or a
             number is not positive.
     """
-    for name, value in (('--workers', workers), ('--crop-size', crop_size)):
+    for name, value in (('workers', workers), ('crop_size', crop_size)):
         if value is not None and value < 1:
-            raise ValueError(f'{name} must be positive, got {value}')
+            raise ValueError(f'{argument(name)} must be positive, got {value}')
     layout = find_layout(folder)
     name = os.path.basename(os.path.realpath(folder))
     out = out or os.path.join('work_dirs', 'check_dataset', name)
@@ -100,7 +101,8 @@ def _make_folder(out: str, data: str) -> None:
     where, inside = os.path.realpath(out), os.path.realpath(data)
     if os.path.commonpath([where, inside]) == inside:
         raise ValueError(
-            f'{out} lies in the data set, which the report would change: --out FOLDER elsewhere'
+            f'{out} lies in the data set, which the report would change: give '
+            f'{argument("out", "FOLDER")} elsewhere'
         )
     os.makedirs(out, exist_ok=True)
 

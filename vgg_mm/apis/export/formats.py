@@ -12,6 +12,8 @@ import torch
 import torch.fx.experimental._config as fx_config
 import torch.nn as nn
 
+from vgg_mm.installation import argument
+
 from .downstream import ObjectGraph, ObjectNet
 from .graph import IMAGE, Classifier, ExportGraph
 from .torchvision_layout import torchvision_state
@@ -47,7 +49,7 @@ def torchvision_bytes(classifier: Classifier) -> bytes:
 
 def safetensors_bytes(classifier: Union[Classifier, ObjectNet], names: str) -> bytes:
     """The weights under this package's names ('own') or torchvision's, with the metadata."""
-    require('safetensors', purpose='--to safetensors')
+    require('safetensors', purpose=argument('to', 'safetensors'))
     from safetensors.torch import save
 
     facts = classifier.metadata()
@@ -63,7 +65,7 @@ def safetensors_bytes(classifier: Union[Classifier, ObjectNet], names: str) -> b
 
 def onnx_bytes(graph: Graph, smallest: int, size: Size, facts: dict[str, str]) -> bytes:
     """An ONNX model with the metadata in ``metadata_props``."""
-    require('onnx', 'onnxscript', purpose='--to onnx')
+    require('onnx', 'onnxscript', purpose=argument('to', 'onnx'))
     # From torch.export's program: torch's older exporter, on TorchScript, is deprecated.
     model = torch.onnx.export(
         _program(graph, smallest, size),

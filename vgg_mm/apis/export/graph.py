@@ -124,7 +124,7 @@ class NormalisingGraph(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    #: Height and width of ``--dynamic`` are multiples of this.
+    #: Height and width, where these are ``dynamic``, are multiples of this.
     multiple = 1
 
     def __init__(self, net: Any, output: str, preprocessing: bool):

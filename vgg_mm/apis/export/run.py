@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Optional, Union
 import torch
 
 from vgg_mm.checkpoints import write_atomically
+from vgg_mm.installation import argument
 from vgg_mm.progress import to_stderr
 
 from ..inference.load import NotAClassifier
@@ -87,7 +88,7 @@ def export(
     """
     kind = _kind(out, to)
     if size is not None and dynamic:
-        raise ValueError('give either --size or --dynamic')
+        raise ValueError(f'give either {argument("size")} or {argument("dynamic")}')
     graph_only = dict(
         output=output, size=size, dynamic=dynamic or None, preprocessing=preprocessing
     )
@@ -131,11 +132,11 @@ def _graph_options(
 ) -> GraphOptions:
     known = _outputs(net)
     if output is not None and output not in known:
-        raise ValueError(f'--output {output}: of this net there is {", ".join(known)}')
+        raise ValueError(f'{argument("output", output)}: of this net there is {", ".join(known)}')
     if isinstance(net, ObjectNet) and net.fixed and (dynamic or size not in (None, net.crop)):
         raise ValueError(
-            f'--{"dynamic" if dynamic else "size"}: the boxes of this net are for images of '
-            f'{net.crop}x{net.crop}'
+            f'{argument("dynamic" if dynamic else "size")}: the boxes of this net are for images '
+            f'of {net.crop}x{net.crop}'
         )
     side = None if dynamic else size or net.crop
     return GraphOptions(output or next(iter(known)), side, preprocessing is not False)
@@ -152,19 +153,23 @@ def _kind(out: str, to: Optional[str]) -> str:
     suffix = os.path.splitext(out)[1].lower()
     if suffix not in SUFFIXES:
         known = ', '.join(f'{end} ({kind})' for end, kind in SUFFIXES.items())
-        raise ValueError(f'what is {out} to be? Give --to, or one of these suffixes: {known}')
+        raise ValueError(
+            f'what is {out} to be? Give {argument("to", "KIND")}, or one of these suffixes: {known}'
+        )
     return SUFFIXES[suffix]
 
 
 def _refuse(kind: str, kinds: Any, options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value is not None and kind not in kinds:
-            raise ValueError(f'--{name} is for {", ".join(kinds)}, not for {kind}')
+            raise ValueError(f'{argument(name)} is for {", ".join(kinds)}, not for {kind}')
 
 
 def _export_graph(classifier: Net, out: str, kind: str, given: GraphOptions) -> None:
     if given.size is not None and given.size < classifier.smallest:
-        raise ValueError(f'--size must be at least {classifier.smallest}, got {given.size}')
+        raise ValueError(
+            f'{argument("size")} must be at least {classifier.smallest}, got {given.size}'
+        )
     write, read = GRAPHS[kind]
     graph: formats.Graph
     reference: Reference

@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 
 from vgg_mm.architectures import ARCHITECTURES, BASE_CHANNELS
+from vgg_mm.installation import argument
 
 from ..net_table import FC_CHANNELS, FC_KERNEL
 from .graph import Classifier
@@ -64,7 +65,7 @@ def torchvision_function(classifier: Classifier) -> str:
         if value != expected:
             raise ValueError(
                 f'torchvision has no such net: {name} is {value} here, {expected} there; '
-                "--to safetensors keeps this package's layout"
+                f'{argument("to", "safetensors")} keeps the layout of this package'
             )
     return FUNCTIONS[backbone.arch] + ('_bn' if _has_batch_norm(backbone) else '')
 

@@ -10,6 +10,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 
 from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.checkpoints import weights_digest
+from vgg_mm.installation import argument
 from vgg_mm.models.backbones.vgg import VGG
 from vgg_mm.models.batch_work import telling
 from vgg_mm.models.heads.conv_head import ConvHead
@@ -116,7 +117,8 @@ def end_at(model: ImageClassifier, layer: str) -> int:
     names += [name for name in FC_LAYERS if hasattr(head, name)]
     if layer not in names:
         raise ValueError(
-            f'--layer: the net has no layer {layer!r} for features; there are {", ".join(names)}'
+            f'{argument("layer")}: the net has no layer {layer!r} for features; there are '
+            f'{", ".join(names)}'
         )
     if layer in FC_LAYERS:
         layers = [head.fc6, head.relu, head.fc7, head.relu][: 2 * FC_LAYERS.index(layer) + 2]

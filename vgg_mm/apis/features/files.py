@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from vgg_mm.datasets.class_names import sorted_names
-from vgg_mm.installation import command
+from vgg_mm.installation import argument, command
 
 from ..finetune.split import TRAIN_NAMES, VAL_NAMES
 from ..inference.inputs import find_images
@@ -111,7 +111,7 @@ def check_ending(path: str) -> None:
         ValueError, ImportError: in one line.
     """
     if not path.lower().endswith(ENDINGS):
-        raise ValueError(f'--out {path}: the file must end in {" or ".join(ENDINGS)}')
+        raise ValueError(f'{argument("out", path)}: the file must end in {" or ".join(ENDINGS)}')
     if path.lower().endswith(PARQUET):
         _parquet()
 
@@ -121,7 +121,8 @@ def _parquet() -> ModuleType:
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(
-            'files of Parquet need a library: pip install pyarrow; or give --out FILE.npz'
+            'files of Parquet need a library: pip install pyarrow; or give '
+            + argument('out', 'FILE.npz')
         ) from error
     return pyarrow.parquet
 

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.checkpoints.atomic_write import sync_folder
+from vgg_mm.installation import argument
 
 #: The ways to combine several test scales (Appendix B).
 COMBINE = AVERAGE, STACK = 'average', 'stack'
@@ -165,7 +166,8 @@ class Parts:
         """
         if os.path.isdir(self.folder) and not self._is_own():
             raise ValueError(
-                f'{self.folder} exists and holds no features under way; use another --out'
+                f'{self.folder} exists and holds no features under way; use another '
+                f'{argument("out", "FILE")}'
             )
         os.makedirs(self.folder, exist_ok=True)
         lock = FileLock(os.path.join(self.folder, LOCK_FILE))
@@ -174,7 +176,7 @@ class Parts:
         except Timeout:
             raise RuntimeError(
                 f'another process is extracting into {self.out}: wait for its end, or use '
-                'another --out'
+                f'another {argument("out", "FILE")}'
             ) from None
         try:
             yield
@@ -293,5 +295,6 @@ def check_same(wanted: Settings, found: Settings, path: str, what: str) -> None:
     """
     if differences := wanted.differences(found):
         raise ValueError(
-            f'{path} {what} other settings ({differences}): use another --out, or delete it'
+            f'{path} {what} other settings ({differences}): use another '
+            f'{argument("out", "FILE")}, or delete it'
         )

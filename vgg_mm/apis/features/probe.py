@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from vgg_mm.checkpoints import write_atomically
+from vgg_mm.installation import argument
 from vgg_mm.text import printable
 
 from ..cores import available_cores
@@ -120,7 +121,8 @@ def _check_pair(
 ) -> None:
     if len(train) != len(test):
         raise ValueError(
-            f'--test needs a file for each of the {len(train)} to learn from, got {len(test)}'
+            f'{argument("test")} needs a file for each of the {len(train)} to learn from, got '
+            f'{len(test)}'
         )
     for one, other, one_path, other_path in zip(learn.settings, held_out.settings, train, test):
         if differences := one.differences(other, SHARED):
@@ -131,7 +133,8 @@ def _check_pair(
         map(os.path.realpath, held_out.photos)
     ):
         raise ValueError(
-            f'--test: {len(both):,} of its images are learnt from as well, such as {min(both)}'
+            f'{argument("test")}: {len(both):,} of its images are learnt from as well, such as '
+            f'{min(both)}'
         )
 
 
@@ -140,7 +143,9 @@ def _with_classes_of(learn: Labelled, data: Labelled) -> Labelled:
     numbers = {learn.classes[label]: label for label in np.unique(learn.labels)}
     for label in np.unique(data.labels):
         if data.classes[label] not in numbers:
-            raise ValueError(f'--test: class {data.classes[label]!r} has no images to learn from')
+            raise ValueError(
+                f'{argument("test")}: class {data.classes[label]!r} has no images to learn from'
+            )
     own = np.array([numbers.get(name, NO_LABEL) for name in data.classes])
     return data._replace(labels=own[data.labels], classes=learn.classes)
 
@@ -148,14 +153,17 @@ def _with_classes_of(learn: Labelled, data: Labelled) -> Labelled:
 def _split(data: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
     """A share of each class for the test, drawn by ``seed``; at least one image is left."""
     if not 0 < share < 1:
-        raise ValueError(f'--val-fraction must be between 0 and 1, got {share}')
+        raise ValueError(f'{argument("val_fraction")} must be between 0 and 1, got {share}')
     draw = np.random.default_rng(seed)
     chosen = np.zeros(len(data.labels), bool)
     for label in np.unique(data.labels):
         own = draw.permutation(np.flatnonzero(data.labels == label))
         chosen[own[: min(max(round(share * len(own)), 1), len(own) - 1)]] = True
     if not chosen.any():
-        raise ValueError('every class has one image: none can be kept for the test; give --test')
+        raise ValueError(
+            'every class has one image: none can be kept for the test; give '
+            + argument('test', ['FEATURES'])
+        )
     held_out = data.take(np.flatnonzero(chosen))._replace(broken=0, unlabelled=0)
     return data.take(np.flatnonzero(~chosen)), held_out
 
@@ -196,14 +204,11 @@ def linear_probe(
             arguments do not fit together.
     """
     import_sklearn()
-    for name, value in (
-        ('neighbours (--neighbours)', neighbours),
-        ('queries (--queries)', queries),
-    ):
+    for name, value in (('neighbours', neighbours), ('queries', queries)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f'{name} must be a positive number, got {value!r}')
+            raise ValueError(f'{argument(name)} must be a positive number, got {value!r}')
     if out is not None:
-        make_folder(os.fspath(out), '--out')
+        make_folder(os.fspath(out), argument('out'))
     learn, held_out = train_and_test(
         _paths(features), None if test is None else _paths(test), val_fraction, seed
     )
@@ -254,16 +259,17 @@ def _notices(held_out: Labelled, fitted: Fitted) -> list[str]:
         found.append(f'classes without test images, which the means leave out: {missing:,}')
     if fitted.recalls and fitted.c in (min(fitted.recalls), max(fitted.recalls)):
         found.append(
-            f'the best C is at the edge of those tried; more may be better: --C {_more(fitted)}'
+            'the best C is at the edge of those tried; more may be better: '
+            + argument('c', _more(fitted))
         )
     if not fitted.converged:
         found.append(f'the SVM with C = {fitted.c:g} did not converge; a smaller C does')
     return found
 
 
-def _more(fitted: Fitted) -> str:
+def _more(fitted: Fitted) -> list[float]:
     """The C around an edge."""
-    return ' '.join(f'{fitted.c * factor:g}' for factor in (0.01, 0.1, 1, 10, 100))
+    return [float(f'{fitted.c * factor:g}') for factor in (0.01, 0.1, 1, 10, 100)]
 
 
 def _write(

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of
+from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
 from vgg_mm.text import printable
 
@@ -133,11 +134,11 @@ def _check(out: str, combine: str, broken_images: str, workers: Optional[int]) -
             f'broken_images must be {" or ".join(map(repr, ON_BROKEN))}, got {broken_images!r}'
         )
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ValueError(f'workers (--workers) must be a positive number, got {workers!r}')
+        raise ValueError(f'{argument("workers")} must be a positive number, got {workers!r}')
     check_ending(out)
     if os.path.isdir(out):
-        raise ValueError(f'--out {out} is a folder; give a file in it')
-    make_folder(os.path.dirname(out) or '.', '--out')
+        raise ValueError(f'{argument("out", out)} is a folder; give a file in it')
+    make_folder(os.path.dirname(out) or '.', argument('out'))
 
 
 def _settings(extractor: Extractor, photos: Photos) -> Settings:

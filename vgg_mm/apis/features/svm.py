@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, to_stderr
 
 #: C that cross-validation chooses from.
@@ -79,7 +80,7 @@ def fit(
     from sklearn.svm import LinearSVC
 
     if not c or min(c) <= 0:
-        raise ValueError(f'--C must be positive numbers, got {list(c)}')
+        raise ValueError(f'{argument("c")} must be positive numbers, got {list(c)}')
     # The primal problem takes tens of steps at any C; the dual one, which scikit-learn would solve
     # for few images of many numbers, takes minutes at a C of 100.
     svm = LinearSVC(max_iter=MAX_ITERATIONS, dual=False)
@@ -119,13 +120,13 @@ def _counted(scoring: str, progress: Progress) -> Callable[..., float]:
 
 def _check_folds(labels: np.ndarray, folds: int) -> None:
     if folds < 2:
-        raise ValueError(f'--folds must be at least 2, got {folds}')
+        raise ValueError(f'{argument("folds")} must be at least 2, got {folds}')
     fewest = int(np.unique(labels, return_counts=True)[1].min())
     if fewest < folds:
-        way = f'--folds {fewest}, or ' if fewest > 1 else ''
+        way = f'{argument("folds", fewest)}, or ' if fewest > 1 else ''
         raise ValueError(
             f'a class has {fewest} image{"s" * (fewest > 1)} to learn from, fewer than the '
-            f'{folds} folds of cross-validation: give {way}--C with one value'
+            f'{folds} folds of cross-validation: give {way}{argument("c")} with one value'
         )
 
 

@@ -1,7 +1,7 @@
 """What a fine-tuning decides from photos and weights: settings, head, cached maps."""
 
 import os
-from collections.abc import Sequence
+from collections import Counter
 from typing import NamedTuple, Optional
 
 import torch
@@ -11,7 +11,9 @@ from vgg_mm.architectures import ARCHITECTURES, BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.checkpoints import Preprocessing
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
 from vgg_mm.engine.loops.cached_maps_loops import MAX_GB
+from vgg_mm.installation import argument
 from vgg_mm.progress import duration
+from vgg_mm.text import first_few
 
 from ..chain.estimate import device_name, measure_step
 from ..convert_weights import Net
@@ -61,7 +63,10 @@ POOLED_DECAY = 0.2
 #: as above.
 DIVISOR = 58.0
 
-#: What ``--cache-maps`` can be.
+#: So many classes are named.
+NAMED = 12
+
+#: What ``cache_maps`` can be.
 AUTO, ON, OFF = CACHE_MAPS = 'auto', 'on', 'off'
 
 #: With fewer frozen blocks the rest takes most of the time, and maps are large.
@@ -118,13 +123,13 @@ def decide(
     Raises:
         ValueError: in one line, if a number given is out of range.
     """
-    for name, value, least in (('--epochs', epochs, 1), ('--batch-size', batch_size, 1)):
+    for name, value, least in (('epochs', epochs, 1), ('batch_size', batch_size, 1)):
         if value is not None and value < least:
-            raise ValueError(f'{name} must be at least {least}, got {value}')
+            raise ValueError(f'{argument(name)} must be at least {least}, got {value}')
     if lr is not None and not lr > 0:
-        raise ValueError(f'--lr must be positive, got {lr}')
+        raise ValueError(f'{argument("lr")} must be positive, got {lr}')
     if frozen_stages is not None and not 0 <= frozen_stages <= NUM_BLOCKS:
-        raise ValueError(f'--frozen must be 0 to 5 blocks, got {frozen_stages}')
+        raise ValueError(f'{argument("frozen")} must be 0 to 5 blocks, got {frozen_stages}')
     photos = len(split.train)
     if epochs is None and views:
         epochs = EPOCHS_ON_MAPS
@@ -153,17 +158,11 @@ def _milestones(epochs: int) -> list[int]:
     return sorted({max(1, round(share * epochs)) for share in DROPS} - {epochs})
 
 
-def describe_classes(split: Split, most: int = 12) -> Sequence[str]:
-    """'CLASS TRAIN + VAL' for each class, the rest counted."""
-    lines = []
-    for number, name in enumerate(split.classes[:most]):
-        train, val = (
-            sum(label == number for _, label in part) for part in (split.train, split.val)
-        )
-        lines.append(f'{name} {train} + {val}')
-    if len(split.classes) > most:
-        lines.append(f'... and {len(split.classes) - most} more')
-    return lines
+def describe_classes(split: Split) -> str:
+    """'CLASS TRAIN + VAL' for the first classes, the rest counted."""
+    train, val = (Counter(label for _, label in part) for part in (split.train, split.val))
+    texts = [f'{name} {train[i]} + {val[i]}' for i, name in enumerate(split.classes)]
+    return first_few(texts, NAMED)
 
 
 class Head(NamedTuple):
@@ -216,9 +215,12 @@ def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int]
     own = net.head_config()
     kind = head or (None if own else FC)
     if fc_channels is not None and kind != FC:
-        raise ValueError(f'--fc-channels {fc_channels} is for --head fc: a new fc6 and fc7')
+        raise ValueError(
+            f'{argument("fc_channels", fc_channels)} is for {argument("head", FC)}: a new fc6 and '
+            'fc7'
+        )
     if fc_channels is not None and fc_channels < 1:
-        raise ValueError(f'--fc-channels must be at least 1, got {fc_channels}')
+        raise ValueError(f'{argument("fc_channels")} must be at least 1, got {fc_channels}')
     if kind is None:
         return Head({k: v for k, v in own.items() if k != 'num_classes'}, ('fc8',), True)
     in_channels = net.base_channels * BLOCK_WIDTHS[-1]
@@ -230,7 +232,7 @@ def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int]
 
 
 class Wishes(NamedTuple):
-    """What the command line says.
+    """What was asked for.
 
     ``cache`` is one of :data:`CACHE_MAPS`, ``views`` the crops of each photo, ``frozen`` the blocks
     that stay as they are, ``unfreeze`` the last blocks that a second stage trains; None: not given.
@@ -252,15 +254,15 @@ def choose_views(wishes: Wishes, split: Split, net: Net, crop: int) -> tuple[int
         ValueError: in one line, if the wishes do not go together, or the maps are too large.
     """
     if wishes.cache not in CACHE_MAPS:
-        raise ValueError(f'--cache-maps must be auto, on or off, got {wishes.cache!r}')
+        raise ValueError(f'{argument("cache_maps")} must be auto, on or off, got {wishes.cache!r}')
     if wishes.views is not None and wishes.views < 1:
-        raise ValueError(f'--views must be at least 1, got {wishes.views}')
+        raise ValueError(f'{argument("views")} must be at least 1, got {wishes.views}')
     if wishes.unfreeze is not None and not 0 <= wishes.unfreeze <= NUM_BLOCKS - 1:
-        raise ValueError(f'--unfreeze must be 0 to 4 blocks, got {wishes.unfreeze}')
+        raise ValueError(f'{argument("unfreeze")} must be 0 to 4 blocks, got {wishes.unfreeze}')
     if wishes.unfreeze and wishes.frozen is not None:
         raise ValueError(
-            f'--unfreeze {wishes.unfreeze} is a second stage after one with all blocks frozen, '
-            f'--frozen {wishes.frozen} a single one: give one of the two'
+            f'{argument("unfreeze", wishes.unfreeze)} is a second stage after one with all blocks '
+            f'frozen, {argument("frozen", wishes.frozen)} a single one: give one of the two'
         )
     why = _why_not(wishes)
     views = wishes.views or VIEWS
@@ -276,23 +278,25 @@ def choose_views(wishes: Wishes, split: Split, net: Net, crop: int) -> tuple[int
     if not why:
         return views, ''
     if wishes.cache == ON:
-        raise ValueError(f'--cache-maps on: {why}')
-    for option, value in (('--views', wishes.views), ('--unfreeze', wishes.unfreeze)):
+        raise ValueError(f'{argument("cache_maps", ON)}: {why}')
+    for name, value in (('views', wishes.views), ('unfreeze', wishes.unfreeze)):
         if value:
-            raise ValueError(f'{option} {value} is for maps that are computed once, but {why}')
+            raise ValueError(
+                f'{argument(name, value)} is for maps that are computed once, but {why}'
+            )
     return 0, why
 
 
 def _why_not(wishes: Wishes) -> str:
     """Why maps are not computed once, '' if they are."""
     if wishes.cache == OFF:
-        return '--cache-maps is off'
+        return f'{argument("cache_maps")} is off'
     if wishes.frozen == 0:
-        return '--frozen 0 leaves no block frozen'
+        return f'{argument("frozen", 0)} leaves no block frozen'
     if wishes.cache == AUTO and torch.cuda.is_available():
-        return 'there is a GPU (--cache-maps on does so all the same)'
+        return f'there is a GPU ({argument("cache_maps", ON)} does so all the same)'
     if wishes.cache == AUTO and wishes.frozen is not None and wishes.frozen < FEWEST_FROZEN:
-        return f'few blocks are frozen (--frozen {wishes.frozen})'
+        return f'few blocks are frozen ({argument("frozen", wishes.frozen)})'
     return ''
 
 
@@ -321,5 +325,5 @@ def describe_maps(
     return (
         f'Maps       of {", then of ".join(blocks)} are computed once, for {views} crops of each '
         f'photo, and kept ({room}); with the training about {about} on {device_name()}, without '
-        'the test; --cache-maps off trains through all layers'
+        f'the test; {argument("cache_maps", OFF)} trains through all layers'
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.evaluation.posteriors import Posteriors, load_posteriors
+from vgg_mm.models.tta.paper_tta import DENSE
 from vgg_mm.text import printable
 
 from ..tables import format_table
@@ -76,10 +77,10 @@ def class_results(matrix: np.ndarray, classes: list[str]) -> list[ClassResult]:
     ]
 
 
-def report_classes(folder: str, protocol: str = 'dense') -> str:
+def report_classes(folder: str) -> str:
     """Write the files beside a test's posteriors, ``FOLDER/posteriors.npz``; the table to print."""
     posteriors = load_posteriors(osp.join(folder, 'posteriors.npz'))
-    matrix = confusion_matrix(posteriors, protocol)
+    matrix = confusion_matrix(posteriors, DENSE)
     results = class_results(matrix, posteriors.classes)
     _write_csv(
         osp.join(folder, TABLE_FILE),

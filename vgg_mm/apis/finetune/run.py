@@ -20,7 +20,7 @@ from vgg_mm.checkpoints import (
 from vgg_mm.checkpoints.formats import format_of
 from vgg_mm.checkpoints.weights import with_divided_images, with_input_channels
 from vgg_mm.datasets.transforms.loading import CHANNELS
-from vgg_mm.installation import command, command_line
+from vgg_mm.installation import argument, command, command_line
 from vgg_mm.zoo import PREFIX
 
 from ..chain import train_chain
@@ -43,11 +43,8 @@ from .decide import (
     describe_maps,
 )
 from .results import report_classes
-from .split import Split, describe_balance, list_lines, split_photos
+from .split import BALANCED, Split, describe_balance, list_lines, split_photos
 from .split import class_weights as class_weights_of
-
-#: What ``--class-weights`` can be.
-BALANCED = 'balanced'
 
 #: What is said of images that are not of three channels.
 _CHANNELS = {4: '; blue, green, red and opacity'}
@@ -179,8 +176,8 @@ def _for_channels(net: Net, channels: Optional[int]) -> Net:
         return net
     if net.in_channels != 3 or channels not in CHANNELS:
         raise ValueError(
-            f'--in-channels {channels}: conv1_1 for colours is fitted to 1 or 4 channels, this is '
-            f'one for {net.in_channels}'
+            f'{argument("in_channels", channels)}: conv1_1 for colours is fitted to 1 or 4 '
+            f'channels, this is one for {net.in_channels}'
         )
     return net._replace(in_channels=channels)
 
@@ -236,8 +233,7 @@ def _report(
     lines = [
         f'Photos     {folder}: {len(split.train):,} to train on, {len(split.val):,} to validate '
         f'on, {split.how}',
-        f'Classes    {len(split.classes)} (training + validation): '
-        + ', '.join(describe_classes(split)),
+        f'Classes    {len(split.classes)} (training + validation): ' + describe_classes(split),
         f'Weights    {start.weights}: net {start.net}; {start.head}',
         f'Left out   {start.unused}' if start.unused else '',
         f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
@@ -342,5 +338,5 @@ def _write_once(path: str, text: str, what: str) -> None:
     with open(path, encoding='utf-8') as there:
         if there.read() != text:
             raise ValueError(
-                f'{path} {what}: use another --work-dir, or delete {osp.dirname(path)}'
+                f'{path} {what}: use another {argument("work_dir")}, or delete {osp.dirname(path)}'
             )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vgg_mm.datasets.class_names import sorted_names
+from vgg_mm.installation import argument
 
 from ..check_dataset.layout import NO_SPLITS, Layout
 
@@ -19,6 +20,9 @@ VAL_SHARE = 0.2
 
 #: (path relative to the folder, class number)
 Photos = list[tuple[str, int]]
+
+#: What ``class_weights`` can be.
+BALANCED = 'balanced'
 
 #: So many times as many photos in the largest class as in the smallest are worth a notice.
 STRONG = 5
@@ -138,5 +142,5 @@ def describe_balance(split: Split, balanced: bool) -> str:
         return ''
     return (
         f'Notice     {most} has {largest:,} photos to train on, {least} {smallest:,}: '
-        '--class-weights balanced makes each class count the same'
+        f'{argument("class_weights", BALANCED)} makes each class count the same'
     )

@@ -38,7 +38,7 @@ from vgg_mm.checkpoints.preprocessing import (
 from vgg_mm.datasets.class_names import imagenet_names, readable
 from vgg_mm.datasets.transforms.test_scales import SEVERAL, WORDS
 from vgg_mm.engine.hooks import CheckpointCheckHook
-from vgg_mm.installation import command
+from vgg_mm.installation import argument, command
 from vgg_mm.models import VGG
 from vgg_mm.models.tta import PaperTTA
 
@@ -217,7 +217,7 @@ def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[s
         except ValueError as error:
             raise ValueError(
                 f'the config in checkpoint {checkpoint} is not used: {error}; give it with '
-                '--config FILE'
+                + argument('config', 'FILE')
             ) from error
     if cfg is not None and is_downstream(cfg):
         raise NotAClassifier(cfg, content, checkpoint)
@@ -265,7 +265,7 @@ def _config_of_weights(
     )
     data = {} if others is None else {k: v for k, v in others.items() if k.endswith('_dataloader')}
     notices = [
-        f'found from the weights: net {found.net}; Q = {scale} (--scales)',
+        f'found from the weights: net {found.net}; Q = {scale} ({argument("scales")})',
         f'images: {preprocessing}',
         f'{LEFT_OUT}{found.unused()}' if found.unused() else '',
     ]
@@ -341,7 +341,7 @@ def _pipeline(cfg: Config, scales: Optional[Sequence[int]]) -> list[ConfigDict]:
         if step.trained_at is None:
             raise ValueError(
                 'the config does not say at which scales to test (tta_pipeline, or '
-                'vgg_mm.ScaleJitter in its training pipeline); give Q with --scales'
+                f'vgg_mm.ScaleJitter in its training pipeline); give Q with {argument("scales")}'
             )
     if pipeline[0].type.rpartition('.')[2] == 'LoadImageFromFile':
         pipeline[0].type = 'vgg_mm.LoadImage'  # the same pixels

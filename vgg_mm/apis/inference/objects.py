@@ -13,7 +13,7 @@ from vgg_mm.apis.downstream import check_package, steps_of
 from vgg_mm.apis.tables import format_table, say
 from vgg_mm.checkpoints import loading_safely, run_checkpoint
 from vgg_mm.datasets import LoadImage
-from vgg_mm.installation import command
+from vgg_mm.installation import argument, command
 from vgg_mm.progress import Progress
 from vgg_mm.text import printable
 
@@ -44,11 +44,11 @@ Read = Callable[[Any], list[dict[str, Any]]]
 
 
 def refuse_classifiers_options(options: dict[str, Any]) -> None:
-    """Raise ValueError, in one line, on options of ``predict.py`` that these nets do not have."""
+    """Raise ValueError, in one line, on options of a prediction that these nets do not have."""
     defaults = dict(protocol='dense', scales=None, top=5, shown_class=None)
     wrong = [name for name, value in defaults.items() if options.get(name, value) != value]
     if wrong:
-        names = ', '.join(f'--{name.removeprefix("shown_")}' for name in wrong)
+        names = ', '.join(argument(name) for name in wrong)
         raise ValueError(
             f'{names}: for classifiers, and this is a detector or segmentor; other sizes and flips '
             f'are of {command("test")} --tta'
@@ -91,7 +91,7 @@ def predict_objects(
         file = ResultsFile(out, dict(checkpoint=checkpoint), len(sources), _entry, _csv)
     drawn: list[Optional[str]] = [None] * len(sources)
     if pictures is not None:
-        make_folder(pictures, '--heatmap')
+        make_folder(pictures, argument('heatmap'))
         drawn = [*picture_paths(sources, pictures)]
     with loading_safely(trust_checkpoint), DefaultScope.overwrite_default_scope(cfg.default_scope):
         make = {'mmdet': _detector, 'mmseg': _segmentor}[cfg.default_scope]

@@ -15,13 +15,14 @@ from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.datasets.class_names import are_numbers, class_numbers
 from vgg_mm.evaluation.test_record import wilson_interval
+from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
 from vgg_mm.text import printable
 
 if TYPE_CHECKING:
     from .prediction import Prediction
 
-#: What ``--out`` can be, by its ending.
+#: What ``out`` can be, by its ending.
 ENDINGS = ('.csv', '.json')
 
 #: Seconds between two writes of a file while predictions are made; more if a write takes long.
@@ -79,10 +80,10 @@ def check_out(path: str) -> None:
         OSError: if its folder cannot be made or written to.
     """
     if not path.lower().endswith(ENDINGS):
-        raise ValueError(f'--out {path}: the file must end in {" or ".join(ENDINGS)}')
+        raise ValueError(f'{argument("out", path)}: the file must end in {" or ".join(ENDINGS)}')
     if os.path.isdir(path):
-        raise ValueError(f'--out {path} is a folder; give a file in it')
-    make_folder(os.path.dirname(path) or '.', '--out')
+        raise ValueError(f'{argument("out", path)} is a folder; give a file in it')
+    make_folder(os.path.dirname(path) or '.', argument('out'))
 
 
 def make_folder(folder: str, option: str) -> None:
@@ -101,7 +102,7 @@ def make_folder(folder: str, option: str) -> None:
 
 
 class ResultsFile:
-    """The CSV or JSON file of ``--out``, written at the end and now and then before.
+    """The CSV or JSON file ``out``, written at the end and now and then before.
 
     File names that are no text are written with ``\\udcxx`` for their bytes.
 

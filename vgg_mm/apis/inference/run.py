@@ -12,6 +12,7 @@ from vgg_mm.apis.runner import AUTO
 from vgg_mm.apis.tables import say
 from vgg_mm.checkpoints import loading_safely, write_atomically
 from vgg_mm.datasets.class_names import class_numbers
+from vgg_mm.installation import argument
 from vgg_mm.progress import Progress
 from vgg_mm.text import first_few, printable
 
@@ -138,7 +139,7 @@ def predict_files(
 
 def _check(top: int, channel_order: str) -> None:
     if not isinstance(top, int) or top < 1:
-        raise ValueError(f'top (--top) must be a positive number of classes, got {top!r}')
+        raise ValueError(f'{argument("top")} must be a positive number of classes, got {top!r}')
     if channel_order not in CHANNEL_ORDERS:
         raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
 
@@ -161,7 +162,7 @@ def _results(
     shown = None if shown_class is None else _class_number(shown_class, predictor.classes)
     files: Iterator[str] = iter(())
     if heatmap is not None:
-        make_folder(heatmap, '--heatmap')
+        make_folder(heatmap, argument('heatmap'))
         files = iter(picture_paths([name(source, i) for i, source in enumerate(sources)], heatmap))
     for prediction in predictor.predict(sources, top, channel_order, with_map, shown):
         file = next(files, '')
@@ -177,7 +178,9 @@ def _class_number(name: str, classes: list[str]) -> int:
     (number,) = class_numbers([name], classes)
     if number is None:
         known = first_few(classes, 10)
-        raise ValueError(f'--class: the net has no class {name!r}; there are {known}')
+        raise ValueError(
+            f'{argument("shown_class")}: the net has no class {name!r}; there are {known}'
+        )
     return number
 
 

@@ -10,7 +10,7 @@ from vgg_mm.apis.document import Table as DocumentTable
 from vgg_mm.apis.tables import error_cell, format_table
 from vgg_mm.evaluation import RECORDS_FILE
 from vgg_mm.evaluation.paper_results import PaperResult
-from vgg_mm.installation import command
+from vgg_mm.installation import argument, command
 
 from .plots import plots_of
 from .run import find_results, run_missing
@@ -58,7 +58,9 @@ def paper_table(
         RuntimeError: at the end, if tests failed.
     """
     if data_root is not None and not run:
-        raise ValueError(f'--data-root {data_root} has no effect without --run')
+        raise ValueError(
+            f'{argument("data_root", data_root)} has no effect without {argument("run", True)}'
+        )
     results = find_results(folders)
     tests = failed = 0
     if run:

@@ -13,7 +13,7 @@ from vgg_mm.architectures import BASE_CHANNELS
 from vgg_mm.datasets.transforms.rescale import paper_test_scales
 from vgg_mm.evaluation import RECORDS_FILE, TestRecord, is_imagenet, read_records
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5, Scale
-from vgg_mm.installation import command
+from vgg_mm.installation import argument, command
 
 #: What mmengine keeps in a work directory: the path of the newest checkpoint.
 LAST_CHECKPOINT = 'last_checkpoint'
@@ -154,7 +154,9 @@ def _trained_net(work_dir: str, data_root: Optional[str]) -> TrainedNet:
             'its config has no vgg_mm.ScaleJitter, from whose S the test scales follow'
         )
     if not os.path.isdir(found['data']):
-        raise FileNotFoundError(f'no data folder {found["data"]!r}: give yours with --data-root')
+        raise FileNotFoundError(
+            f'no data folder {found["data"]!r}: give yours with {argument("data_root")}'
+        )
     setting = (found[key] for key in ('net', 'width', 'scale', 'data'))
     return TrainedNet(work_dir, config, checkpoint, *setting)
 
