@@ -49,14 +49,14 @@ def run_onnx(path, images):
 
 
 def photos(*shape):
-    """RGB, as the exported nets take them."""
+    """In the order that the exported nets take: the authors' weights, BGR."""
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
 
 
-def step(model, rgb):
+def step(model, bgr):
     """What the package's own test step gives for images as its pipelines load them."""
-    images = [torch.from_numpy(one[::-1].copy()) for one in rgb]
-    size = rgb.shape[2:]
+    images = [torch.from_numpy(one.copy()) for one in bgr]
+    size = bgr.shape[2:]
     if hasattr(model, 'decode_head'):
         from mmseg.structures import SegDataSample as Sample
     else:
@@ -75,12 +75,13 @@ def test_segmentors(name, output, tmp_path, capsys):
     dynamic = output == 'posterior'
     out = str(tmp_path / 'net.onnx')
     export(str(checkpoint), out, output=output, dynamic=dynamic, size=None if dynamic else 109)
-    rgb = photos(2, 3, *((96, 160) if dynamic else (109, 109)))
-    found, facts = run_onnx(out, rgb)
-    wanted = torch.stack([one.seg_logits.data for one in step(model, rgb)])
+    bgr = photos(2, 3, *((96, 160) if dynamic else (109, 109)))
+    found, facts = run_onnx(out, bgr)
+    wanted = torch.stack([one.seg_logits.data for one in step(model, bgr)])
     wanted = wanted.softmax(1) if output == 'posterior' else wanted
     np.testing.assert_allclose(found, wanted.numpy(), atol=1e-4 * float(wanted.abs().max()))
     assert json.loads(facts['classes']) == list(STREETS)
+    assert facts['channel_order'] == 'BGR'
     assert 'largest difference from the net' in capsys.readouterr().out
 
 
@@ -88,10 +89,10 @@ def test_ssd(tmp_path):
     """Every box that MMDetection finds is among those of the graph, with its score and class."""
     model, checkpoint = saved(tmp_path, 'ssd300_vgg16_animals', boxes.NARROW_SSD)
     run_tool('export.py', checkpoint, 'net.onnx', cwd=tmp_path)
-    rgb = photos(1, 3, 300, 300)
-    found, facts = run_onnx(str(tmp_path / 'net.onnx'), rgb)
+    bgr = photos(1, 3, 300, 300)
+    found, facts = run_onnx(str(tmp_path / 'net.onnx'), bgr)
     assert found.shape == (1, 8732, 4 + 2) and 'before nms' in facts['output']
-    (sample,) = step(model, rgb)
+    (sample,) = step(model, bgr)
     best = sample.pred_instances[:20]
     assert len(best) == 20
     for box, score, label in zip(best.bboxes, best.scores, best.labels):
