@@ -1,6 +1,6 @@
 """Detectors on small data: the shipped configs; fc6 and fc7 of a classifier, or new ones; speed.
 
-    python benchmarks/detection.py small --data animals --data-root data/animals
+    python benchmarks/detection.py small --data animals --data-root data/animals [--amp]
     python benchmarks/detection.py fc --checkpoint work_dirs/vgg16_finetune/best.pth --seeds 0 1 2
     python benchmarks/detection.py speed
 
@@ -38,7 +38,8 @@ def main() -> None:
     args = parse_args()
     found = args.measure(args)
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    results[args.what if args.what == 'speed' else f'{args.what}, {args.data}'] = found
+    key = args.what if args.what == 'speed' else f'{args.what}, {args.data}'
+    results[key + ', --amp' * getattr(args, 'amp', False)] = found
     RESULTS.write_text(json.dumps(results, indent=2) + '\n')
     print(json.dumps(found, indent=2))
 
@@ -58,6 +59,7 @@ def parse_args() -> argparse.Namespace:
         command.add_argument('--data', choices=('animals', 'blood_cells'), default='animals')
         command.add_argument('--data-root', default='data/animals')
         command.add_argument('--work-dir', default='work_dirs/detection_benchmark')
+        command.add_argument('--amp', action='store_true', help='bfloat16')
     speed = commands.add_parser('speed')
     speed.add_argument('--batch-size', type=int, default=1)
     speed.add_argument('--iterations', type=int, default=5)
@@ -111,6 +113,7 @@ def train(args: argparse.Namespace, work_dir: Path, options: dict) -> dict:
     epochs = Config.fromfile(config).train_cfg.max_epochs
     options = {'DATA_ROOT': Path(args.data_root).resolve(), **options}
     command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', work_dir, '--resume']
+    command += ['--amp'] * args.amp
     command += ['--broken-images', 'skip']  # one of the animals' files is cut off
     command += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
     if not (work_dir / f'epoch_{epochs}.pth').exists():
@@ -127,7 +130,12 @@ def train(args: argparse.Namespace, work_dir: Path, options: dict) -> dict:
         seconds_an_iteration=round(statistics.median(row['time'] for row in losses), 2),
         losses={row['step']: round(row['loss'], 4) for row in losses},
         validations=[
-            dict(epoch=row['step'], mAP=row['coco/bbox_mAP'], AP_50=row['coco/bbox_mAP_50'])
+            dict(
+                epoch=row['step'],
+                mAP=row['coco/bbox_mAP'],
+                AP_50=row['coco/bbox_mAP_50'],
+                AP_75=row['coco/bbox_mAP_75'],
+            )
             for row in validations
         ],
     )

@@ -105,8 +105,8 @@ def test_ssd(tmp_path):
     'name, options, message',
     [
         ('faster_rcnn_vgg16_animals', {}, 'detector of two stages: what RoIAlign and nms .*MMDepl'),
-        ('ssd300_vgg16_animals', dict(size=512), '--size: the boxes of this net .* 300x300'),
-        ('ssd300_vgg16_animals', dict(output='scores'), '--output scores: of this net .* boxes'),
+        ('ssd300_vgg16_animals', dict(size=512), '^size: the boxes of this net .* 300x300'),
+        ('ssd300_vgg16_animals', dict(output='scores'), "^output='scores': of this net .* boxes"),
         ('ssd300_vgg16_animals', dict(to='torchvision'), 'no classifier: torchvision has no such'),
     ],
 )  # fmt: skip
