@@ -69,7 +69,7 @@ def test_a_url(server, hub):
 
 def test_a_hostile_url(server, hub, tmp_path):
     HOSTILE['os.system'](server.folder / 'bad.pth', tmp_path / 'marker')
-    with pytest.raises(ValueError, match='asks for posix.system; --trust') as error:
+    with pytest.raises(ValueError, match='asks for posix.system; trust_checkpoint=True') as error:
         load(f'{server.url}/bad.pth')
     assert f'(from {server.url}/bad.pth: remove the file to download it again)' in one_line(error)
     assert str(hub / 'bad.pth') in str(error.value) and not (tmp_path / 'marker').exists()
