@@ -152,8 +152,11 @@ TOOLS = {
     'train_chain.py': plan,
 }
 
-#: Words that stand for something of the reader's.
-WORDS = {'CONFIG': 'configs/vgg/vgg16_jitter_imagenet.py'}
+#: Words that stand for something of the reader's, or for a config.
+WORDS = {
+    'CONFIG': 'configs/vgg/vgg16_jitter_imagenet.py',
+    'faster_rcnn_vgg16_animals': 'configs/downstream/detection/faster_rcnn_vgg16_animals.py',
+}
 
 #: The same in scripts: a narrow net has to be said to be one.
 SCRIPTS = {
