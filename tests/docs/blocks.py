@@ -1,5 +1,6 @@
-"""Blocks of code in the Markdown pages."""
+"""Blocks of code in the Markdown pages and the notebooks."""
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ PAGES = sorted(
     for pattern in ('*.md', 'docs/*.md', 'benchmarks/*.md')
     for path in ROOT.glob(pattern)
 )
+
+NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('docs/**/*.ipynb'))
 
 #: Commands; commands with their output; Python; what is no code. Sphinx's directives are what the
 #: site's own build tries.
@@ -49,9 +52,33 @@ def anchor(title):
     return re.sub(r'[^\w\- ]', '', title).replace(' ', '-')
 
 
+def text_of(page):
+    """A page's Markdown; of a notebook its cells, those of code as blocks.
+
+    Python cells that follow each other are one block: they share what they define. What installs
+    is left out.
+    """
+    if page not in NOTEBOOKS:
+        return (ROOT / page).read_text()
+    parts, code = [], []
+    for cell in [*json.loads((ROOT / page).read_text())['cells'], None]:
+        source = ''.join(cell['source']) if cell else ''
+        if cell and cell['cell_type'] == 'code' and not source.startswith(('%%bash', '%pip')):
+            code.append(source)
+            continue
+        if code and (cell is None or cell['cell_type'] == 'code'):
+            parts.append(f'```{PYTHON}\n' + '\n\n'.join(code) + '\n```')
+            code = []
+        if source.startswith('%%bash\n'):
+            parts.append(f'```{BASH}\n' + source.removeprefix('%%bash\n') + '\n```')
+        elif cell and cell['cell_type'] == 'markdown':
+            parts.append(source)
+    return '\n\n'.join(parts)
+
+
 def blocks_of(page, text=None):
     """All fenced and indented blocks of a page."""
-    text = (ROOT / page).read_text() if text is None else text
+    text = text_of(page) if text is None else text
     found, heading = [], ''
     tokens = MarkdownIt().parse(text)
     for number, token in enumerate(tokens):
@@ -64,12 +91,12 @@ def blocks_of(page, text=None):
 
 
 def all_blocks():
-    return [block for page in PAGES for block in blocks_of(page)]
+    return [block for page in (*PAGES, *NOTEBOOKS) for block in blocks_of(page)]
 
 
 def is_downstream(block):
     """Whether it needs MMDetection or MMSegmentation: then tests/downstream runs it."""
-    pages = ('docs/downstream.md', 'docs/segmentation.md')
+    pages = ('docs/downstream.md', 'docs/segmentation.md', 'docs/notebooks/detector.ipynb')
     return block.page in pages or 'configs/downstream/' in block.text
 
 

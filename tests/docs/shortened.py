@@ -152,8 +152,11 @@ TOOLS = {
     'train_chain.py': plan,
 }
 
-#: Words that stand for something of the reader's.
-WORDS = {'CONFIG': 'configs/vgg/vgg16_jitter_imagenet.py'}
+#: Words that stand for something of the reader's, or for a config.
+WORDS = {
+    'CONFIG': 'configs/vgg/vgg16_jitter_imagenet.py',
+    'faster_rcnn_vgg16_animals': 'configs/downstream/detection/faster_rcnn_vgg16_animals.py',
+}
 
 #: The same in scripts: a narrow net has to be said to be one.
 SCRIPTS = {
@@ -169,6 +172,7 @@ SCRIPTS = {
     ),
     "{'train_cfg.max_epochs': 8}": repr([*NARROW, *ONE_PROCESS, *DIGITS, *SHORT_TRAINING]),
     "predict('photos'": "predict('photos/val/class_0'",
+    "('kangaroo-00134.jpg', 'raccoon-177.jpg', 'raccoon-30.jpg')": "('0.png', '1.png', '2.png')",
     "linear_probe('train.npz', 'val.npz')": "linear_probe('train.npz', 'val.npz', c=[1.0])",
 }
 

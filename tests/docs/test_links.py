@@ -6,13 +6,13 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.conftest import ROOT
-from tests.docs.blocks import PAGES, anchor
+from tests.docs.blocks import NOTEBOOKS, PAGES, anchor, text_of
 
 
 def links_of(page):
     """Targets of the links and pictures of a page, as they stand there."""
     found = []
-    for token in MarkdownIt().enable('table').parse((ROOT / page).read_text()):
+    for token in MarkdownIt().enable('table').parse(text_of(page)):
         for child in token.children or ():
             target = child.attrs.get('href') or child.attrs.get('src')
             if target:
@@ -33,7 +33,7 @@ def anchors_of(path):
     return found
 
 
-@pytest.mark.parametrize('page', PAGES)
+@pytest.mark.parametrize('page', [*PAGES, *NOTEBOOKS])
 def test_links_lead_somewhere(page):
     for link in links_of(page):
         if re.match(r'(https?|mailto):', link):

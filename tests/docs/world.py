@@ -33,6 +33,7 @@ PLACES = {
     '/ssd/imagenet.lmdb': 'data/imagenet.lmdb',
     'torchvision://vgg16': 'torchvision_vgg16.pth',
     'torchvision://vgg11': 'torchvision_vgg11.pth',
+    'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/': '',
 }
 
 #: Class folders that pages use under different names, and a trained classifier likewise.
@@ -59,6 +60,7 @@ TESTED = TestRecord(
     net='D', width=64, scale=(256, 512), test_scales=(256, 384, 512), protocol='dense', images=20,
     wrong={1: 5, 5: 1}, data='data/imagenet/val', imagenet=False,
 )  # fmt: skip
+NOTOP = 'vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'
 LOCALISERS = ('LOCALISER_256', 'LOCALISER_384')
 
 
@@ -124,9 +126,12 @@ def make_world(folder):
     weights = source_nets.caffe_weights('vgg16')
     (folder / 'VGG_ILSVRC_16_layers.caffemodel').write_bytes(source_nets.caffe_file(weights))
     published.keras(folder / 'vgg16_weights_tf_dim_ordering_tf_kernels.h5')
+    published.keras_notop(folder / NOTOP)
     write_posteriors(folder, 'vgg16', 'D')
     write_posteriors(folder, 'vgg19', 'E')
     run_tool('export.py', 'net.pth', 'net.onnx', cwd=folder)
+    (folder / 'clothing').symlink_to('photos')
+    run_tool('finetune.py', 'clothing', '--weights', NOTOP, '--epochs', '1', cwd=folder)
 
 
 def write_posteriors(folder, name, net):
@@ -152,6 +157,7 @@ def enter(world, folder):
         'D.npz': world / 'D.npz',
         'E.npz': world / 'E.npz',
         'net.onnx': world / 'net.onnx',
+        'work_dirs/finetune_clothing': world / 'work_dirs/finetune_clothing',
         'work_dirs/vgg16_jitter_imagenet/posteriors.npz': world / 'D.npz',
         'work_dirs/vgg19_jitter_imagenet/posteriors.npz': world / 'E.npz',
         **dict.fromkeys(PHOTO_FOLDERS, world / 'photos'),

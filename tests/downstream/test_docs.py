@@ -98,12 +98,13 @@ RUNNABLE = pages_with(lambda b: b.language in (BASH, CONSOLE, PYTHON) and is_dow
 @pytest.mark.parametrize('page', RUNNABLE)
 def test_every_block_runs(page, world, tmp_path):
     (tmp_path / 'folder' / 'data').mkdir(parents=True)
-    for name in ('boxes', 'streets'):
-        (tmp_path / 'folder' / 'data' / name).symlink_to(world / name)
+    for name, target in (('boxes', 'boxes'), ('animals', 'boxes'), ('streets', 'streets')):
+        (tmp_path / 'folder' / 'data' / name).symlink_to(world / target)
     (tmp_path / 'folder' / 'FILE').symlink_to(world / 'torchvision_vgg16.pth')
     run_page(RUNNABLE[page], world, tmp_path, CONFIGS)
 
 
 def test_the_pages_are_these():
-    assert set(RUNNABLE) >= {'README.md', 'docs/downstream.md', 'docs/segmentation.md'}
+    pages = {'README.md', 'docs/downstream.md', 'docs/segmentation.md'}
+    assert set(RUNNABLE) >= {*pages, 'docs/notebooks/detector.ipynb'}
     assert (ROOT / FASTER_RCNN).is_file()

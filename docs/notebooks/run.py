@@ -1,0 +1,48 @@
+"""Run notebooks and keep what they show: ``python run.py NOTEBOOK.ipynb ...``.
+
+They run in the current folder, where their data lie. Cells tagged ``skip-execution``, which
+install, are left out. Pictures are kept as JPEG, so that the files stay small; warnings of
+libraries are not kept.
+"""
+
+import base64
+import io
+import os
+import sys
+
+import nbformat
+from nbclient import NotebookClient
+from PIL import Image
+
+METADATA = dict(
+    kernelspec=dict(display_name='Python 3', language='python', name='python3'),
+    language_info=dict(name='python'),
+)
+
+
+def with_small_pictures(data: dict) -> dict:
+    """The forms of an output, of which a picture has one, JPEG."""
+    if 'image/png' not in data:
+        return data
+    picture = Image.open(io.BytesIO(base64.b64decode(data['image/png']))).convert('RGB')
+    content = io.BytesIO()
+    picture.save(content, 'jpeg', quality=85, optimize=True)
+    jpeg = base64.b64encode(content.getvalue()).decode()
+    return {'image/jpeg': jpeg, 'text/plain': data['text/plain']}
+
+
+def run(path: str) -> None:
+    notebook = nbformat.read(path, 4)
+    NotebookClient(notebook, timeout=None, record_timing=False).execute()
+    notebook.metadata = METADATA
+    for cell in notebook.cells:
+        for output in cell.get('outputs', ()):
+            if 'data' in output:
+                output['data'] = with_small_pictures(output['data'])
+    nbformat.write(notebook, path)
+
+
+if __name__ == '__main__':
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore')
+    for path in sys.argv[1:]:
+        run(path)
