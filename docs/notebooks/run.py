@@ -2,12 +2,13 @@
 
 They run in the current folder, where their data lie. Cells tagged ``skip-execution``, which
 install, are left out. Pictures are kept as JPEG, so that the files stay small; warnings of
-libraries are not kept.
+libraries and colours of the terminal are not kept.
 """
 
 import base64
 import io
 import os
+import re
 import sys
 
 import nbformat
@@ -31,11 +32,28 @@ def with_small_pictures(data: dict) -> dict:
     return {'image/jpeg': jpeg, 'text/plain': data['text/plain']}
 
 
+def joined(outputs: list) -> list:
+    """What is printed as one output in place of pieces as they came."""
+    found: list = []
+    for output in outputs:
+        last = found[-1] if found else {}
+        if output.output_type == 'stream' and output.name == last.get('name'):
+            last.text += output.text
+        else:
+            found.append(output)
+    for output in found:
+        if output.output_type == 'stream':
+            output.text = re.sub(r'\x1b\[[\d;]*m', '', output.text)
+    return found
+
+
 def run(path: str) -> None:
     notebook = nbformat.read(path, 4)
     NotebookClient(notebook, timeout=None, record_timing=False).execute()
     notebook.metadata = METADATA
     for cell in notebook.cells:
+        if 'outputs' in cell:
+            cell.outputs = joined(cell.outputs)
         for output in cell.get('outputs', ()):
             if 'data' in output:
                 output['data'] = with_small_pictures(output['data'])
