@@ -9,9 +9,19 @@ from typing import NamedTuple, Optional
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 
-from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, PINK, grid, note, plot_style
+from vgg_mm.visualization.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    PINK,
+    grid,
+    log_ticks,
+    note,
+    plot_style,
+)
 
 #: The picture in a work directory.
 CURVES_FILE = 'curves.png'
@@ -91,7 +101,7 @@ def _error_panel(panel: Axes, curves: Curves) -> None:
     for (k, points), color in zip(sorted(curves.errors.items()), (PINK, GREEN)):
         x, values = points.T
         best = int(values.argmin())
-        label = f'top-{k}: {values[-1]:.1f} at the end, best {values[best]:.1f} (○)'
+        label = f'top-{k}: {values[-1]:.1f}, best {values[best]:.1f} (○)'
         panel.plot(x, values, color=color, marker='.', markersize=5, linewidth=1.6, label=label)
         panel.plot(
             x[best], values[best], 'o', color=color, markersize=9, fillstyle='none', clip_on=False
@@ -112,7 +122,7 @@ def _rate_panel(panel: Axes, rate: np.ndarray) -> None:
     if len(positive):
         panel.set_ylim(positive.min() / 2, positive.max() * 2)
     panel.yaxis.set_major_locator(LogLocator(numticks=6))
-    panel.yaxis.set_minor_formatter(NullFormatter())
+    log_ticks(panel.yaxis)
 
 
 def _legend(panel: Axes) -> None:
