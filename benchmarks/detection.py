@@ -24,6 +24,7 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, DefaultScope
+from scalars import read_scalars
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -118,11 +119,7 @@ def train(args: argparse.Namespace, work_dir: Path, options: dict) -> dict:
     command += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
     if not (work_dir / f'epoch_{epochs}.pth').exists():
         subprocess.run(list(map(str, command)), check=True)
-    rows = [
-        json.loads(line)
-        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
-        for line in path.read_text().splitlines()
-    ]
+    rows = read_scalars(work_dir)
     losses = [row for row in rows if 'loss' in row]
     validations = [row for row in rows if 'coco/bbox_mAP' in row]
     return dict(

@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scalars import read_scalars
+
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / 'configs/localisation'
 SEEDS = (0, 1, 2)
@@ -70,11 +72,7 @@ def train(config: Path, work_dir: Path, *options: str) -> tuple[Path, dict]:
         arguments = ['--resume', '--broken-images', 'skip', '--work-dir', work_dir]
         run('train.py', work_dir, config, *arguments, '--cfg-options', *options)
         (work_dir / 'done').touch()
-    rows = [
-        json.loads(line)
-        for file in sorted(work_dir.glob('*/vis_data/scalars.json'))
-        for line in file.read_text().splitlines()
-    ]
+    rows = read_scalars(work_dir)
     metrics = [{k: v for k, v in row.items() if 'error' in k} for row in rows if 'loss' not in row]
     return Path((work_dir / 'last_checkpoint').read_text()), metrics[-1]
 

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config
+from scalars import read_scalars
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / 'configs/downstream/segmentation'
@@ -64,11 +65,7 @@ def train(args: argparse.Namespace, net: str) -> dict:
     command += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
     if not (folder / net / f'epoch_{epochs}.pth').exists():
         subprocess.run(list(map(str, command)), check=True)
-    rows = [
-        json.loads(line)
-        for path in sorted((folder / net).glob('*/vis_data/scalars.json'))
-        for line in path.read_text().splitlines()
-    ]
+    rows = read_scalars(folder / net)
     losses = [row for row in rows if 'loss' in row]
     validations = [row for row in rows if 'mIoU' in row]
     images = Config.fromfile(config).train_dataloader.batch_size

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scalars import read_scalars
+
 ROOT = Path(__file__).parent.parent
 SEEDS = (0, 1, 2)
 EPOCHS = 12
@@ -38,13 +40,11 @@ def curves(work_dir: Path) -> dict[str, list[float]]:
     """Mean training loss and validation top-1 error (percent) of every epoch."""
     losses: dict[int, list[float]] = {}
     errors: dict[int, float] = {}
-    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in file.read_text().splitlines():
-            row = json.loads(line)
-            if 'loss' in row:
-                losses.setdefault(row['epoch'], []).append(row['loss'])
-            elif 'error/top1' in row:
-                errors[row['step']] = row['error/top1']
+    for row in read_scalars(work_dir):
+        if 'loss' in row:
+            losses.setdefault(row['epoch'], []).append(row['loss'])
+        elif 'error/top1' in row:
+            errors[row['step']] = row['error/top1']
     mean = [sum(v) / len(v) for _, v in sorted(losses.items())]
     return dict(loss=mean, error=[v for _, v in sorted(errors.items())])
 

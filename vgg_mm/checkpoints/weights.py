@@ -178,8 +178,7 @@ def with_divided_images(weights: Weights, by: float) -> Weights:
     """
 
     def scaled(name: str, value: torch.Tensor) -> torch.Tensor:
-        layer, _, kind = f'.{name}'.rpartition('.')
-        layer = layer.rpartition('.')[-1]
+        layer, kind = f'.{name}'.split('.')[-2:]
         if layer.startswith('conv') and kind == 'bias':
             return value / by
         return value * by if (layer, kind) == ('fc6', 'weight') else value
