@@ -1,14 +1,15 @@
 """Detectors on small data: the shipped configs; fc6 and fc7 of a classifier, or new ones; speed.
 
-    python benchmarks/detection.py small --data animals --data-root data/animals [--amp]
+    python benchmarks/detection.py small --detector faster_rcnn --data animals [--seed 1] [--amp]
     python benchmarks/detection.py fc --checkpoint work_dirs/vgg16_finetune/best.pth --seeds 0 1 2
     python benchmarks/detection.py speed
 
-``small`` trains the shipped Faster R-CNN by tools/train.py. ``fc`` does so twice a seed, once with
-everything from a classifier, net D with fc6 and fc7 of any width, and once with its fc6 and fc7
-drawn anew (Xavier, as the head's own). ``speed`` times training iterations of SSD300 on
-vgg_mm.SSDVGG and on mmdet's own SSDVGG, in turn. All add to benchmarks/results/detection.json. A
-training that is complete is not run again, one that was cut off goes on.
+``small`` trains the shipped Faster R-CNN or SSD300 by tools/train.py. ``fc`` trains Faster R-CNN
+twice a seed, once with everything from a classifier, net D with fc6 and fc7 of any width, and once
+with its fc6 and fc7 drawn anew (Xavier, as the head's own). ``speed`` times training iterations of
+SSD300 on vgg_mm.SSDVGG and on mmdet's own SSDVGG, in turn. All add to
+benchmarks/results/detection.json. A training that is complete is not run again, one that was cut
+off goes on.
 """
 
 import argparse
@@ -40,6 +41,8 @@ def main() -> None:
     found = args.measure(args)
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     key = args.what if args.what == 'speed' else f'{args.what}, {args.data}'
+    if args.what == 'small':
+        key += f', {args.detector}, seed {args.seed}'
     results[key + ', --amp' * getattr(args, 'amp', False)] = found
     RESULTS.write_text(json.dumps(results, indent=2) + '\n')
     print(json.dumps(found, indent=2))
@@ -52,13 +55,15 @@ def parse_args() -> argparse.Namespace:
     small.add_argument(
         '--checkpoint', help="the authors' convolutions; without it, Keras's address"
     )
+    small.add_argument('--detector', choices=('faster_rcnn', 'ssd300'), default='faster_rcnn')
+    small.add_argument('--seed', type=int, default=0)
     small.set_defaults(measure=train_small)
     fc.add_argument('--checkpoint', required=True, help='a net D')
     fc.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     fc.set_defaults(measure=compare_fc)
     for command in (small, fc):
         command.add_argument('--data', choices=('animals', 'blood_cells'), default='animals')
-        command.add_argument('--data-root', default='data/animals')
+        command.add_argument('--data-root', help='without it, data/DATA')
         command.add_argument('--work-dir', default='work_dirs/detection_benchmark')
         command.add_argument('--amp', action='store_true', help='bfloat16')
     speed = commands.add_parser('speed')
@@ -69,10 +74,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def train_small(args: argparse.Namespace) -> dict:
-    options = {}
+    options = {'randomness.seed': args.seed}
     if args.checkpoint:
         options['default_hooks.classifier_init.checkpoint'] = Path(args.checkpoint).resolve()
-    return train(args, Path(args.work_dir).resolve() / args.data, options)
+    folder = f'{args.detector}_{args.data}_seed{args.seed}'
+    return train(args, args.detector, Path(args.work_dir).resolve() / folder, options)
 
 
 def compare_fc(args: argparse.Namespace) -> dict:
@@ -93,7 +99,8 @@ def compare_fc(args: argparse.Namespace) -> dict:
                 'default_hooks.classifier_init.require_fc': True,
                 'randomness.seed': seed,
             }
-            runs.append(dict(arm=arm, seed=seed, **train(args, source.with_suffix(''), options)))
+            run = train(args, 'faster_rcnn', source.with_suffix(''), options)
+            runs.append(dict(arm=arm, seed=seed, **run))
             print(runs[-1], flush=True)
     return dict(checkpoint=Path(args.checkpoint).name, runs=runs)
 
@@ -108,11 +115,11 @@ def redrawn(weights: dict, seed: int) -> dict:
     return weights
 
 
-def train(args: argparse.Namespace, work_dir: Path, options: dict) -> dict:
+def train(args: argparse.Namespace, detector: str, work_dir: Path, options: dict) -> dict:
     """One run of tools/train.py: its losses, and mAP after each validation."""
-    config = CONFIGS / f'faster_rcnn_vgg16_{args.data}.py'
+    config = CONFIGS / f'{detector}_vgg16_{args.data}.py'
     epochs = Config.fromfile(config).train_cfg.max_epochs
-    options = {'DATA_ROOT': Path(args.data_root).resolve(), **options}
+    options = {'DATA_ROOT': Path(args.data_root or f'data/{args.data}').resolve(), **options}
     command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', work_dir, '--resume']
     command += ['--amp'] * args.amp
     command += ['--broken-images', 'skip']  # one of the animals' files is cut off
