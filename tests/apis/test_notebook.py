@@ -69,7 +69,7 @@ def test_test_returns_the_metrics(trained, options, tmp_path):
 @pytest.mark.parametrize(
     'name, arch, width',
     [('vgg16_jitter_imagenet', 'D', None), ('vgg11_jitter_digits', 'A', 16),
-     ('vgg16_8xb32_in1k', 16, None), ('vgg11_pcr_animals', 'A', 16)],
+     ('vgg16_8xb32_in1k', 16, None), ('vgg16_pcr_animals', 'D', None)],
 )  # fmt: skip
 def test_names_of_configs(name, arch, width, tmp_path, monkeypatch):
     """Of the package, wherever one is, and of MMPretrain's models."""

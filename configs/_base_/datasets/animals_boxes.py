@@ -1,4 +1,4 @@
-# Photos of raccoons and kangaroos with boxes in COCO files, S = Q = 128 for crops of 96 (as in the
+# Photos of raccoons and kangaroos with boxes in COCO files, S = Q = 160 for crops of 128 (as in the
 # paper a multiple of 32: windows at every 32 pixels reach from edge to edge of the smaller side).
 # DATA_ROOT/{train,val}.json and DATA_ROOT/{train,val}/*.jpg; any COCO files will do.
 DATA_ROOT = 'data/animals'
@@ -6,19 +6,19 @@ DATA_ROOT = 'data/animals'
 pack = dict(type='PackInputs', algorithm_keys=('gt_bboxes',))
 train_pipeline = [
     dict(type='vgg_mm.LoadImage', lazy=True),
-    dict(type='vgg_mm.ScaleJitter', scale=128, crop_size=96, min_visible=0.5),
+    dict(type='vgg_mm.ScaleJitter', scale=160, crop_size=128, min_visible=0.5),
     dict(type='vgg_mm.RandomHorizontalFlip', prob=0.5),
     dict(type='vgg_mm.PCAShift'),
     pack,
 ]
 test_pipeline = [
     dict(type='vgg_mm.LoadImage', lazy=True),
-    dict(type='vgg_mm.CentralCrop', scale=128, crop_size=96),
+    dict(type='vgg_mm.CentralCrop', scale=160, crop_size=128),
     pack,
 ]
 tta_pipeline = [
     dict(type='vgg_mm.LoadImage'),
-    dict(type='vgg_mm.TestScales', scales=(128,)),
+    dict(type='vgg_mm.TestScales', scales=(160,)),
     pack,
 ]
 

@@ -1,5 +1,5 @@
 # For some dozen images: from the authors' convolutions; fc6 and fc7 stay as drawn.
-_base_ = ['./runtime.py', '../authors_convolutions.py']
+_base_ = ['./runtime.py', '../../authors_convolutions.py']
 
 default_hooks = dict(
     classifier_init=dict(checkpoint={{_base_.authors_convolutions}}), logger=dict(interval=4)

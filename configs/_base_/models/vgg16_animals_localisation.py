@@ -1,5 +1,5 @@
 # The same net with a box for each class, rated by the classification net with --tta.
-_base_ = './vgg_small_animals.py'
+_base_ = './vgg16_animals.py'
 
 tta_model = dict(
     type='vgg_mm.LocalisationTTA',
@@ -11,8 +11,7 @@ model = dict(
         type='vgg_mm.LocalisationHead',
         num_classes=2,
         per_class=True,
-        in_channels=128,
         fc_channels=512,
-        kernel_size=3,
+        kernel_size=4,
     )
 )
