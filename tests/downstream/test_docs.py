@@ -89,7 +89,7 @@ CONFIGS = {
     'docs/downstream.md#a-classifiers-weights': hook,
     'docs/downstream.md#ones-own-photos-from-the-first-line-to-the-last': other_classes,
     'docs/downstream.md#other-classes': other_classes,
-    'docs/downstream.md#in-a-config-of-ones-own': detector,
+    'docs/downstream.md#in-your-own-config': detector,
     'docs/segmentation.md#in-your-own-config': elsewhere,
 }
 RUNNABLE = pages_with(lambda b: b.language in (BASH, CONSOLE, PYTHON) and is_downstream(b))
