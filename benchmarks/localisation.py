@@ -1,12 +1,12 @@
 """Appendix A at a small scale: SCR and PCR, the fully-connected layers alone and all layers.
 
-    python benchmarks/localisation.py --data-root data/animals [--seeds 0 1 2] [--amp]
+    python benchmarks/localisation.py --data-root data/animals [--amp] [--nets 'all, PCR' ...]
 
 The shipped configs for photos of raccoons and kangaroos, net D at full width, crops of 128, through
 the tools: a classification net on the authors' thirteen convolutions, then, for each seed, four
 localisation nets that start from it. Each is tested by the central crop with the true class
-(Table 8) and by the full protocol (Table 9); the nets of the seeds are fused as well. Finished runs
-are used again, one that was cut off goes on. Writes
+(Table 8) and by the full protocol (Table 9); the nets 'all, PCR' of all seeds are also fused.
+Finished runs are used again, one that was cut off is resumed. Writes
 benchmarks/results/localisation_full_width.json.
 """
 
@@ -118,26 +118,34 @@ def measure(args: argparse.Namespace) -> None:
         amp=args.amp,
         seeds=args.seeds,
         mean_box=mean_box_error(args.data_root),
-        nets={name: [] for name in NETS},
+        nets={name: [] for name in args.nets},
         fusion={},
     )
     for seed in args.seeds:
-        for name, config in NETS.items():
-            folder = work_dir / f'seed{seed}' / config
+        for name in args.nets:
+            folder = work_dir / f'seed{seed}' / NETS[name]
             own = f'randomness.seed={seed}'
             tests = measure_net(name, folder, rated, args.amp, data, start, own)
             results['nets'][name].append(tests)
             print(f'seed {seed}, {name}: {tests}', flush=True)
             RESULTS.write_text(json.dumps(results, indent=1) + '\n')
-    folders = [work_dir / f'seed{seed}' / NETS[BEST] for seed in args.seeds]
+    if BEST in args.nets and len(args.seeds) > 1:
+        results['fusion'] = fuse(work_dir, args.seeds, data, rated)
+    RESULTS.write_text(json.dumps(results, indent=1) + '\n')
+    print(table(results))
+
+
+def fuse(work_dir: Path, seeds: list[int], data: str, rated: str) -> dict[str, dict]:
+    """The nets of all seeds in one full test: test -> metrics."""
+    folders = [work_dir / f'seed{seed}' / NETS[BEST] for seed in seeds]
     checkpoints = [Path((folder / 'last_checkpoint').read_text()) for folder in folders]
     folder = work_dir / 'fusion'
     folder.mkdir(exist_ok=True)
     config = fusion_config(folder / 'fusion.py', checkpoints[1:])
-    for label, scales in TESTS.items():
-        results['fusion'][label] = test(config, checkpoints[0], folder, label, data, rated, *scales)
-    RESULTS.write_text(json.dumps(results, indent=1) + '\n')
-    print(table(results))
+    return {
+        label: test(config, checkpoints[0], folder, label, data, rated, *scales)
+        for label, scales in TESTS.items()
+    }
 
 
 def mean_box_error(animals: str) -> float:
@@ -190,6 +198,7 @@ def main() -> None:
     parser.add_argument(
         '--checkpoint', help="the authors' convolutions; without it, Keras's address"
     )
+    parser.add_argument('--nets', nargs='+', choices=NETS, default=list(NETS))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--amp', action='store_true', help='bfloat16, for a CPU that multiplies it')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/localisation'))
