@@ -13,5 +13,6 @@ model = dict(
         per_class=True,
         fc_channels=512,
         kernel_size=4,
+        init_cfg='normal_std',
     )
 )
