@@ -14,7 +14,7 @@ from tests import preloaded
 from tests.conftest import ROOT
 from tests.docs import downstream
 from tests.docs.shell import python_script
-from tests.docs.world import NARROW, ONE_PROCESS, in_places
+from tests.docs.world import NARROW, NOTOP, ONE_PROCESS, in_places
 from vgg_mm_cli import COMMANDS
 
 DIGITS = ('model.head.num_classes=10',)
@@ -39,7 +39,7 @@ def add_settings(words, settings):
 
 def narrow(config):
     """Settings that narrow the nets of a config."""
-    if 'localisation' not in config:
+    if not re.search(r'localisation/.*_[ps]cr_', config):
         return NARROW
     members = [f'classifiers.{i}' for i in range(2 if 'fusion' in config else 1)]
     members += ['localisers.0'] if 'fusion' in config else []
@@ -52,8 +52,15 @@ def narrow(config):
 
 
 def classes_of(config):
-    """The digits have ten classes, and nets for them one net less wide."""
-    return DIGITS if 'digits' in config else ()
+    """The digits have ten classes, the animals two; their classifier is as narrow as the file."""
+    if 'digits' in config:
+        return DIGITS
+    if config.endswith('localisation/vgg16_animals.py'):
+        init = f'default_hooks.classifier_init.checkpoint={NOTOP}'
+        return (init, 'model.head.num_classes=2')
+    if 'animals' in config:
+        return ('model.head.num_classes=2', 'tta_model.classifiers.0.config.head.num_classes=2')
+    return ()
 
 
 def options_alone(words, folder):

@@ -99,6 +99,15 @@ def write_photos_with_boxes(folder):
             (notes / f'{name}.xml').write_text(note)
 
 
+def write_animals(folder):
+    """Photos of two classes with boxes in COCO's form."""
+    from tests.test_localisation import generate
+
+    rng = np.random.default_rng(2)
+    for split, count in (('train', 14), ('val', 7)):
+        generate(folder, split, count, rng)
+
+
 def write_checkpoint(path, config, *options):
     """A narrow net as ``tools/train.py`` leaves it, its config inside; untrained."""
     from mmpretrain.registry import MODELS
@@ -117,6 +126,7 @@ def make_world(folder):
     """Everything that is only read."""
     write_photos(folder / 'photos')
     write_photos_with_boxes(folder / 'cls_loc')
+    write_animals(folder / 'animals')
     shutil.copy(folder / 'photos/train/class_0/0.jpg', folder / 'photo.jpg')
     write_checkpoint(folder / 'net.pth', 'configs/vgg/vgg16_jitter_imagenet.py')
     write_checkpoint(folder / 'localiser.pth', 'configs/localisation/vgg16_pcr_s256_imagenet.py')
@@ -151,6 +161,7 @@ def enter(world, folder):
         'docs': ROOT / 'docs',
         'studies': ROOT / 'studies',
         'data/imagenet_cls_loc': world / 'cls_loc',
+        'data/animals': world / 'animals',
         'photo.jpg': world / 'photo.jpg',
         'PHOTO': world / 'photo.jpg',
         'IMAGE': world / 'photo.jpg',
