@@ -38,7 +38,7 @@ class ClassifierInitHook(Hook):
     Where the config's images are the checkpoint's but for a larger ``std``, k times as large for
     all channels, the maps become k times smaller and nothing else changes: the convolutions' biases
     are divided by k and fc6's weights multiplied, exactly so in nets without norms. The authors'
-    weights (std 1) have maps of up to 300, from which new layers hardly learn; 58 makes them as
+    weights (std 1) have maps of up to 240, from which new layers hardly learn; 58 makes them as
     small as those of PyTorch's weights.
 
     Args:
