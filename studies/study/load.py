@@ -47,7 +47,7 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(_BOOL, re.compile('^(?:true|false)$'), list('tf'))
 
 STUDY_KEYS = ('title', 'earlier', 'limits', 'tests', 'runs', 'claims', 'plots', 'profiles')
-PROFILE_KEYS = ('about', 'seeds', 'init', 'data', 'work_dir', 'results', 'report')
+PROFILE_KEYS = ('about', 'hours', 'seeds', 'init', 'data', 'work_dir', 'results', 'report')
 DATA_KEYS = tuple(field.name for field in fields(DataSet) if field.name != 'name')
 RUN_KEYS = Run._fields[1:]
 CLAIM_KEYS = Claim._fields[1:]
@@ -91,6 +91,7 @@ def load_study(
         title=content.get('title', str),
         profile=name,
         about=entry.get('about', str),
+        hours=' '.join(entry.get('hours', str, '').split()),
         seeds=tuple(dict.fromkeys([*entry.numbers('seeds', 0), *(seeds or ())])),
         init=entry.word('init', INITIALISERS) or 'glorot',
         runs=runs,

@@ -170,8 +170,8 @@ class DataSet:
         curve: Q of the curve of error over Q.
         options: ``--cfg-options`` of all runs: epochs and the like.
         label: Its name in the report; empty: ``name``.
-        fine_tuned: Whether every run starts from the weights that the config names, in place of
-            layers of another run.
+        fine_tuned: Whether every run starts from the authors' convolutions, by its config, and
+            none from another run.
         learnt: What must be so before anything is compared; None: nothing.
     """
 
@@ -220,6 +220,7 @@ class Study:
         results: Folder of the JSON files.
         report: Path of the report without its ending.
         out: Folder that holds these three in place of the profile's, if one was given.
+        hours: How long it takes, and on what, in a sentence.
         tests: 'PROTOCOL Q' -> what the report calls it.
         earlier: What the report says of a study before this one.
         limits: What it says of how far its results go, a sentence or two each.
@@ -239,6 +240,7 @@ class Study:
     results: str
     report: str
     out: Optional[str] = None
+    hours: str = ''
     tests: dict[str, str] = field(default_factory=dict)
     earlier: str = ''
     limits: tuple[str, ...] = ()

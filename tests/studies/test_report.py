@@ -195,7 +195,7 @@ def test_how_well_each_net_learnt_is_told(written):
     tables = [t for t in Page(html).tables if t[0][-1] == 'has learnt']
     assert [len(table) - 1 for table in tables] == [19, 3]
     (row,) = [r for r in tables[1] if r[0] == 'D at S = 384']
-    assert row[1:4] == ['384', 'kaiming', 'weights of the config']
+    assert row[1:4] == ['384', 'kaiming', "the authors' convolutions"]
     assert row[4:] == ['12.0', '2', '0.2, 4.0, 0.2', 'yes, no, yes']
     condition = (
         'On CIFAR-10, nets are compared if D (dense, one Q) errs on at most 20 %: it errs on'

@@ -35,6 +35,9 @@ WIDTH = 5.2
 #: Inches of a row of a claim's plot, of a small panel, and of a large one.
 ROW, SMALL, LARGE = 0.46, 1.4, 3.0
 
+#: Percent: the least error that a course shows.
+LEAST = 0.1
+
 #: Small panels side by side, and letters of their titles in a line.
 COLUMNS, TITLE = 3, 24
 
@@ -109,8 +112,9 @@ def learning(study: Study, data: DataSet, results: Results) -> Figure:
         there = {seed: course for seed, course in courses.items() if course is not None}
         for seed, color in zip(study.seeds, COLORS):
             if seed in there:
-                x, y = there[seed].error_epochs, there[seed].errors
-                panel.plot(x, y, color=color, linewidth=1.2)
+                # On a logarithmic axis there is no zero.
+                y = np.maximum(there[seed].errors, LEAST)
+                panel.plot(there[seed].error_epochs, y, color=color, linewidth=1.2)
         for x in {x for course in there.values() for x in course.drops}:
             panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
         panel.set_title(fill(run_words(study, data, run), TITLE), fontsize=8)

@@ -77,7 +77,8 @@ def planned(study: Study) -> list[Block]:
         Heading(2, 'The rule'),
         *(Text(text, item=True) for text in RULE),
         Heading(2, 'Commands'),
-        Text('How many hours it takes on a machine, from a few measured steps; then all of it:'),
+        *([Text(study.hours)] if study.hours else []),
+        Text('How many hours it takes on your machine, from a few measured steps; then all of it:'),
         Commands([f'{command(study)} --dry-run', command(study)]),
     ]
 

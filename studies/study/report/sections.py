@@ -120,7 +120,7 @@ def _introduction(study: Study, judged: Sequence[Judgement]) -> str:
     data = ' and '.join(one.title for one in study.data.values())
     return (
         f'{len(judged)} claims of arXiv 1409.1556, checked on {data}: {", ".join(counts)}. Profile '
-        f'`{study.profile}`: {study.about}. Every net is trained with the seeds '
+        f'`{study.profile}`: {study.about}. Each net is trained with seed '
         f'{", ".join(map(str, study.seeds))}.'
     )
 

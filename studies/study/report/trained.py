@@ -76,7 +76,7 @@ def _value(value: Any) -> str:
 def _net(study: Study, data: DataSet, name: str, results: Results) -> list[str]:
     run = study.runs[name]
     source = data.source(run)
-    start = 'weights of the config' if data.fine_tuned else 'random'
+    start = "the authors' convolutions" if data.fine_tuned else 'random'
     if source:
         layers = 'layers of' if run.staged_from else 'all of'
         start = f'{layers} {run_words(study, data, source)}'
