@@ -1,6 +1,7 @@
 """Reading and checking a study file."""
 
 import os.path as osp
+import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Optional
@@ -15,28 +16,45 @@ from .checks import YamlMapping, check_known
 from .study import (
     BETTER,
     CENTRE,
-    GUESSING,
     JITTER,
+    LEARNS,
     NO_BETTER,
     ONE,
     PARTS,
     SCALES,
+    STALLS,
     TEST_SCALES,
     Candidate,
     Claim,
     Comparison,
+    Condition,
     DataSet,
     Plots,
     Run,
     Study,
 )
 
-STUDY_KEYS = ('title', 'runs', 'claims', 'plots', 'profiles')
-PROFILE_KEYS = ('about', 'seeds', 'init', 'data', 'work_dir', 'results', 'report')
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's words: true and false are truth values; ``on``, a key here, is a word."""
+
+
+_BOOL = 'tag:yaml.org,2002:bool'
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in some if tag != _BOOL]
+    for letter, some in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile('^(?:true|false)$'), list('tf'))
+
+STUDY_KEYS = ('title', 'earlier', 'limits', 'tests', 'runs', 'claims', 'plots', 'profiles')
+PROFILE_KEYS = ('about', 'hours', 'seeds', 'init', 'data', 'work_dir', 'results', 'report')
 DATA_KEYS = tuple(field.name for field in fields(DataSet) if field.name != 'name')
 RUN_KEYS = Run._fields[1:]
 CLAIM_KEYS = Claim._fields[1:]
-COMPARISON_KEYS = Comparison._fields
+COMPARISON_KEYS = ('better', 'than', 'kind', 'margin', 'decides', 'on', 'paper')
+
+#: Of a comparison that asks whether a net learns at all.
+NET_KEYS = ('net', 'learns', 'decides', 'on')
 
 
 def load_study(
@@ -60,10 +78,11 @@ def load_study(
         ValueError: in one line that names the file and the place, if it is no study.
     """
     content = YamlMapping(path, _read(path), STUDY_KEYS)
-    runs = _runs(path, content.get('runs', dict))
     profiles = content.get('profiles', dict)
     if not profiles:
         raise ValueError(f'{path}: profiles is empty')
+    known = _data_names(profiles)
+    runs = _runs(path, content.get('runs', dict), known)
     name = next(iter(profiles)) if profile is None else profile
     check_known(path, 'profile', name, list(profiles))
     entry = YamlMapping(f'{path}: profiles.{name}', profiles[name], PROFILE_KEYS)
@@ -72,17 +91,48 @@ def load_study(
         title=content.get('title', str),
         profile=name,
         about=entry.get('about', str),
+        hours=' '.join(entry.get('hours', str, '').split()),
         seeds=tuple(dict.fromkeys([*entry.numbers('seeds', 0), *(seeds or ())])),
         init=entry.word('init', INITIALISERS) or 'glorot',
         runs=runs,
         data=_data_sets(path, entry, roots or {}),
-        claims=_claims(path, content.get('claims', list), runs),
+        claims=_claims(path, content.get('claims', list), runs, known),
         plots=_plots(f'{path}: plots', content.get('plots', dict, {}), runs),
         out=out,
+        tests=_tests(f'{path}: tests', content.get('tests', dict, {})),
+        earlier=' '.join(content.get('earlier', str, '').split()),
+        limits=tuple(' '.join(str(text).split()) for text in content.get('limits', list, [])),
         **_folders(entry, out),
     )
+    _check_places(study)
     _check_test_scales(study)
     return study
+
+
+def _data_names(profiles: dict) -> list[str]:
+    """Data sets of all profiles, which ``on`` may name."""
+    data = (p['data'] for p in profiles.values() if isinstance(p, dict) and 'data' in p)
+    return list(dict.fromkeys(name for one in data if isinstance(one, dict) for name in one))
+
+
+def _on(entry: YamlMapping, known: list[str]) -> Optional[tuple[str, ...]]:
+    """The data sets that something is on; None: all."""
+    names = entry.get('on', list, None)
+    for name in names or ():
+        check_known(f'{entry.where}.on', 'data set', name, known)
+    if names == []:
+        raise ValueError(f'{entry.where}: on is empty')
+    return None if names is None else tuple(names)
+
+
+def _tests(where: str, words: dict) -> dict[str, str]:
+    for test, label in words.items():
+        parts = str(test).split()
+        if len(parts) != 2 or not isinstance(label, str):
+            raise ValueError(f"{where}: 'PROTOCOL Q': TEXT is expected, got {test!r}: {label!r}")
+        check_known(where, 'protocol', parts[0], list(PARTS))
+        check_known(where, 'Q', parts[1], list(TEST_SCALES))
+    return words
 
 
 def _folders(profile: YamlMapping, out: Optional[str]) -> dict[str, str]:
@@ -92,8 +142,8 @@ def _folders(profile: YamlMapping, out: Optional[str]) -> dict[str, str]:
     return dict(work_dir=out, results=osp.join(out, 'results'), report=osp.join(out, 'study'))
 
 
-def _claims(path: str, entries: list, runs: dict[str, Run]) -> tuple[Claim, ...]:
-    claims = [_claim(path, number, entry, runs) for number, entry in enumerate(entries, start=1)]
+def _claims(path: str, entries: list, runs: dict[str, Run], known: list[str]) -> tuple[Claim, ...]:
+    claims = [_claim(path, number, one, runs, known) for number, one in enumerate(entries, start=1)]
     if len({claim.name for claim in claims} | set(runs)) < len(claims) + len(runs):
         raise ValueError(f'{path}: claims and runs must have different names (--only takes both)')
     return tuple(claims)
@@ -117,16 +167,16 @@ def _read(path: str) -> Any:
         raise FileNotFoundError(f'study not found: {path}')
     with open(path, encoding='utf-8') as file:
         try:
-            return yaml.safe_load(file)
+            return yaml.load(file, _Loader)
         except yaml.YAMLError as error:
             raise ValueError(f'{path} is no YAML: {" ".join(str(error).split())}') from error
 
 
-def _runs(path: str, entries: dict) -> dict[str, Run]:
+def _runs(path: str, entries: dict, known: list[str]) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     for name, content in entries.items():
         where = f'{path}: runs.{name}'
-        if not isinstance(name, str) or set(name) & set(' +/=') or name in ('', GUESSING):
+        if not isinstance(name, str) or set(name) & set(' +/=') or not name:
             raise ValueError(f'{where}: a run is named by a word without blanks, +, / and =')
         entry = YamlMapping(where, content, RUN_KEYS)
         entry.get('arch', str)
@@ -140,6 +190,8 @@ def _runs(path: str, entries: dict) -> dict[str, Run]:
             staged_from=entry.get('staged_from', str, None),
             start_from=entry.get('start_from', str, None),
             options=_options(where, entry.get('options', dict, {})),
+            label=entry.get('label', str, ''),
+            on=_on(entry, known),
         )
         if run.staged_from and run.start_from:
             raise ValueError(f'{where}: staged_from (some layers) and start_from (all): give one')
@@ -149,7 +201,7 @@ def _runs(path: str, entries: dict) -> dict[str, Run]:
     return runs
 
 
-def _claim(path: str, number: int, content: Any, runs: dict[str, Run]) -> Claim:
+def _claim(path: str, number: int, content: Any, runs: dict[str, Run], known: list[str]) -> Claim:
     where = f'{path}: claim {number}'
     entry = YamlMapping(where, content, CLAIM_KEYS)
     comparisons = entry.get('comparisons', list)
@@ -161,24 +213,35 @@ def _claim(path: str, number: int, content: Any, runs: dict[str, Run]) -> Claim:
         says=' '.join(entry.get('says', str).split()),
         paper_scale=entry.word('paper_scale', SCALES),
         comparisons=tuple(
-            _comparison(f'{where}, comparison {i}', one, runs)
+            _comparison(f'{where}, comparison {i}', one, runs, known)
             for i, one in enumerate(comparisons, start=1)
         ),
+        on=_on(entry, known),
     )
     if not any(comparison.decides for comparison in claim.comparisons):
         raise ValueError(f'{where}: none of its comparisons decides it')
     return claim
 
 
-def _comparison(where: str, content: Any, runs: dict[str, Run]) -> Comparison:
+def _comparison(where: str, content: Any, runs: dict[str, Run], known: list[str]) -> Comparison:
+    if isinstance(content, dict) and 'net' in content:
+        entry = YamlMapping(where, content, NET_KEYS)
+        return Comparison(
+            better=_side(where, entry.get('net', str), runs),
+            than=None,
+            kind=LEARNS if entry.get('learns', bool) else STALLS,
+            decides=entry.get('decides', bool, True),
+            on=_on(entry, known),
+        )
     entry = YamlMapping(where, content, COMPARISON_KEYS)
-    than = entry.get('than', str)
     comparison = Comparison(
         better=_side(where, entry.get('better', str), runs),
-        than=None if than == GUESSING else _side(where, than, runs),
+        than=_side(where, entry.get('than', str), runs),
         kind=entry.word('kind', (BETTER, NO_BETTER), BETTER),
         margin=float(entry.get('margin', float, 0)),
         decides=entry.get('decides', bool, True),
+        on=_on(entry, known),
+        paper=entry.get('paper', float, None),
     )
     if comparison.better == comparison.than:
         raise ValueError(f'{where}: {comparison.better} is compared with itself')
@@ -211,14 +274,11 @@ def _side(where: str, text: Any, runs: dict[str, Run]) -> Candidate:
 
 def _plots(where: str, content: Any, runs: dict[str, Run]) -> Plots:
     entry = YamlMapping(where, content, Plots._fields)
-    for key in ('curve', 'training'):
-        for name in entry.get(key, list, []):
-            check_known(f'{where}.{key}', 'run', name, list(runs))
+    for name in entry.get('curve', list, []):
+        check_known(f'{where}.curve', 'run', name, list(runs))
     return Plots(
-        depth=tuple(_side(f'{where}.depth', t, runs) for t in entry.get('depth', list, [])),
         curve=tuple(entry.get('curve', list, [])),
         cost=tuple(_side(f'{where}.cost', t, runs) for t in entry.get('cost', list, [])),
-        training=tuple(entry.get('training', list, [])),
     )
 
 
@@ -250,7 +310,20 @@ def _data(where: str, name: str, content: Any, path: str) -> DataSet:
         },
         curve=entry.numbers('curve', crop) if 'curve' in entry.content else (),
         options=_options(where, entry.get('options', dict, {})),
+        label=entry.get('label', str, ''),
+        fine_tuned=entry.get('fine_tuned', bool, False),
+        learnt=_condition(f'{where}.learnt', entry.get('learnt', dict, None)),
     )
+
+
+def _condition(where: str, content: Optional[dict]) -> Optional[Condition]:
+    if content is None:
+        return None
+    entry = YamlMapping(where, content, Condition._fields)
+    error = float(entry.get('error', float))
+    if not 0 < error < 100:
+        raise ValueError(f'{where}: error must be between 0 and 100 (percent), got {error:g}')
+    return Condition(entry.get('run', str), error)
 
 
 def _scale(scales: YamlMapping, name: str, crop: int) -> Any:
@@ -273,13 +346,36 @@ def _options(where: str, options: dict) -> dict[str, Any]:
     return options
 
 
+def _check_places(study: Study) -> None:
+    """What is on a data set must find there what it needs."""
+    where = f'{study.path}: profiles.{study.profile}.data'
+    for name, data in study.data.items():
+        here = study.runs_on(name)
+        for run in here:
+            source = data.source(study.runs[run])
+            if source and source not in here:
+                raise ValueError(
+                    f'{where}.{name}: run {run} starts from {source}, which is not on {name}: '
+                    'say which data sets a run is on'
+                )
+        if data.learnt:
+            check_known(f'{where}.{name}.learnt', 'run', data.learnt.run, here)
+        for claim in study.claims:
+            wanted = name in (claim.on or ())
+            if wanted and not any(c.decides for c in study.comparisons(claim, name)):
+                raise ValueError(
+                    f'{study.path}: claim {claim.number}: it is on {name}, and none of the '
+                    'comparisons that decide it is'
+                )
+
+
 def _check_test_scales(study: Study) -> None:
     """Every S and Q that is asked for must be there on every data set."""
     where = f'{study.path}: profiles.{study.profile}.data'
     for data in study.data.values():
         if study.plots.curve and not data.curve:
             raise ValueError(f'{where}.{data.name}: curve is missing, which plots.curve needs')
-        for run in study.runs.values():
+        for run in (study.runs[name] for name in study.runs_on(data.name)):
             if run.scale not in data.scales:
                 raise ValueError(
                     f'{where}.{data.name}.scales: {run.scale} is missing, which run {run.name} '

@@ -46,7 +46,6 @@ def select(study: Study, only: Sequence[str] = ()) -> Selection:
                  for side in study.sides(d, claim) for r in side.runs}  # fmt: skip
     tested = (runs | of_claims) if only else None
     needed = set(tested or {r for some in sides.values() for side in some for r in side.runs})
-    needed |= set(study.plots.training) if not only else set()
     for name in reversed(study.runs):  # a run comes after the one it starts from
         if name in needed and study.runs[name].source:
             needed.add(study.runs[name].source)
@@ -60,6 +59,6 @@ def tasks(
     for seed in seeds:
         for data in study.data:
             tests = all_evaluations(chosen.sides[data], data, seed, found, chosen.tested)
-            for run in chosen.runs:
+            for run in (run for run in chosen.runs if run in study.runs_on(data)):
                 yield found[TrainingKey(data, seed, run)]
                 yield from (test for test in tests if test.key.run == run)

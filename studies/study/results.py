@@ -136,10 +136,14 @@ def unpack(text: str, images: int) -> np.ndarray:
 def settings_of(study: Study, data: DataSet) -> dict[str, Any]:
     """What the results depend on; folders aside, and from where the study file was named."""
     content = asdict(data)
-    del content['root']
+    for key in ('root', 'label', 'learnt'):
+        del content[key]
     content['config'] = osp.relpath(data.config, osp.dirname(study.path)).replace(os.sep, '/')
     content['init'] = study.init
-    content['runs'] = {name: list(run) for name, run in study.runs.items()}
+    content['runs'] = {
+        name: {k: v for k, v in study.runs[name]._asdict().items() if k not in ('label', 'on')}
+        for name in study.runs_on(data.name)
+    }
     return json.loads(json.dumps(content))
 
 

@@ -28,6 +28,11 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    @property
+    def half_width(self) -> float:
+        """Of the interval, in percentage points: the smallest difference that it would show."""
+        return (self.high - self.low) / 2
+
 
 class Paired(NamedTuple):
     """Two nets on the same images.

@@ -19,11 +19,12 @@ PARTS = {**PROTOCOLS, CENTRE: (CENTRE,)}
 ONE, SEVERAL, WIDE = 'one', 'several', 'wide'
 TEST_SCALES = (ONE, SEVERAL, WIDE)
 
-#: In place of a net: always answering the most frequent class.
-GUESSING = 'guessing'
+#: Kinds of comparison: fewer errors, or no more than a margin fewer; of one net, whether it learns
+#: at all, as the paper expects of it, or does not.
+BETTER, NO_BETTER, LEARNS, STALLS = 'better', 'no_better', 'learns', 'stalls'
 
-#: Kinds of comparison: fewer errors, or no more than a margin fewer.
-BETTER, NO_BETTER = 'better', 'no_better'
+#: Percentage points: a net that is surely not better than guessing by so much does not learn.
+STALLED = 5.0
 
 
 class Run(NamedTuple):
@@ -37,6 +38,8 @@ class Run(NamedTuple):
         staged_from: Run whose first four convolutional and fully-connected layers it takes.
         start_from: Run all of whose layers it takes.
         options: ``--cfg-options`` of this run; they win over the data set's.
+        label: Its name in the report; ``{S}`` is S in pixels. Empty: ``name``.
+        on: Data sets that it is trained on; None: all.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Run(NamedTuple):
     staged_from: Optional[str] = None
     start_from: Optional[str] = None
     options: dict[str, Any] = {}
+    label: str = ''
+    on: Optional[tuple[str, ...]] = None
 
     @property
     def source(self) -> Optional[str]:
@@ -67,15 +72,18 @@ class Candidate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """``better`` against ``than`` (None: guessing).
+    """``better`` against ``than`` (None: against guessing, with LEARNS and STALLS).
 
     Args:
         better: The side that the paper says has fewer errors; with NO_BETTER, the one that it
-            says has not.
+            says has not; with LEARNS and STALLS the only net.
         than: The other one.
-        kind: BETTER or NO_BETTER.
+        kind: BETTER, NO_BETTER, LEARNS or STALLS.
         margin: With NO_BETTER: percentage points of error that count as a help.
         decides: Whether the verdict depends on it, or it is only shown.
+        on: Data sets that it is made on; None: those of the claim.
+        paper: The paper's difference in percentage points (first minus second), where its tables
+            have none.
     """
 
     better: Candidate
@@ -83,13 +91,17 @@ class Comparison(NamedTuple):
     kind: str = BETTER
     margin: float = 0.0
     decides: bool = True
+    on: Optional[tuple[str, ...]] = None
+    paper: Optional[float] = None
 
-    def __str__(self) -> str:
-        than = GUESSING if self.than is None else self.than
-        if self.kind == NO_BETTER:
-            unit = 'point' if self.margin == 1 else 'points'
-            return f'{self.better} is not {self.margin:g} {unit} better than {than}'
-        return f'{self.better} beats {than}'
+    @property
+    def sides(self) -> tuple[Candidate, ...]:
+        return (self.better,) if self.than is None else (self.better, self.than)
+
+    @property
+    def runs(self) -> list[str]:
+        """All runs that it needs, each once."""
+        return list(dict.fromkeys(run for side in self.sides for run in side.runs))
 
 
 class Claim(NamedTuple):
@@ -103,6 +115,7 @@ class Claim(NamedTuple):
         says: The paper's statement, in other words than its own, with its figures.
         paper_scale: S of the paper's figures that are shown beside; None: that of each run.
         comparisons: What decides it.
+        on: Data sets that it is judged on; None: all.
     """
 
     number: int
@@ -112,19 +125,33 @@ class Claim(NamedTuple):
     says: str
     paper_scale: Optional[str]
     comparisons: tuple[Comparison, ...]
+    on: Optional[tuple[str, ...]] = None
 
 
 class Plots(NamedTuple):
-    """What the report draws besides the comparisons.
+    """What the report draws besides claims and trainings.
 
-    ``depth`` and ``cost`` are sides, ``curve`` runs that are tested at each Q of the data set's
-    curve, ``training`` runs whose course is drawn.
+    ``curve`` are runs that are tested at each Q of the data set's curve, ``cost`` are sides.
     """
 
-    depth: tuple[Candidate, ...] = ()
     curve: tuple[str, ...] = ()
     cost: tuple[Candidate, ...] = ()
-    training: tuple[str, ...] = ()
+
+
+class Condition(NamedTuple):
+    """A net without which nothing is compared on a data set.
+
+    Args:
+        run: It.
+        error: Most of its top-1 error in percent: dense, one Q, mean over the seeds.
+    """
+
+    run: str
+    error: float
+
+    @property
+    def side(self) -> Candidate:
+        return Candidate((self.run,), DENSE, ONE)
 
 
 @dataclass(frozen=True)
@@ -142,6 +169,10 @@ class DataSet:
         tests: low, high, jitter -> (one, several, wide -> several Q).
         curve: Q of the curve of error over Q.
         options: ``--cfg-options`` of all runs: epochs and the like.
+        label: Its name in the report; empty: ``name``.
+        fine_tuned: Whether every run starts from the authors' convolutions, by its config, and
+            none from another run.
+        learnt: What must be so before anything is compared; None: nothing.
     """
 
     name: str
@@ -154,6 +185,17 @@ class DataSet:
     tests: dict[str, dict[str, tuple[int, ...]]]
     curve: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    label: str = ''
+    fine_tuned: bool = False
+    learnt: Optional[Condition] = None
+
+    @property
+    def title(self) -> str:
+        return self.label or self.name
+
+    def source(self, run: Run) -> Optional[str]:
+        """The run that a run starts from on these data, if there is one."""
+        return None if self.fine_tuned else run.source
 
     def test_scales(self, run: Run, scale: Any) -> tuple[int, ...]:
         """Q in pixels."""
@@ -171,13 +213,17 @@ class Study:
         about: What the profile is, in a sentence.
         seeds: Of every run.
         init: Initialiser of the runs that name none.
-        runs, data: By name; every run is on all data.
+        runs, data: By name.
         claims: In the paper's order.
         plots: What is drawn.
         work_dir: Folder of the runs.
         results: Folder of the JSON files.
         report: Path of the report without its ending.
         out: Folder that holds these three in place of the profile's, if one was given.
+        hours: How long it takes, and on what, in a sentence.
+        tests: 'PROTOCOL Q' -> what the report calls it.
+        earlier: What the report says of a study before this one.
+        limits: What it says of how far its results go, a sentence or two each.
     """
 
     path: str
@@ -194,10 +240,35 @@ class Study:
     results: str
     report: str
     out: Optional[str] = None
+    hours: str = ''
+    tests: dict[str, str] = field(default_factory=dict)
+    earlier: str = ''
+    limits: tuple[str, ...] = ()
+
+    def runs_on(self, data: str) -> list[str]:
+        """Runs that are trained on a data set."""
+        return [name for name, run in self.runs.items() if _is_on(run.on, data)]
+
+    def comparisons(self, claim: Claim, data: str) -> list[Comparison]:
+        """Those of a claim that are made on a data set: where all their runs are."""
+        here = set(self.runs_on(data))
+        return [
+            one
+            for one in claim.comparisons
+            if _is_on(claim.on, data) and _is_on(one.on, data) and here.issuperset(one.runs)
+        ]
 
     def curve_sides(self, data: DataSet) -> list[Candidate]:
         """The points of the curves of error over Q."""
-        return [Candidate((run,), DENSE, q) for run in self.plots.curve for q in data.curve]
+        here = self.runs_on(data.name)
+        return [
+            Candidate((r,), DENSE, q) for r in self.plots.curve if r in here for q in data.curve
+        ]
+
+    def cost_sides(self, data: DataSet) -> list[Candidate]:
+        """What is drawn over the time that it takes."""
+        here = set(self.runs_on(data.name))
+        return [side for side in self.plots.cost if here.issuperset(side.runs)]
 
     def sides(self, data: DataSet, claim: Optional[Claim] = None) -> list[Candidate]:
         """What has to be tested on a data set, for one claim or for all and the plots."""
@@ -205,10 +276,14 @@ class Study:
         found = [
             side
             for one in claims
-            for comparison in one.comparisons
-            for side in (comparison.better, comparison.than)
-            if side is not None
+            for comparison in self.comparisons(one, data.name)
+            for side in comparison.sides
         ]
         if claim is None:
-            found += [*self.plots.depth, *self.curve_sides(data), *self.plots.cost]
+            found += [*self.curve_sides(data), *self.cost_sides(data)]
+            found += [data.learnt.side] if data.learnt else []
         return list(dict.fromkeys(found))
+
+
+def _is_on(names: Optional[tuple[str, ...]], data: str) -> bool:
+    return names is None or data in names

@@ -92,7 +92,8 @@ class Training:
     def stages(self) -> list[dict[str, Any]]:
         """Its own stage and those before it, as a chain has them."""
         before = self.source.stages() if self.source else []
-        start = {k: v for k in ('staged_from', 'start_from') if (v := getattr(self.run, k))}
+        keys = ('staged_from', 'start_from') if self.source else ()
+        start = {key: value for key in keys if (value := getattr(self.run, key))}
         config = osp.relpath(self.data.config, osp.dirname(self.chain))
         return [*before, dict(name=self.run.name, config=config, **start, options=self.options)]
 
@@ -199,12 +200,13 @@ def _step(pipeline: list[dict], kind: str, data: DataSet) -> int:
 
 
 def trainings(study: Study, amp: bool = False) -> dict[TrainingKey, Training]:
-    """All runs on all data with all seeds, each after the one that it starts from."""
+    """All runs on their data with all seeds, each after the one that it starts from."""
     found: dict[TrainingKey, Training] = {}
     for seed in study.seeds:
         for data in study.data:
-            for name, run in study.runs.items():
+            for name in study.runs_on(data):
                 key = TrainingKey(data, seed, name)
-                source = found[TrainingKey(data, seed, run.source)] if run.source else None
+                before = study.data[data].source(study.runs[name])
+                source = found[TrainingKey(data, seed, before)] if before else None
                 found[key] = Training(study, key, amp, source)
     return found

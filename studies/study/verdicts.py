@@ -1,46 +1,61 @@
 """From comparisons to a verdict on each claim, by a rule that is fixed beforehand."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
 from . import statistics
 from .statistics import Paired
-from .study import NO_BETTER, Claim, Comparison
+from .study import LEARNS, NO_BETTER, STALLED, STALLS, Claim, Comparison
 
 CONFIRMED, CONTRADICTED, NOT_SEEN = 'confirmed', 'contradicted', 'not seen here'
 
 #: Not all of its comparisons have been made yet.
 UNDECIDED = 'missing'
 
+#: Its nets have not learnt.
+NOT_JUDGED = 'not judged'
+
 #: Level of the tests, after the correction for their number.
 ALPHA = 0.05
 
 RULE = (
+    '**Learnt first, compared then.** A net has learnt if, with every seed, its rate has dropped '
+    'at least twice and its validation error fell by less than a point over the last fifth of '
+    'its epochs. A comparison of nets of which one has not is **not judged**, and neither is any '
+    'comparison on a data set whose condition does not hold (an error that one of its nets must '
+    'reach first).',
     'A comparison of two nets, "X beats Y", is **confirmed** if McNemar\'s test on the images '
     'finds X better (mid-p, corrected by Holm for the number of comparisons that decide the '
     'claim, below 0.05) and the 95 % interval of the difference, over images and seeds, excludes '
     'zero; **contradicted** if both find X worse; else **not seen here**.',
     'That something does not help is confirmed if the interval excludes a help of as much as the '
     'margin (in percentage points of error), and contradicted if a help is found by both tests.',
+    f'Whether a net learns at all is asked of any net, also of one that has not learnt by the '
+    f'first point: it **learns** if both tests find it better than guessing (the most frequent '
+    f'class always), and does not if the interval excludes that it is better by {STALLED:g} '
+    'points. What the paper expects of it is confirmed or contradicted by that; in between it is '
+    'not seen. A net whose loss was not finite counts as one that guesses.',
     'On a data set a claim is contradicted if one of the comparisons that decide it is, confirmed '
-    'if all of them are, else not seen. Over the data sets it is **contradicted** if it is on one; '
-    '**confirmed** if it is on one at least and contradicted on none; else **not seen here**.',
-    'A net whose loss was not finite in training is counted as one that answers the same class '
-    'always, the most frequent one. Nothing is left out: no seed, no data set.',
+    'if all of them are, not judged if one of them is not, else not seen. Over the data sets on '
+    'which it is judged it is **contradicted** if it is on one; **confirmed** if it is on one at '
+    'least and contradicted on none; else **not seen here**. No seed is left out.',
 )
 
 
 class Finding(NamedTuple):
-    """A comparison on a data set; ``p`` is that of ``paired``, corrected where it decides."""
+    """A comparison on a data set; ``p`` is that of ``paired``, corrected where it decides.
+
+    ``reason`` says why it is not judged.
+    """
 
     comparison: Comparison
     data: str
     paired: Optional[Paired]
     p: Optional[float]
     verdict: str
-    seeds: int = 0
+    reason: str = ''
 
 
 class Judgement(NamedTuple):
@@ -52,35 +67,33 @@ class Judgement(NamedTuple):
     findings: list[Finding]
 
 
-def judge(claim: Claim, answers: Mapping[str, Mapping[Comparison, tuple]]) -> Judgement:
+#: The ``wrong`` of both sides (see :mod:`.statistics`); None: missing; a text: why not judged.
+Answer = Union[Sequence[np.ndarray], str, None]
+
+
+def judge(claim: Claim, answers: Mapping[str, Mapping[Comparison, Answer]]) -> Judgement:
     """Apply :data:`RULE`.
 
     Args:
         claim: The claim.
-        answers: Data set -> comparison -> the ``wrong`` of its two sides (see
-            :mod:`.statistics`); without the comparisons that are not complete.
+        answers: Data set -> comparison that is made on it -> its answer.
     """
-    pairs = [(name, one) for name in answers for one in claim.comparisons]
-    tests: dict[tuple, Paired] = {
-        (name, one): statistics.compare(*answers[name][one])
-        for name, one in pairs
-        if one in answers[name]
-    }
+    cases = {(name, one): a for name, some in answers.items() for one, a in some.items()}
+    pairs = {key: a for key, a in cases.items() if a is not None and not isinstance(a, str)}
+    tests = {key: statistics.compare(*pair) for key, pair in pairs.items()}
     p_values = {key: paired.p for key, paired in tests.items()}
-    deciding = [key for key in pairs if key[1].decides]
-    # Those still missing count in the correction, so that a verdict does not change by it later.
-    missing = [1.0] * sum(key not in tests for key in deciding)
+    deciding = [key for key in cases if key[1].decides]
+    # Those without an answer count in the correction: a verdict does not change by them later.
     done = [key for key in deciding if key in tests]
-    corrected = statistics.holm([p_values[key] for key in done] + missing)
+    without = [1.0] * (len(deciding) - len(done))
+    corrected = statistics.holm([p_values[key] for key in done] + without)
     p_values.update(zip(done, corrected))
-    findings = [
-        Finding(
-            one, name, tests.get((name, one)), p_values.get((name, one)),
-            verdict_of(one, tests.get((name, one)), p_values.get((name, one))),
-            len(answers[name][one][0]) if one in answers[name] else 0,
-        )
-        for name, one in pairs
-    ]  # fmt: skip
+    findings = []
+    for (name, one), answer in cases.items():
+        paired, p = tests.get((name, one)), p_values.get((name, one))
+        reason = answer if isinstance(answer, str) else ''
+        verdict = NOT_JUDGED if reason else verdict_of(one, paired, p)
+        findings.append(Finding(one, name, paired, p, verdict, reason))
     by_data = {
         name: on_data_set([f.verdict for f in findings if f.data == name and f.comparison.decides])
         for name in answers
@@ -94,6 +107,12 @@ def verdict_of(comparison: Comparison, paired: Optional[Paired], p: Optional[flo
         return UNDECIDED
     value, low, high = paired.difference
     fewer = p < ALPHA and value < 0 and high < 0
+    if comparison.kind in (LEARNS, STALLS):
+        if fewer:
+            return CONFIRMED if comparison.kind == LEARNS else CONTRADICTED
+        if low > -STALLED:
+            return CONTRADICTED if comparison.kind == LEARNS else CONFIRMED
+        return NOT_SEEN
     if comparison.kind == NO_BETTER:
         if fewer:
             return CONTRADICTED
@@ -105,20 +124,20 @@ def verdict_of(comparison: Comparison, paired: Optional[Paired], p: Optional[flo
 
 def on_data_set(verdicts: Sequence[str]) -> str:
     """A claim's verdict from those on the comparisons that decide it."""
-    if UNDECIDED in verdicts:
-        return UNDECIDED
-    if CONTRADICTED in verdicts:
-        return CONTRADICTED
+    for one in (UNDECIDED, CONTRADICTED, NOT_JUDGED):
+        if one in verdicts:
+            return one
     return CONFIRMED if all(one == CONFIRMED for one in verdicts) else NOT_SEEN
 
 
 def over_data_sets(verdicts: Sequence[str]) -> str:
-    """A claim's verdict from those on the data sets."""
+    """A claim's verdict from those on the data sets; where it is not judged does not count."""
     if not verdicts or UNDECIDED in verdicts:
         return UNDECIDED
-    if CONTRADICTED in verdicts:
-        return CONTRADICTED
-    return CONFIRMED if CONFIRMED in verdicts else NOT_SEEN
+    for one in (CONTRADICTED, CONFIRMED, NOT_SEEN):
+        if one in verdicts:
+            return one
+    return NOT_JUDGED
 
 
 def guessing(labels: np.ndarray, seeds: int) -> np.ndarray:

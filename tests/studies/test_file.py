@@ -1,13 +1,16 @@
 """Study files: the one of the repository, and what is refused."""
 
+import re
 from functools import reduce
 
 import pytest
 from study.load import load_study
-from study.plan import select
-from study.report.paper import paper_error
+from study.plan import select, tasks
+from study.report.paper import paper_difference, paper_error
+from study.results import settings_of
 from study.study import Candidate
 from study.trainings import TrainingKey, trainings
+from study.words import sentence
 
 from tests.conftest import run_tool
 from tests.studies.cases import CLAIMS, real_study, tiny, write
@@ -24,12 +27,33 @@ def test_the_study_of_the_claims(profile):
     assert {run.arch for run in study.runs.values()} == set(ARCHITECTURES)
     if profile is None:
         assert study.profile == 'small'
-    if profile != 'smoke':
-        assert set(study.data) == {'clothing', 'cifar10'} and len(study.seeds) >= 3
-        assert study.data['clothing'].crop == 224
-        assert study.data['clothing'].scales['jitter'] == [256, 384]
-    if profile == 'gpu':
-        assert {(d.width, d.fc_channels) for d in study.data.values()} == {(64, 4096)}
+    if profile == 'smoke':
+        return
+    assert set(study.data) == {'clothing', 'cifar10'} and len(study.seeds) >= 3
+    clothing, cifar10 = study.data['clothing'], study.data['cifar10']
+    assert (clothing.crop, clothing.scales['jitter']) == (224, [256, 384])
+    assert (cifar10.crop, cifar10.scales['jitter']) == (32, [36, 56])
+    assert cifar10.width == (16 if profile is None else 64)
+    for data in study.data.values():
+        assert data.learnt.run == 'D' and data.learnt.error <= 20
+        # Two drops, and a validation after each epoch: what the rule of learning looks at.
+        assert len(data.options['param_scheduler.milestones']) >= 2
+        assert data.options['train_cfg.val_interval'] == 1
+
+
+def test_fine_tuned_nets_are_asked_what_they_can_answer():
+    study = real_study()
+    asked = {
+        name: [claim.number for claim in study.claims if study.comparisons(claim, name)]
+        for name in study.data
+    }
+    assert asked == {'cifar10': list(range(1, 10)), 'clothing': [5, 6, 7, 8]}
+    assert study.runs_on('clothing') == ['D', 'D-low', 'D-high']
+    assert study.runs_on('cifar10') == list(study.runs)
+    fused = {name: [str(side) for side in study.sides(data, study.claims[7])]
+             for name, data in study.data.items()}  # fmt: skip
+    assert 'D+E dense several' in fused['cifar10'] and 'E dense several' not in fused['clothing']
+    assert 'D+D-low dense several' in set(fused['clothing']) - set(fused['cifar10'])
 
 
 def test_every_run_is_a_config_that_can_be_trained(tmp_path, monkeypatch):
@@ -48,7 +72,9 @@ def test_every_run_is_a_config_that_can_be_trained(tmp_path, monkeypatch):
         assert 32 * cfg.model.head.kernel_size == data.crop
         assert cfg.randomness.seed == 0
         assert cfg.val_dataloader.dataset.pipeline[1].scale == data.tests[run.scale]['one'][0]
-        assert training.job.stage.source == run.source
+        assert training.job.stage.source == (None if data.fine_tuned else run.source)
+        authors = cfg.default_hooks.get('classifier_init', {}).get('checkpoint', '')
+        assert bool(authors) == data.fine_tuned == ('notop' in authors)
 
 
 def test_the_papers_figures_are_found():
@@ -74,6 +100,21 @@ def test_the_papers_figures_are_found():
         )
 
 
+def test_the_papers_differences_are_those_of_its_tables():
+    study = real_study()
+    found = {
+        str(one.better) + ', ' + str(one.than): paper_difference(study, claim, one)
+        for claim in study.claims
+        for one in claim.comparisons
+    }
+    assert found['D dense one, A-on dense one'] == -2.6  # 27.0 against 29.6
+    assert found['A-LRN dense one, A dense one'] == 0.1
+    assert found['D dense one, D-low dense one'] == -1.4
+    assert found['D+E dense several, D dense several'] == -0.8
+    assert found['B-random centre one, B-5x5 centre one'] == -7  # Section 4.1
+    assert found['D-glorot dense one, None'] is None
+
+
 def test_only_takes_what_a_run_or_claim_needs():
     study = real_study()
     assert select(study, ['D-low']).runs == ['A', 'D-low']
@@ -81,6 +122,58 @@ def test_only_takes_what_a_run_or_claim_needs():
     assert select(study, ['lrn']).runs == select(study, ['2']).runs == ['A', 'A-LRN']
     assert select(study, ['4', 'C']).runs == ['A', 'C', 'B-random', 'B-5x5']
     assert set(select(study).runs) == set(study.runs)
+
+
+def test_a_run_is_trained_and_tested_where_it_is(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    study = real_study()
+    found = trainings(study)
+    assert {key.run for key in found if key.data == 'clothing'} == {'D', 'D-low', 'D-high'}
+    todo = list(tasks(study, select(study), found, [0]))
+    for task in todo:
+        assert task.key.run in study.runs_on(task.key.data)
+    assert [t.key.run for t in tasks(study, select(study, ['lrn']), found, [0])
+            if t.key.data == 'clothing'] == []  # fmt: skip
+
+
+def test_results_depend_on_what_is_trained_and_not_on_words(tmp_path):
+    """A label, a condition or a claim does not make results those of another study."""
+    before = load_study(write(tmp_path, tiny()))
+    content = tiny()
+    content['runs']['D']['label'] = 'D, deep'
+    content['runs']['D']['on'] = ['digits']
+    content['profiles']['tiny']['data']['digits'].update(
+        label='digits', learnt=dict(run='D', error=20)
+    )
+    content['claims'][0].update(on=['digits'], says='It is so.')
+    after = load_study(write(tmp_path, content))
+    assert settings_of(before, before.data['digits']) == settings_of(after, after.data['digits'])
+    content['runs']['D']['init'] = 'kaiming'
+    other = load_study(write(tmp_path, content))
+    assert settings_of(before, before.data['digits']) != settings_of(other, other.data['digits'])
+
+
+def test_comparisons_in_words():
+    study = real_study()
+    words = {
+        name: [sentence(study, data, one)
+               for claim in study.claims for one in study.comparisons(claim, name)]
+        for name, data in study.data.items()
+    }  # fmt: skip
+    assert 'D beats A trained on (dense, one Q)' in words['cifar10']
+    assert 'D beats D at S = 36 (dense, one Q)' in words['cifar10']
+    assert 'D beats D at S = 256 (dense, one Q)' in words['clothing']
+    assert 'D (dense, several Q) beats D (dense, one Q)' in words['clothing']
+    assert 'D and E averaged beats E (dense, several Q)' in words['cifar10']
+    assert 'A-LRN is less than 1 point better than A (dense, one Q)' in words['cifar10']
+    assert words['cifar10'][-9:-5] == [
+        'A from variance 1e-2 learns',
+        'D from variance 1e-2 does not learn',
+        'D from A learns',
+        "D from Glorot's start learns",
+    ]
+    for one in sum(words.values(), []):
+        assert '{' not in one and not re.search(r'A-on|D-(low|high|var|std)|_', one)
 
 
 def change(path, value):
@@ -104,7 +197,21 @@ BAD = [
     (('titel',), 'x', "unknown key 'titel'; did you mean 'title'?"),
     (('runs',), {}, 'runs is empty'),
     (('runs', 'a b'), dict(arch='A'), 'a run is named by a word without blanks'),
-    (('runs', 'guessing'), dict(arch='A'), 'a run is named by a word without blanks'),
+    (('runs', 'A', 'on'), ['digit'], "runs.A.on: unknown data set 'digit'; did you mean 'digits'?"),
+    (('runs', 'A', 'on'), [], 'runs.A: on is empty'),
+    (('runs', 'A', 'on'), 'digits', "on must be a list, got 'digits'"),
+    (('runs', 'A', 'label'), 5, 'label must be a text, got 5'),
+    (('tests',), {'dense': 'dense'}, "'PROTOCOL Q': TEXT is expected, got 'dense'"),
+    (('tests',), {'dence one': 'dense'}, "unknown protocol 'dence'"),
+    (('claims', 0, 'on'), ['nowhere'], "claim 1.on: unknown data set 'nowhere'"),
+    ((*PAIR, 'on'), ['nowhere'], "claim 1, comparison 1.on: unknown data set 'nowhere'"),
+    (PAIR, dict(net='D dense one', learns='no'), "learns must be true or false, got 'no'"),
+    (PAIR, dict(net='D dense one', learns=True, than='A dense one'), "unknown key 'than'"),
+    ((*PAIR, 'than'), 'guessing', "'RUN[+RUN] PROTOCOL Q', e.g. 'D dense several', got 'guessing'"),
+    ((*DATA, 'learnt'), dict(run='E', error=20), "learnt: unknown run 'E'"),
+    ((*DATA, 'learnt'), dict(run='D', error=200), 'error must be between 0 and 100'),
+    ((*DATA, 'learnt'), dict(run='D'), 'learnt: error is missing'),
+    ((*DATA, 'fine_tuned'), 'yes', "fine_tuned must be true or false, got 'yes'"),
     (('runs', 'A'), dict(arch='F'), "runs.A: unknown arch 'F'; there are A, A-LRN"),
     (('runs', 'A'), 'A', "runs.A: expected a mapping with arch, scale"),
     (('runs', 'A'), dict(arch='A', scale='huge'), "runs.A: unknown scale 'huge'"),
@@ -158,6 +265,48 @@ def test_bad_files_are_refused_in_a_line(path, value, message, tmp_path):
     assert str(tmp_path / 'study.yaml') in str(error.value)
 
 
+def two_data_sets():
+    """The tiny study on digits and on others."""
+    content = tiny()
+    data = content['profiles']['tiny']['data']
+    data['others'] = dict(data['digits'])
+    return content
+
+
+def test_a_run_is_where_its_source_is(tmp_path):
+    content = two_data_sets()
+    content['runs']['A']['on'] = ['digits']
+    with pytest.raises(ValueError, match='data.others: run D starts from A, which is not on othe'):
+        load_study(write(tmp_path, content))
+    content['profiles']['tiny']['data']['others']['fine_tuned'] = True
+    found = trainings(load_study(write(tmp_path, content)))
+    assert found[TrainingKey('others', 0, 'D')].source is None
+    assert found[TrainingKey('digits', 0, 'D')].source is found[TrainingKey('digits', 0, 'A')]
+    assert TrainingKey('others', 0, 'A') not in found
+
+
+def test_a_claim_is_where_it_can_be_decided(tmp_path):
+    content = two_data_sets()
+    content['runs']['D']['on'] = ['digits']
+    content['plots'] = {}
+    study = load_study(write(tmp_path, content))
+    assert not study.comparisons(study.claims[0], 'others')
+    content['claims'][0]['on'] = ['others']
+    with pytest.raises(ValueError, match='claim 1: it is on others, and none of the comparisons'):
+        load_study(write(tmp_path, content))
+
+
+def test_on_is_a_word_in_yaml(tmp_path):
+    """To YAML 1.1 it is a truth value."""
+    content = tiny()
+    text = open(write(tmp_path, content)).read()  # noqa: SIM115
+    text = text.replace('  - name: depth\n', '  - name: depth\n    on: [digits]\n')
+    text = text.replace('- name: depth\n', '- on: [digits]\n  name: depth\n', 1)
+    (tmp_path / 'study.yaml').write_text(text)
+    study = load_study(str(tmp_path / 'study.yaml'))
+    assert study.claims[0].on == ('digits',)
+
+
 def test_yaml_errors_are_a_line(tmp_path):
     path = tmp_path / 'study.yaml'
     path.write_text('runs: [A\nclaims: }')
@@ -173,7 +322,7 @@ COMMANDS = [
     ([CLAIMS, '--data', 'cloth=x'], "unknown data set 'cloth'; did you mean 'clothing'?"),
     ([CLAIMS, '--only', 'depht'], "--only: unknown claim or run 'depht'; did you mean 'depth'?"),
     ([CLAIMS, '--out', CLAIMS], f'--out {CLAIMS} is a file; give a folder'),
-    ([CLAIMS, '--only', 'depth'], "no data folder 'data/clothing': give yours with --data"),
+    ([CLAIMS, '--only', 'depth'], "no data folder 'data/cifar10': give yours with --data"),
 ]
 
 

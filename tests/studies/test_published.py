@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from study.load import load_study
 from study.report import write_report
 from study.results import read_results
 
 from tests.conftest import ROOT
-from tests.studies.test_report import Page, markdown_tables
+from tests.studies.test_report import Page
 
 
 @pytest.fixture(scope='module')
@@ -33,13 +34,22 @@ def test_the_report_is_of_the_kept_results(texts):
     assert Page(page).tables == Page(made_page).tables, again
 
 
-def test_the_readme_tells_the_same_verdicts(texts):
-    verdicts = {}
-    for number, _, _, verdict, *_ in markdown_tables(texts[0])[0][1:]:
-        verdicts.setdefault(verdict, []).append(number)
-    readme = ' '.join((ROOT / 'studies/README.md').read_text().split())
-    (told,) = re.findall(r'What came out, .*?: (.*?) not seen\.', readme)
-    contradicted, unseen = told.split(' contradicted, ')
-    assert re.findall(r'\d', contradicted) == verdicts.pop('contradicted')
-    assert re.findall(r'\d', unseen) == verdicts.pop('not seen here')
-    assert not verdicts
+def test_withdrawn_results_are_read_by_nothing(texts):
+    """They are kept, with what was wrong, and no profile's results are in their folder."""
+    folder = ROOT / 'studies/results/2026_starved'
+    assert {path.name for path in folder.iterdir()} == {
+        'README.md',
+        'clothing.json',
+        'cifar10.json',
+    }
+    assert 'had not learnt' in (folder / 'README.md').read_text()
+    profiles = yaml.safe_load((ROOT / 'studies/claims.yaml').read_text())['profiles']
+    assert folder.name not in {Path(one['results']).name for one in profiles.values()}
+
+
+def test_the_readme_says_whether_it_has_been_run(texts):
+    """And no picture of an earlier report is left."""
+    planned = 'has not been run yet' in texts[0]
+    assert planned == ('It has not been run yet.' in (ROOT / 'studies/README.md').read_text())
+    pictures = {path.name for path in (ROOT / 'docs/images').glob('study_*.png')}
+    assert pictures == set(re.findall(r'images/(study_\w+\.png)', texts[0]))

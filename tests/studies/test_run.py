@@ -37,10 +37,9 @@ def folder(few_digits, tmp_path_factory):
             title='A trains at any rate',
             section='3.1',
             says='A trains.',
-            comparisons=[dict(better='A-wild dense one', than='guessing')],
+            comparisons=[dict(net='A-wild dense one', learns=True)],
         )  # fmt: skip
     )
-    content['plots'].update(depth=['A dense one', 'D dense one'], training=['A', 'A-wild'])
     content['plots']['cost'] = ['D dense one', 'D dense several']
     data = content['profiles']['tiny']['data']
     data['digits']['root'] = str(few_digits)

@@ -8,10 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from study.statistics import compare, error, holm, mcnemar
-from study.study import BETTER, NO_BETTER, Candidate, Claim, Comparison
+from study.study import (
+    BETTER,
+    LEARNS,
+    NO_BETTER,
+    STALLED,
+    STALLS,
+    Candidate,
+    Claim,
+    Comparison,
+)
 from study.verdicts import (
     CONFIRMED,
     CONTRADICTED,
+    NOT_JUDGED,
     NOT_SEEN,
     UNDECIDED,
     guessing,
@@ -24,7 +34,7 @@ from tests.studies.cases import real_study
 
 X, Y = Candidate(('X',), 'dense', 'one'), Candidate(('Y',), 'dense', 'one')
 BEATS = Comparison(X, Y)
-VERDICTS = (CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED)
+VERDICTS = (CONFIRMED, CONTRADICTED, NOT_SEEN, NOT_JUDGED, UNDECIDED)
 
 
 def claim(*comparisons):
@@ -194,7 +204,7 @@ def test_more_comparisons_make_each_harder():
     alone = judge(claim(BEATS), {'photos': {BEATS: wrong}})
     assert alone.findings[0].p == pytest.approx(0.0414, abs=5e-4) and alone.verdict == CONFIRMED
     others = [Comparison(X, Candidate((name,), 'dense', 'one')) for name in 'ZVW']
-    judged = judge(claim(BEATS, *others), {'photos': {BEATS: wrong}})
+    judged = judge(claim(BEATS, *others), {'photos': {BEATS: wrong} | dict.fromkeys(others)})
     assert judged.findings[0].p == pytest.approx(4 * alone.findings[0].p)
     assert judged.findings[0].verdict == NOT_SEEN and judged.verdict == UNDECIDED
 
@@ -208,10 +218,59 @@ def test_the_rule(verdicts):
     assert (on_one == CONTRADICTED) == (CONTRADICTED in some and not some_missing)
     assert (on_one == CONFIRMED) == (some == {CONFIRMED})
     assert (over == CONTRADICTED) == (CONTRADICTED in some and not some_missing)
-    assert (over == CONFIRMED) == (some in ({CONFIRMED}, {CONFIRMED, NOT_SEEN}))
+    assert (over == CONFIRMED) == (some - {NOT_SEEN, NOT_JUDGED} == {CONFIRMED})
+    # One comparison that is not judged leaves a data set without a verdict for the claim; one
+    # data set leaves it to the others.
+    assert (on_one == NOT_JUDGED) == (NOT_JUDGED in some and not some & {CONTRADICTED, UNDECIDED})
+    assert (over == NOT_JUDGED) == (some == {NOT_JUDGED})
+    assert over_data_sets([*verdicts, NOT_JUDGED]) == over
     # A claim does not get better by a comparison or a data set that speaks against it.
     assert on_data_set([*verdicts, CONTRADICTED]) in (CONTRADICTED, UNDECIDED)
     assert over_data_sets([*verdicts, CONTRADICTED]) in (CONTRADICTED, UNDECIDED)
+
+
+@pytest.mark.parametrize('learns', [True, False, None])
+def test_a_net_learns_if_it_is_better_than_guessing(learns):
+    """What the paper expects is confirmed or contradicted; in between it is not seen."""
+    labels = np.arange(1000) % 10
+    (wrong,) = drawn([0.4 if learns else 0.9], len(labels))
+    if learns is None:  # one seed of three learns a little
+        wrong[0, :150] = False
+    expected = {True: (CONFIRMED, CONTRADICTED), False: (CONTRADICTED, CONFIRMED),
+                None: (NOT_SEEN, NOT_SEEN)}[learns]  # fmt: skip
+    for kind, verdict in zip((LEARNS, STALLS), expected):
+        one = Comparison(X, None, kind)
+        judged = judge(claim(one), {'photos': {one: (wrong, guessing(labels, 3))}})
+        assert judged.verdict == verdict
+    assert STALLED == 5
+
+
+def test_what_is_not_judged_has_no_verdict_and_counts_in_the_correction():
+    wrong = drawn([0.3, 0.34], 4000)
+    alone = judge(claim(BEATS), {'photos': {BEATS: wrong}})
+    other = Comparison(X, Candidate(('Z',), 'dense', 'one'))
+    judged = judge(claim(BEATS, other), {'photos': {BEATS: wrong, other: 'Z has not learnt'}})
+    first, second = judged.findings
+    assert (second.verdict, second.reason, second.paired) == (NOT_JUDGED, 'Z has not learnt', None)
+    assert first.p == pytest.approx(2 * alone.findings[0].p)
+    assert judged.verdict == NOT_JUDGED
+
+
+def test_a_data_set_that_is_not_judged_leaves_the_verdict_to_the_others():
+    answers = {'photos': {BEATS: drawn([0.2, 0.5])}, 'drawings': {BEATS: 'X has not learnt'}}
+    judged = judge(claim(BEATS), answers)
+    assert judged.by_data == {'photos': CONFIRMED, 'drawings': NOT_JUDGED}
+    assert judged.verdict == CONFIRMED
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10**6), st.floats(0.1, 0.9), st.integers(50, 400))
+def test_the_smallest_visible_difference_is_the_half_width(number, rate, images):
+    """A difference is outside its interval's reach to zero exactly if it is larger than that."""
+    difference = compare(*drawn([rate, rate / 2], images, number=number)).difference
+    assert difference.half_width == pytest.approx((difference.high - difference.low) / 2)
+    excludes_zero = difference.low > 0 or difference.high < 0
+    assert excludes_zero == (abs(difference.value) > difference.half_width)
 
 
 def test_a_claim_counts_all_data_sets_in_the_correction():

@@ -7,13 +7,13 @@ from vgg_mm.apis.document import BAD, DIM, GOOD, markdown, page
 
 from ..results import ResultsByData
 from ..study import Study
-from ..verdicts import CONFIRMED, CONTRADICTED, NOT_SEEN, UNDECIDED
+from ..verdicts import CONFIRMED, CONTRADICTED, NOT_JUDGED, NOT_SEEN, UNDECIDED
 from .sections import report
 
 __all__ = ['write_report']
 
 #: verdict -> class of its cells on the page
-CLASSES = {CONFIRMED: GOOD, CONTRADICTED: BAD, NOT_SEEN: '', UNDECIDED: DIM}
+CLASSES = {CONFIRMED: GOOD, CONTRADICTED: BAD, NOT_SEEN: '', NOT_JUDGED: DIM, UNDECIDED: DIM}
 
 
 def write_report(study: Study, found: ResultsByData) -> list[str]:

@@ -1,209 +1,202 @@
 """The plots of a study; what is missing is said where it would be."""
 
-from collections.abc import Sequence
-from typing import Any, Optional
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models.tta.paper_tta import DENSE
 from vgg_mm.visualization.style import (
+    BLUE,
     COLORS,
+    GREY,
     INK,
     MARKERS,
-    OUTSIDE,
-    PANEL,
-    WIDTH,
+    ORANGE,
     grid,
     log_ticks,
     note,
 )
 
 from .. import statistics
+from ..learnt import unlearnt
 from ..results import Results, ResultsByData
-from ..study import LOW, NO_BETTER, Candidate, Study
-from ..verdicts import Judgement
-from .paper import paper_error
+from ..study import NO_BETTER, Candidate, DataSet, Study
+from ..verdicts import Finding, Judgement
+from ..words import nets_words, pixels, run_words, sentence, test_words
+from .paper import paper_difference
 
-#: Fully-connected layers of every net (Section 2.1).
-FC_LAYERS = 3
+#: Inches of every plot: letters stay legible where a narrow screen makes it smaller.
+WIDTH = 5.2
 
-#: Inches of a row.
-LINE = 0.23
+#: Inches of a row of a claim's plot, of a small panel, and of a large one.
+ROW, SMALL, LARGE = 0.46, 1.4, 3.0
+
+#: Percent: the least error that a course shows.
+LEAST = 0.1
+
+#: Small panels side by side, and letters of their titles in a line.
+COLUMNS, TITLE = 3, 24
 
 
-def effects(judgements: Sequence[Judgement], found: ResultsByData) -> Figure:
-    """The difference of every comparison with its interval, a panel a data set."""
-    rows = [(one.claim, comparison) for one in judgements for comparison in one.claim.comparisons]
-    findings = {(f.comparison, f.data): f for one in judgements for f in one.findings}
-    figure = Figure(figsize=(WIDTH, LINE * len(rows) + 1.1), layout='constrained')
-    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
-    for panel, data in zip(panels, found):
-        for y, (claim, comparison) in enumerate(rows):
-            finding = findings[comparison, data]
-            if finding.paired is not None:
-                value, low, high = finding.paired.difference
-                panel.errorbar(
-                    value, y, xerr=[[value - low], [high - value]], fmt='o', capsize=2,
-                    color=COLORS[(claim.number - 1) % len(COLORS)], markersize=4,
-                    fillstyle='full' if comparison.decides else 'none',
-                )  # fmt: skip
-            else:
-                panel.text(0, y, ' missing', va='center', fontsize=8)
-            if comparison.kind == NO_BETTER:
-                panel.plot(-comparison.margin, y, marker='|', markersize=12, color=INK)
+def claim(study: Study, one: Judgement) -> Figure:
+    """Differences of a claim's comparisons with their intervals, beside the paper's."""
+    by_data = {name: [f for f in one.findings if f.data == name] for name in one.by_data}
+    by_data = {name: findings for name, findings in by_data.items() if findings}
+    heights = [len(findings) + 0.6 for findings in by_data.values()]
+    figure = Figure(figsize=(WIDTH, ROW * sum(heights) + 1.1), layout='constrained')
+    panels = figure.subplots(len(by_data), sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for panel, (name, findings) in zip(panels, by_data.items()):
         panel.axvline(0, color=INK, linewidth=0.8)
-        panel.set_title(data)
-        panel.set_xlabel('difference of errors, points')
+        for y, finding in enumerate(findings):
+            _row(panel, y, study, one, finding)
+        panel.set_title(study.data[name].title)
+        panel.set_ylim(len(findings) - 0.4, -0.75)
+        panel.set_yticks([])
+        panel.spines['left'].set_visible(False)
         grid(panel, 'x')
-        panel.tick_params(axis='y', length=0)
-    names = [f'{c.number}: {_short(x.better)} - {_short(x.than)}' for c, x in rows]
-    panels[0].set_yticks(range(len(rows)), names)
-    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    low, high = panels[0].get_xlim()
+    room = 0.05 * (high - low)
+    panels[0].set_xlim(min(low, -room), max(high, room))
+    panels[-1].set_xlabel('difference of errors, points; left of 0 the first is better')
+    figure.legend(handles=_signs(one), loc='outside upper left', ncols=2, fontsize=9)
     return figure
 
 
-def _short(side: Optional[Candidate]) -> str:
-    return 'guessing' if side is None else str(side)
+def _row(panel: Axes, y: int, study: Study, one: Judgement, finding: Finding) -> None:
+    """A comparison in words, and under it what was found."""
+    comparison = finding.comparison
+    text = sentence(study, study.data[finding.data], comparison)
+    across = panel.get_yaxis_transform()
+    panel.text(0, y - 0.36, text, va='center', fontsize=9, transform=across)
+    if finding.paired is None:
+        panel.text(0, y, finding.verdict, va='center', fontsize=9, color=GREY, transform=across)
+    else:
+        value, low, high = finding.paired.difference
+        panel.errorbar(
+            value, y, xerr=[[value - low], [high - value]], fmt='o', capsize=3, color=BLUE,
+            markersize=6, fillstyle='full' if comparison.decides else 'none',
+        )  # fmt: skip
+    effect = paper_difference(study, one.claim, comparison)
+    if effect is not None:
+        panel.plot(effect, y, 'D', color=ORANGE, fillstyle='none', markersize=7)
+    if comparison.kind == NO_BETTER:
+        panel.plot(-comparison.margin, y, '|', color=INK, markersize=14)
 
 
-def depth(study: Study, found: ResultsByData) -> Figure:
-    """Error over the number of weight layers, with the paper's own panel."""
-    sides = study.plots.depth
-    figure = Figure(figsize=(WIDTH, PANEL), layout='constrained')
-    *panels, paper = figure.subplots(1, len(found) + 1)
-    for panel, (data, results) in zip(panels, found.items()):
-        points = []
-        for side in sides:
-            wrong = results.wrong(side, study.seeds)
-            if wrong is not None:
-                points.append((_layers(study, side), statistics.error(wrong), side.runs[0]))
-        beside = _beside(points)
-        for x, (value, low, high), name in beside:
-            _point(panel, x, value, low, high, COLORS[0], 'o')
-            _name(panel, name, x, value, beside)
-        _frame(panel, data, 'weight layers')
-    points = [(_layers(study, s), paper_error(study, s, LOW), s.runs[0]) for s in sides]
-    points = [point for point in points if point[1] is not None]
-    beside = _beside(points)
-    for x, value, name in beside:
-        paper.plot(x, value, 'D', color=INK, fillstyle='none')
-        _name(paper, study.runs[name].arch, x, value, beside)
-    _frame(paper, "ImageNet, the paper's", 'weight layers')
-    for panel in (*panels, paper):
-        layers = sorted({_layers(study, side) for side in sides})
-        panel.set_xticks(layers)
-        panel.set_xlim(min(layers) - 1, max(layers) + 2)
+def _signs(one: Judgement) -> list[Line2D]:
+    """The legend's."""
+    here = dict(color=BLUE, marker='o', linestyle='-')
+    signs = [Line2D([], [], label='here, with 95 % interval', **here)]
+    if not all(comparison.decides for comparison in one.claim.comparisons):
+        signs.append(Line2D([], [], label='here, decides nothing', fillstyle='none', **here))
+    paper = dict(color=ORANGE, marker='D', fillstyle='none', linestyle='')
+    signs.append(Line2D([], [], label="the paper's, on ImageNet", **paper))
+    if any(comparison.kind == NO_BETTER for comparison in one.claim.comparisons):
+        margin = dict(color=INK, marker='|', markersize=12, linestyle='')
+        signs.append(Line2D([], [], label='margin: a help would be left of it', **margin))
+    return signs
+
+
+def learning(study: Study, data: DataSet, results: Results) -> Figure:
+    """Validation error over all epochs, a panel a net and a line a seed."""
+    runs = study.runs_on(data.name)
+    rows = -(-len(runs) // COLUMNS)
+    figure = Figure(figsize=(WIDTH, SMALL * rows + 0.6), layout='constrained')
+    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+    for panel, run in zip(panels.flat, runs):
+        courses = {seed: results.courses.get(f'{run}/{seed}') for seed in study.seeds}
+        there = {seed: course for seed, course in courses.items() if course is not None}
+        for seed, color in zip(study.seeds, COLORS):
+            if seed in there:
+                # On a logarithmic axis there is no zero.
+                y = np.maximum(there[seed].errors, LEAST)
+                panel.plot(there[seed].error_epochs, y, color=color, linewidth=1.2)
+        for x in {x for course in there.values() for x in course.drops}:
+            panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
+        panel.set_title(fill(run_words(study, data, run), TITLE), fontsize=8)
+        if not there:
+            note(panel, 'missing')
+        elif any(unlearnt(course) for course in there.values()):
+            panel.text(0.97, 0.9, 'not learnt', ha='right', va='top', color=GREY, fontsize=9,
+                       transform=panel.transAxes)  # fmt: skip
+    for panel in panels.flat[len(runs) :]:
+        panel.set_axis_off()
+    for panel in panels.flat[: len(runs)]:
+        panel.set_yscale('log')
+        log_ticks(panel.yaxis)
+        panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        panel.tick_params(labelbottom=True)
+        grid(panel)
+    for panel in panels[:, 0]:
+        panel.set_ylabel('error, %', fontsize=8)
+    for panel in panels[-1]:
+        panel.set_xlabel('epoch', fontsize=8)
+    lines = [Line2D([], [], color=c, label=f'seed {s}') for s, c in zip(study.seeds, COLORS)]
+    dashed = Line2D([], [], color=INK, alpha=0.4, linestyle='--', label='the rate drops')
+    figure.legend(handles=[*lines, dashed], loc='outside upper left', ncols=4, fontsize=8)
     return figure
-
-
-def _layers(study: Study, side: Candidate) -> int:
-    return ARCHITECTURES[study.runs[side.runs[0]].arch].conv_layers + FC_LAYERS
-
-
-def _beside(points: list[tuple]) -> list[tuple]:
-    """Points (x, ...) of which none hides another: those at the same x a little apart."""
-    seen: dict[float, int] = {}
-    moved = []
-    for x, *rest in points:
-        seen[x] = seen.get(x, -1) + 1
-        moved.append((x + 0.35 * seen[x], *rest))
-    return moved
-
-
-def _point(
-    panel: Axes, x: float, value: float, low: float, high: float, color: str, marker: str, **kwargs
-) -> None:
-    panel.errorbar(
-        x, value, yerr=[[value - low], [high - value]], marker=marker, linestyle='', capsize=3,
-        color=color, **kwargs,
-    )  # fmt: skip
-
-
-def _name(panel: Axes, name: str, x: float, y: float, points: list[tuple]) -> None:
-    """Write a point's name at its right; at its left if there is another of the points."""
-    left = any(0 < other[0] - x < 1 for other in points)
-    place = dict(xytext=(-6, 4), ha='right') if left else dict(xytext=(6, 4))
-    panel.annotate(name, (x, y), textcoords='offset points', fontsize=9, **place)
-
-
-def _frame(panel: Axes, title: str, x: str, y: str = 'top-1 error, %') -> None:
-    """Titles and grid of a panel that has been drawn, or 'missing' if nothing was."""
-    panel.set_title(title)
-    panel.set(xlabel=x, ylabel=y)
-    grid(panel)
-    if not panel.has_data():
-        note(panel, 'missing')
 
 
 def curve(study: Study, found: ResultsByData) -> Figure:
     """Error over Q of nets that are tested at one Q each time; the band is the interval."""
-    figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
-    panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
-    for panel, (data, results) in zip(panels, found.items()):
-        for name, color, marker in zip(study.plots.curve, COLORS, MARKERS):
-            wrong = {
-                q: results.wrong(Candidate((name,), DENSE, q), study.seeds)
-                for q in study.data[data].curve
-            }
+    figure, panels = _panels(found, len(study.plots.curve))
+    for (panel, below), (name, results) in zip(panels, found.items()):
+        data = study.data[name]
+        for run, color, marker in zip(study.plots.curve, COLORS, MARKERS):
+            wrong = {q: results.wrong(Candidate((run,), DENSE, q), study.seeds) for q in data.curve}
             points = [(q, *statistics.error(w)) for q, w in wrong.items() if w is not None]
             if points:
                 q, value, low, high = np.array(points).T
-                label = f'{name}: S = {_pixels(study.data[data].scales[study.runs[name].scale])}'
+                label = f'trained with S = {pixels(data.scales[study.runs[run].scale])}'
                 panel.plot(q, value, color=color, marker=marker, label=label)
                 panel.fill_between(q, low, high, color=color, alpha=0.12, linewidth=0)
-        _frame(panel, data, 'Q (shorter side of the test image), pixels')
-        panel.set_xticks(study.data[data].curve)
-        if panel.has_data():
-            panel.legend(**OUTSIDE)
+        _frame(panel, below, data.title, 'Q (shorter side of the test image), pixels')
+        panel.set_xticks(data.curve, data.curve, rotation=45 if data.crop > 100 else 0)
     return figure
-
-
-def _pixels(scale: Any) -> str:
-    return f'[{scale[0]}; {scale[1]}]' if isinstance(scale, list) else str(scale)
 
 
 def cost(study: Study, found: ResultsByData) -> Figure:
     """Error over the time that an image takes."""
-    figure = Figure(figsize=(WIDTH, PANEL * len(found)), layout='constrained')
-    panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
-    for panel, (data, results) in zip(panels, found.items()):
-        for side, color, marker in zip(study.plots.cost, COLORS, MARKERS):
+    figure, panels = _panels(found, len(study.plots.cost))
+    for (panel, below), (name, results) in zip(panels, found.items()):
+        data = study.data[name]
+        for side, color, marker in zip(study.cost_sides(data), COLORS, MARKERS):
             wrong = results.wrong(side, study.seeds)
             times = [results.answers[f'{side}/{seed}'].seconds_per_image for seed in study.seeds
                      if wrong is not None]  # fmt: skip
             if times and None not in times:
-                x = 1000 * float(np.mean(times))
-                _point(panel, x, *statistics.error(wrong), color, marker, label=str(side))
-        _frame(panel, data, 'ms per image')
+                value, low, high = statistics.error(wrong)
+                label = f'{nets_words(study, data, side)}, {test_words(study, side)}'
+                panel.errorbar(
+                    1000 * float(np.mean(times)), value, yerr=[[value - low], [high - value]],
+                    marker=marker, linestyle='', capsize=3, color=color, label=label,
+                )  # fmt: skip
         panel.set_xscale('log')
         log_ticks(panel.xaxis)
-        if panel.has_data():
-            panel.legend(**OUTSIDE)
+        _frame(panel, below, data.title, 'ms per image')
     return figure
 
 
-def training(study: Study, data: str, results: Results) -> Figure:
-    """Training loss and error of the centre crop over the epochs, a line a seed."""
-    figure = Figure(figsize=(WIDTH, 2 * PANEL), layout='constrained')
-    loss, error = figure.subplots(2, 1, sharex=True)
-    drops: set[float] = set()
-    for name, color in zip(study.plots.training, COLORS):
-        courses = [results.courses.get(f'{name}/{seed}') for seed in study.seeds]
-        for one in (course for course in courses if course is not None and course.epochs):
-            label = name if name not in loss.get_legend_handles_labels()[1] else None
-            loss.plot(one.epochs, one.loss, color=color, label=label, linewidth=1.2)
-            error.plot(one.error_epochs, one.errors, color=color, marker='.', linewidth=1.2)
-            drops.update(one.drops)
-    _frame(loss, f'{data}: training loss', '', 'loss')
-    _frame(error, f'{data}: error of the centre crop', 'epoch')
-    for panel in (loss, error):
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for x in drops:
-            panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
-    if loss.has_data():
-        loss.legend(**OUTSIDE)
-    return figure
+def _panels(found: ResultsByData, entries: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """For each data set a panel, and below it a place for a legend of so many entries."""
+    heights = [LARGE, 0.2 * entries + 0.1]
+    figure = Figure(figsize=(WIDTH, sum(heights) * len(found)), layout='constrained')
+    panels = figure.subplots(2 * len(found), 1, height_ratios=heights * len(found))
+    return figure, list(zip(panels[::2], panels[1::2]))
+
+
+def _frame(panel: Axes, below: Axes, title: str, x: str) -> None:
+    """Titles, grid and legend of a panel that has been drawn, or 'missing' if nothing was."""
+    panel.set_title(title)
+    panel.set(xlabel=x, ylabel='top-1 error, %')
+    grid(panel)
+    below.set_axis_off()
+    if panel.has_data():
+        signs = panel.get_legend_handles_labels()
+        below.legend(*signs, loc='upper left', borderaxespad=0, fontsize=9)
+    else:
+        note(panel, 'missing')

@@ -13,15 +13,16 @@ from vgg_mm.evaluation.paper_results import (
     TABLE_6,
 )
 
-from ..study import HIGH, LOW, ONE, SEVERAL, Candidate, Study
+from ..study import HIGH, LOW, ONE, SEVERAL, Candidate, Claim, Comparison, Study
 from ..study import JITTER as JITTERED
 
 #: S of the paper for each word.
 SCALES = {LOW: S256, HIGH: S384, JITTERED: JITTER}
 
 WHOSE = (
-    "the paper's top-1 errors on the 50,000 validation images of ILSVRC-2012, in percent; not "
-    'measurements of this package, and not to be compared in height with errors on other images'
+    "The paper's effects are differences of its top-1 errors on the 50,000 validation images of "
+    'ILSVRC-2012, in percentage points (Tables 3 to 6, and Section 4.1 for the 5x5 layers); they '
+    'are not measurements of this package.'
 )
 
 
@@ -47,3 +48,13 @@ def paper_error(study: Study, side: Optional[Candidate], scale: Optional[str]) -
         wanted = runs[0].arch, s, paper_test_scales(s, several)
         rows = [row for row in (*TABLE_3, *TABLE_4, *TABLE_5) if row[:3] == wanted]
     return next((row.top1 for row in rows if row.protocol == side.protocol), None)
+
+
+def paper_difference(study: Study, claim: Claim, comparison: Comparison) -> Optional[float]:
+    """The paper's effect in percentage points, first minus second; None where it gives none."""
+    if comparison.paper is not None:
+        return comparison.paper
+    first, second = (
+        paper_error(study, side, claim.paper_scale) for side in (comparison.better, comparison.than)
+    )
+    return None if first is None or second is None else round(first - second, 1)

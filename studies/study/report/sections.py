@@ -8,181 +8,226 @@ import numpy as np
 from vgg_mm.apis.document import Block, Heading, Plot, Table, Text
 
 from .. import statistics
+from ..learnt import why_not_judged
 from ..results import Results, ResultsByData
 from ..study import Claim, Study
-from ..verdicts import RULE, UNDECIDED, Finding, Judgement, guessing, judge
+from ..verdicts import (
+    CONFIRMED,
+    CONTRADICTED,
+    NOT_JUDGED,
+    NOT_SEEN,
+    RULE,
+    UNDECIDED,
+    Answer,
+    Finding,
+    Judgement,
+    guessing,
+    judge,
+)
+from ..words import sentence, side_words
 from . import figures
-from .paper import WHOSE, paper_error
+from .discussion import discussion, span, too_weak
+from .paper import WHOSE, paper_difference
+from .planned import WORDS, conditions, planned
 from .trained import commands, costs, trained
 
 SUMMARY = ('no.', 'claim', 'paper', 'verdict')
-PAPERS = "paper's, ImageNet"
+SEEN, PAPERS = 'smallest visible, points', "paper's, points"
 COMPARISONS = (
-    'comparison', 'data', 'first, %', 'second, %', 'difference, points', 'p', 'here', PAPERS,
+    'comparison', 'data', 'first, %', 'second, %', 'difference, points', SEEN, PAPERS, 'p', 'here',
 )  # fmt: skip
 
 NOTES = (
     'Errors are top-1 errors in percent in the mean over the seeds, with 95 % intervals over '
     'images and seeds (Wilson\'s for the images and Student\'s for the seeds, added in '
-    'quadrature). A difference is the first error minus the second, so that below zero the first '
-    "is better. p is McNemar's, mid-p, of the errors summed over the seeds, with Holm's "
-    'correction where the comparison decides; comparisons in brackets are shown and do not decide.'
+    'quadrature). A difference is the first error minus the second, in percentage points, so that '
+    "below zero the first is better. Its interval's half-width is the smallest visible "
+    "difference: an effect of the paper that is smaller could not have been seen, whatever came "
+    "out. p is McNemar's, mid-p, of the errors summed over the seeds, with Holm's correction "
+    'where the comparison decides; what is shown only does not.'
 )  # fmt: skip
 
 CAPTIONS = {
-    'effects': 'The difference of every comparison (number of its claim: first - second), with its '
-    '95 % interval; hollow: shown only; the bar at a claim that something does not help is its '
-    'margin.',
-    'depth': "Top-1 error over depth; C is beside D. The panel at the right holds the paper's "
-    'figures (S = 256).',
+    'claim': 'The difference of each comparison and, where the paper has a figure, its own on '
+    'ImageNet, on the same axis.',
     'curve': 'Top-1 error over Q, one Q at a time, dense evaluation; the bands are 95 % intervals.',
     'cost': 'Top-1 error over the time that an image takes, as measured beside what else ran; the '
     'time of an average is the sum of the times of its tests.',
-    'training': 'The course of trainings, a line a seed; dashed: the rate falls. The error is that '
-    'of the test images, which decide nothing: the last checkpoint is tested.',
 }
 
 
 def judgements(study: Study, found: ResultsByData) -> list[Judgement]:
     """The verdict on every claim."""
-    judged = []
-    for claim in study.claims:
-        answers: dict[str, dict] = {}
-        for name, results in found.items():
-            pairs = {one: results.pair(one, study.seeds) for one in claim.comparisons}
-            answers[name] = {one: pair for one, pair in pairs.items() if pair is not None}
-        judged.append(judge(claim, answers))
-    return judged
+    return [judge(claim, _answers(study, claim, found)) for claim in study.claims]
+
+
+def _answers(study: Study, claim: Claim, found: ResultsByData) -> dict[str, dict]:
+    """Data sets on which a claim is -> its comparisons there and their answers."""
+    answers: dict[str, dict] = {}
+    for name, results in found.items():
+        here = study.comparisons(claim, name)
+        if not any(one.decides for one in here):
+            continue
+        answers[name] = {}
+        for one in here:
+            pair: Answer = results.pair(one, study.seeds)
+            if pair is not None:
+                pair = why_not_judged(study, study.data[name], results, one) or pair
+            answers[name][one] = pair
+    return answers
 
 
 def report(study: Study, found: ResultsByData) -> list[Block]:
-    """The whole report."""
+    """The whole report; a short one of what is planned while there are no results."""
+    if not any(results.answers or results.courses for results in found.values()):
+        return planned(study)
     judged = judgements(study, found)
     return [
         Heading(1, study.title),
-        Text(_introduction(study)),
-        Heading(2, 'The claims'),
-        _summary(judged, list(found)),
+        Text(_introduction(study, judged)),
+        Text(WORDS),
+        Heading(2, 'What was trained, and how well it learnt'),
+        *conditions(study, found),
+        *trained(study, found),
+        Heading(2, 'Verdicts'),
+        _summary(study, judged, found),
         Heading(2, 'The rule'),
         Text('Fixed before anything was trained, and applied by the program:'),
         *(Text(text, item=True) for text in RULE),
         Text(NOTES),
-        Heading(2, 'In pictures'),
-        *_plots(study, judged, found),
         Heading(2, 'Claim by claim'),
-        Text(f'Under "{PAPERS}", where it has a figure: {WHOSE}.'),
+        Text(WHOSE),
         *(block for one in judged for block in _claim(study, one, found)),
-        Heading(2, 'What was trained'),
-        *trained(study, found),
-        Heading(2, 'Time and machine'),
+        *_plot(study, 'curve', 'Error over Q', found),
+        Heading(2, 'Limits'),
+        *(Text(text, item=True) for text in study.limits),
+        *([Text(study.earlier, item=True)] if study.earlier else []),
+        Heading(2, 'Cost'),
         *costs(study, found),
+        *_plot(study, 'cost', '', found),
         Heading(2, 'Commands'),
         *commands(study, found),
     ]  # fmt: skip
 
 
-def _introduction(study: Study) -> str:
-    missing = 'Where results are missing the report says so.'
+def _introduction(study: Study, judged: Sequence[Judgement]) -> str:
+    verdicts = [one.verdict for one in judged]
+    counts = [
+        f'{verdicts.count(verdict)} {verdict}'
+        for verdict in (CONFIRMED, CONTRADICTED, NOT_SEEN, NOT_JUDGED, UNDECIDED)
+        if verdict in verdicts
+    ]
+    data = ' and '.join(one.title for one in study.data.values())
     return (
-        f"The claims of Section 4 of arXiv 1409.1556, checked on other images than the paper's. "
-        f'Profile `{study.profile}`: {study.about}. Every net is trained with the seeds '
-        f'{", ".join(map(str, study.seeds))}. A verdict is on these nets, images and numbers of '
-        f"epochs, which are far from the paper's. {missing}"
+        f'{len(judged)} claims of arXiv 1409.1556, checked on {data}: {", ".join(counts)}. Profile '
+        f'`{study.profile}`: {study.about}. Each net is trained with seed '
+        f'{", ".join(map(str, study.seeds))}.'
     )
 
 
-def _summary(judged: Sequence[Judgement], data: Sequence[str]) -> Table:
-    rows = [
-        [
+def _summary(study: Study, judged: Sequence[Judgement], found: ResultsByData) -> Table:
+    rows = []
+    for one in judged:
+        deciding = [f for f in one.findings if f.comparison.decides]
+        halves = [f.paired.difference.half_width for f in deciding if f.paired is not None]
+        effects = [paper_difference(study, one.claim, f.comparison) for f in deciding]
+        effects = [abs(effect) for effect in effects if effect is not None]
+        rows.append([
             str(one.claim.number),
             one.claim.title,
             one.claim.section,
             f'**{one.verdict}**',
-            *(one.by_data[name] for name in data),
-        ]
-        for one in judged
-    ]
-    return Table([*SUMMARY, *(f'on {name}' for name in data)], rows)
+            *(_on(study, one, name) for name in found),
+            span(halves) if halves else '',
+            span(effects) if effects else '',
+        ])  # fmt: skip
+    data = (f'on {study.data[name].title}' for name in found)
+    return Table([*SUMMARY, *data, SEEN, PAPERS], rows)
 
 
-def _plots(study: Study, judged: Sequence[Judgement], found: ResultsByData) -> list[Block]:
-    if not any(results.answers or results.courses for results in found.values()):
-        return [Text('No run is finished yet: every plot is missing.')]
-    draw = {
-        'effects': partial(figures.effects, judged, found),
-        'depth': partial(figures.depth, study, found),
-        'curve': partial(figures.curve, study, found),
-        'cost': partial(figures.cost, study, found),
-    }
-    wanted = [name for name in draw if name == 'effects' or getattr(study.plots, name)]
-    plots: list[Block] = [Plot(name, CAPTIONS[name], draw[name]) for name in wanted]
-    if study.plots.training:
-        for name, one in found.items():
-            draw_one = partial(figures.training, study, name, one)
-            plots.append(Plot(f'training_{name}', CAPTIONS['training'], draw_one))
-    return plots
+def _on(study: Study, one: Judgement, name: str) -> str:
+    """A claim's verdict on a data set; that it could not be seen, where it could not."""
+    if name not in one.by_data:
+        return '–'
+    verdict = one.by_data[name]
+    deciding = [f for f in one.findings if f.data == name and f.comparison.decides]
+    if verdict == NOT_JUDGED:
+        return f'{verdict}: {next(f.reason for f in deciding if f.reason)}'
+    if verdict == NOT_SEEN and any(too_weak(study, one.claim, f) for f in deciding):
+        return f"{verdict}: too little power for the paper's effect"
+    return verdict
+
+
+def _plot(study: Study, name: str, title: str, found: ResultsByData) -> list[Block]:
+    if not getattr(study.plots, name):
+        return []
+    draw = partial(getattr(figures, name), study, found)
+    return [*([Heading(2, title)] if title else []), Plot(name, CAPTIONS[name], draw)]
 
 
 def _claim(study: Study, one: Judgement, found: ResultsByData) -> list[Block]:
     claim = one.claim
     rows = [_comparison(study, claim, finding, found[finding.data]) for finding in one.findings]
     notes = [
-        f'{name}: {side} could not be trained with seed {", ".join(map(str, seeds))} (the loss was '
-        'not finite) and is counted as guessing.'
+        f'{study.data[name].title}: {side_words(study, study.data[name], side)} could not be '
+        f'trained with seed {", ".join(map(str, seeds))} (the loss was not finite) and is counted '
+        'as guessing.'
         for name, results in found.items()
         for side in study.sides(study.data[name], claim)
         if (seeds := results.failed(side, study.seeds))
     ]
     if any(comparison.than is None for comparison in claim.comparisons):
-        notes.append(_about_guessing(found))
+        notes.append(_about_guessing(study, found))
+    plot = Plot(claim.name, f'Claim {claim.number}. {CAPTIONS["claim"]}',
+                partial(figures.claim, study, one))  # fmt: skip
     return [
         Heading(3, f'{claim.number}. {claim.title}: {one.verdict}'),
         Text(f'The paper (Section {claim.section}): {claim.says}'),
-        _without_empty_last(COMPARISONS, rows),
+        *([plot] if any(f.paired is not None for f in one.findings) else []),
+        *(Text(text) for text in discussion(study, one, found)),
+        _without_empty(COMPARISONS, rows),
         *(Text(note, item=True) for note in notes),
     ]
 
 
-def _without_empty_last(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table, without its last column where nothing is in it."""
-    if any(row[-1] for row in rows):
-        return Table(headers, rows)
-    return Table(headers[:-1], [row[:-1] for row in rows])
+def _without_empty(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table, without the columns in which nothing is."""
+    kept = [i for i in range(len(headers)) if any(row[i] for row in rows)]
+    return Table([headers[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
-def _about_guessing(found: ResultsByData) -> str:
+def _about_guessing(study: Study, found: ResultsByData) -> str:
     errors = [
-        f'{100 * guessing(np.array(results.labels), 1).mean():.1f} % on {name}'
+        f'{100 * guessing(np.array(results.labels), 1).mean():.1f} % on {study.data[name].title}'
         for name, results in found.items()
         if results.labels
     ]
     return (
-        'Guessing answers the most frequent class of the test images always'
-        + (f': an error of {", ".join(errors)}' if errors else '')
-        + '. A net that has learned nothing answers one class, too, maybe a rarer one, and can be '
-        'worse than that.'
+        'Guessing, the second of these comparisons, answers the most frequent class of the test '
+        'images always' + (f': an error of {", ".join(errors)}' if errors else '') + '.'
     )
 
 
 def _comparison(study: Study, claim: Claim, finding: Finding, results: Results) -> list[str]:
-    comparison, paired = finding.comparison, finding.paired
-    text = str(comparison) if comparison.decides else f'({comparison})'
-    papers = [
-        paper_error(study, side, claim.paper_scale) for side in (comparison.better, comparison.than)
-    ]
-    paper = ' against '.join(f'{error:.1f}' for error in papers) if None not in papers else ''
+    comparison, paired, data = finding.comparison, finding.paired, study.data[finding.data]
+    text = sentence(study, data, comparison)
+    text = text if comparison.decides else f'shown only: {text}'
+    effect = paper_difference(study, claim, comparison)
+    paper = '' if effect is None else f'{effect:+.1f}'
     if paired is None:
-        return [text, finding.data, UNDECIDED, UNDECIDED, '', '', finding.verdict, paper]
+        verdict = f'{finding.verdict}: {finding.reason}' if finding.reason else finding.verdict
+        return [text, data.title, '', '', '', '', paper, '', verdict]
     first, second = results.pair(comparison, study.seeds)
     return [
         text,
-        finding.data,
+        data.title,
         _estimate(statistics.error(first)),
         _estimate(statistics.error(second)),
         _estimate(paired.difference, sign=True),
+        f'{paired.difference.half_width:.1f}',
+        paper,
         f'{finding.p:.3f}' if finding.p >= 0.001 else '< 0.001',
         finding.verdict,
-        paper,
     ]
 
 

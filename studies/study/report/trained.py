@@ -1,74 +1,127 @@
 """The part of a study's report on its trainings: what they are, their cost, their commands."""
 
-import shlex
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Optional
 
 from vgg_mm.apis.chain.run import duration
-from vgg_mm.apis.document import Block, Commands, Table, Text
+from vgg_mm.apis.document import Block, Commands, Heading, Plot, Table, Text
 
+from ..learnt import last_fall, unlearnt
 from ..results import Results, ResultsByData, TrainingCurve, results_path
-from ..study import Study
+from ..study import DataSet, Study
 from ..verdicts import UNDECIDED
+from ..words import pixels, run_words
+from .figures import learning
+from .planned import command
+
+SETTINGS = {
+    'crop': 'crop, pixels',
+    'width': 'channels of the first block (64 in the paper)',
+    'fc_channels': 'channels of fc6 and fc7 (4096 in the paper)',
+}
+
+NETS = (
+    'net', 'S', 'initialiser', 'starts from', 'error at the end, %', 'drops of the rate',
+    'last fifth, points', 'has learnt',
+)  # fmt: skip
+
+HOW_WELL = (
+    'Of each net and seed: the error of the centre crop after the last epoch; how often the rate '
+    'dropped; how far that error fell over the last fifth of the epochs (minus: it rose).'
+)
+
+COURSES = (
+    'The error of the centre crop over the epochs, on a logarithmic scale; dashed: the rate drops.'
+)
 
 
 def trained(study: Study, found: ResultsByData) -> list[Block]:
-    """The settings, and how each run ended."""
-    headers = ['', *found]
-    rows: list[list[str]] = []
-    settings = ('crop', 'width', 'fc_channels', 'scales', 'curve')
-    for key in settings:
-        rows.append([key, *(_value(getattr(study.data[name], key)) for name in found)])
+    """The settings; then, for each data set, how each net ended and its course."""
+    blocks: list[Block] = [_settings(study, found), Text(HOW_WELL)]
+    for name, results in found.items():
+        data = study.data[name]
+        rows = [_net(study, data, run, results) for run in study.runs_on(name)]
+        draw = partial(learning, study, data, results)
+        blocks += [
+            Heading(3, data.title),
+            Table(NETS, rows),
+            Plot(f'training_{name}', f'{data.title}. {COURSES}', draw),
+        ]
+    return blocks
+
+
+def _settings(study: Study, found: ResultsByData) -> Table:
+    rows = [
+        [text, *(str(getattr(study.data[name], key)) for name in found)]
+        for key, text in SETTINGS.items()
+    ]
+    scales = dict.fromkeys(scale for name in found for scale in study.data[name].scales)
+    for scale in scales:
+        shown = (study.data[name].scales.get(scale, '') for name in found)
+        rows.append([f'S, {scale}', *map(pixels, shown)])
     options = dict.fromkeys(key for name in found for key in study.data[name].options)
     for key in options:
-        rows.append(
-            [f'`{key}`', *(_value(study.data[name].options.get(key, '')) for name in found)]
-        )
+        shown = (study.data[name].options.get(key, '') for name in found)
+        rows.append([f'`{key}`', *map(_value, shown)])
     rows.append(['config', *(f'`{study.data[name].config}`' for name in found)])
     rows.append(['test images', *(_value(len(r.labels) or UNDECIDED) for r in found.values())])
-    runs = [
-        [run.name, run.arch, run.scale, run.init or study.init, run.source or 'random',
-         *(_state(study, run.name, results) for results in found.values())]
-        for run in study.runs.values()
-    ]  # fmt: skip
-    return [
-        Table(headers, rows),
-        Text('The runs, with the centre crop\'s error after the last epoch, in percent, of each '
-             'seed:'),
-        Table(('run', 'net', 'S', 'initialiser', 'starts from', *found), runs),
-    ]  # fmt: skip
+    return Table(['', *(study.data[name].title for name in found)], rows)
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return '; '.join(f'{key} {_value(one)}' for key, one in value.items())
     return ', '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _state(study: Study, run: str, results: Results) -> str:
-    states = []
-    for seed in study.seeds:
-        course = results.courses.get(f'{run}/{seed}')
-        if course is None:
-            states.append(UNDECIDED)
-        elif course.failed:
-            states.append(course.failed.removeprefix('the loss is '))
-        else:
-            states.append(f'{course.errors[-1]:.1f}' if course.errors else 'trained')
-    return UNDECIDED if set(states) == {UNDECIDED} else ', '.join(states)
+def _net(study: Study, data: DataSet, name: str, results: Results) -> list[str]:
+    run = study.runs[name]
+    source = data.source(run)
+    start = "the authors' convolutions" if data.fine_tuned else 'random'
+    if source:
+        layers = 'layers of' if run.staged_from else 'all of'
+        start = f'{layers} {run_words(study, data, source)}'
+    courses = [results.courses.get(f'{name}/{seed}') for seed in study.seeds]
+    return [
+        run_words(study, data, name),
+        pixels(data.scales[run.scale]),
+        run.init or study.init,
+        start,
+        *(_each(part) for part in zip(*map(_how_well, courses))),
+    ]
+
+
+def _how_well(course: Optional[TrainingCurve]) -> tuple[str, ...]:
+    """Error at the end, drops, fall over the last fifth, whether it has learnt."""
+    if course is None:
+        return (UNDECIDED,) * 4
+    if course.failed:
+        return course.failed.removeprefix('the loss is '), '', '', 'no'
+    fall = last_fall(course)
+    return (
+        f'{course.errors[-1]:.1f}' if course.errors else 'trained',
+        str(len(course.drops)),
+        '?' if fall is None else f'{fall:.1f}',
+        'no' if unlearnt(course) else 'yes',
+    )
+
+
+def _each(values: Sequence[str]) -> str:
+    """Of each seed, once where it is the same."""
+    return values[0] if len(set(values)) == 1 else ', '.join(values)
 
 
 def costs(study: Study, found: ResultsByData) -> list[Block]:
     """Hours and machines."""
     rows, total = [], 0.0
     for name, results in found.items():
-        keys = _keys(study)
-        courses = _courses(study, results)
+        keys = _keys(study, name)
+        courses = _courses(study, name, results)
         minutes = sum(course.minutes for course in courses)
         testing = sum(results.test_minutes.get(key, 0.0) for key in keys)
         mixed = sum(map(_in_mixed_precision, courses))
         total += minutes + testing
         rows.append([
-            name, f'{len(courses)} of {len(keys)}', str(mixed), duration(minutes),
+            study.data[name].title, f'{len(courses)} of {len(keys)}', str(mixed), duration(minutes),
             duration(testing), '; '.join(results.machine),
         ])  # fmt: skip
     headers = ('data', 'trainings', 'of them with `--amp`', 'training', 'testing', 'machine')
@@ -79,13 +132,13 @@ def costs(study: Study, found: ResultsByData) -> list[Block]:
     return [Table(headers, rows), Text(text)]
 
 
-def _keys(study: Study) -> list[str]:
-    return [f'{run}/{seed}' for run in study.runs for seed in study.seeds]
+def _keys(study: Study, data: str) -> list[str]:
+    return [f'{run}/{seed}' for run in study.runs_on(data) for seed in study.seeds]
 
 
-def _courses(study: Study, results: Results) -> list[TrainingCurve]:
+def _courses(study: Study, data: str, results: Results) -> list[TrainingCurve]:
     """Of the study's trainings, those that there are."""
-    return [results.courses[key] for key in _keys(study) if key in results.courses]
+    return [results.courses[key] for key in _keys(study, data) if key in results.courses]
 
 
 def _in_mixed_precision(course: TrainingCurve) -> bool:
@@ -94,20 +147,19 @@ def _in_mixed_precision(course: TrainingCurve) -> bool:
 
 def commands(study: Study, found: ResultsByData) -> list[Block]:
     """How everything, and one training, can be made again."""
-    words = ['python', 'studies/run.py', study.path, '--profile', study.profile]
-    command = shlex.join(words + (['--out', study.out] if study.out else []))
-    courses = [course for results in found.values() for course in _courses(study, results)]
+    everything = command(study)
+    courses = [one for name, results in found.items() for one in _courses(study, name, results)]
     # As most of the trainings were made.
     amp = ' --amp' if 2 * sum(map(_in_mixed_precision, courses)) > len(courses) else ''
     blocks: list[Block] = [
         Text('Everything, going on where an earlier call stopped; then this page alone:'),
-        Commands([command + amp, f'{command} --report-only']),
+        Commands([everything + amp, f'{everything} --report-only']),
     ]
     if not study.out:
         blocks += [
             Text('What is in the results is not computed again. All of it from the start, with '
                  'results and report in a folder of their own:'),
-            Commands([f'{command}{amp} --out work_dirs/study/again']),
+            Commands([f'{everything}{amp} --out work_dirs/study/again']),
         ]  # fmt: skip
     single = next((course.command for course in courses if course.command), None)
     if single:

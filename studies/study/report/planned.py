@@ -1,0 +1,96 @@
+"""What a study will do: its conditions, and the page that stands for the report until it is run."""
+
+import shlex
+
+from vgg_mm.apis.document import Block, Commands, Heading, Table, Text
+
+from .. import statistics
+from ..results import ResultsByData
+from ..study import DataSet, Study
+from ..verdicts import RULE
+from ..words import side_words
+
+#: For somebody who has not read the study's file.
+WORDS = (
+    "A, A-LRN, B, C, D and E are the nets of the paper's Table 1, with 11, 11, 13, 16, 16 and 19 "
+    'weight layers; "D from A" takes its first four convolutional and its fully-connected layers '
+    'from a trained A (Section 3.1). S is the shorter side in pixels to which images are scaled in '
+    'training, drawn anew for each image where two numbers are given, as it is for every net that '
+    'no S is said of; Q is that in testing. '
+    'Dense evaluation averages the class scores over the whole image, multi-crop evaluation over '
+    '50 crops (Section 3.2). An error is the share of test images whose first answer is wrong.'
+)
+
+
+def command(study: Study) -> str:
+    """The one that does everything."""
+    words = ['python', 'studies/run.py', study.path, '--profile', study.profile]
+    return shlex.join(words + (['--out', study.out] if study.out else []))
+
+
+def conditions(study: Study, found: ResultsByData) -> list[Block]:
+    """What must be so before anything is compared, and whether it is."""
+    blocks: list[Block] = []
+    for name, results in found.items():
+        data = study.data[name]
+        if data.learnt is None:
+            continue
+        wrong = results.wrong(data.learnt.side, study.seeds)
+        if wrong is None:
+            outcome = 'it has not been tested yet'
+        else:
+            error = statistics.error(wrong).value
+            outcome = f'it errs on {error:.1f} %, so that '
+            outcome += 'they are' if error <= data.learnt.error else 'nothing is judged there'
+        text = f'On {data.title}, nets are compared if {_condition(study, data)}: {outcome}.'
+        blocks.append(Text(text, item=True))
+    return blocks
+
+
+def _condition(study: Study, data: DataSet) -> str:
+    side = side_words(study, data, data.learnt.side)
+    return f'{side} errs on at most {data.learnt.error:g} %'
+
+
+def planned(study: Study) -> list[Block]:
+    """The page while there are no results."""
+    rows = [
+        [str(claim.number), claim.title, claim.section, ', '.join(
+            data.title for data in study.data.values()
+            if any(one.decides for one in study.comparisons(claim, data.name))
+        )]
+        for claim in study.claims
+    ]  # fmt: skip
+    return [
+        Heading(1, study.title),
+        Text(
+            'This study has not been run yet. Below is what will be checked and how; the verdicts '
+            'will be here when its nets are trained.'
+        ),
+        *([Text(study.earlier)] if study.earlier else []),
+        Heading(2, 'What will be checked'),
+        Table(('no.', 'claim', 'paper', 'on'), rows),
+        Text(WORDS),
+        Heading(2, 'What will be trained'),
+        Text(f'Profile `{study.profile}`: {study.about}.'),
+        *(Text(_trainings(study, data), item=True) for data in study.data.values()),
+        Heading(2, 'The rule'),
+        *(Text(text, item=True) for text in RULE),
+        Heading(2, 'Commands'),
+        *([Text(study.hours)] if study.hours else []),
+        Text('How many hours it takes on your machine, from a few measured steps; then all of it:'),
+        Commands([f'{command(study)} --dry-run', command(study)]),
+    ]
+
+
+def _trainings(study: Study, data: DataSet) -> str:
+    runs = study.runs_on(data.name)
+    epochs = data.options.get('train_cfg.max_epochs')
+    each = f', {epochs} epochs each' if epochs else ''
+    condition = f' Nothing is compared unless {_condition(study, data)}.' if data.learnt else ''
+    start = "fine-tuned from the authors' convolutions" if data.fine_tuned else 'from scratch'
+    return (
+        f'{data.title}: {len(runs)} nets with {len(study.seeds)} seeds{each}, {start}, crops of '
+        f'{data.crop} pixels, {data.width} channels in the first block (64 in the paper).'
+        f'{condition}'
+    )

@@ -1,0 +1,135 @@
+"""Whether nets have learnt: nothing is compared before."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from study.learnt import last_fall, unlearnt, why_not_judged
+from study.load import load_study
+from study.report.sections import judgements
+from study.results import Errors, TrainingCurve, pack
+from study.verdicts import NOT_JUDGED, UNDECIDED
+
+from tests.studies.cases import course, made_up, real_study, tiny, write
+
+
+def validated(errors, epochs=None, drops=(1.0, 2.0)):
+    """A training with these validation errors, by default one after each epoch."""
+    epochs = range(1, len(errors) + 1) if epochs is None else epochs
+    return TrainingCurve(1.0, error_epochs=list(epochs), errors=list(errors), drops=list(drops))
+
+
+@pytest.mark.parametrize('errors, epochs, fall', [
+    ([90, 50, 30, 20, 19.5], None, 0.5),  # the fourth of five epochs is the last before the end's
+    ([90, 50, 30, 20, 25], None, -5),
+    ([90, 40, 30], [4, 8, 10], 10),
+    ([90, 40, 30], [4, 7, 10], 10),  # longer than a fifth if it was not validated in between
+    ([30], [10], None),
+    ([], [], None),
+])  # fmt: skip
+def test_the_last_fifth(errors, epochs, fall):
+    found = last_fall(validated(errors, epochs))
+    assert found == (None if fall is None else pytest.approx(fall))
+
+
+@given(st.lists(st.floats(0, 100), min_size=5, max_size=60), st.integers(0, 4))
+def test_the_rule_of_learning(errors, drops):
+    """In other words: at least two drops, and the last fifth brought less than a point."""
+    one = validated(errors, drops=range(drops))
+    before = errors[(4 * len(errors)) // 5 - 1]
+    assert (unlearnt(one) == '') == (drops >= 2 and before - errors[-1] < 1)
+
+
+@pytest.mark.parametrize('one, words', [
+    (course('D'), ''),
+    (course('D', fall=2.5), 'still got better by 2.5 points over the last fifth of its epochs'),
+    (course('D', drops=()), 'its rate had dropped twice (it did never)'),
+    (course('D', drops=(12.0,)), 'its rate had dropped twice (it did once)'),
+    (course('D', failed='the loss is nan at iteration 3'), '(the loss is nan at iteration 3)'),
+    (validated([20], [24]), 'was not validated before the last fifth of its epochs'),
+])  # fmt: skip
+def test_a_starved_net_is_told_from_one_that_has_learnt(one, words):
+    assert (unlearnt(one) == '') == (words == '') and words in unlearnt(one)
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return real_study()
+
+
+def verdicts(study, found, data='cifar10'):
+    return {one.claim.name: one.by_data.get(data) for one in judgements(study, found)}
+
+
+def test_of_nets_that_have_learnt_every_claim_is_judged(study):
+    found = made_up(study)
+    assert not set(verdicts(study, found).values()) & {NOT_JUDGED, UNDECIDED, None}
+    on_clothing = verdicts(study, found, 'clothing')
+    assert {name for name, verdict in on_clothing.items() if verdict is not None} == {
+        'jitter', 'scales', 'protocols', 'fusion'
+    }  # fmt: skip
+
+
+def test_a_starved_net_leaves_its_claims_without_a_verdict(study):
+    """One seed is enough; claims without it are judged."""
+    found = made_up(study)
+    found['cifar10'].courses['C/1'] = course('C', fall=3.0)
+    assert {n for n, v in verdicts(study, found).items() if v == NOT_JUDGED} == {'kernels'}
+    (judged,) = [one for one in judgements(study, found) if one.claim.name == 'kernels']
+    for finding in judged.findings:
+        assert finding.paired is None
+        assert finding.reason.startswith('C (seed 1) still got better by 3.0 points')
+
+
+def test_whether_a_net_learns_is_asked_of_one_that_has_not_learnt(study):
+    found = made_up(study)
+    for run in study.runs:
+        for seed in study.seeds:
+            found['cifar10'].courses[f'{run}/{seed}'] = course(run, drops=())
+    by_claim = verdicts(study, found)
+    assert by_claim.pop('start') not in (NOT_JUDGED, UNDECIDED)
+    assert set(by_claim.values()) == {NOT_JUDGED}
+
+
+@pytest.mark.parametrize('error, judged', [(0.19, True), (0.21, False)])
+def test_nothing_is_compared_before_the_condition_holds(study, error, judged):
+    """D's error in the mean over the seeds; the other data set has its own D."""
+    found = made_up(study)
+    results = found['cifar10']
+    wrong = np.arange(len(results.labels)) < error * len(results.labels)
+    for seed in study.seeds:
+        results.answers[f'D dense one/{seed}'] = Errors(pack(wrong))
+    assert (set(verdicts(study, found).values()) == {NOT_JUDGED}) != judged
+    assert NOT_JUDGED not in verdicts(study, found, 'clothing').values()
+    data = study.data['cifar10']
+    reason = why_not_judged(study, data, results, study.claims[1].comparisons[0])
+    assert reason == (None if judged else 'D (dense, one Q) errs on 21.0 %, more than 20 %')
+    # Claims of other data sets are judged by theirs; over both, by what is judged.
+    assert {one.verdict for one in judgements(study, found)[4:8]}.isdisjoint({NOT_JUDGED})
+
+
+def test_without_the_conditions_net_nothing_is_compared(study):
+    found = made_up(study)
+    for seed in study.seeds:
+        del found['cifar10'].answers[f'D dense one/{seed}']
+    by_claim = verdicts(study, found)
+    assert by_claim['lrn'] == by_claim['five'] == NOT_JUDGED
+    assert by_claim['depth'] == UNDECIDED, 'it needs D itself'
+
+
+def test_without_a_condition_nets_alone_must_have_learnt(tmp_path):
+    study = load_study(write(tmp_path, tiny()))
+    found = made_up(study)
+    assert verdicts(study, found, 'digits')['depth'] != NOT_JUDGED
+    found['digits'].courses['A/0'] = course('A', drops=(1.0,))
+    assert verdicts(study, found, 'digits')['depth'] == NOT_JUDGED
+
+
+def test_a_claim_off_a_data_set_is_not_judged_there(study):
+    claims = tuple(one._replace(on=('clothing',)) for one in study.claims[4:8])
+    there = replace(study, claims=claims)
+    for one in judgements(there, made_up(there)):
+        assert set(one.by_data) == {'clothing'} == {f.data for f in one.findings}
