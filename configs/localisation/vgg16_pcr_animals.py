@@ -12,7 +12,11 @@ _base_ = [
 optim_wrapper = dict(
     optimizer=dict(lr=0.1), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.01)))
 )
-param_scheduler = dict(milestones=[21, 27])
+# Without a warm-up the first steps, of a new last layer, spoil what is trained.
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=21),
+    dict(type='MultiStepLR', milestones=[21, 27], gamma=0.1),
+]
 train_cfg = dict(max_epochs=30, val_interval=10)
 default_hooks = dict(logger=dict(interval=7), checkpoint=dict(interval=10))
 randomness = dict(seed=0)
