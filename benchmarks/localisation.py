@@ -4,9 +4,9 @@
 
 The shipped configs for photos of raccoons and kangaroos, net D at full width, crops of 128, through
 the tools: a classification net on the authors' thirteen convolutions, then, for each seed, four
-localisation nets that start from it. Each is tested by the central crop with the true class
-(Table 8) and by the full protocol (Table 9); the nets 'all, PCR' of all seeds are also fused.
-Finished runs are used again, one that was cut off is resumed. Writes
+localisation nets: fc6 and fc7 from it, then all layers. Each is tested by the central crop with the
+true class (Table 8) and by the full protocol (Table 9); the nets 'all, PCR' of all seeds are also
+fused. Finished runs are used again, one that was cut off is resumed. Writes
 benchmarks/results/localisation_full_width.json.
 """
 
@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / 'configs/localisation'
 RESULTS = ROOT / 'benchmarks/results/localisation_full_width.json'
 
-#: Layers fine-tuned, kind of regression -> config
+#: Layers fine-tuned, kind of regression -> config; all layers start from the net before.
 NETS = {
-    'all, PCR': 'vgg16_pcr_animals',
     'fc6 and fc7, PCR': 'vgg16_pcr_fc_animals',
+    'all, PCR': 'vgg16_pcr_animals',
     'fc6 and fc7, SCR': 'vgg16_scr_fc_animals',
     'all, SCR': 'vgg16_scr_animals',
 }
@@ -125,7 +125,7 @@ def measure(args: argparse.Namespace) -> None:
         for name in args.nets:
             folder = work_dir / f'seed{seed}' / NETS[name]
             own = f'randomness.seed={seed}'
-            tests = measure_net(name, folder, rated, args.amp, data, start, own)
+            tests = measure_net(name, folder, rated, args.amp, data, source(folder, start), own)
             results['nets'][name].append(tests)
             print(f'seed {seed}, {name}: {tests}', flush=True)
             RESULTS.write_text(json.dumps(results, indent=1) + '\n')
@@ -133,6 +133,14 @@ def measure(args: argparse.Namespace) -> None:
         results['fusion'] = fuse(work_dir, args.seeds, data, rated)
     RESULTS.write_text(json.dumps(results, indent=1) + '\n')
     print(table(results))
+
+
+def source(folder: Path, start: str) -> str:
+    """What a net starts from: the classification net, or the one whose fc layers were trained."""
+    before = folder.with_name(folder.name.replace('cr_', 'cr_fc_'))
+    if '_fc_' in folder.name:
+        return start
+    return f'load_from={(before / "last_checkpoint").read_text()}'
 
 
 def fuse(work_dir: Path, seeds: list[int], data: str, rated: str) -> dict[str, dict]:

@@ -94,8 +94,9 @@ def localiser(shapes, classifier, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('localiser')
     more = [
         f'default_hooks.staged_init.checkpoint={classifier}',
+        'load_from=None',
         'optim_wrapper.optimizer.lr=0.02',
-        'param_scheduler.milestones=[12]',
+        'param_scheduler.1.milestones=[12]',
         'default_hooks.checkpoint.interval=12',
     ]
     arguments = ['--work-dir', work_dir, *options(shapes, 12, *more)]
