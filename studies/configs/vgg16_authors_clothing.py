@@ -1,4 +1,6 @@
-# Net D on the authors' thirteen convolutions, fitted to photos of clothes; fc6 to fc8 are new.
+# New fc6 to fc8 on the authors' thirteen convolutions, which stay fixed, as tools/finetune.py
+# trains them. The weights expect BGR with its mean subtracted; the division by 58 makes maps small
+# enough for new layers.
 _base_ = [
     '../../configs/_base_/models/vgg.py',
     '../../configs/_base_/datasets/clothing.py',
@@ -7,7 +9,12 @@ _base_ = [
     '../../configs/_base_/default_runtime.py',
 ]
 
-model = dict(backbone=dict(arch='D', frozen_stages=2), head=dict(num_classes=10, fc_channels=512))
+model = dict(
+    data_preprocessor=dict(mean=[103.939, 116.779, 123.68], std=[58.0] * 3, to_rgb=False),
+    backbone=dict(arch='D', frozen_stages=5),
+    head=dict(num_classes=10, fc_channels=512),
+)
+optim_wrapper = dict(optimizer=dict(lr=1e-2), paramwise_cfg=dict(_delete_=True))
 default_hooks = dict(
     logger=dict(interval=20),
     classifier_init=dict(
