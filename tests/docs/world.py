@@ -133,8 +133,9 @@ def make_world(folder):
     for name in ('vgg11', 'vgg16'):
         net, _ = source_nets.torchvision_net(name)
         torch.save(net.state_dict(), folder / f'torchvision_{name}.pth')
-    weights = source_nets.caffe_weights('vgg16')
-    (folder / 'VGG_ILSVRC_16_layers.caffemodel').write_bytes(source_nets.caffe_file(weights))
+    for layers in (16, 19):
+        content = source_nets.caffe_file(source_nets.caffe_weights(f'vgg{layers}'))
+        (folder / f'VGG_ILSVRC_{layers}_layers.caffemodel').write_bytes(content)
     published.keras(folder / 'vgg16_weights_tf_dim_ordering_tf_kernels.h5')
     published.keras_notop(folder / NOTOP)
     write_posteriors(folder, 'vgg16', 'D')
