@@ -95,7 +95,7 @@ def plot(results: dict[str, dict[str, list[dict]]], path: Path) -> None:
     figure, axes = plt.subplots(
         rows, 2, figsize=(9, 3.4 * rows), layout='constrained', squeeze=False, sharex=True
     )
-    titles = {'loss': 'training loss', 'error': 'top-1 error on 360 other digits (%)'}
+    titles = {'loss': 'training loss', 'error': 'top-1 error (%)'}
     # Both starts from N(0, std 1e-2) lie on chance: the second is dashed over the first.
     styles = dict(zip(STARTS, ('-', '--', '-', '-')))
     for row, (width, found) in zip(axes, results.items()):
