@@ -42,11 +42,13 @@ def main() -> None:
     for layer in args.layers:
         start = time.perf_counter()
         files = [extract(args, layer, split) for split in SPLITS]
-        minutes = (time.perf_counter() - start) / 60
+        print(
+            f'{layer}: {(time.perf_counter() - start) / 60:.1f} minutes of extraction', flush=True
+        )
         for name, found in probes(files, args.scales).items():
-            results[f'{layer}, {name}'] = dict(found, minutes_of_extraction=round(minutes, 1))
+            results[f'{layer}, {name}'] = found
             print(f'{layer}, {name}: {found}', flush=True)
-            RESULTS.write_text(json.dumps(results, indent=1) + '\n')
+        RESULTS.write_text(json.dumps(results, indent=1) + '\n')
 
 
 def extract(args: argparse.Namespace, layer: str, split: str) -> str:

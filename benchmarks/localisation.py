@@ -1,6 +1,6 @@
 """Appendix A at a small scale: SCR and PCR, the fully-connected layers alone and all layers.
 
-    python benchmarks/localisation.py --data-root data/animals [--amp] [--nets 'all, PCR' ...]
+    python benchmarks/localisation.py --data-root data/animals [--seeds 0 1 2] [--amp]
 
 The shipped configs for photos of raccoons and kangaroos, net D at full width, crops of 128, through
 the tools: a classification net on the authors' thirteen convolutions, then, for each seed, four
@@ -137,10 +137,12 @@ def measure(args: argparse.Namespace) -> None:
 
 def source(folder: Path, start: str) -> str:
     """What a net starts from: the classification net, or the one whose fc layers were trained."""
-    before = folder.with_name(folder.name.replace('cr_', 'cr_fc_'))
     if '_fc_' in folder.name:
         return start
-    return f'load_from={(before / "last_checkpoint").read_text()}'
+    before = folder.with_name(folder.name.replace('cr_', 'cr_fc_')) / 'last_checkpoint'
+    if not before.exists():
+        sys.exit(f'error: {before} is missing: train fc6 and fc7 first (--nets)')
+    return f'load_from={before.read_text()}'
 
 
 def fuse(work_dir: Path, seeds: list[int], data: str, rated: str) -> dict[str, dict]:

@@ -95,11 +95,15 @@ def plot(results: dict[str, dict[str, list[dict]]], path: Path) -> None:
     figure, axes = plt.subplots(
         rows, 2, figsize=(9, 3.4 * rows), layout='constrained', squeeze=False, sharex=True
     )
-    titles = {'loss': 'training loss', 'error': 'top-1 error (%)'}
+    # Key of the curves -> title, value and name of chance.
+    panels = {
+        'loss': ('training loss', 2.302585, 'ln 10'),
+        'error': ('top-1 error (%)', 90, 'guessing'),
+    }
     # Both starts from N(0, std 1e-2) lie on chance: the second is dashed over the first.
     styles = dict(zip(STARTS, ('-', '--', '-', '-')))
     for row, (width, found) in zip(axes, results.items()):
-        for axis, (key, title) in zip(row, titles.items()):
+        for axis, (key, (title, chance, word)) in zip(row, panels.items()):
             for color, (name, runs) in enumerate(found.items()):
                 epochs = range(1, EPOCHS + 1)
                 for values in runs:
@@ -111,12 +115,9 @@ def plot(results: dict[str, dict[str, list[dict]]], path: Path) -> None:
             part = {'16': 'a quarter', '32': 'half', '64': 'all'}.get(width, width)
             axis.set(title=f'{title}, {part} of the width', ylim=(0, None))
             axis.grid(alpha=0.3)
-        chance = {'loss': (2.302585, 'ln 10'), 'error': (90, 'guessing')}
-        for axis, key in zip(row, titles):
-            value, word = chance[key]
-            axis.axhline(value, color='grey', linestyle=':', zorder=0)
+            axis.axhline(chance, color='grey', linestyle=':', zorder=0)
             axis.annotate(
-                word, (EPOCHS, value), xytext=(0, -12), textcoords='offset points', ha='right'
+                word, (EPOCHS, chance), xytext=(0, -12), textcoords='offset points', ha='right'
             )
     for axis in axes[-1]:
         axis.set_xlabel('epoch')
