@@ -15,7 +15,6 @@ off goes on.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,9 +24,9 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, DefaultScope
-from scalars import read_scalars
+from training import ROOT, losses, seconds_an_iteration
+from training import train as run_training
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from vgg_mm.checkpoints import load_by_name, weights_of  # noqa: E402
@@ -118,21 +117,15 @@ def redrawn(weights: dict, seed: int) -> dict:
 def train(args: argparse.Namespace, detector: str, work_dir: Path, options: dict) -> dict:
     """One run of tools/train.py: its losses, and mAP after each validation."""
     config = CONFIGS / f'{detector}_vgg16_{args.data}.py'
-    epochs = Config.fromfile(config).train_cfg.max_epochs
     options = {'DATA_ROOT': Path(args.data_root or f'data/{args.data}').resolve(), **options}
-    command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', work_dir, '--resume']
-    command += ['--amp'] * args.amp
-    command += ['--broken-images', 'skip']  # one of the animals' files is cut off
-    command += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
-    if not (work_dir / f'epoch_{epochs}.pth').exists():
-        subprocess.run(list(map(str, command)), check=True)
-    rows = read_scalars(work_dir)
-    losses = [row for row in rows if 'loss' in row]
+    # One of the animals' files is cut off.
+    flags = ['--broken-images', 'skip', *['--amp'] * args.amp]
+    rows = run_training(config, work_dir, options, *flags)
     validations = [row for row in rows if 'coco/bbox_mAP' in row]
     return dict(
         config=config.stem,
-        seconds_an_iteration=round(statistics.median(row['time'] for row in losses), 2),
-        losses={row['step']: round(row['loss'], 4) for row in losses},
+        seconds_an_iteration=round(seconds_an_iteration(rows), 2),
+        losses=losses(rows),
         validations=[
             dict(
                 epoch=row['step'],

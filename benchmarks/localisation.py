@@ -12,14 +12,12 @@ benchmarks/results/localisation_full_width.json.
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-from scalars import read_scalars
+from training import ROOT, last_checkpoint, run_tool, seconds_an_iteration
+from training import train as run_training
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / 'configs/localisation'
 RESULTS = ROOT / 'benchmarks/results/localisation_full_width.json'
 
@@ -41,31 +39,19 @@ TESTS = {'full, Q = 160': (), 'full, Q = 128, 160, 192': ('tta_pipeline.1.scales
 BEST = 'all, PCR'
 
 
-def run(tool: str, work_dir: Path, *arguments: str) -> None:
-    work_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
-    with open(work_dir / 'log.txt', 'a', encoding='utf-8') as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log)
-
-
-def train(config: Path, work_dir: Path, amp: bool, *options: str) -> tuple[Path, dict]:
-    """Train, or go on where an earlier run stopped.
+def train(config: Path, work_dir: Path, amp: bool, options: dict) -> tuple[Path, dict]:
+    """Train one of the nets.
 
     Returns:
         The last checkpoint; its metrics on the validation images, in percent, and the median
         seconds of an iteration.
     """
-    if not (work_dir / 'done').exists():
-        # One of the photos is cut off.
-        arguments = ['--resume', '--broken-images', 'skip', '--work-dir', work_dir]
-        arguments += ['--amp'] * amp
-        run('train.py', work_dir, config, *arguments, '--cfg-options', *options)
-        (work_dir / 'done').touch()
-    rows = read_scalars(work_dir)
+    # One of the photos is cut off.
+    flags = ['--broken-images', 'skip', *['--amp'] * amp]
+    rows = run_training(config, work_dir, options, *flags)
     metrics = [{k: v for k, v in row.items() if 'error' in k} for row in rows if 'loss' not in row]
-    seconds = statistics.median(row['time'] for row in rows if 'loss' in row)
-    last = Path((work_dir / 'last_checkpoint').read_text())
-    return last, dict(metrics[-1], seconds_an_iteration=round(seconds, 2))
+    seconds = round(seconds_an_iteration(rows), 2)
+    return last_checkpoint(work_dir), dict(metrics[-1], seconds_an_iteration=seconds)
 
 
 def test(config: Path, checkpoint: Path, folder: Path, name: str, *options: str) -> dict:
@@ -74,7 +60,7 @@ def test(config: Path, checkpoint: Path, folder: Path, name: str, *options: str)
     if not file.exists():
         arguments = ['--tta', '--work-dir', folder, '--broken-images', 'count']
         arguments += ['--out', file, '--out-item', 'metrics']
-        run('test.py', folder, config, checkpoint, *arguments, '--cfg-options', *options)
+        run_tool('test.py', folder, config, checkpoint, *arguments, '--cfg-options', *options)
     return json.loads(file.read_text())
 
 
@@ -90,29 +76,28 @@ def fusion_config(path: Path, others: list[Path]) -> Path:
     return path
 
 
-def measure_net(name: str, folder: Path, rated: str, amp: bool, *options: str) -> dict[str, dict]:
+def measure_net(name: str, folder: Path, rated: str, amp: bool, options: dict) -> dict[str, dict]:
     """Train and test one localisation net: test -> metrics."""
     config = CONFIGS / f'{NETS[name]}.py'
-    net, found = train(config, folder, amp, *options)
+    net, found = train(config, folder, amp, options)
+    data = f'DATA_ROOT={options["DATA_ROOT"]}'
     results = {CENTRAL_CROP: found}
     for label, scales in TESTS.items():
         if name == BEST or not scales:
-            results[label] = test(config, net, folder, label, options[0], rated, *scales)
+            results[label] = test(config, net, folder, label, data, rated, *scales)
     return results
 
 
 def measure(args: argparse.Namespace) -> None:
     """All nets, trained and tested; what is known is written after each."""
     work_dir = args.work_dir.resolve()
-    data = f'DATA_ROOT={Path(args.data_root).resolve()}'
-    options = [data]
+    data = dict(DATA_ROOT=Path(args.data_root).resolve())
+    options = dict(data)
     if args.checkpoint:
-        path = Path(args.checkpoint).resolve()
-        options.append(f'default_hooks.classifier_init.checkpoint={path}')
+        options['default_hooks.classifier_init.checkpoint'] = Path(args.checkpoint).resolve()
     config = CONFIGS / 'vgg16_animals.py'
-    classifier, found = train(config, work_dir / 'classifier', args.amp, *options)
+    classifier, found = train(config, work_dir / 'classifier', args.amp, options)
     rated = f'tta_model.classifiers.0.checkpoint={classifier}'
-    start = f'default_hooks.staged_init.checkpoint={classifier}'
     results = dict(
         classifier=found,
         amp=args.amp,
@@ -124,31 +109,31 @@ def measure(args: argparse.Namespace) -> None:
     for seed in args.seeds:
         for name in args.nets:
             folder = work_dir / f'seed{seed}' / NETS[name]
-            own = f'randomness.seed={seed}'
-            tests = measure_net(name, folder, rated, args.amp, data, source(folder, start), own)
+            own = {**data, **source(folder, classifier), 'randomness.seed': seed}
+            tests = measure_net(name, folder, rated, args.amp, own)
             results['nets'][name].append(tests)
             print(f'seed {seed}, {name}: {tests}', flush=True)
             RESULTS.write_text(json.dumps(results, indent=1) + '\n')
     if BEST in args.nets and len(args.seeds) > 1:
-        results['fusion'] = fuse(work_dir, args.seeds, data, rated)
+        results['fusion'] = fuse(work_dir, args.seeds, f'DATA_ROOT={data["DATA_ROOT"]}', rated)
     RESULTS.write_text(json.dumps(results, indent=1) + '\n')
     print(table(results))
 
 
-def source(folder: Path, start: str) -> str:
+def source(folder: Path, classifier: Path) -> dict[str, Path]:
     """What a net starts from: the classification net, or the one whose fc layers were trained."""
     if '_fc_' in folder.name:
-        return start
-    before = folder.with_name(folder.name.replace('cr_', 'cr_fc_')) / 'last_checkpoint'
-    if not before.exists():
-        sys.exit(f'error: {before} is missing: train fc6 and fc7 first (--nets)')
-    return f'load_from={before.read_text()}'
+        return {'default_hooks.staged_init.checkpoint': classifier}
+    before = folder.with_name(folder.name.replace('cr_', 'cr_fc_'))
+    if not (before / 'last_checkpoint').exists():
+        sys.exit(f'error: {before} has no net: train fc6 and fc7 first (--nets)')
+    return dict(load_from=last_checkpoint(before))
 
 
 def fuse(work_dir: Path, seeds: list[int], data: str, rated: str) -> dict[str, dict]:
     """The nets of all seeds in one full test: test -> metrics."""
     folders = [work_dir / f'seed{seed}' / NETS[BEST] for seed in seeds]
-    checkpoints = [Path((folder / 'last_checkpoint').read_text()) for folder in folders]
+    checkpoints = [last_checkpoint(folder) for folder in folders]
     folder = work_dir / 'fusion'
     folder.mkdir(exist_ok=True)
     config = fusion_config(folder / 'fusion.py', checkpoints[1:])

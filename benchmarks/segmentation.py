@@ -11,15 +11,12 @@ benchmarks/results/segmentation_full_width.json.
 
 import argparse
 import json
-import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
-from scalars import read_scalars
+from training import ROOT, last_checkpoint, losses, seconds_an_iteration
+from training import train as run_training
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / 'configs/downstream/segmentation'
 RESULTS = ROOT / 'benchmarks/results/segmentation_full_width.json'
 #: Net -> the one that it starts from.
@@ -52,31 +49,24 @@ def parse_args() -> argparse.Namespace:
 def train(args: argparse.Namespace, net: str) -> dict:
     """One run of tools/train.py: its losses, and the metrics after its last epoch."""
     config = CONFIGS / f'{net}_vgg16_camvid.py'
-    epochs = Config.fromfile(config).train_cfg.max_epochs
     folder = Path(args.work_dir).resolve() / f'seed{args.seed}'
     options = dict(DATA_ROOT=Path(args.data_root).resolve())
     options['randomness.seed'] = args.seed
     if before := NETS[net]:
-        options['load_from'] = (folder / before / 'last_checkpoint').read_text()
+        options['load_from'] = last_checkpoint(folder / before)
     elif args.checkpoint:
         options['default_hooks.classifier_init.checkpoint'] = Path(args.checkpoint).resolve()
-    command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', folder / net]
-    command += ['--resume', *['--amp'] * args.amp]
-    command += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
-    if not (folder / net / f'epoch_{epochs}.pth').exists():
-        subprocess.run(list(map(str, command)), check=True)
-    rows = read_scalars(folder / net)
-    losses = [row for row in rows if 'loss' in row]
+    rows = run_training(config, folder / net, options, *['--amp'] * args.amp)
     validations = [row for row in rows if 'mIoU' in row]
-    images = Config.fromfile(config).train_dataloader.batch_size
-    seconds = statistics.median(row['time'] for row in losses) / images
+    cfg = Config.fromfile(config)
+    seconds = seconds_an_iteration(rows) / cfg.train_dataloader.batch_size
     return dict(
         config=config.stem,
-        epochs=epochs,
+        epochs=cfg.train_cfg.max_epochs,
         **{key: validations[-1][key] for key in ('mIoU', 'mAcc', 'aAcc')},
         seconds_an_image=round(seconds, 2),
         validations={row['step']: row['mIoU'] for row in validations},
-        losses={row['step']: round(row['loss'], 4) for row in losses},
+        losses=losses(rows),
     )
 
 

@@ -14,9 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scalars import read_scalars
+from training import ROOT, last_checkpoint, train
 
-ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (0, 1, 2)
 EPOCHS = 12
 
@@ -29,21 +28,11 @@ STARTS = {
 }
 
 
-def train(config: str, work_dir: Path, amp: bool, *options: str) -> None:
-    """Train through the tool, or go on where an earlier run stopped."""
-    command = [sys.executable, str(ROOT / 'tools/train.py'), str(ROOT / f'configs/vgg/{config}.py')]
-    command += ['--resume', '--work-dir', str(work_dir), *['--amp'] * amp]
-    command += ['--cfg-options', *options]
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with open(work_dir / 'log.txt', 'a', encoding='utf-8') as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log)
-
-
-def curves(work_dir: Path) -> dict[str, list[float]]:
+def curves(rows: list[dict]) -> dict[str, list[float]]:
     """Mean training loss and validation top-1 error (percent) of every epoch."""
     losses: dict[int, list[float]] = {}
     errors: dict[int, float] = {}
-    for row in read_scalars(work_dir):
+    for row in rows:
         if 'loss' in row:
             losses.setdefault(row['epoch'], []).append(row['loss'])
         elif 'error/top1' in row:
@@ -55,30 +44,31 @@ def curves(work_dir: Path) -> dict[str, list[float]]:
 def run(work_dir: Path, data: str, width: int, amp: bool) -> dict[str, list[dict]]:
     """Every start with every seed."""
     results: dict[str, list[dict]] = {name: [] for name in STARTS}
+    configs = ROOT / 'configs/vgg'
+    flags = ['--amp'] * amp
     for seed in SEEDS:
-        common = (
-            f'DATA_ROOT={data}',
-            f'randomness.seed={seed}',
-            f'train_cfg.max_epochs={EPOCHS}',
-            'param_scheduler.milestones=[9,11]',
-            f'model.backbone.base_channels={width}',
-            f'model.head.in_channels={8 * width}',
-        )
+        common = {
+            'DATA_ROOT': data,
+            'randomness.seed': seed,
+            'train_cfg.max_epochs': EPOCHS,
+            'param_scheduler.milestones': '[9,11]',
+            'model.backbone.base_channels': width,
+            'model.head.in_channels': 8 * width,
+        }
         source = work_dir / f'width{width}/seed{seed}/A'
-        train('vgg11_jitter_digits', source, amp, *common)
+        train(configs / 'vgg11_jitter_digits.py', source, common, *flags)
         for name, (word, staged) in STARTS.items():
-            options = [
-                *common,
-                f'model.backbone.init_cfg={word}',
-                f'model.head.init_cfg={word}',
-                'train_cfg.val_interval=1',
-            ]
+            options = {
+                **common,
+                'model.backbone.init_cfg': word,
+                'model.head.init_cfg': word,
+                'train_cfg.val_interval': 1,
+            }
             if staged:
-                checkpoint = (source / 'last_checkpoint').read_text()
-                options.append(f'default_hooks.staged_init.checkpoint={checkpoint}')
+                options['default_hooks.staged_init.checkpoint'] = last_checkpoint(source)
             target = source.with_name(f'D_{word}_{"from_A" if staged else "random"}')
-            train('vgg16_jitter_digits', target, amp, *options)
-            results[name].append(curves(target))
+            rows = train(configs / 'vgg16_jitter_digits.py', target, options, *flags)
+            results[name].append(curves(rows))
             error = results[name][-1]['error'][-1]
             print(f'width {width}, seed {seed}, {name}: error {error:.1f} %', flush=True)
     return results
