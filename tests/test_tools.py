@@ -73,6 +73,10 @@ def test_resume_goes_on_where_it_stopped(few_digits, tmp_path):
     assert second['optimizer']['param_groups'][0]['momentum'] == 0.9
     moved = second['state_dict']['head.fc7.weight'] - first['state_dict']['head.fc7.weight']
     assert 0 < moved.abs().max() < 0.1
+    # The config that it wrote says resume=True; a test takes the weights alone.
+    config = tmp_path / 'run' / 'vgg11_jitter_digits.py'
+    done = run_tool('test.py', config, tmp_path / 'run' / 'epoch_2.pth', cwd=tmp_path)
+    assert 'top-1 error' in done.stdout
 
 
 def test_resume_never_stages_again(few_digits, net_a, net_d, tmp_path):

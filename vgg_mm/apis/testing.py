@@ -167,7 +167,8 @@ def test_config(
     options = parse_cfg_options(cfg_options)
     if broken_images not in BROKEN_IMAGES:
         raise ValueError(f'broken_images must be one of {BROKEN_IMAGES}, got {broken_images!r}')
-    cfg.load_from = checkpoint
+    # The config that a resumed training has written says resume=True; only weights are wanted.
+    cfg.load_from, cfg.resume = checkpoint, False
     if amp:
         warn_of_slow_bfloat16()
         evaluate_in_mixed_precision(cfg, 'test_cfg')
