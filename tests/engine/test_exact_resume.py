@@ -5,6 +5,8 @@ import random
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 from tests.conftest import A_DIGITS, run_tool, short_run
 from vgg_mm.checkpoints import load_checkpoint
@@ -59,6 +61,16 @@ def test_resuming_within_an_epoch(few_digits, by_iteration, tmp_path, iteration)
     assert_equal(tmp_path / 'run/iter_15.pth', by_iteration / 'iter_15.pth')
     epoch, within = divmod(iteration, 5)
     assert f'Epoch(train) [{epoch + 1}][{within + 1}/5]' in log.stdout + log.stderr
+
+
+def test_mmengine_tests_by_the_config_of_a_resumed_run(few_digits, by_iteration, tmp_path):
+    """It says resume=True, and mmengine then looks for more than weights in a checkpoint."""
+    checkpoint = by_iteration / 'iter_9.pth'
+    train(few_digits, tmp_path / 'run', 3, *BY_ITERATION, resume=checkpoint)
+    cfg = Config.fromfile(tmp_path / 'run/vgg11_jitter_digits.py')
+    assert cfg.resume
+    cfg.load_from = str(checkpoint)
+    assert 0 <= Runner.from_cfg(cfg).test()['error/top1'] <= 100
 
 
 def test_other_workers_give_the_same_weights(few_digits, by_iteration, tmp_path):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Optional
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
 from vgg_mm.registry import HOOKS
@@ -64,7 +64,8 @@ class ExactResumeHook(Hook):
         stored = (checkpoint.get('meta') or {}).get(STATE_KEY)
         self._resumed = ResumeState(**stored) if stored else None
         self._gradients = checkpoint.get(GRADIENTS_KEY)
-        if getattr(runner, '_resume', False):
+        # A test by the config of a resumed training has no optimizer: there it is settings still.
+        if getattr(runner, '_resume', False) and isinstance(runner.optim_wrapper, OptimWrapper):
             self._name_what_is_not_taken(runner, checkpoint)
 
     def _name_what_is_not_taken(self, runner: Runner, checkpoint: dict) -> None:
