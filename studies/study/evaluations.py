@@ -106,7 +106,7 @@ def evaluations(side: Candidate, data: str, seed: int, found: Trainings) -> list
     return [
         Evaluation(training, part, q)
         for training in some
-        for part in PARTS[side.protocol]
+        for part in PARTS[training.data.protocol(side)]
         for q in training.data.test_scales(training.run, side.scale)
     ]
 

@@ -24,6 +24,7 @@ from .study import (
     SCALES,
     STALLS,
     TEST_SCALES,
+    USUAL,
     Candidate,
     Claim,
     Comparison,
@@ -265,7 +266,7 @@ def _side(where: str, text: Any, runs: dict[str, Run]) -> Candidate:
         check_known(where, 'run', name, list(runs))
     if len(set(names)) < len(names):
         raise ValueError(f'{where}: {text!r} names a run twice')
-    check_known(where, 'protocol', protocol, list(PARTS))
+    check_known(where, 'protocol', protocol, [*PARTS, USUAL])
     check_known(where, 'Q', scale, list(TEST_SCALES))
     if protocol == CENTRE and scale != ONE:
         raise ValueError(f"{where}: {text!r}: the centre crop is taken at Q 'one' only")
@@ -313,6 +314,7 @@ def _data(where: str, name: str, content: Any, path: str) -> DataSet:
         label=entry.get('label', str, ''),
         fine_tuned=entry.get('fine_tuned', bool, False),
         learnt=_condition(f'{where}.learnt', entry.get('learnt', dict, None)),
+        dense=entry.get('dense', bool, True),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
-from vgg_mm.models.tta.paper_tta import DENSE, PROTOCOLS
+from vgg_mm.models.tta.paper_tta import DENSE, MULTI_CROP, PROTOCOLS
 
 #: What a run's S is called; a data set says which pixels each means.
 LOW, HIGH, JITTER = 'low', 'high', 'jitter'
@@ -14,6 +14,9 @@ CENTRE = 'centre'
 
 #: protocol -> the tests whose posteriors it averages
 PARTS = {**PROTOCOLS, CENTRE: (CENTRE,)}
+
+#: The paper's usual protocol, dense evaluation; multi-crop evaluation where images are too small.
+USUAL = 'usual'
 
 #: What a run's Q is called; a data set says which pixels each means.
 ONE, SEVERAL, WIDE = 'one', 'several', 'wide'
@@ -143,7 +146,7 @@ class Condition(NamedTuple):
 
     Args:
         run: It.
-        error: Most of its top-1 error in percent: dense, one Q, mean over the seeds.
+        error: Most of its top-1 error in percent: usual protocol, one Q, mean over the seeds.
     """
 
     run: str
@@ -151,7 +154,7 @@ class Condition(NamedTuple):
 
     @property
     def side(self) -> Candidate:
-        return Candidate((self.run,), DENSE, ONE)
+        return Candidate((self.run,), USUAL, ONE)
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,8 @@ class DataSet:
         fine_tuned: Whether every run starts from the authors' convolutions, by its config, and
             none from another run.
         learnt: What must be so before anything is compared; None: nothing.
+        dense: Whether nets are tested densely. Not with crops of 32: fc6 then has floor(Q / 32)
+            positions a side, one below Q = 64, and its window is the corner of the image.
     """
 
     name: str
@@ -188,6 +193,7 @@ class DataSet:
     label: str = ''
     fine_tuned: bool = False
     learnt: Optional[Condition] = None
+    dense: bool = True
 
     @property
     def title(self) -> str:
@@ -196,6 +202,15 @@ class DataSet:
     def source(self, run: Run) -> Optional[str]:
         """The run that a run starts from on these data, if there is one."""
         return None if self.fine_tuned else run.source
+
+    def protocol(self, side: Candidate) -> str:
+        """How a side is tested here."""
+        usual = DENSE if self.dense else MULTI_CROP
+        return usual if side.protocol == USUAL else side.protocol
+
+    def is_tested(self, side: Candidate) -> bool:
+        """Whether the side's protocol means something here."""
+        return self.dense or DENSE not in PARTS[self.protocol(side)]
 
     def test_scales(self, run: Run, scale: Any) -> tuple[int, ...]:
         """Q in pixels."""
@@ -250,25 +265,36 @@ class Study:
         return [name for name, run in self.runs.items() if _is_on(run.on, data)]
 
     def comparisons(self, claim: Claim, data: str) -> list[Comparison]:
-        """Those of a claim that are made on a data set: where all their runs are."""
+        """Those of a claim that are made on a data set: where their runs and tests are."""
         here = set(self.runs_on(data))
+        is_tested = self.data[data].is_tested
         return [
             one
             for one in claim.comparisons
-            if _is_on(claim.on, data) and _is_on(one.on, data) and here.issuperset(one.runs)
+            if _is_on(claim.on, data)
+            and _is_on(one.on, data)
+            and here.issuperset(one.runs)
+            and all(map(is_tested, one.sides))
         ]
 
     def curve_sides(self, data: DataSet) -> list[Candidate]:
         """The points of the curves of error over Q."""
         here = self.runs_on(data.name)
         return [
-            Candidate((r,), DENSE, q) for r in self.plots.curve if r in here for q in data.curve
+            Candidate((r,), USUAL, q) for r in self.plots.curve if r in here for q in data.curve
         ]
 
     def cost_sides(self, data: DataSet) -> list[Candidate]:
         """What is drawn over the time that it takes."""
         here = set(self.runs_on(data.name))
-        return [side for side in self.plots.cost if here.issuperset(side.runs)]
+        here_tested = [
+            side for side in self.plots.cost if here.issuperset(side.runs) and data.is_tested(side)
+        ]
+        # Where multi-crop evaluation is the usual one, it is not drawn twice.
+        once = {
+            (side.runs, data.protocol(side), side.scale): side for side in reversed(here_tested)
+        }
+        return list(reversed(once.values()))
 
     def sides(self, data: DataSet, claim: Optional[Claim] = None) -> list[Candidate]:
         """What has to be tested on a data set, for one claim or for all and the plots."""

@@ -30,15 +30,15 @@ def start_words(study: Study, data: DataSet, side: Candidate) -> str:
     return f'{name} from {run_words(study, data, source)}' if source and not run.label else name
 
 
-def test_words(study: Study, side: Candidate) -> str:
+def test_words(study: Study, data: DataSet, side: Candidate) -> str:
     """'dense, one Q'."""
-    test = f'{side.protocol} {side.scale}'
+    test = f'{data.protocol(side)} {side.scale}'
     return study.tests.get(test, test.replace('_', '-'))
 
 
 def side_words(study: Study, data: DataSet, side: Candidate) -> str:
     """'D (dense, one Q)'."""
-    return f'{nets_words(study, data, side)} ({test_words(study, side)})'
+    return f'{nets_words(study, data, side)} ({test_words(study, data, side)})'
 
 
 def pair_words(study: Study, data: DataSet, comparison: Comparison) -> tuple[str, str, str]:
@@ -47,7 +47,7 @@ def pair_words(study: Study, data: DataSet, comparison: Comparison) -> tuple[str
     if (first.protocol, first.scale) != (second.protocol, second.scale):
         return side_words(study, data, first), side_words(study, data, second), ''
     names = [nets_words(study, data, side) for side in (first, second)]
-    return names[0], names[1], f' ({test_words(study, first)})'
+    return names[0], names[1], f' ({test_words(study, data, first)})'
 
 
 def sentence(study: Study, data: DataSet, comparison: Comparison) -> str:

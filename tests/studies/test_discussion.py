@@ -18,13 +18,13 @@ KERNELS, START, LRN = (next(c for c in STUDY.claims if c.name == name)
 
 
 def results(images=2000, **rates):
-    """Results in which the given runs err at these rates (dense, one Q)."""
+    """Results in which the given runs err at these rates (the usual protocol, one Q)."""
     found = made_up(STUDY, images)
     rng = np.random.default_rng(1)
     for run, rate in rates.items():
         for seed in STUDY.seeds:
             wrong = pack(rng.random(images) < rate)
-            found['cifar10'].answers[f'{run.replace("_", "-")} dense one/{seed}'] = Errors(wrong)
+            found['cifar10'].answers[f'{run.replace("_", "-")} usual one/{seed}'] = Errors(wrong)
     return found
 
 
@@ -67,7 +67,7 @@ def test_too_little_power_for_the_papers_effect_is_said(spread, weak):
     for run, rate in dict(B=0.12, C=0.115, D=0.1).items():
         for seed in STUDY.seeds:
             wrong = np.arange(20_000) < (rate + spread * rng.standard_normal()) * 20_000
-            found['cifar10'].answers[f'{run} dense one/{seed}'] = Errors(pack(wrong))
+            found['cifar10'].answers[f'{run} usual one/{seed}'] = Errors(pack(wrong))
     one, (paragraph,) = paragraphs(KERNELS, found)
     assert {too_weak(STUDY, KERNELS, finding) for finding in one.findings} == {weak}
     assert ("too little power to see the paper's own effect" in paragraph) == weak
@@ -86,7 +86,7 @@ def test_starts_are_told_by_whether_the_net_learns():
     labels = np.array(found['cifar10'].labels)
     guess = pack(labels != np.bincount(labels).argmax())
     for seed in STUDY.seeds:
-        found['cifar10'].answers[f'D-var dense one/{seed}'] = Errors(guess)
+        found['cifar10'].answers[f'D-var centre one/{seed}'] = Errors(guess)
     one, (paragraph,) = paragraphs(START, found)
     outcome, expected, power = sentences(paragraph)
     assert one.verdict == 'confirmed'
@@ -96,7 +96,7 @@ def test_starts_are_told_by_whether_the_net_learns():
     guessed = 100 * unpack(guess, len(labels)).mean()
     assert f'guessing errs on {guessed:.1f} %' in power
     for seed in STUDY.seeds:
-        found['cifar10'].answers[f'A-var dense one/{seed}'] = Errors(guess)
+        found['cifar10'].answers[f'A-var centre one/{seed}'] = Errors(guess)
     one, (paragraph,) = paragraphs(START, found)
     assert one.verdict == 'contradicted'
     assert 'other than it says for A from variance 1e-2' in paragraph
@@ -111,6 +111,6 @@ def test_what_is_not_judged_is_said_with_its_reason():
         'its epochs.'
     )
     for seed in STUDY.seeds:
-        del found['cifar10'].answers[f'C dense one/{seed}']
+        del found['cifar10'].answers[f'C usual one/{seed}']
     _, (paragraph,) = paragraphs(KERNELS, found)
-    assert paragraph.startswith('Missing on CIFAR-10: C beats B (dense, one Q); D beats C')
+    assert paragraph.startswith('Missing on CIFAR-10: C beats B (multi-crop, one Q); D beats C')

@@ -8,7 +8,7 @@ from study.load import load_study
 from study.plan import select, tasks
 from study.report.paper import paper_difference, paper_error
 from study.results import settings_of
-from study.study import Candidate
+from study.study import PARTS, Candidate
 from study.trainings import TrainingKey, trainings
 from study.words import sentence
 
@@ -47,13 +47,22 @@ def test_fine_tuned_nets_are_asked_what_they_can_answer():
         name: [claim.number for claim in study.claims if study.comparisons(claim, name)]
         for name in study.data
     }
-    assert asked == {'cifar10': list(range(1, 10)), 'clothing': [5, 6, 7, 8]}
+    assert asked == {'cifar10': [1, 2, 3, 4, 5, 6, 8, 9], 'clothing': [5, 6, 7, 8]}
     assert study.runs_on('clothing') == ['D', 'D-low', 'D-high']
     assert study.runs_on('cifar10') == list(study.runs)
     fused = {name: [str(side) for side in study.sides(data, study.claims[7])]
              for name, data in study.data.items()}  # fmt: skip
-    assert 'D+E dense several' in fused['cifar10'] and 'E dense several' not in fused['clothing']
-    assert 'D+D-low dense several' in set(fused['clothing']) - set(fused['cifar10'])
+    assert 'D+E usual several' in fused['cifar10'] and 'E usual several' not in fused['clothing']
+    assert 'D+D-low usual several' in set(fused['clothing']) - set(fused['cifar10'])
+
+
+def test_nets_are_tested_densely_where_there_is_more_than_one_window():
+    study = real_study()
+    for data in study.data.values():
+        parts = {part for side in study.sides(data) for part in PARTS[data.protocol(side)]}
+        windows = [q // 32 - data.crop // 32 + 1 for q in data.curve]
+        assert ('dense' in parts) == (max(windows) > 1)
+        assert 'multi_crop' in parts
 
 
 def test_every_run_is_a_config_that_can_be_trained(tmp_path, monkeypatch):
@@ -80,17 +89,18 @@ def test_every_run_is_a_config_that_can_be_trained(tmp_path, monkeypatch):
 def test_the_papers_figures_are_found():
     study = real_study()
     errors = {
-        ('D dense one', None): 25.6,
-        ('D dense one', 'low'): 27.0,
-        ('A-on dense one', 'low'): 29.6,
-        ('A-LRN dense one', 'low'): 29.7,
+        ('D usual one', None): 25.6,
+        ('D usual one', 'low'): 27.0,
+        ('A-on usual one', 'low'): 29.6,
+        ('A-LRN usual one', 'low'): 29.7,
+        ('D usual several', None): 24.8,
         ('D dense several', None): 24.8,
-        ('D-low dense several', None): 26.6,
+        ('D-low usual several', None): 26.6,
         ('D multi_crop several', None): 24.6,
         ('D dense+multi_crop several', None): 24.4,
-        ('D+E dense several', None): 24.0,
-        ('D-low dense wide', None): None,
-        ('D-glorot dense one', None): None,
+        ('D+E usual several', None): 24.0,
+        ('D-low usual wide', None): None,
+        ('D-glorot centre one', None): None,
         ('B-random centre one', None): None,
     }
     for (text, scale), expected in errors.items():
@@ -107,12 +117,12 @@ def test_the_papers_differences_are_those_of_its_tables():
         for claim in study.claims
         for one in claim.comparisons
     }
-    assert found['D dense one, A-on dense one'] == -2.6  # 27.0 against 29.6
-    assert found['A-LRN dense one, A dense one'] == 0.1
-    assert found['D dense one, D-low dense one'] == -1.4
-    assert found['D+E dense several, D dense several'] == -0.8
+    assert found['D usual one, A-on usual one'] == -2.6  # 27.0 against 29.6
+    assert found['A-LRN usual one, A usual one'] == 0.1
+    assert found['D usual one, D-low usual one'] == -1.4
+    assert found['D+E usual several, D usual several'] == -0.8
     assert found['B-random centre one, B-5x5 centre one'] == -7  # Section 4.1
-    assert found['D-glorot dense one, None'] is None
+    assert found['D-glorot centre one, None'] is None
 
 
 def test_only_takes_what_a_run_or_claim_needs():
@@ -160,12 +170,12 @@ def test_comparisons_in_words():
                for claim in study.claims for one in study.comparisons(claim, name)]
         for name, data in study.data.items()
     }  # fmt: skip
-    assert 'D beats A trained on (dense, one Q)' in words['cifar10']
-    assert 'D beats D at S = 36 (dense, one Q)' in words['cifar10']
+    assert 'D beats A trained on (multi-crop, one Q)' in words['cifar10']
+    assert 'D beats D at S = 36 (multi-crop, one Q)' in words['cifar10']
     assert 'D beats D at S = 256 (dense, one Q)' in words['clothing']
     assert 'D (dense, several Q) beats D (dense, one Q)' in words['clothing']
-    assert 'D and E averaged beats E (dense, several Q)' in words['cifar10']
-    assert 'A-LRN is less than 1 point better than A (dense, one Q)' in words['cifar10']
+    assert 'D and E averaged beats E (multi-crop, several Q)' in words['cifar10']
+    assert 'A-LRN is less than 1 point better than A (multi-crop, one Q)' in words['cifar10']
     assert words['cifar10'][-9:-5] == [
         'A from variance 1e-2 learns',
         'D from variance 1e-2 does not learn',

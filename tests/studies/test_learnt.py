@@ -61,16 +61,17 @@ def study(tmp_path, monkeypatch):
 
 
 def verdicts(study, found, data='cifar10'):
-    return {one.claim.name: one.by_data.get(data) for one in judgements(study, found)}
+    """Of the claims that are on a data set."""
+    by_claim = {one.claim.name: one.by_data.get(data) for one in judgements(study, found)}
+    return {name: verdict for name, verdict in by_claim.items() if verdict is not None}
 
 
 def test_of_nets_that_have_learnt_every_claim_is_judged(study):
     found = made_up(study)
-    assert not set(verdicts(study, found).values()) & {NOT_JUDGED, UNDECIDED, None}
-    on_clothing = verdicts(study, found, 'clothing')
-    assert {name for name, verdict in on_clothing.items() if verdict is not None} == {
-        'jitter', 'scales', 'protocols', 'fusion'
-    }  # fmt: skip
+    on_cifar10, on_clothing = verdicts(study, found), verdicts(study, found, 'clothing')
+    assert not {*on_cifar10.values(), *on_clothing.values()} & {NOT_JUDGED, UNDECIDED}
+    assert set(on_cifar10) == {claim.name for claim in study.claims} - {'protocols'}
+    assert set(on_clothing) == {'jitter', 'scales', 'protocols', 'fusion'}
 
 
 def test_a_starved_net_leaves_its_claims_without_a_verdict(study):
@@ -101,12 +102,12 @@ def test_nothing_is_compared_before_the_condition_holds(study, error, judged):
     results = found['cifar10']
     wrong = np.arange(len(results.labels)) < error * len(results.labels)
     for seed in study.seeds:
-        results.answers[f'D dense one/{seed}'] = Errors(pack(wrong))
+        results.answers[f'D usual one/{seed}'] = Errors(pack(wrong))
     assert (set(verdicts(study, found).values()) == {NOT_JUDGED}) != judged
     assert NOT_JUDGED not in verdicts(study, found, 'clothing').values()
     data = study.data['cifar10']
     reason = why_not_judged(study, data, results, study.claims[1].comparisons[0])
-    assert reason == (None if judged else 'D (dense, one Q) errs on 21.0 %, more than 20 %')
+    assert reason == (None if judged else 'D (multi-crop, one Q) errs on 21.0 %, more than 20 %')
     # Claims of other data sets are judged by theirs; over both, by what is judged.
     assert {one.verdict for one in judgements(study, found)[4:8]}.isdisjoint({NOT_JUDGED})
 
@@ -114,7 +115,7 @@ def test_nothing_is_compared_before_the_condition_holds(study, error, judged):
 def test_without_the_conditions_net_nothing_is_compared(study):
     found = made_up(study)
     for seed in study.seeds:
-        del found['cifar10'].answers[f'D dense one/{seed}']
+        del found['cifar10'].answers[f'D usual one/{seed}']
     by_claim = verdicts(study, found)
     assert by_claim['lrn'] == by_claim['five'] == NOT_JUDGED
     assert by_claim['depth'] == UNDECIDED, 'it needs D itself'

@@ -63,15 +63,15 @@ def test_a_net_is_trained_again_from_a_source_and_both_are_tested(study, whole):
     write(study, whole)
     trained, tested = needed(study)
     assert trained == {('cifar10', 1, 'A'), ('cifar10', 1, 'C')}
-    assert tested == {('cifar10', 1, run, 'dense', 46) for run in 'AC'}
+    assert tested == {('cifar10', 1, run, 'multi_crop', 46) for run in 'AC'}
 
 
 def test_nets_that_are_averaged_are_trained_and_tested_together(study, whole):
-    del whole['cifar10'].answers['E dense several/0']
+    del whole['cifar10'].answers['E usual several/0']
     write(study, whole)
     trained, tested = needed(study)
     assert {run for *_, run in trained} == {'A', 'D', 'E'}
-    assert {part for *_, run, part, _ in tested if run == 'D'} == {'dense', 'multi_crop', 'centre'}
+    assert {part for *_, run, part, _ in tested if run == 'D'} == {'multi_crop', 'centre'}
 
 
 def test_a_training_without_a_course_is_missing(study, whole):
@@ -95,4 +95,5 @@ def test_nets_that_are_there_are_only_tested(study, whole, monkeypatch):
     monkeypatch.setattr(Training, 'done', True)
     trained, tested = needed(study)
     assert {run for *_, run in trained} == {'D', 'E'}, 'found done when their turn comes'
-    assert {one[2:] for one in tested if one[2] == 'D'} == {('D', 'dense', q) for q in (36, 46, 56)}
+    several = {('D', 'multi_crop', q) for q in (36, 46, 56)}
+    assert {one[2:] for one in tested if one[2] == 'D'} == several

@@ -221,7 +221,7 @@ def test_the_results_alone_make_the_report(finished, folder, tmp_path, monkeypat
         name = f'report/tiny.{ending}'
         assert (tmp_path / name).read_text() == (folder / name).read_text()
     files = json.loads((folder / 'results/digits.json').read_text())
-    assert set(files['answers']) >= {'A dense one/0', 'D dense one/0', 'D dense 36/0'}
+    assert set(files['answers']) >= {'A dense one/0', 'D dense one/0', 'D usual 36/0'}
     assert set(files['test_minutes']) == {'A/0', 'D/0'}
     assert min(files['test_minutes'].values()) > 0
     assert (folder / 'results/digits.json').stat().st_size < 30_000

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vgg_mm.models.tta.paper_tta import DENSE
 from vgg_mm.visualization.style import (
     BLUE,
     COLORS,
@@ -24,7 +23,7 @@ from vgg_mm.visualization.style import (
 from .. import statistics
 from ..learnt import unlearnt
 from ..results import Results, ResultsByData
-from ..study import NO_BETTER, Candidate, DataSet, Study
+from ..study import NO_BETTER, USUAL, Candidate, DataSet, Study
 from ..verdicts import Finding, Judgement
 from ..words import nets_words, pixels, run_words, sentence, test_words
 from .paper import paper_difference
@@ -147,7 +146,7 @@ def curve(study: Study, found: ResultsByData) -> Figure:
     for (panel, below), (name, results) in zip(panels, found.items()):
         data = study.data[name]
         for run, color, marker in zip(study.plots.curve, COLORS, MARKERS):
-            wrong = {q: results.wrong(Candidate((run,), DENSE, q), study.seeds) for q in data.curve}
+            wrong = {q: results.wrong(Candidate((run,), USUAL, q), study.seeds) for q in data.curve}
             points = [(q, *statistics.error(w)) for q, w in wrong.items() if w is not None]
             if points:
                 q, value, low, high = np.array(points).T
@@ -170,7 +169,7 @@ def cost(study: Study, found: ResultsByData) -> Figure:
                      if wrong is not None]  # fmt: skip
             if times and None not in times:
                 value, low, high = statistics.error(wrong)
-                label = f'{nets_words(study, data, side)}, {test_words(study, side)}'
+                label = f'{nets_words(study, data, side)}, {test_words(study, data, side)}'
                 panel.errorbar(
                     1000 * float(np.mean(times)), value, yerr=[[value - low], [high - value]],
                     marker=marker, linestyle='', capsize=3, color=color, label=label,

@@ -12,8 +12,9 @@ from vgg_mm.evaluation.paper_results import (
     TABLE_5,
     TABLE_6,
 )
+from vgg_mm.models.tta.paper_tta import DENSE
 
-from ..study import HIGH, LOW, ONE, SEVERAL, Candidate, Claim, Comparison, Study
+from ..study import HIGH, LOW, ONE, SEVERAL, USUAL, Candidate, Claim, Comparison, Study
 from ..study import JITTER as JITTERED
 
 #: S of the paper for each word.
@@ -47,7 +48,8 @@ def paper_error(study: Study, side: Optional[Candidate], scale: Optional[str]) -
         s = SCALES[scale or runs[0].scale]
         wanted = runs[0].arch, s, paper_test_scales(s, several)
         rows = [row for row in (*TABLE_3, *TABLE_4, *TABLE_5) if row[:3] == wanted]
-    return next((row.top1 for row in rows if row.protocol == side.protocol), None)
+    protocol = DENSE if side.protocol == USUAL else side.protocol
+    return next((row.top1 for row in rows if row.protocol == protocol), None)
 
 
 def paper_difference(study: Study, claim: Claim, comparison: Comparison) -> Optional[float]:
