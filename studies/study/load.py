@@ -193,6 +193,7 @@ def _runs(path: str, entries: dict, known: list[str]) -> dict[str, Run]:
             options=_options(where, entry.get('options', dict, {})),
             label=entry.get('label', str, ''),
             on=_on(entry, known),
+            brief=entry.get('brief', bool, False),
         )
         if run.staged_from and run.start_from:
             raise ValueError(f'{where}: staged_from (some layers) and start_from (all): give one')
@@ -244,6 +245,12 @@ def _comparison(where: str, content: Any, runs: dict[str, Run], known: list[str]
         on=_on(entry, known),
         paper=entry.get('paper', float, None),
     )
+    for name in comparison.runs:
+        if runs[name].brief:
+            raise ValueError(
+                f'{where}: {name} is brief: nothing may be asked of it but whether it learns, with '
+                'net and learns in place of better and than'
+            )
     if comparison.better == comparison.than:
         raise ValueError(f'{where}: {comparison.better} is compared with itself')
     if (comparison.kind == NO_BETTER) != (comparison.margin > 0):
@@ -311,6 +318,7 @@ def _data(where: str, name: str, content: Any, path: str) -> DataSet:
         },
         curve=entry.numbers('curve', crop) if 'curve' in entry.content else (),
         options=_options(where, entry.get('options', dict, {})),
+        brief=_options(where, entry.get('brief', dict, {})),
         label=entry.get('label', str, ''),
         fine_tuned=entry.get('fine_tuned', bool, False),
         learnt=_condition(f'{where}.learnt', entry.get('learnt', dict, None)),

@@ -43,6 +43,8 @@ class Run(NamedTuple):
         options: ``--cfg-options`` of this run; they win over the data set's.
         label: Its name in the report; ``{S}`` is S in pixels. Empty: ``name``.
         on: Data sets that it is trained on; None: all.
+        brief: Whether it has the data set's ``brief`` options: a run of which nothing is asked but
+            whether it learns.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Run(NamedTuple):
     options: dict[str, Any] = {}
     label: str = ''
     on: Optional[tuple[str, ...]] = None
+    brief: bool = False
 
     @property
     def source(self) -> Optional[str]:
@@ -172,6 +175,7 @@ class DataSet:
         tests: low, high, jitter -> (one, several, wide -> several Q).
         curve: Q of the curve of error over Q.
         options: ``--cfg-options`` of all runs: epochs and the like.
+        brief: Those that replace them for runs that are ``brief``.
         label: Its name in the report; empty: ``name``.
         fine_tuned: Whether every run starts from the authors' convolutions, by its config, and
             none from another run.
@@ -190,6 +194,7 @@ class DataSet:
     tests: dict[str, dict[str, tuple[int, ...]]]
     curve: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    brief: dict[str, Any] = field(default_factory=dict)
     label: str = ''
     fine_tuned: bool = False
     learnt: Optional[Condition] = None
@@ -202,6 +207,14 @@ class DataSet:
     def source(self, run: Run) -> Optional[str]:
         """The run that a run starts from on these data, if there is one."""
         return None if self.fine_tuned else run.source
+
+    def epochs(self, run: Run) -> Optional[int]:
+        """Of a training; None: the config's."""
+        return self.options_of(run).get('train_cfg.max_epochs')
+
+    def options_of(self, run: Run) -> dict[str, Any]:
+        """The ``--cfg-options`` of a run."""
+        return {**self.options, **(self.brief if run.brief else {}), **run.options}
 
     def protocol(self, side: Candidate) -> str:
         """How a side is tested here."""

@@ -188,7 +188,7 @@ def run_options(study: Study, data: DataSet, run: Run) -> dict[str, Any]:
         options |= {f'{crop}.scale': one, f'{crop}.crop_size': data.crop}
     views = _step(cfg.get('tta_pipeline') or [], 'vgg_mm.TestScales', data)
     options[f'tta_pipeline.{views}.trained_at'] = scale
-    return {**options, **data.options, **run.options}
+    return {**options, **data.options_of(run)}
 
 
 def _step(pipeline: list[dict], kind: str, data: DataSet) -> int:

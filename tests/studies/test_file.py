@@ -32,7 +32,7 @@ def test_the_study_of_the_claims(profile):
     assert set(study.data) == {'clothing', 'cifar10'} and len(study.seeds) >= 3
     clothing, cifar10 = study.data['clothing'], study.data['cifar10']
     assert (clothing.crop, clothing.scales['jitter']) == (224, [256, 384])
-    assert (cifar10.crop, cifar10.scales['jitter']) == (32, [36, 56])
+    assert (cifar10.crop, cifar10.scales['jitter']) == (32, [36, 48])
     assert cifar10.width == (16 if profile is None else 64)
     for data in study.data.values():
         assert data.learnt.run == 'D' and data.learnt.error <= 20
@@ -54,6 +54,21 @@ def test_fine_tuned_nets_are_asked_what_they_can_answer():
              for name, data in study.data.items()}  # fmt: skip
     assert 'D+E usual several' in fused['cifar10'] and 'E usual several' not in fused['clothing']
     assert 'D+D-low usual several' in set(fused['clothing']) - set(fused['cifar10'])
+
+
+def test_brief_runs_are_trained_for_fewer_epochs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = real_study()
+    epochs = {
+        key.run: training.job.cfg.train_cfg.max_epochs
+        for key, training in trainings(study).items()
+        if key.data == 'cifar10'
+    }
+    data = study.data['cifar10']
+    whole, brief = (o['train_cfg.max_epochs'] for o in (data.options, data.brief))
+    assert brief < whole
+    assert epochs == {name: brief if run.brief else whole for name, run in study.runs.items()}
+    assert {name for name, run in study.runs.items() if run.brief} >= {'D-var', 'A-var'}
 
 
 def test_nets_are_tested_densely_where_there_is_more_than_one_window():
@@ -229,6 +244,9 @@ BAD = [
     (('runs', 'D'), dict(arch='D', staged_from='E'), "runs.D: unknown staged_from 'E'"),
     (('runs', 'D'), dict(arch='D', staged_from='D'), "runs.D: unknown staged_from 'D'"),
     (('runs', 'D'), dict(arch='D', staged_from='A', start_from='A'), 'give one'),
+    (('runs', 'A'), dict(arch='A', brief=True), 'A is brief: nothing may be asked of it but'),
+    (('runs', 'A'), dict(arch='A', brief='yes'), "brief must be true or false, got 'yes'"),
+    ((*DATA, 'brief'), {'resume': True}, 'resume is set by the study'),
     (('runs', 'A'), dict(arch='A', options={'resume': True}), 'resume is set by the study'),
     (('runs', 'A'), dict(arch='A', scale='low'), 'scales: low is missing, which run A needs'),
     (('claims', 0, 'name'), 'A', 'claims and runs must have different names'),

@@ -63,7 +63,7 @@ def test_a_net_is_trained_again_from_a_source_and_both_are_tested(study, whole):
     write(study, whole)
     trained, tested = needed(study)
     assert trained == {('cifar10', 1, 'A'), ('cifar10', 1, 'C')}
-    assert tested == {('cifar10', 1, run, 'multi_crop', 46) for run in 'AC'}
+    assert tested == {('cifar10', 1, run, 'multi_crop', 42) for run in 'AC'}
 
 
 def test_nets_that_are_averaged_are_trained_and_tested_together(study, whole):
@@ -79,7 +79,7 @@ def test_a_training_without_a_course_is_missing(study, whole):
     write(study, whole)
     trained, tested = needed(study)
     assert trained == {('cifar10', 2, 'B-random')}
-    assert tested == {('cifar10', 2, 'B-random', 'centre', 46)}
+    assert tested == {('cifar10', 2, 'B-random', 'centre', 42)}
 
 
 def test_what_is_not_asked_for_is_not_trained(study, whole):
@@ -95,5 +95,5 @@ def test_nets_that_are_there_are_only_tested(study, whole, monkeypatch):
     monkeypatch.setattr(Training, 'done', True)
     trained, tested = needed(study)
     assert {run for *_, run in trained} == {'D', 'E'}, 'found done when their turn comes'
-    several = {('D', 'multi_crop', q) for q in (36, 46, 56)}
+    several = {('D', 'multi_crop', q) for q in (36, 42, 48)}
     assert {one[2:] for one in tested if one[2] == 'D'} == several

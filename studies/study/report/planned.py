@@ -87,6 +87,9 @@ def _trainings(study: Study, data: DataSet) -> str:
     runs = study.runs_on(data.name)
     epochs = data.options.get('train_cfg.max_epochs')
     each = f', {epochs} epochs each' if epochs else ''
+    fewer = {data.epochs(study.runs[run]) for run in runs if study.runs[run].brief} - {epochs}
+    if fewer:
+        each += f' ({fewer.pop()} for those of which nothing is asked but whether they learn)'
     condition = f' Nothing is compared unless {_condition(study, data)}.' if data.learnt else ''
     start = "fine-tuned from the authors' convolutions" if data.fine_tuned else 'from scratch'
     return (

@@ -22,7 +22,7 @@ SETTINGS = {
 }
 
 NETS = (
-    'net', 'S', 'initialiser', 'starts from', 'error at the end, %', 'drops of the rate',
+    'net', 'S', 'initialiser', 'starts from', 'epochs', 'error at the end, %', 'drops of the rate',
     'last fifth, points', 'has learnt',
 )  # fmt: skip
 
@@ -86,6 +86,7 @@ def _net(study: Study, data: DataSet, name: str, results: Results) -> list[str]:
         pixels(data.scales[run.scale]),
         run.init or study.init,
         start,
+        str(data.epochs(run) or ''),
         *(_each(part) for part in zip(*map(_how_well, courses))),
     ]
 
