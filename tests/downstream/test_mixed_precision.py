@@ -20,7 +20,7 @@ from mmengine.registry import MODELS, DefaultScope  # noqa: E402
 from tests.downstream import boxes  # noqa: E402
 from tests.downstream.test_detection_models import NARROW, shapes_for  # noqa: E402
 from vgg_mm.engine import Bf16OptimWrapper  # noqa: E402
-from vgg_mm.engine.float32_operators import float32_operators  # noqa: E402
+from vgg_mm.engine.mixed_precision import float32_operators  # noqa: E402
 
 DETECTORS = ['faster_rcnn_vgg16_animals', 'faster_rcnn_vgg16_fpn_coco', 'ssd300_vgg16_animals']
 

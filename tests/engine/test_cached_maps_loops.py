@@ -20,7 +20,7 @@ from tests.engine.test_exact_resume import BY_ITERATION, TINY, assert_equal
 from tests.preloaded import start
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets.cached_maps import CHUNK, CachedMaps, MapFiles, image_digests
-from vgg_mm.engine.loops.cached_maps_loops import taking_maps
+from vgg_mm.engine.cached_maps_loops import taking_maps
 from vgg_mm.kernels import accelerate
 from vgg_mm.seeding import FOR_SAMPLE, seed_draws
 

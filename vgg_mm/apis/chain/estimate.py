@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from vgg_mm.engine.loops.cached_maps_loops import frozen_maps, taking_maps
+from vgg_mm.engine.cached_maps_loops import frozen_maps, taking_maps
 from vgg_mm.engine.screen import only_news
 from vgg_mm.progress import to_stderr
 

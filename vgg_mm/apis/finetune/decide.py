@@ -10,7 +10,7 @@ from mmengine.config import Config
 from vgg_mm.architectures import ARCHITECTURES, BLOCK_WIDTHS, NUM_BLOCKS
 from vgg_mm.checkpoints import Preprocessing
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
-from vgg_mm.engine.loops.cached_maps_loops import MAX_GB
+from vgg_mm.engine.cached_maps_loops import MAX_GB
 from vgg_mm.installation import argument
 from vgg_mm.progress import duration
 from vgg_mm.text import first_few

@@ -1,15 +1,15 @@
 """A resumed run ends in the same weights as one that was never interrupted."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from vgg_mm.registry import HOOKS
+from vgg_mm.registry import HOOKS, LOOPS
 from vgg_mm.seeding import FOR_ITERATION, seed_draws
 
 from ..unwrap import unwrap
@@ -28,6 +28,17 @@ class ResumeState(NamedTuple):
     iterations_per_epoch: int
     images_per_iteration: int  # of all processes together
     validated_epoch: int  # the last epoch whose validation the checkpoint includes
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """mmengine's ``EpochBasedTrainLoop`` whose count within a resumed epoch goes on.
+
+    :class:`ExactResumeHook` makes the data loader begin there.
+    """
+
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        super().run_iter(self._iter - self._epoch * len(self.dataloader), data_batch)
 
 
 @HOOKS.register_module()

@@ -17,7 +17,7 @@ from vgg_mm.registry import HOOKS
 
 from ..layer_statistics import layer_statistics, suspects
 from ..unwrap import unwrap
-from .classifier_init_hook import ClassifierInitHook
+from .init_hooks import ClassifierInitHook
 
 ACTIONS = ('stop', 'warn', 'off')
 

@@ -1,14 +1,13 @@
 """Sees to it that weights get the images they were trained on."""
 
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vgg_mm.checkpoints import noted_preprocessing
+from vgg_mm.checkpoints import Preprocessing, noted_preprocessing, preprocessing_of
 from vgg_mm.registry import HOOKS
 
-from ..preprocessing import differing_preprocessing, warn_of_other_preprocessing
 from ..unwrap import unwrap
 
 
@@ -29,11 +28,10 @@ class PreprocessingHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         expected = noted_preprocessing(checkpoint)
+        name = getattr(runner, '_load_from', None) or 'the checkpoint'
         used = "checkpoint's" if self.use_checkpoints else "config's"
-        warn_of_other_preprocessing(runner, expected, _name(runner), f'; the {used} is used')
-        if not self.use_checkpoints or expected is None:
-            return
-        if differing_preprocessing(runner, expected) is not None:
+        differs = warn_of_other_preprocessing(runner, expected, name, f'; the {used} is used')
+        if self.use_checkpoints and expected is not None and differs:
             expected.put_into(unwrap(runner.model).data_preprocessor)
 
     def before_train(self, runner: Runner) -> None:
@@ -43,5 +41,33 @@ class PreprocessingHook(Hook):
             warn_of_other_preprocessing(runner, expected, where, "; the config's is used")
 
 
-def _name(runner: Runner) -> Optional[str]:
-    return getattr(runner, '_load_from', None) or 'the checkpoint'
+def differing_preprocessing(
+    runner: Runner, expected: Optional[Preprocessing]
+) -> Optional[Preprocessing]:
+    """What the model does to images, if that is not what is expected; None if it is, or unknown."""
+    found = preprocessing_of(getattr(unwrap(runner.model), 'data_preprocessor', None))
+    if expected is None or found is None or found.same_as(expected):
+        return None
+    return found
+
+
+def warn_of_other_preprocessing(
+    runner: Runner, expected: Optional[Preprocessing], checkpoint: Any, then: str = ''
+) -> bool:
+    """Warn in one line that names both, if a checkpoint's weights expect other images.
+
+    Args:
+        runner: Its model's data preprocessor is meant.
+        expected: What the checkpoint says; None: nothing.
+        checkpoint: Its name.
+        then: What is done about it.
+
+    Returns:
+        Whether they do.
+    """
+    found = differing_preprocessing(runner, expected)
+    if found is not None:
+        runner.logger.warning(
+            f"pre-processing differs: {checkpoint}'s is {expected}; the config's is {found}{then}"
+        )
+    return found is not None

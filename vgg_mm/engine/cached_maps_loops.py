@@ -23,8 +23,8 @@ from vgg_mm.models.tta.paper_tta import CPU_PIXELS
 from vgg_mm.progress import Progress, duration
 from vgg_mm.registry import LOOPS
 
-from ..unwrap import unwrap
-from .resumable_train_loop import ResumableTrainLoop
+from .hooks.exact_resume_hook import ResumableTrainLoop
+from .unwrap import unwrap
 
 #: Folder of the maps in the work directory.
 FOLDER = 'maps'

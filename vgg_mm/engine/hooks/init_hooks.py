@@ -1,0 +1,298 @@
+"""Hooks that initialise a net from the checkpoint of another one."""
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Union
+
+import torch.nn as nn
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vgg_mm.architectures import STAGED_LAYERS
+from vgg_mm.checkpoints import (
+    fits,
+    has_own_names,
+    layers_of_vgg,
+    load_by_name,
+    noted_preprocessing,
+    transfer_classifier,
+    unknown_layout,
+    weights_of,
+)
+from vgg_mm.checkpoints.weights import Weights, with_divided_images
+from vgg_mm.registry import HOOKS
+
+from ..unwrap import load_if_sharded, unwrap, whole_weights
+from .preprocessing_hook import differing_preprocessing, warn_of_other_preprocessing
+
+
+class InitHook(Hook):
+    """Acts once, before the first iteration, after the model's own initialisation.
+
+    Not where a run is resumed. Weights that the run was given otherwise (``load_from``,
+    ``runner.load_checkpoint``) are an error.
+
+    Args:
+        checkpoint: A file, a URL or a name such as ``torchvision://vgg16``; None switches the hook
+            off.
+    """
+
+    priority = 'HIGH'
+
+    #: Of the hook in ``default_hooks``.
+    key: str
+
+    def __init__(self, checkpoint: Union[str, os.PathLike, None]):
+        self.checkpoint: Any = checkpoint
+        self._done = False
+
+    def before_train(self, runner: Runner) -> None:
+        loaded = getattr(runner, '_has_loaded', False)
+        # From a checkpoint of before the first iteration, too.
+        is_resumed = runner.iter > 0 or (getattr(runner, '_resume', False) and loaded)
+        if self.checkpoint is None or self._done or is_resumed:
+            return
+        self._done = True
+        loaded_from = getattr(runner, '_load_from', None)
+        if loaded_from is not None or loaded:
+            source = 'runner.load_checkpoint' if loaded_from is None else f'load_from={loaded_from}'
+            raise self._conflict(f'what {source} gave')
+        weights = whole_weights(runner.model)
+        chosen = self._choose(runner, weights)
+        for name, tensor in chosen.items():
+            weights[name].copy_(tensor.reshape(weights[name].shape))
+        load_if_sharded(runner.model, weights)
+
+    def _conflict(self, other: str) -> ValueError:
+        return ValueError(
+            f'{type(self).__name__}: {self.checkpoint} would replace {other}: leave out the one or '
+            f'the other (--cfg-options default_hooks.{self.key}.checkpoint=None)'
+        )
+
+    @abstractmethod
+    def _choose(self, runner: Runner, weights: Weights) -> Weights:
+        """What the model's weights of these names are replaced with."""
+
+
+@HOOKS.register_module()
+class StagedInitHook(InitHook):
+    """Copy layers of a shallower net's checkpoint to the layers of the same names.
+
+    By default the paper's (Section 3.1): "the first four convolutional layers and the last three
+    fully-connected layers" of net A. The rest stays as initialised. It acts once, before the first
+    iteration, after the model's own initialisation; never when a run is resumed. Nothing is copied
+    unless everything fits. A norm of a copied convolution (``bn1_1`` of ``conv1_1``) goes with it
+    if both nets have one. fc8 is left out, with a notice, if the number of classes differs.
+
+    Args:
+        checkpoint: The shallower net's checkpoint: a file, a URL or ``torchvision://vgg11``, in any
+            library's layout; None switches the hook off.
+        layers: Names of the layers to copy.
+
+    Raises:
+        FileNotFoundError: if the checkpoint is missing.
+        ValueError: in one line, if the run has other weights to start from (``load_from``,
+            ``runner.load_checkpoint``, ``Pretrained``), a layer is missing on either side or has
+            another shape, or the checkpoint is of no known layout.
+    """
+
+    key = 'staged_init'
+
+    def __init__(
+        self,
+        checkpoint: Union[str, os.PathLike, None],
+        layers: Sequence[str] = STAGED_LAYERS,
+    ):
+        if isinstance(layers, str) or not layers or not all(isinstance(n, str) for n in layers):
+            raise ValueError(
+                f"StagedInitHook: layers must be a list of names like 'conv1_1', got {layers!r}"
+            )
+        super().__init__(checkpoint)
+        self.layers = tuple(layers)
+
+    def _choose(self, runner: Runner, weights: Weights) -> Weights:
+        loaded = load_by_name(self.checkpoint)
+        source = weights_of(loaded)
+        if not has_own_names(f'.{name}' for name in source):
+            raise unknown_layout(source, f'StagedInitHook: {self.checkpoint}')
+        warn_of_other_preprocessing(runner, noted_preprocessing(loaded), self.checkpoint)
+        names: dict[str, str] = {}
+        for layer in self.layers:
+            names |= self._names_for(layer, weights, source, runner)
+        for part, other in pretrained_parts(runner.model).items():
+            if any(name.startswith(part) for name in names):
+                gave = part.rstrip('.') or 'the model'
+                raise self._conflict(f'what Pretrained ({other}) gave {gave}')
+        report = '\n'.join(
+            f'  {theirs} -> {ours} {tuple(weights[ours].shape)}' for ours, theirs in names.items()
+        )
+        runner.logger.info(f'staged initialisation from {self.checkpoint}:\n{report}')
+        return {ours: source[theirs] for ours, theirs in names.items()}
+
+    def _names_for(
+        self, layer: str, weights: Weights, source: Weights, runner: Runner
+    ) -> dict[str, str]:
+        """Names of a layer's weights, and its norm's, in the model -> in the checkpoint."""
+        ours, theirs = _names_in(layer, weights), _names_in(layer, source)
+        if not ours:
+            layers = sorted({name.split('.')[-2] for name in weights if '.' in name})
+            raise ValueError(
+                f'StagedInitHook: the model has no layer {layer}; it has {", ".join(layers)}'
+            )
+        if not theirs:
+            raise ValueError(f'StagedInitHook: {self.checkpoint} has no layer {layer}')
+        if layer == 'fc8':
+            classes, found = len(weights[ours['weight']]), len(source[theirs['weight']])
+            if classes != found:
+                runner.logger.info(
+                    f'staged initialisation leaves fc8 as initialised: {self.checkpoint} has '
+                    f'{found} classes, the model {classes}'
+                )
+                return {}
+        names = {ours[kind]: theirs.get(kind) for kind in ours}
+        norm = layer.replace('conv', 'bn')
+        if norm != layer and (of_norm := _names_in(norm, source)):
+            names |= {name: of_norm.get(kind) for kind, name in _names_in(norm, weights).items()}
+        chosen = {}
+        for name, other in names.items():
+            if other is None:
+                raise ValueError(f'StagedInitHook: {self.checkpoint} has no {name}')
+            if not fits(source[other].shape, weights[name].shape):
+                raise ValueError(
+                    f'StagedInitHook: {other} of {self.checkpoint} is '
+                    f'{tuple(source[other].shape)}, but {name} of the model is '
+                    f'{tuple(weights[name].shape)}: copy from a net of the same width and kernel '
+                    'size, or leave the layer out of `layers`'
+                )
+            chosen[name] = other
+        return chosen
+
+
+def _names_in(layer: str, tensors: Weights) -> dict[str, str]:
+    """{'weight': full name, 'bias': ...} of the layer, wherever it is in the tree."""
+    return {name.split('.')[-1]: name for name in tensors if name.split('.')[-2:-1] == [layer]}
+
+
+@HOOKS.register_module()
+class ClassifierInitHook(InitHook):
+    """Copy a classification checkpoint's layers into a model that uses them in whatever form.
+
+    The backbone's convolutions as they are; fc6 and fc7 kept (``vgg_mm.VGGBBoxHead``), folded into
+    convolutions (``vgg_mm.FCNHead``) or sub-sampled (``vgg_mm.SSDVGG``, LargeFOV), as the shape of
+    the model's layer asks; see :mod:`vgg_mm.checkpoints.from_classifier`. The log gets one line a
+    layer. What ``init_cfg`` of type 'Pretrained' gave a part of the model stays, with a warning. It
+    acts once, before the first iteration, after the model's own initialisation; never when a run is
+    resumed.
+
+    Where the config's images are the checkpoint's but for a larger ``std``, k times as large for
+    all channels, the maps become k times smaller and nothing else changes: the convolutions' biases
+    are divided by k and fc6's weights multiplied, exactly so in nets without norms. The authors'
+    weights (std 1) have maps of up to 240, from which new layers hardly learn; 58 makes them as
+    small as those of PyTorch's weights.
+
+    Args:
+        checkpoint: A file, a URL or ``torchvision://vgg16``, in any library's layout; None switches
+            the hook off.
+        require_fc: Refuse a checkpoint of convolutions alone if the model has fc6 or fc7, which
+            would stay as initialised.
+
+    Raises:
+        OSError: in one line, if the checkpoint cannot be had.
+        ValueError: in one line, if it does not fit, or the run has other weights to start from
+            (``load_from``, ``runner.load_checkpoint``).
+    """
+
+    key = 'classifier_init'
+
+    def __init__(self, checkpoint: Union[str, os.PathLike, None], require_fc: bool = False):
+        super().__init__(checkpoint)
+        self.require_fc = require_fc
+
+    def _choose(self, runner: Runner, weights: Weights) -> Weights:
+        parts = pretrained_parts(runner.model)
+        given = tuple(parts)
+        if parts and all(name.startswith(given) for name in layers_of_vgg(weights)):
+            self._say_what_is_spared(runner, parts, others=False)
+            return {}
+        loaded = load_by_name(self.checkpoint)
+        where = f'ClassifierInitHook: {self.checkpoint}'
+        found = self._for_images_of(runner, loaded)
+        if self.require_fc:
+            _check_fc(found, [n for n in weights if not n.startswith(given)], where)
+        transfer = transfer_classifier(found, weights, where)
+        chosen = {n: tensor for n, tensor in transfer.weights.items() if not n.startswith(given)}
+        spared = transfer.weights.keys() - chosen.keys()
+        # How the report's lines of these weights begin.
+        layers = tuple({f'{name.rpartition(".")[0]} <-' for name in spared})
+        report = '\n'.join(f'  {line}' for line in transfer.lines if not line.startswith(layers))
+        runner.logger.info(f'initialised from the classifier {self.checkpoint}:\n{report}')
+        for notice in transfer.notices:
+            runner.logger.warning(notice)
+        if spared:
+            self._say_what_is_spared(runner, parts, others=bool(chosen))
+        return chosen
+
+    def _for_images_of(self, runner: Runner, loaded: dict) -> Weights:
+        """The weights, for images that are divided by more than those they were trained on."""
+        weights, expected = weights_of(loaded), noted_preprocessing(loaded)
+        found = differing_preprocessing(runner, expected)
+        by = found.quotient(expected) if found is not None and expected is not None else None
+        if by is None or not _is_homogeneous(unwrap(runner.model)):
+            warn_of_other_preprocessing(runner, expected, self.checkpoint)
+            return weights
+        runner.logger.info(
+            f'{self.checkpoint} expects std {expected.std[0]:g}, the config has '
+            f'{found.std[0]:g}: biases of convolutions are divided by {by:g} and the weights of '
+            f'fc6 multiplied, so that maps are {by:g} times smaller and all else stays'
+        )
+        return with_divided_images(weights, by)
+
+    def _say_what_is_spared(self, runner: Runner, parts: dict[str, str], others: bool) -> None:
+        """That ``Pretrained``, which somebody asked for, goes before a config's default."""
+        given = ', '.join(f'{part.rstrip(".") or "the model"} ({f})' for part, f in parts.items())
+        mixed = ''
+        if others and set(parts.values()) != {str(self.checkpoint)}:
+            mixed = (
+                f'; the other layers of VGG are of {self.checkpoint}, another net: give this hook '
+                'the same file, or checkpoint=None'
+            )
+        runner.logger.warning(f'ClassifierInitHook leaves what Pretrained gave: {given}{mixed}')
+
+
+def pretrained_parts(model: nn.Module) -> dict[str, str]:
+    """Parts of a net that ``init_cfg=dict(type='Pretrained', ...)`` initialised.
+
+    Returns:
+        Beginning of the names of their weights ('backbone.', '' for all) -> checkpoint.
+    """
+    found = {}
+    for name, module in unwrap(model).named_modules():
+        configs = getattr(module, 'init_cfg', None) or []
+        for cfg in configs if isinstance(configs, list) else [configs]:
+            kind = getattr(cfg.get('type'), '__name__', cfg.get('type'))
+            if str(kind).split('.')[-1] in ('Pretrained', 'PretrainedInit'):
+                found[f'{name}.' if name else ''] = str(cfg.get('checkpoint'))
+    return found
+
+
+def _is_homogeneous(model: nn.Module) -> bool:
+    """Whether maps become smaller as images do: without norms, whatever the weights."""
+    norms = (nn.LocalResponseNorm, nn.modules.batchnorm._BatchNorm)
+    backbone = getattr(model, 'backbone', model)
+    return not any(isinstance(module, norms) for module in backbone.modules())
+
+
+def _check_fc(found: Weights, wanted: list[str], where: str) -> None:
+    """Refuse convolutions alone for a model with fc6 or fc7."""
+    missing = sorted(_fc_layers(wanted) - _fc_layers(found))
+    if missing:
+        raise ValueError(
+            f'{where} has no {" and ".join(missing)}, which this config starts from: give a whole '
+            'classifier, or default_hooks.classifier_init.require_fc=False, which leaves them as '
+            'initialised'
+        )
+
+
+def _fc_layers(names: Iterable[str]) -> set[str]:
+    return {n.split('.')[-2] for n in names if n.endswith('.weight')} & {'fc6', 'fc7'}
