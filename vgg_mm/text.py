@@ -1,4 +1,4 @@
-"""Words for messages and labels."""
+"""Words for messages and labels, and the message of a wrong size."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,13 @@ def first_few(texts: Sequence[str], most: int, separator: str = ', ') -> str:
     """'a, b, c, and 4 more': the first ``most``, and how many follow."""
     more = [f'and {len(texts) - most:,} more'] if len(texts) > most else []
     return separator.join([*texts[:most], *more])
+
+
+def check_positive(owner: str, **sizes: Any) -> None:
+    """Raise a ValueError that names the first of the sizes that is not a positive integer."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f'{owner}: {name} must be a positive integer, got {value!r}')
 
 
 def printable(text: str) -> str:

@@ -13,7 +13,7 @@ from tests.checkpoints import source_nets as sources
 from tests.conftest import ROOT, run_tool
 from vgg_mm.apis import VGGInferencer, extract_features, load_features, predict
 from vgg_mm.apis.inference.load import load_net
-from vgg_mm.datasets.imagenet_wnids import WNIDS
+from vgg_mm.datasets.class_names import WNIDS
 
 WITH_FC = [name for name, write in published.FILES.items() if write is not published.keras_notop]
 #: In torch.hub's cache, so that nothing is downloaded.

@@ -10,7 +10,7 @@ from mmpretrain.datasets.transforms import PackInputs, ResizeEdge
 
 from tests.datasets.lazy_probe import photo as smooth_photo
 from vgg_mm.datasets import CentralCrop, ScaleJitter
-from vgg_mm.datasets.transforms.boxes import visible_shares
+from vgg_mm.datasets.transforms.rescale import visible_shares
 
 
 def with_rectangle(size, box):

@@ -5,12 +5,12 @@ import random
 from timm.data import ImageNetInfo
 
 from vgg_mm.datasets.class_names import (
+    WNIDS,
     class_numbers,
     imagenet_names,
     readable,
     sorted_names,
 )
-from vgg_mm.datasets.imagenet_wnids import WNIDS
 
 
 def test_numbers_and_names_are_timms():

@@ -8,7 +8,7 @@ from mmcv.transforms import RandomFlip
 from mmpretrain.datasets.transforms import PackInputs
 
 from vgg_mm.datasets import CentralCrop, PCAShift, RandomHorizontalFlip, ScaleJitter
-from vgg_mm.datasets.transforms.planes import from_planes, to_planes
+from vgg_mm.datasets.transforms.resampling import from_planes, to_planes
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vgg_mm.datasets import ShapeSampler
-from vgg_mm.datasets.samplers.shape_sampler import image_size
+from vgg_mm.datasets.samplers import image_size
 
 
 class Photos(list):

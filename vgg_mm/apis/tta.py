@@ -6,8 +6,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from vgg_mm.datasets import TestScales
-from vgg_mm.datasets.transforms.rescale import scale_bounds
-from vgg_mm.datasets.transforms.test_scales import WORDS
+from vgg_mm.datasets.transforms.rescale import WORDS, scale_bounds
 from vgg_mm.installation import argument
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 

@@ -14,9 +14,9 @@ from mmpretrain.datasets import BaseDataset
 from vgg_mm.checkpoints.weights import first_of
 from vgg_mm.text import first_few
 
-from .samplers.shape_sampler import image_size
-from .transforms.boxes import BOXES
+from .samplers import image_size
 from .transforms.loading import ANNOTATED_SHAPE
+from .transforms.rescale import BOXES
 
 ON_ERROR = RAISE, SKIP = 'raise', 'skip'
 

@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Optional, TypeVar
 
-from .imagenet_wnids import WNIDS
-
 T = TypeVar('T')
+
+#: The WordNet numbers by which ImageNet's class folders are named (ILSVRC-2012), in sorted order,
+#: 'n01440764', 'n01443537' and so on. In it MMPretrain names the classes
+#: (``mmpretrain.datasets.categories``), and published weights have them.
+WNIDS = tuple(Path(__file__).with_name('imagenet_wnids.txt').read_text('ascii').split())
 
 
 @cache

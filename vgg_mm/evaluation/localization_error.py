@@ -9,8 +9,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torchvision.ops import box_iou
 
-from vgg_mm.datasets.transforms.boxes import BOXES
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
+from vgg_mm.datasets.transforms.rescale import BOXES
 from vgg_mm.registry import METRICS
 
 from .test_record import wilson_interval

@@ -8,7 +8,7 @@ from mmengine.dist import master_only
 from mmpretrain.structures import DataSample
 from mmpretrain.visualization import UniversalVisualizer
 
-from vgg_mm.datasets.transforms.boxes import BOXES
+from vgg_mm.datasets.transforms.rescale import BOXES
 from vgg_mm.registry import VISUALIZERS
 
 TRUE, PREDICTED = 'lime', ('red', 'orange', 'yellow', 'cyan', 'magenta')

@@ -36,7 +36,7 @@ from vgg_mm.checkpoints.preprocessing import (
     note_preprocessing,
 )
 from vgg_mm.datasets.class_names import imagenet_names, readable
-from vgg_mm.datasets.transforms.test_scales import SEVERAL, WORDS
+from vgg_mm.datasets.transforms.rescale import SEVERAL, WORDS
 from vgg_mm.engine.hooks import CheckpointCheckHook
 from vgg_mm.installation import argument, command
 from vgg_mm.models import VGG

@@ -1,7 +1,7 @@
 """JPEG files that are decoded as far as a crop needs them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
 import cv2
 import numpy as np
@@ -26,20 +26,6 @@ class CannotDecode(ValueError):
     """A file, sound as it looked, that is decoded neither in part nor whole."""
 
 
-class Loader(Protocol):
-    """What made an image, and knows what to do if its file turns out to be broken."""
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether an image that cannot be read is no error."""
-
-    def load_at_once(self, results: dict) -> Optional[dict]:
-        """Load without laziness, from ``img_bytes`` if that is there."""
-
-    def note_good_image(self) -> None:
-        """An image was decoded."""
-
-
 class LazyImage:
     """A plain JPEG file of which only the header has been read.
 
@@ -50,12 +36,12 @@ class LazyImage:
         content: The file.
         header: What it says of itself.
         path: Its name in errors.
-        loader: What made this image, a ``LoadImage``.
+        loader: The ``LoadImage`` that made this image, and knows what to do if the file is broken.
     """
 
     dtype, ndim = np.dtype(np.uint8), 3
 
-    def __init__(self, content: bytes, header: JpegHeader, path: str, loader: Loader):
+    def __init__(self, content: bytes, header: JpegHeader, path: str, loader: Any):
         self._content = content
         self._header = header
         self._path = path
@@ -124,7 +110,7 @@ class LazyImage:
             if goes_on:
                 np.random.set_state(state)
             results['img_bytes'] = self._content
-            loaded = self._loader.load_at_once(results)
+            loaded = self._loader.load(results, lazy=False)
             return None if loaded is None else step(loaded)
-        self._loader.note_good_image()
+        self._loader.skipped_in_a_row = 0
         return done

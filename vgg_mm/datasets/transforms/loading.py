@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from vgg_mm.installation import command
 from vgg_mm.registry import TRANSFORMS
+from vgg_mm.text import check_positive
 
 from .decoding import decode, decode_alpha, with_channels
 from .jpeg_header import END, read_plain_header
@@ -128,8 +129,7 @@ class LoadImage(LoadImageFromFile):
                 f'LoadImage: ignore_empty=True leaves out images that cannot be read, '
                 f'on_error={on_error!r} says otherwise: give one of the two'
             )
-        if not isinstance(max_pixels, int) or max_pixels < 1:
-            raise ValueError(f'LoadImage: max_pixels must be a positive integer, got {max_pixels}')
+        check_positive('LoadImage', max_pixels=max_pixels)
         if skipped_file is not None and on_error != SKIP:
             raise ValueError(
                 f"LoadImage: skipped_file is for on_error='skip', got on_error={on_error!r}"
@@ -139,7 +139,7 @@ class LoadImage(LoadImageFromFile):
         self.skipped_file = skipped_file
         self.in_channels = in_channels
         self.lazy = lazy and in_channels == 3
-        self._skipped_in_a_row = 0
+        self.skipped_in_a_row = 0
         self._incomplete: set[str] = set()
         if lazy:
             if (self.color_type, self.imdecode_backend, self.to_float32) != ('color', 'cv2', False):
@@ -153,22 +153,15 @@ class LoadImage(LoadImageFromFile):
     def transform(self, results: dict) -> Optional[dict]:
         if 'img' in results and 'img_path' not in results:
             return results  # MMPretrain's inferencers have read the image themselves
-        return self._load(results, self.lazy)
-
-    def load_at_once(self, results: dict) -> Optional[dict]:
-        """:meth:`transform` without laziness."""
-        return self._load(results, lazy=False)
+        return self.load(results, self.lazy)
 
     @property
     def goes_on(self) -> bool:
         """Whether an image that cannot be read is no error."""
         return self.ignore_empty or self.on_error != RAISE
 
-    def note_good_image(self) -> None:
-        """An image was decoded: it ends a row of skipped ones."""
-        self._skipped_in_a_row = 0
-
-    def _load(self, results: dict, lazy: bool) -> Optional[dict]:
+    def load(self, results: dict, lazy: bool) -> Optional[dict]:
+        """:meth:`transform`, decoding at once or not."""
         try:
             img = self._read(results, lazy)
         except (OSError, ValueError) as error:
@@ -185,7 +178,7 @@ class LoadImage(LoadImageFromFile):
             results[LOAD_ERROR] = str(error)
             img = with_channels(np.zeros((1, 1, 3), np.uint8), self.in_channels)
         if not isinstance(img, LazyImage):
-            self.note_good_image()
+            self.skipped_in_a_row = 0
             if self.to_float32:
                 img = img.astype(np.float32)
         results['img'] = img
@@ -250,8 +243,8 @@ class LoadImage(LoadImageFromFile):
                 'workers: with LoadImage(skipped_file=FILE), too)'
             )
         append_line(self.skipped_file, path, reason)
-        self._skipped_in_a_row += 1
-        if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise ValueError(
                 f'{MAX_SKIPPED_IN_A_ROW} images in a row cannot be read, at last: {reason}'
             )

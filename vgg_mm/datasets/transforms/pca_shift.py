@@ -9,7 +9,7 @@ from mmcv.transforms.utils import cache_randomness
 
 from vgg_mm.registry import TRANSFORMS
 
-from .planes import from_planes, to_planes
+from .resampling import from_planes, to_planes
 
 #: Principal components of ImageNet's RGB (Krizhevsky et al. 2012, Section 4.1), as in released
 #: recipes: eigenvalues of the covariance of RGB in [0, 1] (0.2175, 0.0188, 0.0045), times 255.

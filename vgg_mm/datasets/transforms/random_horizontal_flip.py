@@ -9,7 +9,7 @@ from mmcv.transforms.utils import cache_randomness
 
 from vgg_mm.registry import TRANSFORMS
 
-from .planes import from_planes, to_planes
+from .resampling import from_planes, to_planes
 
 HORIZONTAL = 'horizontal'
 

@@ -177,3 +177,21 @@ def rescale_crop(
 def rescale(img: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """The whole ``img`` at ``size`` (height, width); as :func:`rescale_crop`."""
     return rescale_crop(img, size, (0, 0), size)
+
+
+def to_planes(img: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> (C, H, W), contiguous; no copy where the image lies like this already.
+
+    Crops are made so, channel by channel in memory, and seen as (H, W, C): MMPretrain's
+    ``PackInputs``, which turns them into (C, H, W), then has nothing to copy.
+    """
+    planes = img.transpose(2, 0, 1)
+    if not planes.flags.c_contiguous:
+        planes = np.empty(planes.shape, img.dtype)
+        cv2.split(img, list(planes))
+    return planes
+
+
+def from_planes(planes: np.ndarray) -> np.ndarray:
+    """(C, H, W) -> the same memory as (H, W, C)."""
+    return planes.transpose(1, 2, 0)

@@ -1,9 +1,10 @@
-"""A test set ordered by shape, so that images of equal shape share forward passes."""
+"""Orders of images: a training's that can be taken up again, and a test set's by shape."""
 
 import os
 import warnings
 from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Optional
 
 from mmengine.dataset import DefaultSampler
@@ -17,8 +18,27 @@ ORIENTATION_TAG, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
 
 
 @DATA_SAMPLERS.register_module()
+class ResumableSampler(DefaultSampler):
+    """mmengine's ``DefaultSampler`` for a :class:`SeededDataset`: yields (seed, epoch, index).
+
+    The order is DefaultSampler's.
+
+    Attributes:
+        start: How many of this process's samples the next epoch leaves out, since they were
+            trained on before the run was interrupted. 0 again after that epoch.
+    """
+
+    start = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        start, self.start = self.start, 0
+        indices = islice(super().__iter__(), start, None)
+        return ((self.seed, self.epoch, index) for index in indices)
+
+
+@DATA_SAMPLERS.register_module()
 class ShapeSampler(DefaultSampler):
-    """Images in order of their aspect ratio, then size, as their files' headers give them.
+    """A test set in order of its images' aspect ratio, then size, as the files' headers say.
 
     Images that rescale to the same shape come one after the other. Each process of several takes
     every so many-th image, as with mmengine's ``DefaultSampler``. Predictions carry their
