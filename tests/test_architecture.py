@@ -129,5 +129,7 @@ def test_there_are_no_circles_of_packages(arrows):
 def test_what_is_looked_for_is_found():
     arrows = {'a': {'b'}, 'b': {'c'}, 'c': {'a'}, 'd': {'a'}, 'e': set()}
     assert circles(arrows) == [{'a', 'b', 'c'}]
-    found = imported_by('vgg_mm.models.tta.members', PACKAGE['vgg_mm.models.tta.members'], MODULES)
+    found = imported_by(
+        'vgg_mm.models.tta.localisation_tta', PACKAGE['vgg_mm.models.tta.localisation_tta'], MODULES
+    )
     assert 'vgg_mm.registry' in found and any('checkpoints' in name for name in found)

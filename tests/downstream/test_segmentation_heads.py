@@ -21,7 +21,7 @@ from tests.checkpoints.test_from_classifier import source  # noqa: E402
 from tests.downstream import masks  # noqa: E402
 from tests.downstream.masks import NETS, scores  # noqa: E402
 from vgg_mm.checkpoints import initialise_from_classifier  # noqa: E402
-from vgg_mm.models.downstream.score_maps import BilinearUpsampling, upsample_cells  # noqa: E402
+from vgg_mm.models.downstream.segmentation import BilinearUpsampling, upsample_cells  # noqa: E402
 
 
 def convolutions(weights, x, block, dilation=1):

@@ -20,26 +20,10 @@ class ForeignWeights(BaseModule):
     line. State dicts in the module's own names are loaded as by torch.
     """
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict,
-        prefix: str,
-        local_metadata: dict,
-        strict: bool,
-        missing_keys: list,
-        unexpected_keys: list,
-        error_msgs: list,
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        _local_metadata, _strict, _missing, unexpected_keys, _error_msgs = args
         take_weights(self, state_dict, prefix, unexpected_keys)
-        super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
-        )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     init_cfg: Any
 

@@ -20,6 +20,7 @@ from vgg_mm.architectures import (
     resolve_arch,
 )
 from vgg_mm.registry import MODELS
+from vgg_mm.text import check_positive
 
 from ..foreign_weights import ForeignClassifierWeights
 from ..initialisers import InitCfg, resolve_init_cfg
@@ -126,8 +127,8 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
-        check_sizes(in_channels, base_channels, num_stages, blocks, self.dilations, frozen_stages)
-        check_pools(self.strides, num_stages, pool_size)
+        check_positive('VGG', in_channels=in_channels, base_channels=base_channels)
+        self._check_form(num_stages, blocks)
 
         #: Names of each block's layers, in order.
         self._blocks: list[list[str]] = []
@@ -152,6 +153,32 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         self._check_out_indices()
         # Now, not only by train(): DistributedDataParallel waits for gradients of what it is given.
         self._freeze()
+
+    def _check_form(self, num_stages: int, blocks: int) -> None:
+        strides, dilations = self.strides, self.dilations
+        if not 1 <= num_stages <= blocks:
+            raise ValueError(f'VGG: num_stages must be 1 to {blocks}, got {num_stages}')
+        if len(dilations) != num_stages or any(d < 1 for d in dilations):
+            raise ValueError(
+                f'VGG: dilations must hold {num_stages} positive integers (one a block), '
+                f'got {dilations}'
+            )
+        if not -1 <= self.frozen_stages <= num_stages:
+            raise ValueError(
+                f'VGG: frozen_stages must be -1 to {num_stages}, got {self.frozen_stages}'
+            )
+        if len(strides) != num_stages or not set(strides) <= {1, 2}:
+            raise ValueError(
+                f'VGG: strides must hold {num_stages} numbers (one a block), each 1 or 2, '
+                f'got {strides}'
+            )
+        if self.pool_size not in (2, 3):
+            raise ValueError(f'VGG: pool_size must be 2 or 3, got {self.pool_size!r}')
+        if 1 in strides and self.pool_size == 2:
+            raise ValueError(
+                f'VGG: strides={strides} need pool_size=3: a window of 2x2 with stride 1 moves the '
+                'map by half a position'
+            )
 
     def _add(self, name: str, layer: nn.Module) -> None:
         """Add a layer to the last block."""
@@ -296,39 +323,3 @@ def _is_local(norm: nn.Module) -> bool:
     """Whether a norm treats each position by itself, as batch norm with its running averages."""
     running = getattr(norm, 'running_mean', None) is not None
     return isinstance(norm, _NormBase) and running and not norm.training
-
-
-def check_sizes(
-    in_channels: int,
-    base_channels: int,
-    num_stages: int,
-    blocks: int,
-    dilations: Sequence[int],
-    frozen_stages: int,
-) -> None:
-    for name, value in dict(in_channels=in_channels, base_channels=base_channels).items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f'VGG: {name} must be a positive integer, got {value!r}')
-    if not 1 <= num_stages <= blocks:
-        raise ValueError(f'VGG: num_stages must be 1 to {blocks}, got {num_stages}')
-    if len(dilations) != num_stages or any(d < 1 for d in dilations):
-        raise ValueError(
-            f'VGG: dilations must hold {num_stages} positive integers (one a block), '
-            f'got {tuple(dilations)}'
-        )
-    if not -1 <= frozen_stages <= num_stages:
-        raise ValueError(f'VGG: frozen_stages must be -1 to {num_stages}, got {frozen_stages}')
-
-
-def check_pools(strides: Sequence[int], num_stages: int, pool_size: int) -> None:
-    if len(strides) != num_stages or not set(strides) <= {1, 2}:
-        raise ValueError(
-            f'VGG: strides must hold {num_stages} numbers (one a block), each 1 or 2, got {strides}'
-        )
-    if pool_size not in (2, 3):
-        raise ValueError(f'VGG: pool_size must be 2 or 3, got {pool_size!r}')
-    if 1 in strides and pool_size == 2:
-        raise ValueError(
-            f'VGG: strides={strides} need pool_size=3: a window of 2x2 with stride 1 moves the map '
-            'by half a position'
-        )

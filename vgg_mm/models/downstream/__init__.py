@@ -23,10 +23,10 @@ class Part(NamedTuple):
 
 #: The classes that need another package.
 PARTS = {
-    'SSDHead': Part('ssd_head', 'mmdet'),
-    'FCNHead': Part('fcn_head', 'mmseg'),
-    'LargeFOVHead': Part('largefov_head', 'mmseg'),
-    'VGGBBoxHead': Part('bbox_head', 'mmdet'),
+    'SSDHead': Part('detection', 'mmdet'),
+    'FCNHead': Part('segmentation', 'mmseg'),
+    'LargeFOVHead': Part('segmentation', 'mmseg'),
+    'VGGBBoxHead': Part('detection', 'mmdet'),
 }
 
 

@@ -7,9 +7,9 @@ import torch.nn as nn
 
 from vgg_mm.architectures import BASE_CHANNELS, BLOCK_WIDTHS, NUM_BLOCKS, Arch, architecture_of
 from vgg_mm.registry import MODELS
+from vgg_mm.text import check_positive
 
 from ..backbones import VGG
-from ..heads.fc_layers import check_positive
 
 #: fc6's kernel is every third row and column of the classifier's 7x7, and twice as far apart as
 #: that leaves them, since pool5 no longer halves the map (SSD, Section 3).
@@ -48,7 +48,7 @@ class SSDVGG(VGG):
         fc_channels: int = 1024,
         **kwargs: Any,
     ):
-        check_positive('SSDVGG', 'fc_channels', fc_channels)
+        check_positive('SSDVGG', fc_channels=fc_channels)
         form: dict[str, Any] = dict(
             out_indices=(_last_of_block_4(arch), NUM_BLOCKS - 1),
             ceil_mode=True,

@@ -1,15 +1,127 @@
-"""The three fully-connected layers of VGG as a classifier of images of any size."""
+"""fc6, fc7 and fc8, and the classifier of images of any size that they make."""
 
 from collections.abc import Sequence
 from typing import Union
 
 import torch
+import torch.nn as nn
 from mmpretrain.models.heads import ClsHead
 
+from vgg_mm.architectures import STRIDE
 from vgg_mm.registry import MODELS
+from vgg_mm.text import check_positive
 
+from ..folded_linear import FoldedLinear
+from ..foreign_weights import ForeignWeights
 from ..initialisers import InitCfg, resolve_init_cfg
-from .fc_layers import FCLayers, check_positive
+
+
+class FCLayers(ForeignWeights):
+    """Three fully-connected layers that slide over larger maps (paper, Sections 2.1 and 3.2).
+
+    fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts
+    as a convolution of that size, fc7 and fc8 as 1x1 convolutions. What fc8's outputs mean, the
+    heads say that are built of it. See :class:`~vgg_mm.models.folded_linear.FoldedLinear`.
+
+    Without fc6 and fc7, fc8 is the one linear layer on the last map: averaged over its positions,
+    that is global average pooling with a linear classifier (Lin et al. 2014, Section 3.2), and its
+    score map is the class activation map (Zhou et al. 2016).
+    """
+
+    def _add_layers(
+        self,
+        num_outputs: int,
+        in_channels: int,
+        fc_channels: Union[int, Sequence[int]],
+        kernel_size: int,
+        dropout: float,
+    ) -> None:
+        """Check the sizes and add the layers; arguments as in :class:`ConvHead`.
+
+        Raises:
+            ValueError: if an argument is invalid; it says what would work.
+        """
+        name = type(self).__name__
+        widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
+        if len(widths) not in (0, 2):
+            raise ValueError(
+                f'{name}: fc_channels must be one or two widths, or () for fc8 alone, '
+                f'got {fc_channels}'
+            )
+        check_positive(name, in_channels=in_channels, kernel_size=kernel_size)
+        if widths:
+            check_positive(name, fc_channels=min(widths))
+        if not widths and kernel_size != 1:
+            raise ValueError(f'{name}: fc8 alone has kernel_size=1, got {kernel_size}')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'{name}: dropout must be in [0, 1), got {dropout}')
+        self.in_channels = in_channels
+        self.kernel_size = kernel_size
+        if widths:
+            self.fc6 = FoldedLinear(in_channels, widths[0], kernel_size)
+            self.fc7 = FoldedLinear(widths[0], widths[1], 1)
+        self.fc8 = FoldedLinear(widths[1] if widths else in_channels, num_outputs, 1)
+        # Not in place: sharded layers (FSDP) hang their hooks on outputs as they come.
+        self.relu = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def window(self) -> int:
+        """Side of the image window that one position of the map stands for, in pixels."""
+        return STRIDE * self.kernel_size
+
+    @property
+    def has_fc6(self) -> bool:
+        """Whether there are fc6 and fc7 below fc8."""
+        return hasattr(self, 'fc6')
+
+    def _fc7_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """What fc8 sees at every position: (N, fc7 width, h - k + 1, w - k + 1)."""
+        x = feats[-1]
+        self._check_map(x)
+        if not self.has_fc6:
+            return x
+        x = self.dropout(self.relu(self.fc6(x)))
+        return self.dropout(self.relu(self.fc7(x)))
+
+    def _check_map(self, x: torch.Tensor) -> None:
+        if not _has_size(x):
+            return
+        name = type(self).__name__
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f'{name}: expects a map of {self.in_channels} channels, '
+                f'(N, {self.in_channels}, H, W), got {tuple(x.shape)}'
+            )
+        height, width = x.shape[-2:]
+        if min(height, width) < self.kernel_size:
+            raise ValueError(
+                f'{name}: the feature map is {height}x{width}, smaller than its kernel of '
+                f'{self.kernel_size}x{self.kernel_size}; the smallest image that works (stride '
+                f'{STRIDE}) is {self.window}x{self.window}'
+            )
+
+    def pre_logits(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """fc8's input, fc7's activations as a rule, averaged over positions: (N, fc7 width)."""
+        return self._fc7_map(feats).mean(dim=(2, 3))
+
+    def score_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """fc8's outputs at every position of fc6's window.
+
+        Args:
+            feats: Maps of the backbone; the last, (N, in_channels, h, w), is used.
+
+        Returns:
+            (N, outputs of fc8, h - kernel_size + 1, w - kernel_size + 1).
+        """
+        return self.fc8(self._fc7_map(feats))
+
+
+def _has_size(x: torch.Tensor) -> bool:
+    """Whether x has a size that is a number: not so where a graph for any size is recorded."""
+    if not isinstance(x, torch.Tensor) or torch.jit.is_tracing():
+        return False
+    return all(type(side) is int for side in x.shape)
 
 
 @MODELS.register_module()
@@ -57,7 +169,7 @@ class ConvHead(FCLayers, ClsHead):
                 f'ConvHead: loss.class_weight has {len(weights)} numbers for {num_classes} classes'
             )
         super().__init__(loss, topk, cal_acc, resolve_init_cfg('ConvHead', init_cfg))
-        check_positive('ConvHead', 'num_classes', num_classes)
+        check_positive('ConvHead', num_classes=num_classes)
         self._add_layers(num_classes, in_channels, fc_channels, kernel_size, dropout)
         self.num_classes = num_classes
 

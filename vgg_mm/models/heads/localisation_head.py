@@ -10,9 +10,10 @@ from mmpretrain.structures import DataSample
 
 from vgg_mm.architectures import STRIDE
 from vgg_mm.registry import MODELS
+from vgg_mm.text import check_positive
 
 from ..initialisers import InitCfg, resolve_init_cfg
-from .fc_layers import FCLayers, check_positive
+from .conv_head import FCLayers
 
 #: Numbers that describe a box: centre x, centre y, width, height.
 BOX_PARAMETERS = 4
@@ -60,7 +61,7 @@ class LocalisationHead(FCLayers, BaseModule):
     ):
         name = 'LocalisationHead'
         super().__init__(resolve_init_cfg(name, init_cfg))
-        check_positive(name, 'num_classes', num_classes)
+        check_positive(name, num_classes=num_classes)
         if not isinstance(per_class, bool):
             raise ValueError(f'{name}: per_class must be True or False, got {per_class!r}')
         if not isinstance(loss_weight, (int, float)) or not loss_weight > 0:

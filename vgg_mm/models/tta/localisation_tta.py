@@ -1,22 +1,27 @@
 """The full localisation test: dense boxes, merged and rated by class scores (Appendix A.2)."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Union
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 import torch.nn as nn
+from mmengine.config import Config
 from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 from mmpretrain.structures import DataSample
 
+from vgg_mm.checkpoints import load_by_name, noted_preprocessing, preprocessing_of, weights_of
+from vgg_mm.checkpoints.weights import first_of, misfits
 from vgg_mm.registry import MODELS
+from vgg_mm.text import check_positive
 
 from ..batch_work import pixels_in
-from .members import FusedNet, Scales, check_scales, load_fused_net
 from .merging import MATCH_THRESHOLD, merge_boxes
-from .strips import is_to_be_cut, score_maps_in_strips
+from .strips import Views, is_to_be_cut, places_by_shape, score_maps_in_strips
 
-Views = tuple[torch.Tensor, ...]
+#: The test scales Q at which a net takes part; None for all.
+Scales = Optional[tuple[int, ...]]
 
 
 class _Predictions(NamedTuple):
@@ -76,11 +81,7 @@ class LocalisationTTA(BaseTTAModel):
         data_preprocessor: Union[dict, None] = None,
     ):
         super().__init__(module, data_preprocessor)
-        for name, value in (('topk', topk), ('max_pixels', max_pixels)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f'LocalisationTTA: {name} must be a positive integer, got {value!r}'
-                )
+        check_positive('LocalisationTTA', topk=topk, max_pixels=max_pixels)
         if not isinstance(threshold, (int, float)) or not threshold >= 0:
             raise ValueError(
                 f'LocalisationTTA: threshold must be a number from 0, got {threshold!r}'
@@ -88,13 +89,12 @@ class LocalisationTTA(BaseTTAModel):
         if not classifiers:
             raise ValueError('LocalisationTTA: classifiers must hold a classification net')
         self.topk, self.threshold, self.max_pixels = topk, threshold, max_pixels
-        rated = [load_fused_net(m, f'tta_model.classifiers.{i}') for i, m in enumerate(classifiers)]
-        found = [load_fused_net(m, f'tta_model.localisers.{i}') for i, m in enumerate(localisers)]
-        self.classifiers = nn.ModuleList(member.net for member in rated)
-        self.localisers = nn.ModuleList(member.net for member in found)
-        self._classifier_scales: list[Scales] = [member.scales for member in rated]
-        own = check_scales(scales, 'tta_model')
-        self._localiser_scales: list[Scales] = [own, *(member.scales for member in found)]
+        rated = [_load_net(m, f'tta_model.classifiers.{i}') for i, m in enumerate(classifiers)]
+        found = [_load_net(m, f'tta_model.localisers.{i}') for i, m in enumerate(localisers)]
+        self.classifiers = nn.ModuleList(net for net, _ in rated)
+        self.localisers = nn.ModuleList(net for net, _ in found)
+        self._classifier_scales = [own for _, own in rated]
+        self._localiser_scales = [_scales(scales, 'tta_model'), *(own for _, own in found)]
         self._check_heads()
 
     def _check_heads(self) -> None:
@@ -117,19 +117,14 @@ class LocalisationTTA(BaseTTAModel):
 
     def _members(self, q: int) -> tuple[list[Any], list[Any]]:
         """The localisers and the classifiers that look at test scale q."""
-        localisers = zip([self.module, *self.localisers], self._localiser_scales)
-        classifiers = zip(self.classifiers, self._classifier_scales)
-        looking = (
-            [net for net, scales in nets if FusedNet(net, scales).looks_at(q)]
-            for nets in (localisers, classifiers)
-        )
-        found = next(looking), next(looking)
-        if found[0] and not found[1]:
+        localisers = _looking([self.module, *self.localisers], self._localiser_scales, q)
+        classifiers = _looking(self.classifiers, self._classifier_scales, q)
+        if localisers and not classifiers:
             raise ValueError(
                 f'LocalisationTTA: no classifier looks at Q={q}, at which boxes are predicted; '
                 'add it to tta_model.classifiers.0.scales'
             )
-        return found
+        return localisers, classifiers
 
     def test_step(self, data: dict) -> list[DataSample]:
         """Predict a batch.
@@ -148,15 +143,11 @@ class LocalisationTTA(BaseTTAModel):
         """
         images: list[Views] = list(zip(*data['inputs']))
         samples = data.get('data_samples') or [DataSample() for _ in images]
-        by_shape: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
-        for i, views in enumerate(images):
-            for view in views:
-                by_shape.setdefault(view.shape, []).append((i, view))
         predictions: list[list[_Predictions]] = [[] for _ in images]
-        for group in by_shape.values():
-            places, views = zip(*group)
-            sizes = [samples[i].ori_shape for i in places]
-            for i, prediction in zip(places, self._predict(torch.stack(views), sizes)):
+        for places in places_by_shape(images).values():
+            views = torch.stack([images[i][j] for i, j in places])
+            sizes = [samples[i].ori_shape for i, _ in places]
+            for (i, _), prediction in zip(places, self._predict(views, sizes)):
                 predictions[i].append(prediction)
         results = [self.merge_preds(p, s) for p, s in zip(predictions, samples)]
         # Hooks that draw predictions expect one image a sample in the batch.
@@ -237,3 +228,58 @@ class LocalisationTTA(BaseTTAModel):
         height, width = sample.ori_shape
         best = torch.as_tensor(merged[sums.argmax()], dtype=torch.float32)
         return best.clamp(min=0).minimum(torch.tensor([width, height] * 2))
+
+
+def _looking(nets: Iterable[Any], scales: Iterable[Scales], q: int) -> list[Any]:
+    """The nets that take part at test scale q."""
+    return [net for net, own in zip(nets, scales) if own is None or q in own]
+
+
+def _load_net(spec: Any, where: str) -> tuple[nn.Module, Scales]:
+    """Build a net that takes part beside the one that is tested, with its weights, and its scales.
+
+    Args:
+        spec: A dict with ``config``, the path of a config or the dict of its model; ``checkpoint``,
+            a file, URL or name as for ``load_from``; and, if not all, ``scales``.
+        where: The setting that ``spec`` comes from, for messages.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if something is missing or does not fit.
+    """
+    known = {'config', 'checkpoint', 'scales'}
+    if not isinstance(spec, Mapping) or not {'config'} <= set(spec) <= known:
+        raise ValueError(f'{where} must be dict(config=..., checkpoint=...[, scales=...])')
+    checkpoint = spec.get('checkpoint')
+    if not checkpoint:
+        raise ValueError(
+            f'{where}.checkpoint is not set: give the trained net, '
+            f'--cfg-options {where}.checkpoint=FILE'
+        )
+    config = spec['config']
+    if not isinstance(config, Mapping):
+        if not os.path.isfile(config):
+            raise FileNotFoundError(f'{where}.config not found: {config}')
+        config = Config.fromfile(config).model
+    net = MODELS.build(dict(config))
+    loaded = load_by_name(checkpoint, map_location='cpu')
+    weights, target = weights_of(loaded), net.state_dict()
+    problems = list(misfits(weights, target).values())
+    problems += [f'{name} is missing' for name in target.keys() - weights.keys()]
+    if problems:
+        raise ValueError(f'{where}: {checkpoint} is of another net: {first_of(sorted(problems))}')
+    for name, tensor in target.items():
+        tensor.copy_(weights[name].reshape(tensor.shape))
+    expected = noted_preprocessing(loaded)
+    if expected is not None and preprocessing_of(net.data_preprocessor) is not None:
+        expected.put_into(net.data_preprocessor)
+    return net, _scales(spec.get('scales'), where)
+
+
+def _scales(scales: Union[int, Sequence[int], None], where: str) -> Scales:
+    """Q as a tuple; None stays."""
+    if scales is None:
+        return None
+    found = (scales,) if isinstance(scales, int) else tuple(scales)
+    if not found or not all(isinstance(q, int) and q > 0 for q in found):
+        raise ValueError(f'{where}.scales must be test scales Q, positive integers, got {scales!r}')
+    return found

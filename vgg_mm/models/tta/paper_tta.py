@@ -15,7 +15,7 @@ from vgg_mm.registry import MODELS
 from ..batch_work import pixels_in
 from ..heads import LocalisationHead
 from .crops import Grid, check_grid, crop_corners
-from .strips import is_to_be_cut, score_maps_in_strips
+from .strips import Views, is_to_be_cut, places_by_shape, score_maps_in_strips
 
 DENSE, MULTI_CROP = 'dense', 'multi_crop'
 
@@ -32,8 +32,6 @@ PROTOCOLS = {
     MULTI_CROP: (MULTI_CROP,),
     f'{DENSE}+{MULTI_CROP}': (DENSE, MULTI_CROP),
 }
-
-Views = tuple[torch.Tensor, ...]
 
 
 @MODELS.register_module()
@@ -193,12 +191,8 @@ class PaperTTA(BaseTTAModel):
 
     def _posteriors(self, images: list[Views]) -> dict[str, torch.Tensor]:
         """The posterior of every image at every Q by each evaluation: (N, Q, num_classes)."""
-        by_shape: dict[torch.Size, list[tuple[int, int]]] = {}
-        for i, views in enumerate(images):
-            for j, view in enumerate(views):
-                by_shape.setdefault(view.shape, []).append((i, j))
         found: dict[str, dict[tuple[int, int], torch.Tensor]] = {p: {} for p in self._evaluations}
-        for shape, places in by_shape.items():
+        for shape, places in places_by_shape(images).items():
             size = max(1, self.max_pixels // (shape[-2] * shape[-1]))
             for first in range(0, len(places), size):
                 group = places[first : first + size]

@@ -1,6 +1,6 @@
-"""Class score maps of images that are too large for one forward pass."""
+"""Images in forward passes: those of one shape together, too large ones in strips."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,18 @@ from mmengine.logging import print_log
 from vgg_mm.architectures import STRIDE
 
 from ..backbones.vgg import VGG
+
+#: An image at each Q, (3, H, W).
+Views = tuple[torch.Tensor, ...]
+
+
+def places_by_shape(images: Sequence[Views]) -> dict[torch.Size, list[tuple[int, int]]]:
+    """The views of each shape, as (image, Q): they can share forward passes."""
+    found: dict[torch.Size, list[tuple[int, int]]] = {}
+    for i, views in enumerate(images):
+        for j, view in enumerate(views):
+            found.setdefault(view.shape, []).append((i, j))
+    return found
 
 
 def can_be_cut(module: nn.Module) -> bool:

@@ -1,17 +1,18 @@
-"""fc6 and fc7 as the head of Faster R-CNN (Ren et al., 2015, arXiv 1506.01497)."""
+"""Detection heads: of Faster R-CNN (Ren et al., 2015, arXiv 1506.01497) and of SSD."""
 
 from collections.abc import Sequence
 from typing import Any, Union
 
 import torch
 import torch.nn as nn
+from mmdet.models.dense_heads import SSDHead as MMDetSSDHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch.nn.modules.utils import _pair
 
 from vgg_mm.registry import MODELS
+from vgg_mm.text import check_positive
 
 from ..foreign_weights import ForeignWeights
-from ..heads.fc_layers import check_positive
 
 
 @MODELS.register_module()
@@ -54,12 +55,8 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
                 'VGGBBoxHead: fc_channels and roi_feat_size must be one or two numbers each, got '
                 f'{fc_channels} and {roi_feat_size}'
             )
-        for name, value in (
-            ('in_channels', in_channels),
-            ('roi_feat_size', min(size)),
-            ('fc_channels', min(widths)),
-        ):
-            check_positive('VGGBBoxHead', name, value)
+        sizes = dict(roi_feat_size=min(size), fc_channels=min(widths))
+        check_positive('VGGBBoxHead', in_channels=in_channels, **sizes)
         if not 0 <= dropout < 1:
             raise ValueError(f'VGGBBoxHead: dropout must be in [0, 1), got {dropout}')
         if kwargs.get('with_avg_pool'):
@@ -101,3 +98,14 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
         scores = self.fc_cls(fc7) if self.with_cls else None
         deltas = self.fc_reg(fc7) if self.with_reg else None
         return scores, deltas
+
+
+@MODELS.register_module()
+class SSDHead(MMDetSSDHead):
+    """mmdet's ``SSDHead``, with its arguments and parameters.
+
+    From mmdet 3.3 on all dense heads ask their ``loss_cls`` for its kind when they predict. SSD's
+    computes its losses itself and has none, which ends in an AttributeError.
+    """
+
+    loss_cls = None
