@@ -49,19 +49,22 @@ class MapFiles:
 
     def __init__(self, folder: str, images: Sequence[bytes], views: int, recipe: str):
         self.folder = folder
-        self.chunks = [
-            _chunk(images, view, first, recipe)
-            for view in range(views)
-            for first in range(0, len(images), CHUNK)
-        ]
+        self.chunks = []
+        for view in range(views):
+            for first in range(0, len(images), CHUNK):
+                last = min(first + CHUNK, len(images))
+                digest = hashlib.blake2b(f'{recipe}\n{view} {first}\n'.encode(), digest_size=12)
+                digest.update(b''.join(images[first:last]))
+                name = f'{view}-{first:09d}-{digest.hexdigest()}'
+                self.chunks.append(Chunk(view, first, last, name))
+
+    def _there(self) -> set[str]:
+        return set(os.listdir(self.folder)) if os.path.isdir(self.folder) else set()
 
     def missing(self) -> list[Chunk]:
         """Those that have to be computed."""
         there = self._there()
         return [chunk for chunk in self.chunks if chunk.name + MAPS not in there]
-
-    def _there(self) -> set[str]:
-        return set(os.listdir(self.folder)) if os.path.isdir(self.folder) else set()
 
     def remove_others(self) -> int:
         """Remove maps of other weights, settings or images; returns how many files these were."""
@@ -91,10 +94,8 @@ class MapFiles:
         write_atomically(path + SAMPLES, json.dumps(list(map(_entry, samples))).encode())
         write_atomically(path + MAPS, content.getvalue())
 
-    def read(self, chunk: Chunk) -> tuple[np.ndarray, list[dict[str, Any]]]:
-        """A chunk's maps, float16 (n, C, h, w) that stay on the disk, and its samples.
-
-        The maps hold a file open, of which a process may have some 1,000.
+    def read_samples(self, chunk: Chunk) -> list[dict[str, Any]]:
+        """What is known of each of a chunk's images.
 
         Raises:
             ValueError: in one line, if a file is damaged.
@@ -110,20 +111,13 @@ class MapFiles:
             raise ValueError(
                 f'{path}{MAPS} is damaged ({error}): delete it and run the same command again'
             ) from error
-        return maps, samples
+        return samples
 
     def read_map(self, chunk: Chunk, place: int) -> np.ndarray:
         """One of a chunk's maps, float16 (C, h, w)."""
         path = os.path.join(self.folder, chunk.name) + MAPS
+        # A copy: a map of the file holds it open, of which a process may have some 1,000.
         return np.array(np.load(path, mmap_mode='r', allow_pickle=False)[place])
-
-
-def _chunk(images: Sequence[bytes], view: int, first: int, recipe: str) -> Chunk:
-    last = min(first + CHUNK, len(images))
-    digest = hashlib.blake2b(f'{recipe}\n{view} {first}\n'.encode(), digest_size=12)
-    for image in images[first:last]:
-        digest.update(image)
-    return Chunk(view, first, last, f'{view}-{first:09d}-{digest.hexdigest()}')
 
 
 def image_digests(dataset: Any) -> Iterator[bytes]:
@@ -166,7 +160,7 @@ class CachedMaps(Dataset):
         self.dataset = dataset
         self.epoch = 0
         self._files = files
-        self._samples = [files.read(chunk)[1] for chunk in files.chunks]
+        self._samples = [files.read_samples(chunk) for chunk in files.chunks]
         self._views = max(chunk.view for chunk in files.chunks) + 1
 
     @property

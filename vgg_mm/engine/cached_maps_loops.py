@@ -5,6 +5,7 @@ import os.path as osp
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 import torch
@@ -185,33 +186,22 @@ class _AsTheyAre(BaseDataPreprocessor):
         return dict(inputs=inputs.float(), data_samples=data.get('data_samples'))
 
 
+@dataclass
 class _Cache:
-    """The maps of a loop's images, there already or computed now.
+    """The maps of a loop's images, there already or computed now."""
 
-    Args:
-        runner: Of the loop.
-        part: 'train' or 'val'.
-        folder, max_gb, views, seed: As of :class:`CachedMapsTrainLoop`.
-        settings: Of the data set, as text.
-    """
+    runner: Runner
+    part: str  # 'train' or 'val'
+    #: As of :class:`CachedMapsTrainLoop`.
+    given_folder: Optional[str]
+    max_gb: float
+    views: int
+    seed: int
+    settings: str  # of the data set
 
-    def __init__(
-        self,
-        runner: Runner,
-        part: str,
-        folder: Optional[str],
-        max_gb: float,
-        views: int,
-        seed: int,
-        settings: str,
-    ):
-        self.runner = runner
-        self.part = part
-        self.folder = osp.join(folder or osp.join(runner.work_dir, FOLDER), part)
-        self.max_gb = max_gb
-        self.views = views
-        self.seed = seed
-        self.settings = settings
+    @property
+    def folder(self) -> str:
+        return osp.join(self.given_folder or osp.join(self.runner.work_dir, FOLDER), self.part)
 
     @property
     def model(self) -> Any:

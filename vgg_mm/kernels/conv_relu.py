@@ -11,7 +11,7 @@ import torch
 import torch.nn as nn
 
 from .ordinary import is_ordinary, is_watched
-from .winograd import KERNEL, WinogradConv2d
+from .winograd import WinogradConv2d, is_plain_3x3
 
 ONE = (1, 1)
 
@@ -39,20 +39,10 @@ def follows(layer: nn.Module, activation: nn.Module, x: torch.Tensor) -> bool:
 
 def run_with_relu(layer: Any, x: torch.Tensor) -> torch.Tensor:
     """ReLU of the layer's output."""
-    if type(layer) in CONVOLUTIONS and is_autocast_to_bfloat16(x) and _is_of_cudnns_kind(layer):
+    for_cudnn = type(layer) in CONVOLUTIONS and is_plain_3x3(layer) and layer.bias is not None
+    if for_cudnn and is_autocast_to_bfloat16(x) and is_ordinary(layer.weight, layer.bias):
         return conv_relu(x, layer)
     return torch.relu_(layer(x))
-
-
-def _is_of_cudnns_kind(conv: nn.Conv2d) -> bool:
-    return (
-        conv.kernel_size == (KERNEL, KERNEL)
-        and conv.stride == conv.padding == conv.dilation == ONE
-        and conv.groups == 1
-        and conv.padding_mode == 'zeros'
-        and conv.bias is not None
-        and is_ordinary(conv.weight, conv.bias)
-    )
 
 
 def is_autocast_to_bfloat16(x: torch.Tensor) -> bool:

@@ -19,6 +19,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Optional
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -67,27 +68,18 @@ def toom_cook(
     Returns:
         A (m, n), B (n, n), G (n, r) in float64, where n = m + r - 1.
     """
-    lagrange = [math.prod(p - q for q in points if q != p) for p in points]
-    a = [[p**i for p in points] + [Fraction(i == outputs - 1)] for i in range(outputs)]
-    b = [[*_polynomial([q for q in points if q != p]), Fraction(0)] for p in points]
-    b.append(_polynomial(points))
-    g = [[p**j / scale for j in range(kernel)] for p, scale in zip(points, lagrange)]
-    g.append([Fraction(j == kernel - 1) for j in range(kernel)])
-    return _matrix(a), _matrix(b), _matrix(g)
+    numbers = [float(point) for point in points]
+    others = [[q for q in numbers if q != p] for p in numbers]
 
+    def values(count: int) -> np.ndarray:
+        """Of the powers 0 to count - 1 at the points; at infinity the last one counts."""
+        return np.vstack([np.vander(numbers, count, increasing=True), np.eye(count)[-1]])
 
-def _matrix(rows: Sequence[Sequence[Fraction]]) -> torch.Tensor:
-    numbers = [[float(x) for x in row] for row in rows]
-    return torch.tensor(numbers, dtype=torch.float64, device='cpu')
-
-
-def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
-    """Coefficients, constant first, of the product of (x - root)."""
-    coefficients = [Fraction(1)]
-    for root in roots:
-        shifted = [Fraction(0), *coefficients]
-        coefficients = [s - root * c for s, c in zip(shifted, [*coefficients, Fraction(0)])]
-    return coefficients
+    lagrange = [math.prod(p - q for q in rest) for p, rest in zip(numbers, others)]
+    polynomials = [*(np.append(0, np.poly(rest)) for rest in others), np.poly(numbers)]
+    b = np.array(polynomials)[:, ::-1].copy()  # coefficients, constant first
+    g = values(kernel) / np.array([*lagrange, 1])[:, None]
+    return torch.from_numpy(values(outputs).T), torch.from_numpy(b), torch.from_numpy(g)
 
 
 @lru_cache(maxsize=1)
@@ -290,19 +282,23 @@ class WinogradConv2d(nn.Conv2d):
     @staticmethod
     def suits(conv: nn.Conv2d) -> bool:
         """Whether it is a convolution of the kind that can be filtered minimally."""
-        return (
-            conv.kernel_size == (KERNEL, KERNEL)
-            and conv.stride == conv.padding == conv.dilation == (1, 1)
-            and conv.groups == 1
-            and conv.padding_mode == 'zeros'
-            and conv.in_channels >= MIN_CHANNELS
-        )
+        return is_plain_3x3(conv) and conv.in_channels >= MIN_CHANNELS
 
     def __prepare_scriptable__(self) -> nn.Conv2d:
         """torch's layer in its place, where TorchScript compiles."""
         plain = nn.Conv2d.__new__(nn.Conv2d)
         plain.__dict__ = self.__dict__.copy()
         return plain
+
+
+def is_plain_3x3(conv: nn.Conv2d) -> bool:
+    """Whether it is a convolution of the kind that VGG has."""
+    return (
+        conv.kernel_size == (KERNEL, KERNEL)
+        and conv.stride == conv.padding == conv.dilation == (1, 1)
+        and conv.groups == 1
+        and conv.padding_mode == 'zeros'
+    )
 
 
 def _is_ordinary(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> bool:
