@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from vgg_mm.architectures import STRIDE
 from vgg_mm.datasets.transforms.rescale import paper_test_scales, rescaled_size
 from vgg_mm.models.backbones import VGG
-from vgg_mm.models.tta.crops import crop_corners
+from vgg_mm.models.tta.paper_tta import crop_corners
 from vgg_mm.visualization.style import BLUE, PINK, plot_style
 
 CROP = 224

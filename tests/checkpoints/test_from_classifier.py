@@ -18,7 +18,7 @@ from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
 from vgg_mm.checkpoints.weights import adapt_input_channels
 from vgg_mm.engine import ClassifierInitHook
 from vgg_mm.models.backbones import VGG
-from vgg_mm.models.folded_linear import FoldedLinear
+from vgg_mm.models.heads.conv_head import FoldedLinear
 
 WIDTH, FC, SIDE = 4, 16, 7
 

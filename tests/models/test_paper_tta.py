@@ -14,7 +14,7 @@ from tests.models.test_vgg import classifier
 from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models import PaperTTA
 from vgg_mm.models.tta import strips
-from vgg_mm.models.tta.crops import crop_corners
+from vgg_mm.models.tta.paper_tta import crop_corners
 from vgg_mm.models.tta.strips import score_maps_in_strips
 
 MEAN = (123.68, 116.779, 103.939)

@@ -20,7 +20,7 @@ from vgg_mm.apis.runner import AUTO
 from vgg_mm.architectures import STRIDE
 from vgg_mm.datasets.transforms.rescale import rescaled_size
 from vgg_mm.models.tta import PaperTTA
-from vgg_mm.models.tta.crops import crop_corners
+from vgg_mm.models.tta.paper_tta import crop_corners
 
 #: Protocols that are compared, and what the page calls them.
 PROTOCOLS = {'dense': 'dense', 'multi_crop': 'multi-crop', 'both': 'dense + multi-crop'}

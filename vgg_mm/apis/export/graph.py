@@ -9,7 +9,7 @@ import torch.nn as nn
 from vgg_mm.architectures import STRIDE
 from vgg_mm.checkpoints import Preprocessing, preprocessing_of
 from vgg_mm.models import VGG, ConvHead
-from vgg_mm.models.folded_linear import FoldedLinear
+from vgg_mm.models.heads.conv_head import FoldedLinear
 from vgg_mm.version import __version__
 
 from ..inference.load import load_net, tta_options

@@ -16,8 +16,8 @@ from vgg_mm.architectures import STRIDE
 from vgg_mm.registry import MODELS
 from vgg_mm.text import check_positive
 
-from ..folded_linear import FoldedLinear
 from ..foreign_weights import ForeignWeights
+from ..heads.conv_head import FoldedLinear
 
 #: Which upsamplings are learned.
 LEARNED = ('none', 'skips', 'all')

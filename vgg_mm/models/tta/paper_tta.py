@@ -1,5 +1,6 @@
 """The paper's test protocols as a test-time-augmentation model (Section 3.2)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Optional, Union
 
@@ -14,13 +15,17 @@ from vgg_mm.registry import MODELS
 
 from ..batch_work import pixels_in
 from ..heads import LocalisationHead
-from .crops import Grid, check_grid, crop_corners
 from .strips import Views, is_to_be_cut, places_by_shape, score_maps_in_strips
 
 DENSE, MULTI_CROP = 'dense', 'multi_crop'
 
 #: 5x5 crops a scale (Section 3.2).
 PAPER_GRID = 5
+
+#: The four corners and the centre; with flips, the usual ten crops.
+CORNERS_AND_CENTRE = 'five'
+
+Grid = Union[int, Sequence[int], str]
 
 #: Most pixels that the backbone takes at once on a CPU. Larger batches are slower there, since the
 #: maps of the first blocks no longer fit the last-level cache; the head does like large batches.
@@ -259,6 +264,53 @@ class PaperTTA(BaseTTAModel):
             size = max(1, CPU_PIXELS // (images.shape[-2] * images.shape[-1]))
         parts = [self.module.extract_feat(part) for part in images.split(size)]
         return self.module.head(tuple(map(torch.cat, zip(*parts)))).float()
+
+
+def check_grid(grid: Grid) -> Union[tuple[int, int], str]:
+    """(rows, columns) of a regular grid, or :data:`CORNERS_AND_CENTRE`.
+
+    Raises:
+        ValueError: if ``grid`` is neither.
+    """
+    if grid == CORNERS_AND_CENTRE:
+        return grid
+    sides = (grid, grid) if isinstance(grid, int) else grid
+    if isinstance(sides, str) or len(sides) != 2 or not all(isinstance(n, int) for n in sides):
+        sides = (0, 0)
+    if min(sides) < 1:
+        raise ValueError(
+            'PaperTTA: grid must be a positive number (5 gives the 5x5 crops of the paper), a '
+            f"pair (rows, columns), or 'five' for the corners and the centre, got {grid!r}"
+        )
+    return sides[0], sides[1]
+
+
+def crop_corners(
+    height: int, width: int, crop_size: int, grid: Union[tuple[int, int], str]
+) -> dict[tuple[int, int], int]:
+    """(top, left) of each crop, and how often it occurs.
+
+    A regular grid reaches from edge to edge; one row (column) is central. Along a side of just the
+    crop's length the grid collapses: its crops are one, which occurs several times.
+
+    Args:
+        height, width: Of the rescaled image, at least ``crop_size``.
+        crop_size: Side of the crops in pixels.
+        grid: As :func:`check_grid` returns it.
+    """
+    down, right = height - crop_size, width - crop_size
+    if isinstance(grid, str):  # CORNERS_AND_CENTRE
+        corners = [(top, left) for top in (0, down) for left in (0, right)]
+        return dict(Counter([*corners, (round(down / 2), round(right / 2))]))
+    rows, columns = _positions(down, grid[0]), _positions(right, grid[1])
+    return dict(Counter((top, left) for top in rows for left in columns))
+
+
+def _positions(room: int, count: int) -> list[int]:
+    """``count`` places from 0 to ``room``, equally far apart; halves to even as in CenterCrop."""
+    if count == 1:
+        return [round(room / 2)]
+    return [round(room * i / (count - 1)) for i in range(count)]
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
