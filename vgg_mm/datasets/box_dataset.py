@@ -5,6 +5,7 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -161,7 +162,7 @@ class BoxDataset(BaseDataset):
         height, width = shape
         x1, y1, x2, y2 = box
         text = ' '.join(f'{value:g}' for value in box)
-        if class_name not in self._numbers():
+        if class_name not in self._numbers:
             return f'unknown class {class_name!r}; there are {first_few(self.CLASSES, 5)}'
         if not all(map(math.isfinite, box)) or x2 <= x1 or y2 <= y1:
             return f'a box without area: {text} (x1 y1 x2 y2)'
@@ -177,14 +178,13 @@ class BoxDataset(BaseDataset):
                 f'{where}: boxes of {len(names)} classes, {first_few(names, 5)}; '
                 "several_classes='largest' takes that of the largest box"
             )
-        own, _ = max(objects, key=lambda entry: _area(entry[1]))
-        return self._numbers()[own], [box for name, box in objects if name == own]
+        own, _ = max(objects, key=lambda entry: _area(*entry[1]))
+        return self._numbers[own], [box for name, box in objects if name == own]
 
+    @cached_property
     def _numbers(self) -> dict[str, int]:
-        if not hasattr(self, '_class_numbers'):
-            self._class_numbers = self.class_to_idx
-        return self._class_numbers
+        return self.class_to_idx
 
 
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+def _area(x1: float, y1: float, x2: float, y2: float) -> float:
+    return (x2 - x1) * (y2 - y1)

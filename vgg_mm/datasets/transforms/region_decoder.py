@@ -13,8 +13,9 @@ from typing import Any, Optional
 import numpy as np
 from mmengine.logging import print_log
 
-#: Decoders by process and thread: a forked process makes its own, and keeps its parent's untouched.
-_decoders: dict[tuple[int, int], '_Decoder'] = {}
+#: Decoders by process and thread, without GPU and threads of their own: a forked process makes its
+#: own, and keeps its parent's untouched.
+_decoders: dict[tuple[int, int], Any] = {}
 
 _stderr_lock = threading.Lock()
 
@@ -45,37 +46,25 @@ def decode_region(content: bytes, rows: slice, columns: slice) -> Optional[np.nd
     if codec is None:
         return None
     key = os.getpid(), threading.get_ident()
-    decoder = _decoders.get(key)
-    if decoder is None:
-        decoder = _decoders[key] = _Decoder(codec)
-    return decoder.decode(content, rows, columns)
-
-
-class _Decoder:
-    """nvImageCodec without GPU and without threads of its own."""
-
-    def __init__(self, codec: Any):
-        self._codec = codec
+    if key not in _decoders:
         with silent_stderr():  # the first image loads what decodes it
-            self._decoder = codec.Decoder(
+            _decoders[key] = codec.Decoder(
                 device_id=codec.NVIMGCODEC_DEVICE_CPU_ONLY,
                 max_num_cpu_threads=1,
                 backends=[codec.Backend(codec.BackendKind.CPU_ONLY)],
             )
-        self._params = codec.DecodeParams(
-            apply_exif_orientation=False, sample_format=codec.SampleFormat.I_BGR
-        )
-
-    def decode(self, content: bytes, rows: slice, columns: slice) -> Optional[np.ndarray]:
-        region = self._codec.Region(rows.start, columns.start, rows.stop, columns.stop)
-        try:
-            stream = self._codec.CodeStream(content).get_sub_code_stream(region=region)
-            image = self._decoder.decode(stream, params=self._params)
-        except (RuntimeError, ValueError):  # what the file is like, OpenCV decides
-            return None
-        pixels = None if image is None else np.asarray(image)
-        expected = (rows.stop - rows.start, columns.stop - columns.start, 3)
-        return pixels if pixels is not None and pixels.shape == expected else None
+    params = codec.DecodeParams(
+        apply_exif_orientation=False, sample_format=codec.SampleFormat.I_BGR
+    )
+    region = codec.Region(rows.start, columns.start, rows.stop, columns.stop)
+    try:
+        stream = codec.CodeStream(content).get_sub_code_stream(region=region)
+        image = _decoders[key].decode(stream, params=params)
+    except (RuntimeError, ValueError):  # what the file is like, OpenCV decides
+        return None
+    pixels = None if image is None else np.asarray(image)
+    expected = (rows.stop - rows.start, columns.stop - columns.start, 3)
+    return pixels if pixels is not None and pixels.shape == expected else None
 
 
 @functools.cache

@@ -59,7 +59,10 @@ class CheckpointCheckHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         target = whole_weights(runner.model)
         if has_own_names(target):
-            _convert(checkpoint)
+            converted = to_own_layout(checkpoint)
+            if converted is not checkpoint:  # somebody else holds it
+                checkpoint.clear()
+                checkpoint.update(converted)
         weights = weights_of(checkpoint)
         if not self.strict:
             if _expects_rgb(runner, checkpoint) and colours_in_bgr(weights, target):
@@ -70,24 +73,26 @@ class CheckpointCheckHook(Hook):
                 checkpoint['state_dict'] = weights
         wrong = misfits(weights, target)
         if not self.strict:
-            for name, notice in other_classes(weights, target).items():
+            left = other_classes(weights, target)
+            for notice in left.values():
                 runner.logger.info(notice)
-                _drop(name, checkpoint)
-                wrong.pop(name)
-            if wrong:
-                for name in self._other_classes(runner, checkpoint, weights, wrong):
-                    _drop(name, checkpoint)
-                    wrong.pop(name)
+            wrong = {name: text for name, text in wrong.items() if name not in left}
+            left_too = self._other_classes(runner, checkpoint, weights, wrong) if wrong else []
+            for name in (*left, *left_too):
+                state = checkpoint.get('state_dict', checkpoint)
+                state.pop(name, None)
+                state.pop(f'module.{name}', None)
+                wrong.pop(name, None)
         problems = list(wrong.values())
         if not weights.keys() & target.keys():
             if has_own_names(target) and not has_own_names(weights):
                 raise unknown_layout(weights, 'no weight has a name of the model')
             problems = [f'no weight has a name of the model (first: {next(iter(weights))})']
         elif self.strict:
-            missing = _without_counters(target.keys() - weights.keys())
-            unexpected = _without_counters(weights.keys() - target.keys())
-            problems += [f'{n} is missing' for n in missing]
-            problems += [f'{n} is not in the model' for n in unexpected]
+            for name in sorted(target.keys() ^ weights.keys(), key=lambda n: (n in weights, n)):
+                if not name.endswith('num_batches_tracked'):
+                    what = 'not in the model' if name in weights else 'missing'
+                    problems.append(f'{name} is {what}')
         if problems:
             raise ValueError(f'the checkpoint is of another net: {first_of(problems)}')
 
@@ -120,24 +125,6 @@ def _expects_rgb(runner: Runner, checkpoint: dict) -> bool:
     # Prediction has a model, and no run with a config.
     model = (getattr(runner, 'cfg', None) or {}).get('model') or {}
     return bool((model.get('data_preprocessor') or {}).get('to_rgb'))
-
-
-def _convert(checkpoint: dict) -> None:
-    """Give a checkpoint that somebody else holds this package's layout."""
-    converted = to_own_layout(checkpoint)
-    if converted is not checkpoint:
-        checkpoint.clear()
-        checkpoint.update(converted)
-
-
-def _drop(name: str, checkpoint: dict) -> None:
-    state = checkpoint.get('state_dict', checkpoint)
-    state.pop(name, None)
-    state.pop(f'module.{name}', None)
-
-
-def _without_counters(names: set[str]) -> list[str]:
-    return sorted(n for n in names if not n.endswith('num_batches_tracked'))
 
 
 def class_dependent_shapes(model: dict) -> dict[str, tuple[Shape, Shape]]:

@@ -106,9 +106,10 @@ class ExactResumeHook(Hook):
         here = self._state(runner)
         if stored.images_per_iteration != here.images_per_iteration:
             done = _go_on_with_other_batches(runner, stored, here, done)
-        if self._gradients:
-            _restore_gradients(runner, self._gradients)
-        if _by_iterations(loop):
+        for name, parameter in unwrap(runner.model).named_parameters():
+            if self._gradients and name in self._gradients:
+                parameter.grad = self._gradients[name].to(parameter, copy=True)
+        if hasattr(loop, 'dataloader_iterator'):  # by iterations
             # The one that was made with the loop has another seed.
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
             return
@@ -144,10 +145,6 @@ class ExactResumeHook(Hook):
         )
 
 
-def _by_iterations(loop: Any) -> bool:
-    return hasattr(loop, 'dataloader_iterator')
-
-
 def _validates(runner: Runner) -> bool:
     """Whether a validation belongs to the end of the present epoch."""
     loop = runner.train_loop
@@ -159,7 +156,9 @@ def _go_on_with_other_batches(
     runner: Runner, stored: ResumeState, here: ResumeState, done: int
 ) -> int:
     """Count on from an epoch's end in the new iterations; returns how many of this epoch's."""
-    if done not in (0, stored.iterations_per_epoch) or _by_iterations(runner.train_loop):
+    loop = runner.train_loop
+    by_iterations = hasattr(loop, 'dataloader_iterator')
+    if done not in (0, stored.iterations_per_epoch) or by_iterations:
         raise ValueError(
             f'the checkpoint was written at iteration {done} of {stored.iterations_per_epoch} in '
             f'an epoch with {stored.images_per_iteration} images an iteration, now there are '
@@ -172,16 +171,9 @@ def _go_on_with_other_batches(
     )
     # A checkpoint of an epoch's last iteration belongs to that epoch still.
     done = here.iterations_per_epoch if done else 0
-    loop = runner.train_loop
     loop._iter = runner.epoch * here.iterations_per_epoch + done
     runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
     return done
-
-
-def _restore_gradients(runner: Runner, gradients: dict[str, torch.Tensor]) -> None:
-    for name, parameter in unwrap(runner.model).named_parameters():
-        if name in gradients:
-            parameter.grad = gradients[name].to(parameter, copy=True)
 
 
 def settings_not_taken(runner: Runner, checkpoint: dict) -> list[str]:
@@ -226,9 +218,9 @@ def _differing(runner: Runner, checkpoint: dict) -> Iterator[tuple[str, Any, Any
         where = 'param_scheduler' if len(schedulers) == 1 else f'param_scheduler.{index}'
         for key in sorted(here.keys() & there.keys() - PLACE):
             if not key.startswith('_') and here[key] != there[key]:
-                yield f'{where}.{key}', _plain(here[key]), _plain(there[key])
-
-
-def _plain(value: Any) -> Any:
-    """mmengine counts milestones."""
-    return sorted(value.elements()) if isinstance(value, Counter) else value
+                # mmengine counts milestones.
+                given, resumed = (
+                    sorted(value.elements()) if isinstance(value, Counter) else value
+                    for value in (here[key], there[key])
+                )
+                yield f'{where}.{key}', given, resumed

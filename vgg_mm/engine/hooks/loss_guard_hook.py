@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Optional
 
 import torch
@@ -86,7 +86,8 @@ class LossGuardHook(Hook):
         self._chance = _loss_of_guessing(model)
         if self.not_finite != 'off' and isinstance(model, nn.Module):
             # Where a loss is known first: the weights are still those that it was computed with.
-            self._handle = model.register_forward_hook(self._look(runner), with_kwargs=True)
+            look = partial(self._look, runner)
+            self._handle = model.register_forward_hook(look, with_kwargs=True)
 
     def after_train(self, runner: Runner) -> None:
         if self._handle is not None:
@@ -95,15 +96,12 @@ class LossGuardHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._batch, self._loss = data_batch, None
 
-    def _look(self, runner: Runner) -> Callable[..., None]:
-        def look(model: Any, args: tuple, kwargs: dict, losses: Any) -> None:
-            if kwargs.get('mode') != 'loss' or self._looking or not model.training:
-                return
-            self._loss = model.parse_losses(losses)[0].item()
-            if not math.isfinite(self._loss):
-                self._report_not_finite(runner, self._loss, self._batch)
-
-        return look
+    def _look(self, runner: Runner, model: Any, args: tuple, kwargs: dict, losses: Any) -> None:
+        if kwargs.get('mode') != 'loss' or self._looking or not model.training:
+            return
+        self._loss = model.parse_losses(losses)[0].item()
+        if not math.isfinite(self._loss):
+            self._report_not_finite(runner, self._loss, self._batch)
 
     def after_train_iter(
         self,
