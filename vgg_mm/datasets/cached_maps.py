@@ -34,17 +34,12 @@ class Chunk(NamedTuple):
 
 
 class MapFiles:
-    """A folder with the maps of some views of a data set's images.
+    """A folder with the maps of some views of a data set's images, made when they are written.
 
     A file holds the maps of 32 images in half precision. Its name has a digest of all that they
-    depend on: the recipe, the view, and the paths and contents of those images. So a file that is
-    there is right, whatever happened since; what else is in the folder is of no use any more.
-
-    Args:
-        folder: For the files; made when the first one is written.
-        images: What a map depends on of each image, see :func:`image_digests`.
-        views: Maps an image.
-        recipe: What they depend on besides, as text.
+    depend on: the recipe, the view, and the paths and contents of those images
+    (:func:`image_digests`). So a file that is there is right, whatever happened since; what else is
+    in the folder is of no use any more.
     """
 
     def __init__(self, folder: str, images: Sequence[bytes], views: int, recipe: str):
@@ -139,21 +134,12 @@ def _entry(sample: DataSample) -> dict[str, Any]:
 
 
 class CachedMaps(Dataset):
-    """Maps in place of images: a view of each, another one in the next epoch.
+    """Maps in place of images: that of image i is its view number (epoch + i) mod views.
 
     Items are ``dict(inputs=..., data_samples=...)``, as the pipelines of classification give them,
     with a float16 map (C, h, w) for ``inputs``. The index may also be what
-    :class:`~vgg_mm.datasets.ResumableSampler` yields.
-
-    Args:
-        files: All of whose maps are there.
-        dataset: The data set that they are of.
-
-    Attributes:
-        epoch: Decides on the view: that of image i is number (epoch + i) mod views.
-
-    Raises:
-        ValueError: in one line, if a file is damaged.
+    :class:`~vgg_mm.datasets.ResumableSampler` yields. All of the files have to be there, those of
+    ``dataset``; a damaged one is a ValueError of one line.
     """
 
     def __init__(self, files: MapFiles, dataset: Any):

@@ -79,10 +79,8 @@ def load_index(
 ) -> TarIndex:
     """The index of the shards: from its file, if that was made of them as they are now.
 
-    Args:
-        shards: Paths.
-        extensions: The endings of images, in lower case.
-        file: The index file; None: beside the first shard.
+    ``extensions`` are the endings of images, in lower case; ``file`` is beside the first shard if
+    None.
 
     Raises:
         ValueError: in one line, if a shard is truncated, compressed or no tar file.

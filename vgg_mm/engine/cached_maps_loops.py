@@ -161,11 +161,8 @@ def taking_maps(model: Any) -> Iterator[None]:
 
 @torch.no_grad()
 def frozen_maps(model: Any, data: dict) -> torch.Tensor:
-    """The maps of a batch after a classifier's frozen blocks, float32 (n, C, h, w).
-
-    Args:
-        model: As of :func:`taking_maps`.
-        data: With ``inputs``, as the model's ``data_preprocessor`` takes them.
+    """The maps after a classifier's frozen blocks, float32 (n, C, h, w), of a batch with ``inputs``
+    as its ``data_preprocessor`` takes them.
     """
     images = model.data_preprocessor(data)['inputs']
     size = len(images)
@@ -234,12 +231,7 @@ class _Cache:
     def maps(
         self, dataloader: DataLoader, context: Callable[[], AbstractContextManager]
     ) -> CachedMaps:
-        """All maps; those that are missing are computed.
-
-        Args:
-            dataloader: Of the images.
-            context: What the frozen blocks run in, autocast or nothing.
-        """
+        """All maps of a loader's images; missing ones are computed in ``context``, as autocast."""
         dataset = dataloader.dataset
         images = dataset.dataset if isinstance(dataset, SeededDataset) else dataset
         files = MapFiles(

@@ -39,8 +39,7 @@ def layer_statistics(
     Args:
         model: A classifier of mmengine's kind, without distributed wrapper.
         batch: As a training data loader gives it.
-        optim_wrapper: Of the run whose computation is meant: its autocast and the scale of its
-            losses are used. None: float32.
+        optim_wrapper: Whose autocast and scale of losses are used. None: float32.
         backward: Whether gradients are computed; without, little memory is needed.
 
     Returns:

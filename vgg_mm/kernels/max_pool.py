@@ -25,12 +25,8 @@ def max_of_pairs(x: torch.Tensor) -> torch.Tensor:
 def gradient_of_pairs(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
     """The gradient of :func:`max_of_pairs`, which goes to the first of equal maxima, as in torch.
 
-    Args:
-        x: What was pooled, float32 or bfloat16, contiguous, of even height and width.
-        grad: Gradient of the maxima, (N, C, H / 2, W / 2).
-
-    Returns:
-        (N, C, H, W).
+    ``x`` is what was pooled, (N, C, H, W) in float32 or bfloat16, contiguous, of even height and
+    width; ``grad`` that of the maxima, (N, C, H / 2, W / 2).
     """
     out = torch.empty_like(x)
     images = max(1, PART * torch.get_num_threads() // x.shape[1:].numel())

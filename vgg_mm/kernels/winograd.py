@@ -58,15 +58,10 @@ _THREAD = threading.local()
 def toom_cook(
     points: Sequence[Fraction], outputs: int, kernel: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The 1-d transforms: y = A ((G w) * (B x)) is the correlation of x with w.
+    """The 1-d transforms A (m, n), B (n, n), G (n, r), n = m + r - 1, in float64, such that
+    y = A ((G w) * (B x)) is the correlation of x with w, m ``outputs`` of a ``kernel`` of length r.
 
-    Args:
-        points: outputs + kernel - 2 different numbers; infinity is the last point always.
-        outputs: Number of outputs, m.
-        kernel: Length of the kernel, r.
-
-    Returns:
-        A (m, n), B (n, n), G (n, r) in float64, where n = m + r - 1.
+    ``points`` are n - 1 different numbers; infinity is the last point always.
     """
     numbers = [float(point) for point in points]
     others = [[q for q in numbers if q != p] for p in numbers]
@@ -96,16 +91,10 @@ def conv3x3(
     bias: Optional[torch.Tensor],
     memory_format: torch.memory_format = torch.channels_last,
 ) -> torch.Tensor:
-    """Convolution with 3x3 kernels, stride 1, padding 1.
+    """Convolution with 3x3 kernels, stride 1, padding 1: (N, C, H, W) -> (N, K, H, W).
 
-    Args:
-        x: (N, C, H, W), float32, on the CPU; best in channels_last.
-        weight: (K, C, 3, 3).
-        bias: (K,) or None.
-        memory_format: Of the output; channels_last is best.
-
-    Returns:
-        (N, K, H, W).
+    On the CPU in float32; ``weight`` is (K, C, 3, 3), ``bias`` (K,) or None; best with x and the
+    output's ``memory_format`` channels_last.
     """
     n, _, height, width = x.shape
     out_channels, in_channels = weight.shape[:2]
@@ -144,9 +133,7 @@ def _write_tiles(tiles: torch.Tensor, out: torch.Tensor, top: int) -> None:
 def conv3x3_weight_grad(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
     """Gradient of :func:`conv3x3` in its weight, (K, C, 3, 3).
 
-    Args:
-        x: (N, C, H, W), the input.
-        grad: (N, K, H, W), the gradient in the output.
+    Of its input x, (N, C, H, W), and the gradient in its output, (N, K, H, W).
     """
     a, _, g = _transforms()
     n, in_channels, height, width = x.shape

@@ -17,12 +17,9 @@ BACKWARD = 2
 class BatchWork:
     """Watches the :class:`VGG` s of a model on a CPU, where a batch can take minutes.
 
-    After each block, the share of the batch's multiply-adds in convolutions that are done is told.
-    On other devices, and of models without such nets, nothing is told.
-
-    Args:
-        model: On its device; wrapped or not.
-        tell: Is given the share, above 0 and below 1.
+    After each block, ``tell`` is given the share of the batch's multiply-adds in convolutions that
+    are done, above 0 and below 1. On other devices, and of models without such nets, nothing is
+    told.
     """
 
     def __init__(self, model: nn.Module, tell: Callable[[float], None]) -> None:

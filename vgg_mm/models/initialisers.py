@@ -30,7 +30,7 @@ INITIALISERS: dict[str, list] = {
 
 
 def resolve_init_cfg(owner: str, init_cfg: InitCfg) -> Optional[Union[dict, list]]:
-    """Turn a word of :data:`INITIALISERS` into mmengine's form; other forms pass through.
+    """A word of :data:`INITIALISERS` in mmengine's form; other forms pass through.
 
     Raises:
         ValueError: if ``init_cfg`` is a word that is not known.

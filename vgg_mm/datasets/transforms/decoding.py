@@ -41,10 +41,8 @@ _limit_lock = threading.Lock()
 def decode(
     content: bytes, path: str, color_type: str, backend: str, max_pixels: int
 ) -> tuple[np.ndarray, str]:
-    """Decode an image file, see :class:`vgg_mm.LoadImage`.
-
-    Returns:
-        The pixels, and in words what is missing at the end of a file that is used all the same.
+    """The pixels of an image file, and in words what is missing at the end of one that is used all
+    the same; arguments as in :class:`vgg_mm.LoadImage`.
 
     Raises:
         ValueError: in one line with ``path``, if the content is no whole image or too large.

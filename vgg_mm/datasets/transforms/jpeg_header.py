@@ -61,13 +61,10 @@ def segments(content: bytes) -> Iterator[Segment]:
 
 
 class JpegHeader(NamedTuple):
-    """A plain JPEG file: 8 bits, grey or YCbCr, Huffman-coded, upright.
+    """A plain JPEG file: 8 bits, grey or YCbCr (1 or 3 components), Huffman-coded, upright.
 
-    Attributes:
-        width, height: In pixels.
-        components: 1 or 3.
-        scan: Where the coded data of the first scan begin.
-        single_scan: Whether that scan is meant to hold the whole image.
+    ``scan`` is where the coded data of the first scan begin, ``single_scan`` whether that is meant
+    to hold the whole image.
     """
 
     width: int

@@ -30,13 +30,8 @@ class LazyImage:
     """A plain JPEG file of which only the header has been read.
 
     Takes the place of the array (H, W, 3), uint8 BGR, for steps that ask for :meth:`crop`; for
-    others, ``np.asarray`` decodes the whole.
-
-    Args:
-        content: The file.
-        header: What it says of itself.
-        path: Its name in errors.
-        loader: The ``LoadImage`` that made this image, and knows what to do if the file is broken.
+    others, ``np.asarray`` decodes the whole. ``path`` is the file's name, ``loader`` the
+    ``LoadImage`` that made the image, and knows what to do if the file turns out to be broken.
     """
 
     dtype, ndim = np.dtype(np.uint8), 3

@@ -58,11 +58,8 @@ def plan(
 ) -> tuple[int, Axis, Axis]:
     """How a crop comes about: reduction, rows, columns.
 
-    Args:
-        source: (height, width) of the image.
-        size: That after rescaling.
-        corner: The crop's (top, left) in the rescaled image.
-        crop: Its (height, width).
+    ``source``: (height, width) of the image, ``size``: after rescaling, ``corner``: the crop's
+    (top, left) then, ``crop``: its (height, width).
     """
     factors = [old / new for old, new in zip(source, size)]
     reduction = 2 ** max(0, math.floor(math.log2(min(factors))))

@@ -41,15 +41,10 @@ def rescaled_size(height: int, width: int, smaller_side: int) -> tuple[int, int]
 
 
 def paper_test_scales(scale: tuple[int, int], several: bool) -> tuple[int, ...]:
-    """The paper's test scales Q for a net trained at S (Sections 4.1 and 4.2).
+    """The paper's test scales Q for a net trained at (S_min, S_max), equal for a fixed S.
 
-    Args:
-        scale: (S_min, S_max); equal for a fixed S.
-        several: Table 4's three scales, or Table 3's one.
-
-    Returns:
-        Fixed S: S, or S - 32, S, S + 32. Jittered S: 0.5 (S_min + S_max), or that between S_min
-        and S_max.
+    Fixed S: S (Section 4.1), or S - 32, S, S + 32 if ``several`` (Section 4.2). Jittered S:
+    0.5 (S_min + S_max), or that between S_min and S_max.
     """
     low, high = scale
     middle = (low + high) // 2
@@ -61,26 +56,19 @@ def paper_test_scales(scale: tuple[int, int], several: bool) -> tuple[int, ...]:
 def move_boxes(
     boxes: np.ndarray, scale: tuple[float, float], corner: tuple[int, int]
 ) -> np.ndarray:
-    """Boxes of an image in the coordinates of a crop; they may reach beyond it.
+    """(N, 4) boxes in pixels of an image -> in a crop's coordinates; they may reach beyond it.
 
-    Args:
-        boxes: (N, 4) in pixels of the image.
-        scale: (x, y), rescaled over original size.
-        corner: (top, left) of the crop in the rescaled image.
+    ``scale``: (x, y), rescaled over original size; ``corner``: the crop's (top, left) after that.
     """
     top, left = corner
     return (boxes * (*scale, *scale) - (left, top, left, top)).astype(np.float32)
 
 
 def visible_shares(boxes: np.ndarray, crop_size: int) -> np.ndarray:
-    """How much of each box a crop shows, (N,) in [0, 1].
+    """How much of each box (N, 4), in a crop's coordinates, the crop shows: (N,) in [0, 1].
 
     The area of box and crop together, over that of the smaller of the two, so that a box around
     the whole crop has 1. 0 for a box without area.
-
-    Args:
-        boxes: (N, 4) in the crop's coordinates.
-        crop_size: Its side in pixels.
     """
     inside = np.clip(boxes.astype(np.float64), 0, crop_size)
     shown, whole = (
@@ -120,13 +108,8 @@ def _crop(
 def _crop_rescaled(
     results: dict, size: tuple[int, int], corner: tuple[int, int], crop_size: int
 ) -> dict:
-    """Put the crop at ``corner`` of the rescaled image into ``results``, and boxes along with it.
-
-    Args:
-        results: As in :class:`ScaleJitter`, changed in place and returned.
-        size: Rescaled (height, width).
-        corner: The crop's (top, left) in it.
-        crop_size: Side of the crop.
+    """Put the square crop at ``corner`` (top, left) of the image, rescaled to ``size`` (height,
+    width), into ``results``, and boxes along with it; keys as in :class:`ScaleJitter`.
     """
     img = results['img']
     height, width = img.shape[:2]

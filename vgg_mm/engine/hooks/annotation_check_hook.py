@@ -143,9 +143,7 @@ def check_mask(
 ) -> None:
     """Compare a mask, (H, W) or (1, H, W) of integers, with its image's size and the labels.
 
-    Args:
-        size: (H, W) of the image; None if the mask need not have it.
-        path: The mask's file, for the message.
+    ``size`` is the image's (H, W), None if the mask need not have it; ``path`` is the mask's file.
 
     Raises:
         ValueError: in one line.

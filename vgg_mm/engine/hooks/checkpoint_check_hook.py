@@ -128,16 +128,11 @@ def _expects_rgb(runner: Runner, checkpoint: dict) -> bool:
 
 
 def class_dependent_shapes(model: dict) -> dict[str, tuple[Shape, Shape]]:
-    """The weights whose shapes another number of classes changes.
+    """Names of a model's weights whose shapes the number of classes changes -> shape, and that for
+    one class more; empty where the model cannot be built so.
 
     Of any model of OpenMMLab's: its config is built twice, without memory, as it is and with each
     ``num_classes`` in it one larger.
-
-    Args:
-        model: The model's config.
-
-    Returns:
-        name -> its shape, and that for one class more. Empty where the model cannot be built so.
     """
     if not model:
         return {}

@@ -179,10 +179,8 @@ def _go_on_with_other_batches(
 def settings_not_taken(runner: Runner, checkpoint: dict) -> list[str]:
     """A phrase ``NAME=GIVEN (RESUMED stays)`` for each setting that differs.
 
-    To be called before mmengine puts the checkpoint's optimizer and schedulers into the run's.
-
-    Raises:
-        ValueError: in one line, if the checkpoint's optimizer is of another kind.
+    To be called before mmengine puts the checkpoint's optimizer and schedulers into the run's. A
+    ValueError if the checkpoint's optimizer is of another kind.
     """
     wrapper = runner.optim_wrapper
     if isinstance(wrapper, OptimWrapperDict) or 'optimizer' not in checkpoint:

@@ -28,14 +28,10 @@ from .preprocessing_hook import differing_preprocessing, warn_of_other_preproces
 
 
 class InitHook(Hook):
-    """Acts once, before the first iteration, after the model's own initialisation.
+    """Replaces weights by a checkpoint's once, before the first iteration; not in a resumed run.
 
-    Not where a run is resumed. Weights that the run was given otherwise (``load_from``,
-    ``runner.load_checkpoint``) are an error.
-
-    Args:
-        checkpoint: A file, a URL or a name such as ``torchvision://vgg16``; None switches the hook
-            off.
+    Weights that the run was given otherwise (``load_from``, ``runner.load_checkpoint``) are an
+    error.
     """
 
     priority = 'HIGH'
@@ -261,10 +257,8 @@ class ClassifierInitHook(InitHook):
 
 
 def pretrained_parts(model: nn.Module) -> dict[str, str]:
-    """Parts of a net that ``init_cfg=dict(type='Pretrained', ...)`` initialised.
-
-    Returns:
-        Beginning of the names of their weights ('backbone.', '' for all) -> checkpoint.
+    """Parts of a net that ``init_cfg=dict(type='Pretrained', ...)`` initialised: beginning of the
+    names of their weights ('backbone.', '' for all) -> checkpoint.
     """
     found = {}
     for name, module in unwrap(model).named_modules():

@@ -54,16 +54,9 @@ def differing_preprocessing(
 def warn_of_other_preprocessing(
     runner: Runner, expected: Optional[Preprocessing], checkpoint: Any, then: str = ''
 ) -> bool:
-    """Warn in one line that names both, if a checkpoint's weights expect other images.
+    """Whether a checkpoint's weights expect other images than the run's model gets; warns of it.
 
-    Args:
-        runner: Its model's data preprocessor is meant.
-        expected: What the checkpoint says; None: nothing.
-        checkpoint: Its name.
-        then: What is done about it.
-
-    Returns:
-        Whether they do.
+    ``expected`` is what the checkpoint says, ``then`` what is done about it.
     """
     found = differing_preprocessing(runner, expected)
     if found is not None:

@@ -31,11 +31,7 @@ PARTS = {
 
 
 def load(name: str) -> type:
-    """The class of that name in :data:`PARTS`, imported now.
-
-    Raises:
-        ImportError: in one line, if its package is missing or does not work.
-    """
+    """The class of that name in :data:`PARTS`; an ImportError of one line where it cannot be."""
     part = PARTS[name]
     import_downstream(part.package, f'vgg_mm.{name}')
     return getattr(import_module(f'{__name__}.{part.module}'), name)

@@ -69,49 +69,13 @@ def upsample_cells(factor: int) -> nn.Upsample:
     return nn.Upsample(scale_factor=factor, mode='bilinear', align_corners=False)
 
 
-def upsample_points(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """Bilinear interpolation between positions that are points, ``factor`` pixels apart.
-
-    So are those after poolings of 3x3, padded by 1: position i is centred on pixel factor * i.
-
-    Returns:
-        (N, C, factor * (h - 1) + 1, factor * (w - 1) + 1) of (N, C, h, w).
-    """
-    size = [factor * (side - 1) + 1 for side in x.shape[-2:]]
-    return F.interpolate(x, size, mode='bilinear', align_corners=True)
-
-
-def fit(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """A map (N, C, h, w) of (H, W): cut right and below, or continued with its last values.
-
-    Convolutions and poolings begin at the image's upper left corner, so that this keeps a map in
-    register with the image.
-    """
-    height, width = size
-    x = x[..., :height, :width]
-    rest = (0, width - x.shape[-1], 0, height - x.shape[-2])
-    return F.pad(x, rest, mode='replicate') if any(rest) else x
-
-
 class DenseHead(ForeignWeights, BaseDecodeHead):
     """Scores of fc6, fc7 and a score layer at every pixel.
 
     ``forward`` gives the map of scores in register with the image, at whole strides: up to a
     stride larger or smaller than the image, on the right and below. ``loss`` and ``predict`` cut or
-    continue it to the labels' and the image's size, without resizing.
-
-    Args:
-        num_classes: Number of classes, the background included.
-        in_channels: Channels of each of the backbone's maps that the head takes.
-        fc_channels: Width of fc6 and fc7.
-        dropout_ratio: Drop probability on fc6 and fc7 while training, 0 to 1.
-        stride: Pixels per position of the last of the maps.
-        kwargs: Other arguments of mmseg's ``BaseDecodeHead``, but for those of its layers
-            (``conv_cfg``, ``norm_cfg``, ``act_cfg``, ``channels``, ``input_transform``), which are
-            refused.
-
-    Raises:
-        ValueError: if an argument is invalid; it says what would work.
+    continue it to the labels' and the image's size, without resizing. ``stride``: pixels per
+    position of the last of the backbone's maps; the other arguments are those of the heads.
     """
 
     def __init__(
@@ -156,18 +120,13 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
             input_transform='multiple_select',
             **kwargs,
         )
-        for loss in self.losses:
+        several = isinstance(self.loss_decode, nn.ModuleList)
+        for loss in self.loss_decode if several else [self.loss_decode]:
             self._check_loss(loss)
         self.stride = stride
         # mmseg's drops whole channels.
         self.dropout = nn.Dropout(dropout_ratio)
         self.relu = nn.ReLU()
-
-    @property
-    def losses(self) -> list[nn.Module]:
-        """The losses, of which ``loss_decode`` may have several."""
-        several = isinstance(self.loss_decode, nn.ModuleList)
-        return list(self.loss_decode) if several else [self.loss_decode]
 
     def _check_loss(self, loss: nn.Module) -> None:
         if not isinstance(loss, CrossEntropyLoss) or loss.use_sigmoid:
@@ -201,14 +160,20 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
         return [inputs[index] for index in wanted]
 
     def _fit(self, x: torch.Tensor, size: Sequence[int], stride: int, of: str) -> torch.Tensor:
-        """A map at the size (H, W); raises ValueError if it is not within a stride of that."""
+        """A map (N, C, h, w) of (H, W): cut right and below, or continued with its last values.
+
+        Convolutions and poolings begin at the image's upper left corner, so that this keeps a map
+        in register with the image. A ValueError if it is not within a stride of that size.
+        """
         if any(abs(side - wanted) >= stride for side, wanted in zip(x.shape[-2:], size)):
             raise ValueError(
                 f'{type(self).__name__}: the scores are {x.shape[-2]}x{x.shape[-1]} for {of} of '
                 f'{size[0]}x{size[1]}: the last map must have stride {self.stride}; see the '
                 "backbone's strides, with_last_pool and out_indices"
             )
-        return fit(x, (size[0], size[1]))
+        x = x[..., : size[0], : size[1]]
+        rest = (0, size[1] - x.shape[-1], 0, size[0] - x.shape[-2])
+        return F.pad(x, rest, mode='replicate') if any(rest) else x
 
     def loss_by_feat(self, seg_logits: torch.Tensor, batch_data_samples: list) -> dict:
         """As mmseg's, on the scores at the labels' size."""
@@ -444,4 +409,6 @@ class LargeFOVHead(DenseHead):
         (x,) = self._maps(inputs)
         x = self.dropout(self.relu(self.fc6(x)))
         x = self.cls_seg(self.relu(self.fc7(x)))
-        return upsample_points(x, self.stride)
+        # Positions are points: after poolings of 3x3, padded by 1, i is centred on stride * i.
+        size = [self.stride * (side - 1) + 1 for side in x.shape[-2:]]
+        return F.interpolate(x, size, mode='bilinear', align_corners=True)

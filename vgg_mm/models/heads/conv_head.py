@@ -64,11 +64,7 @@ class FoldedLinear(nn.Linear):
 
 
 class FCLayers(ForeignWeights):
-    """Three fully-connected layers that slide over larger maps (paper, Sections 2.1 and 3.2).
-
-    fc6 covers ``kernel_size`` x ``kernel_size`` of the last feature map; on a larger map fc6 acts
-    as a convolution of that size, fc7 and fc8 as 1x1 convolutions. What fc8's outputs mean, the
-    heads say that are built of it. See :class:`FoldedLinear`.
+    """fc6, fc7 and fc8, sliding over larger maps, whatever fc8's outputs mean (see the heads).
 
     Without fc6 and fc7, fc8 is the one linear layer on the last map: averaged over its positions,
     that is global average pooling with a linear classifier (Lin et al. 2014, Section 3.2), and its
@@ -83,11 +79,7 @@ class FCLayers(ForeignWeights):
         kernel_size: int,
         dropout: float,
     ) -> None:
-        """Check the sizes and add the layers; arguments as in :class:`ConvHead`.
-
-        Raises:
-            ValueError: if an argument is invalid; it says what would work.
-        """
+        """Check the sizes and add the layers; arguments as in :class:`ConvHead`."""
         name = type(self).__name__
         widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
         if len(widths) not in (0, 2):
@@ -153,13 +145,8 @@ class FCLayers(ForeignWeights):
         return self._fc7_map(feats).mean(dim=(2, 3))
 
     def score_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """fc8's outputs at every position of fc6's window.
-
-        Args:
-            feats: Maps of the backbone; the last, (N, in_channels, h, w), is used.
-
-        Returns:
-            (N, outputs of fc8, h - kernel_size + 1, w - kernel_size + 1).
+        """fc8's outputs at every position of fc6's window: (N, outputs, h - kernel_size + 1,
+        w - kernel_size + 1) of the last of the backbone's maps, (N, in_channels, h, w).
         """
         return self.fc8(self._fc7_map(feats))
 

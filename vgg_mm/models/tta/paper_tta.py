@@ -267,11 +267,7 @@ class PaperTTA(BaseTTAModel):
 
 
 def check_grid(grid: Grid) -> Union[tuple[int, int], str]:
-    """(rows, columns) of a regular grid, or :data:`CORNERS_AND_CENTRE`.
-
-    Raises:
-        ValueError: if ``grid`` is neither.
-    """
+    """(rows, columns) of a regular grid, or :data:`CORNERS_AND_CENTRE`; ValueError if neither."""
     if grid == CORNERS_AND_CENTRE:
         return grid
     sides = (grid, grid) if isinstance(grid, int) else grid
@@ -288,15 +284,10 @@ def check_grid(grid: Grid) -> Union[tuple[int, int], str]:
 def crop_corners(
     height: int, width: int, crop_size: int, grid: Union[tuple[int, int], str]
 ) -> dict[tuple[int, int], int]:
-    """(top, left) of each crop, and how often it occurs.
+    """(top, left) of each crop, and how often it occurs; ``grid`` as :func:`check_grid` returns it.
 
     A regular grid reaches from edge to edge; one row (column) is central. Along a side of just the
     crop's length the grid collapses: its crops are one, which occurs several times.
-
-    Args:
-        height, width: Of the rescaled image, at least ``crop_size``.
-        crop_size: Side of the crops in pixels.
-        grid: As :func:`check_grid` returns it.
     """
     down, right = height - crop_size, width - crop_size
     if isinstance(grid, str):  # CORNERS_AND_CENTRE

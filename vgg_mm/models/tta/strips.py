@@ -62,8 +62,7 @@ def score_maps_in_strips(
     Args:
         module: A classifier of a :class:`VGG` that has cells, with a :class:`ConvHead`.
         image: (1, 3, H, W), normalised.
-        max_pixels: Most pixels in one strip; a strip has at least one position, however many
-            pixels that takes.
+        max_pixels: Most pixels in one strip, which has at least one position all the same.
 
     Yields:
         Score maps, (1, num_classes, h, w).
