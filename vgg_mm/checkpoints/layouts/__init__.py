@@ -1,8 +1,8 @@
-"""Other libraries' names for the layers of VGG: one module and one table each."""
+"""Other libraries' names for the layers of VGG, and weights in this package's."""
 
 from .layout import Layout, Table
-from .own import has_own_names
-from .recognition import LAYOUTS, Recognised, recognise, to_own_layout, unknown_layout
+from .libraries import LAYOUTS
+from .recognition import Recognised, has_own_names, recognise, to_own_layout, unknown_layout
 
 __all__ = [
     'LAYOUTS',

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import NamedTuple, Optional
 
 import torch
@@ -59,28 +58,24 @@ def flat_fc(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torch
     return tensor.flatten(1) if layer.startswith('fc') and kind == 'weight' else tensor
 
 
-@cache
-def conv_names(arch: str) -> tuple[tuple[str, ...], ...]:
-    """'1_1', ... block by block."""
-    return tuple(
-        tuple(f'{block}_{index}' for index in range(1, len(kernels) + 1))
-        for block, kernels in enumerate(ARCHITECTURES[arch].kernels, 1)
-    )
-
-
 def module_indices(arch: str, step: int) -> Iterator[tuple[int, str]]:
-    """Index of each convolution in an ``nn.Sequential`` of layers, and the end of its name.
+    """Index of each convolution in an ``nn.Sequential`` of layers, and the end of its name: '1_1'.
 
     Args:
         arch: One of :data:`ARCHITECTURES`.
         step: Modules from a convolution to the next of its block; a pooling follows each block.
     """
     index = 0
-    for block in conv_names(arch):
-        for name in block:
-            yield index, name
+    for block, kernels in enumerate(ARCHITECTURES[arch].kernels, 1):
+        for number in range(1, len(kernels) + 1):
+            yield index, f'{block}_{number}'
             index += step
         index += 1
+
+
+def conv_names(arch: str) -> list[str]:
+    """'1_1', '1_2', '2_1', ... of a net."""
+    return [name for _, name in module_indices(arch, 1)]
 
 
 def sequential_tables(arch: str, prefix: str, *fc: Table) -> list[Table]:
@@ -103,6 +98,10 @@ def reduced_fc(arch: str, prefix: str) -> Table:
     return {f'{prefix}{last + 3}': 'fc6', f'{prefix}{last + 5}': 'fc7'}
 
 
+def without_head(weights: Weights) -> Weights:
+    return {name: tensor for name, tensor in weights.items() if not name.startswith('head.')}
+
+
 def from_hwc(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torch.Tensor:
     """From kernels in the order H-W-in-out and fully-connected layers as (in, out), of which fc6
     takes a map in the order H-W-C.
@@ -115,15 +114,8 @@ def from_hwc(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torc
     if tensor.ndim == 4:
         kernel = tensor.permute(3, 2, 0, 1)
         return (kernel.flatten(1) if layer.startswith('fc') else kernel).contiguous()
-    return _rows_in_hwc(tensor, channels) if layer == 'fc6' else tensor.t().contiguous()
-
-
-def _rows_in_hwc(tensor: torch.Tensor, channels: int) -> torch.Tensor:
-    """fc6 in FC form, (out, in * k * k), from (k * k * in, out) for a map in the order H-W-C.
-
-    Raises:
-        ValueError: if it is for no square map.
-    """
+    if layer != 'fc6':
+        return tensor.t().contiguous()
     side = math.isqrt(len(tensor) // channels)
     if side * side * channels != len(tensor):
         raise ValueError(f'fc6 takes {len(tensor)} numbers, no square map of {channels} channels')

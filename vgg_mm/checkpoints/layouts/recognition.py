@@ -1,7 +1,8 @@
 """Which layout weights are in, and the same weights in this package's."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from os.path import commonprefix
 from typing import Any, NamedTuple, Optional
 
@@ -13,22 +14,11 @@ from vgg_mm.architectures import ARCHITECTURES
 from ..known_weights import identify
 from ..preprocessing import META_KEY, Preprocessing, note_preprocessing
 from ..weights import Weights, averaged_weights, is_averaged, state_dicts, weights_of
-from .caffe import CAFFE
-from .keras import KERAS, KERAS_THEANO
-from .layout import Layout, Table, conv_names
-from .matconvnet import MATCONVNET
-from .mmpretrain import MMPRETRAIN
-from .mxnet import MXNET
-from .own import BARE, has_own_names
-from .tensorflow import TENSORFLOW
-from .timm import TIMM
-from .torchvision import SEQUENTIAL, TORCHVISION, TORCHVISION_FEATURES
+from .layout import Layout, Table, conv_names, without_head
+from .libraries import LAYOUTS
 
-#: Those of other libraries; where two fit equally, the first is meant.
-LAYOUTS = (
-    TORCHVISION, TORCHVISION_FEATURES, TIMM, MMPRETRAIN, CAFFE, KERAS, KERAS_THEANO, TENSORFLOW,
-    MATCONVNET, MXNET, BARE, SEQUENTIAL,
-)  # fmt: skip
+#: This package's own names of a backbone's first layer or a head's, or alone after a dot.
+_OWN = re.compile(r'((.*\.)?(backbone\.conv1_1|\w*head\.fc6)|\.(conv1_1|fc6))\.weight')
 
 #: fc6, fc7 and fc8 as this package's ONNX files name them.
 _EXPORTED = re.compile(r'^(fc[678]\.)')
@@ -37,6 +27,15 @@ OWN_LOOKS_LIKE = 'backbone.conv1_1.weight'
 
 #: How many of the names that were found an error shows, and how much of each.
 SHOWN, LONGEST_NAME = 3, 40
+
+
+def has_own_names(names: Iterable[str]) -> bool:
+    """Whether weights are named as this package names them: ``backbone.conv1_1``, ``head.fc6``.
+
+    They are taken as they are, wherever they are in the tree: detectors hold more. A dot before the
+    names of a backbone or head alone says that theirs count, too.
+    """
+    return any(_OWN.fullmatch(name) for name in names)
 
 
 class Recognised(NamedTuple):
@@ -157,13 +156,12 @@ def _convs(table: Table) -> set[str]:
 
 def _kernels_fit(match: _Match, weights: Weights) -> bool:
     """Whether the kernels have the sizes of the net, which tells C from D."""
-    by_own_name = {own: layer for layer, own in match.table.items()}
-    for names, kernels in zip(conv_names(match.arch), ARCHITECTURES[match.arch].kernels):
-        for name, kernel in zip(names, kernels):
-            tensor = weights[match.layers[by_own_name[f'conv{name}']]['weight']]
-            tensor = match.layout.tensor_of(f'conv{name}', 'weight', tensor, 1)
-            if tensor.shape[2:] != (kernel, kernel):
-                return False
+    kernels = chain.from_iterable(ARCHITECTURES[match.arch].kernels)
+    for name, kernel in zip(conv_names(match.arch), kernels):
+        stored = weights[match.layers[_layer(match.table, f'conv{name}')]['weight']]
+        tensor = match.layout.tensor_of(f'conv{name}', 'weight', stored, 1)
+        if tensor.shape[2:] != (kernel, kernel):
+            return False
     return True
 
 
@@ -189,9 +187,9 @@ def _convert(match: _Match, weights: Weights, meta: dict) -> Recognised:
             add(last, 'fc8')
         elif layout.positional and not _is_square(converted.get('head.fc7.weight')):
             # Two layers of a list may be any classifier; VGG's fc7 takes as many as it gives.
-            converted = _without_head(converted)
+            converted = without_head(converted)
     if layout.positional and _has_norms_between(match, weights):
-        converted = _without_head(converted)
+        converted = without_head(converted)
     converted = layout.finish(converted, meta, sources)
     sources = {name: sources[name] for name in converted}
     used = set(sources.values())
@@ -229,10 +227,6 @@ def _has_norms_between(match: _Match, weights: Weights) -> bool:
         and weights[kinds['weight']].ndim == 1
         for layer, kinds in match.layers.items()
     )
-
-
-def _without_head(weights: Weights) -> Weights:
-    return {name: tensor for name, tensor in weights.items() if not name.startswith('head.')}
 
 
 def _layer(table: Table, own: str) -> str:
