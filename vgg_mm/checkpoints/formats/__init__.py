@@ -1,11 +1,11 @@
 """Kinds of files that hold weights, besides PyTorch's: each is told by its first bytes."""
 
+import json
 import os
 import re
 import zipfile
 from collections.abc import Callable
 from importlib import import_module
-from types import ModuleType
 from typing import NamedTuple, Optional, Union
 
 import torch
@@ -33,14 +33,14 @@ class FileFormat(NamedTuple):
         name: For messages.
         endings: What names of such files end in.
         fits: Whether a file that starts so is of this kind.
-        module: The reader's module in this package, with ``read(path) -> File``.
+        reader: In this package, 'module.function' with ``function(path) -> File``.
         package: What ``pip install`` has to be given for it.
     """
 
     name: str
     endings: tuple[str, ...]
     fits: Callable[[Start], bool]
-    module: str
+    reader: str
     package: str = ''
 
 
@@ -52,34 +52,23 @@ LARGEST_RATIO, LET_PASS = 100, 2**20
 KERAS_WEIGHTS = 'model.weights.h5'
 
 
+def _begins(pattern: bytes) -> Callable[[Start], bool]:
+    return lambda start: re.match(pattern, start.bytes, re.DOTALL) is not None
+
+
 def _is_hdf5(start: Start) -> bool:
     return start.bytes[:8] == b'\x89HDF\r\n\x1a\n' or KERAS_WEIGHTS in start.members
-
-
-def _is_safetensors(start: Start) -> bool:
-    # The header's length in 8 bytes, then the header, in JSON.
-    return start.bytes[8:9] == b'{' and int.from_bytes(start.bytes[:8], 'little') < 2**32
 
 
 def _is_caffemodel(start: Start) -> bool:
     """A NetParameter begins with its name, or with its first layer or input: a length and bytes."""
     field, length = start.bytes[:1], start.bytes[1] if len(start.bytes) > 1 else 0
-    text = start.bytes[2 : 2 + length]
-    if field == b'\n':
-        return 0 < length < 128 and len(text) == length and text.isascii()
-    if field == b'\x1a':
-        return 0 < length < 128 and len(text) == length and text.isascii() and text.isalnum()
+    if field in (b'\n', b'\x1a'):
+        text = start.bytes[2 : 2 + length]
+        whole = 0 < length < 128 and len(text) == length and text.isascii()
+        return whole and (field == b'\n' or text.isalnum())
     # Fields 2 and 100, in which a layer's name or what it takes comes first.
     return bool(re.match(rb'(\x12|\xa2\x06)[\x80-\xff]*[\x01-\x7f][\n\x12\x1a\x22]', start.bytes))
-
-
-def _is_onnx(start: Start) -> bool:
-    # The version of the format, then the program that wrote it, or the graph.
-    return bool(re.match(rb'\x08[\x01-\x3f][\x12:]', start.bytes))
-
-
-def _is_mat(start: Start) -> bool:
-    return start.bytes.startswith(b'MATLAB 5.0 MAT-file')
 
 
 def _is_numpy(start: Start) -> bool:
@@ -93,15 +82,23 @@ def _is_pytorch(start: Start) -> bool:
     return in_zip or start.bytes[:1] == b'\x80' or start.bytes[257:262] == b'ustar'
 
 
+#: Safetensors begins with the length of its header in 8 bytes, then that, in JSON; ONNX with the
+#: version of the format, then the program that wrote it, or the graph.
 FORMATS = (
-    FileFormat('HDF5', ('.h5', '.hdf5', '.keras'), _is_hdf5, 'hdf5', 'h5py'),
+    FileFormat('HDF5', ('.h5', '.hdf5', '.keras'), _is_hdf5, 'hdf5.read', 'h5py'),
     FileFormat(
-        'safetensors', ('.safetensors',), _is_safetensors, 'safetensors_file', 'safetensors'
+        'safetensors',
+        ('.safetensors',),
+        _begins(rb'.{4}\0{4}\{'),
+        'safetensors_file.read',
+        'safetensors',
     ),
-    FileFormat('MATLAB', ('.mat',), _is_mat, 'mat'),
-    FileFormat('numpy', ('.npy', '.npz'), _is_numpy, 'numpy_file'),
-    FileFormat('ONNX', ('.onnx',), _is_onnx, 'onnx_file', 'protobuf'),
-    FileFormat('Caffe', ('.caffemodel',), _is_caffemodel, 'caffemodel', 'protobuf'),
+    FileFormat('MATLAB', ('.mat',), _begins(rb'MATLAB 5\.0 MAT-file'), 'mat.read'),
+    FileFormat('numpy', ('.npy', '.npz'), _is_numpy, 'numpy_file.read'),
+    FileFormat(
+        'ONNX', ('.onnx',), _begins(rb'\x08[\x01-\x3f][\x12:]'), 'protobuf.read_onnx', 'protobuf'
+    ),
+    FileFormat('Caffe', ('.caffemodel',), _is_caffemodel, 'protobuf.read_caffe', 'protobuf'),
 )
 
 #: Files that are whole, but are no weights or of a kind that is not read: how they begin, what they
@@ -119,17 +116,11 @@ OTHERS = (
     (rb'[\x01-\x06]\0\0\0[\x01-\x06]\0\0\0', "a file of Torch 7: save the weights as numpy's .npz"),
 )
 
-_TENSORFLOW = "a file of TensorFlow: save the variables as numpy's .npz, with the layers' names"
-
-#: The same by the ends of their names, where no first bytes tell.
-OTHER_ENDINGS = {
-    '.index': _TENSORFLOW,
-    '.data-00000-of-00001': _TENSORFLOW,
-    '.pb': _TENSORFLOW,
-}
-
-#: How a table of TensorFlow's first checkpoints ends.
-_TENSORFLOW_END = bytes.fromhex('57fb808b247547db')
+#: TensorFlow's files are told by the ends of their names, or, tables of its first checkpoints, by
+#: how they end.
+TENSORFLOW = "a file of TensorFlow: save the variables as numpy's .npz, with the layers' names"
+TENSORFLOW_NAMES = ('.index', '.data-00000-of-00001', '.pb')
+TENSORFLOW_END = bytes.fromhex('57fb808b247547db')
 
 
 def format_of(path: Union[str, os.PathLike]) -> Optional[FileFormat]:
@@ -182,12 +173,10 @@ def _other_kind(path: str, start: Start) -> Optional[str]:
     for pattern, what in OTHERS:
         if re.match(pattern, start.bytes, re.DOTALL | re.IGNORECASE):
             return what
-    for ending, what in OTHER_ENDINGS.items():
-        if path.endswith(ending):
-            return what
     with open(path, 'rb') as file:
-        file.seek(max(0, os.path.getsize(path) - len(_TENSORFLOW_END)))
-        return _TENSORFLOW if file.read() == _TENSORFLOW_END else None
+        file.seek(max(0, os.path.getsize(path) - len(TENSORFLOW_END)))
+        is_tensorflow = path.endswith(TENSORFLOW_NAMES) or file.read() == TENSORFLOW_END
+    return TENSORFLOW if is_tensorflow else None
 
 
 def read(path: Union[str, os.PathLike], kind: FileFormat) -> dict:
@@ -197,13 +186,30 @@ def read(path: Union[str, os.PathLike], kind: FileFormat) -> dict:
         ImportError: in one line, if the library for it is missing.
         ValueError: in one line, if the file is truncated or is not what it says.
     """
+    module, function = kind.reader.split('.')
     try:
-        reader: ModuleType = import_module(f'.{kind.module}', __name__)
+        reader = getattr(import_module(f'.{module}', __name__), function)
     except ImportError as error:
         raise ImportError(
             f'{path} is a file of {kind.name}, which needs a library: pip install {kind.package}'
         ) from error
-    weights, meta = reader.read(os.fspath(path))
+    weights, meta = reader(os.fspath(path))
     if not weights:
         raise ValueError(f'{path}: a file of {kind.name} without weights')
     return dict(state_dict=weights, meta=meta)
+
+
+def meta_of(notes: dict[str, str]) -> dict:
+    """What this package's exports say beside the weights, in files that hold texts by name, as the
+    ``meta`` of a checkpoint: pre-processing and classes.
+
+    Raises:
+        ValueError: if a text is not what an export writes.
+    """
+    meta = {}
+    if {'channel_order', 'mean', 'std'} <= notes.keys():
+        mean, std = (json.loads(notes[name]) for name in ('mean', 'std'))
+        meta['preprocessing'] = dict(to_rgb=notes['channel_order'] == 'RGB', mean=mean, std=std)
+    if 'classes' in notes:
+        meta['dataset_meta'] = dict(classes=json.loads(notes['classes']))
+    return meta

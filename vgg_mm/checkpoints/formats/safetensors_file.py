@@ -2,8 +2,7 @@
 
 from safetensors import SafetensorError, safe_open
 
-from . import File
-from .notes import meta_of
+from . import File, meta_of
 
 
 def read(path: str) -> File:
