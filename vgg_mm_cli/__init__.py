@@ -32,7 +32,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         if args.version:
             print(f'vgg_mm {_version()}')
         elif args.print_completion is not None:
-            _print_completion(args.print_completion)
+            print(_completion(args.print_completion))
         else:
             parser.print_help()
     elif words[0] in COMMANDS:
@@ -82,13 +82,31 @@ def _version() -> str:
     return runpy.run_path(os.path.join(os.path.dirname(spec.origin), 'version.py'))['__version__']
 
 
-def _print_completion(shell: str) -> None:
-    from vgg_mm_cli.completion import completion
+def _completion(shell: str) -> str:
+    """What a shell reads to complete commands, options, choices and names of files at the tab key.
 
+    Raises:
+        SystemExit: with one line, if shtab, which nothing else needs, is missing or does not know
+            the shell.
+    """
     try:
-        print(completion(top_parser(), shell))
-    except (ImportError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        import shtab
+    except ImportError:
+        fix = "pip install 'vgg_mm[completion]'"
+        sys.exit(f'error: completion needs shtab, which is not installed: {fix}')
+    if shell not in shtab.SUPPORTED_SHELLS:
+        known = ', '.join(shtab.SUPPORTED_SHELLS)
+        sys.exit(f'error: no completion for the shell {shell!r}; there is one for {known}')
+    parser = top_parser()
+    commands = parser.add_subparsers()
+    for name, entry in COMMANDS.items():
+        command = commands.add_parser(name, help=entry.summary)
+        entry.load().add_options(command)
+        for action in command._actions:
+            # A text that the command does not list is most often a file or folder.
+            if action.nargs != 0 and action.type in (None, str) and not action.choices:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    return shtab.complete(parser, shell)
 
 
 def _refuse(word: str) -> NoReturn:

@@ -5,10 +5,11 @@ Imports nothing heavy, so that --help answers at once.
 
 import argparse
 import os
+import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 EPILOG = 'Errors are one line; VGG_MM_TRACEBACK=1 in the environment shows where they come from.'
 
@@ -30,14 +31,15 @@ class Command(NamedTuple):
         description: For its --help.
         add_options: Adds its arguments to a parser.
         run: Called with what was given. It imports what it needs itself: only then, and with
-            errors that are one line.
+            errors that are one line. Or 'module:function', which takes the options as arguments; a
+            number that it returns is the exit status.
         when_stopped: What Ctrl-C prints.
         intermixed: Options may stand between the positional arguments.
     """
 
     description: str
     add_options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
+    run: Union[str, Callable[[argparse.Namespace], None]]
     when_stopped: str = 'stopped'
     intermixed: bool = False
 
@@ -68,29 +70,25 @@ class Command(NamedTuple):
                 sys.exit(f'error: {error}')
             options = {a.dest: a.option_strings[0] for a in parser._actions if a.option_strings}
             with arguments_as_options(options), one_line_errors():
-                self.run(args)
+                self._run(args)
         except KeyboardInterrupt:
             print(f'\n{self.when_stopped}', file=sys.stderr)
             sys.exit(130)
+
+    def _run(self, args: argparse.Namespace) -> None:
+        if callable(self.run):
+            self.run(args)
+            return
+        status = pkgutil.resolve_name(self.run)(**vars(args))
+        if isinstance(status, int):
+            sys.exit(status)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """What training and testing have in common, as in MMPretrain."""
     parser.add_argument('--work-dir', help='folder for logs and results')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='settings that replace those of the config: a.b=1 c="[1,2]" DATA_ROOT=FOLDER',
-    )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='run the code in checkpoints that cannot be read without; from sources you trust',
-    )
-    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
-    add_kernels_option(parser)
+    add_config_options(parser, 'settings that replace those of the config')
+    add_trust_option(parser)
     parser.add_argument('--no-pin-memory', action='store_false', dest='pin_memory')
     parser.add_argument(
         '--launcher',
@@ -100,6 +98,31 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     # torch's launchers pass this one.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_config_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Of the commands that run configs.
+
+    Args:
+        what: The settings of ``--cfg-options`` are.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help=f'{what}: a.b=1 c="[1,2]" DATA_ROOT=FOLDER',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    add_kernels_option(parser)
+
+
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='run the code in checkpoints that cannot be read without; from sources you trust',
+    )
 
 
 def add_kernels_option(parser: argparse.ArgumentParser) -> None:
@@ -120,11 +143,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 def add_inference_options(parser: argparse.ArgumentParser) -> None:
     """Of the commands that run a trained net over images."""
     add_device_options(parser)
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='run the code in a checkpoint that cannot be read without; from sources you trust',
-    )
+    add_trust_option(parser)
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,43 +7,55 @@ from vgg_mm_cli.command import Command
 
 
 class Entry(NamedTuple):
-    """A command of ``vgg-mm``: the module with its ``COMMAND``, and what --help says of it."""
+    """A command of ``vgg-mm``.
+
+    Args:
+        module: Where it is.
+        summary: What --help says of it.
+        name: In the module; the script in tools that does the same is called like it.
+    """
 
     module: str
     summary: str
+    name: str = 'COMMAND'
 
     @property
     def script(self) -> str:
-        """The file in tools that does the same."""
-        return f'{self.module.rpartition(".")[2]}.py'
+        return f'{self.name.lower()}.py'
 
     def load(self) -> Command:
-        return import_module(self.module).COMMAND
+        return getattr(import_module(self.module), self.name)
 
 
-def _entry(script: str, summary: str) -> Entry:
-    return Entry(f'vgg_mm_cli.commands.{script}', summary)
+def _entry(group: str, name: str, summary: str) -> Entry:
+    return Entry(f'vgg_mm_cli.commands.{group}', summary, name)
 
 
-#: Name -> command, in the order of --help. A new one is a module and an entry.
+#: Name -> command, in the order of --help.
 COMMANDS = {
-    'predict': _entry('predict', 'the classes of photos, with maps of where they are seen'),
-    'app': _entry('app', 'a page in the browser that shows what a net sees in a photo'),
-    'finetune': _entry('finetune', "fit trained weights to one's own photos"),
-    'train': _entry('train', 'train a net from a config'),
-    'chain': _entry('train_chain', 'train nets one from the other, as in the paper, and test them'),
-    'test': _entry('test', "a checkpoint's errors, by the paper's protocols"),
-    'ensemble': _entry('ensemble', 'the errors of several nets together'),
-    'features': _entry('extract_features', 'feature vectors of photos'),
-    'probe': _entry('linear_probe', 'a linear SVM on feature vectors'),
-    'convert': _entry('convert_weights', "other libraries' weights as a checkpoint"),
-    'export': _entry('export', 'ONNX, TorchScript, safetensors, torchvision weights'),
-    'check': _entry('check_dataset', 'what is wrong with a data set, ahead of training'),
-    'rgb-statistics': _entry('rgb_statistics', "mean RGB and principal components of photos"),
-    'prepare': _entry('prepare_data', 'write the embedded digits as a data set'),
-    'plot': _entry('plot_run', 'curves of trainings'),
-    'table': _entry('paper_table', "the paper's Tables 3 to 7, of one's own results"),
-    'nets': _entry('net_table', "the paper's nets: layers, parameters, multiply-adds"),
-    'demo': _entry('demo', 'train and test two nets on the embedded digits'),
-    'build-mmcv-ops': _entry('build_mmcv_ops', "compile mmcv's operators, for detectors"),
-}  # fmt: skip
+    'predict': _entry(
+        'photos', 'PREDICT', 'the classes of photos, with maps of where they are seen'
+    ),
+    'app': _entry('photos', 'APP', 'a page in the browser that shows what a net sees in a photo'),
+    'finetune': _entry('training', 'FINETUNE', "fit trained weights to one's own photos"),
+    'train': _entry('training', 'TRAIN', 'train a net from a config'),
+    'chain': _entry(
+        'training', 'TRAIN_CHAIN', 'train nets one from the other, as in the paper, and test them'
+    ),
+    'test': _entry('training', 'TEST', "a checkpoint's errors, by the paper's protocols"),
+    'ensemble': _entry('nets', 'ENSEMBLE', 'the errors of several nets together'),
+    'features': _entry('photos', 'EXTRACT_FEATURES', 'feature vectors of photos'),
+    'probe': _entry('photos', 'LINEAR_PROBE', 'a linear SVM on feature vectors'),
+    'convert': _entry('nets', 'CONVERT_WEIGHTS', "other libraries' weights as a checkpoint"),
+    'export': _entry('nets', 'EXPORT', 'ONNX, TorchScript, safetensors, torchvision weights'),
+    'check': _entry('photos', 'CHECK_DATASET', 'what is wrong with a data set, ahead of training'),
+    'rgb-statistics': _entry(
+        'photos', 'RGB_STATISTICS', 'mean RGB and principal components of photos'
+    ),
+    'prepare': _entry('photos', 'PREPARE_DATA', 'write the embedded digits as a data set'),
+    'plot': _entry('training', 'PLOT_RUN', 'curves of trainings'),
+    'table': _entry('nets', 'PAPER_TABLE', "the paper's Tables 3 to 7, of one's own results"),
+    'nets': _entry('nets', 'NET_TABLE', "the paper's nets: layers, parameters, multiply-adds"),
+    'demo': _entry('training', 'DEMO', 'train and test two nets on the embedded digits'),
+    'build-mmcv-ops': _entry('nets', 'BUILD_MMCV_OPS', "compile mmcv's operators, for detectors"),
+}

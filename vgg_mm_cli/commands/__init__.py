@@ -1,1 +1,1 @@
-"""The commands, one a module; each is in the table of vgg_mm_cli."""
+"""The commands; each is in the table of vgg_mm_cli."""

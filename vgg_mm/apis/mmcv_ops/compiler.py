@@ -45,14 +45,12 @@ def _precompiled(folder: str, compiler: str, arguments: list[str]) -> str:
 
 def _flags(arguments: list[str]) -> list[str]:
     """The arguments without files: ``-c FILE``, ``-o FILE``, ``-MF FILE``."""
-    with_file = ('-c', '-o', '-MF')
-    rest = list(zip(['', *arguments], arguments))
     return [
         argument
-        for before, argument in rest
+        for before, argument in zip(['', *arguments], arguments)
         if argument.startswith('-')
+        and argument not in ('-c', '-o', '-MF', '-MMD')
         and before not in ('-o', '-MF')
-        and argument not in (*with_file, '-MMD')
     ]
 
 
