@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -14,17 +14,13 @@ import torch.nn as nn
 
 from vgg_mm.installation import argument
 
-from .downstream import ObjectGraph, ObjectNet
-from .graph import IMAGE, Classifier, ExportGraph
+from .graph import IMAGE, Classifier, Graph, Net
 from .torchvision_layout import torchvision_state
 
 #: Height and width that a graph takes; None: any from the smallest on.
 Size = Optional[int]
 
 Run = Callable[[np.ndarray], np.ndarray]
-
-#: What is exported as a graph.
-Graph = Union[ExportGraph, ObjectGraph]
 
 #: Name of the entry with the metadata in TorchScript and torch.export files.
 METADATA_FILE = 'vgg_mm.json'
@@ -47,28 +43,26 @@ def torchvision_bytes(classifier: Classifier) -> bytes:
     return file.getvalue()
 
 
-def safetensors_bytes(classifier: Union[Classifier, ObjectNet], names: str) -> bytes:
+def safetensors_bytes(net: Net, names: str) -> bytes:
     """The weights under this package's names ('own') or torchvision's, with the metadata."""
     require('safetensors', purpose=argument('to', 'safetensors'))
     from safetensors.torch import save
 
-    facts = classifier.metadata()
-    state: Any
-    if names == 'torchvision' and isinstance(classifier, Classifier):
-        state = torchvision_state(classifier)
+    state: Any = net.model.state_dict()
+    facts = net.metadata()
+    if names == 'torchvision' and isinstance(net, Classifier):
+        state = torchvision_state(net)
         facts = state._metadata['']['vgg_mm']
-    else:
-        state = classifier.model.state_dict()
     tensors = {name: value.contiguous() for name, value in state.items()}
     return save(tensors, {'format': 'pt', 'names': names, **facts})
 
 
-def onnx_bytes(graph: Graph, smallest: int, size: Size, facts: dict[str, str]) -> bytes:
+def onnx_bytes(graph: Graph, size: Size, facts: dict[str, str]) -> bytes:
     """An ONNX model with the metadata in ``metadata_props``."""
     require('onnx', 'onnxscript', purpose=argument('to', 'onnx'))
     # From torch.export's program: torch's older exporter, on TorchScript, is deprecated.
     model = torch.onnx.export(
-        _program(graph, smallest, size),
+        _program(graph, size),
         dynamo=True,
         input_names=[IMAGE],
         output_names=[graph.output],
@@ -87,14 +81,14 @@ def run_onnx(content: bytes) -> Run:
     return lambda image: session.run(None, {IMAGE: image})[0]
 
 
-def torchscript_bytes(graph: Graph, smallest: int, size: Size, facts: dict[str, str]) -> bytes:
+def torchscript_bytes(graph: Graph, size: Size, facts: dict[str, str]) -> bytes:
     """A traced TorchScript archive."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         # torch recommends torch.export instead; programs that read TorchScript are there all the
         # same.
         warnings.filterwarnings('ignore', message='.*torch.jit.* is deprecated')
-        script = torch.jit.trace(graph, _example(graph, smallest, size))
+        script = torch.jit.trace(graph, _example(graph, size))
         torch.jit.save(script, file, _extra_files={METADATA_FILE: json.dumps(facts)})
     return file.getvalue()
 
@@ -105,10 +99,10 @@ def run_torchscript(content: bytes) -> Run:
         return _run_module(torch.jit.load(io.BytesIO(content), map_location='cpu'))
 
 
-def torch_export_bytes(graph: Graph, smallest: int, size: Size, facts: dict[str, str]) -> bytes:
+def torch_export_bytes(graph: Graph, size: Size, facts: dict[str, str]) -> bytes:
     """An archive of ``torch.export``."""
     file = io.BytesIO()
-    program = _program(graph, smallest, size)
+    program = _program(graph, size)
     torch.export.save(program, file, extra_files={METADATA_FILE: json.dumps(facts)})
     return file.getvalue()
 
@@ -125,21 +119,23 @@ def _run_module(module: nn.Module) -> Run:
     return run
 
 
-def _program(graph: Graph, smallest: int, size: Size) -> torch.export.ExportedProgram:
+def _program(graph: Graph, size: Size) -> torch.export.ExportedProgram:
     """The graph by ``torch.export``; the batch is free, height and width are without ``size``."""
     dim = torch.export.Dim
     sizes = {0: dim('batch')}
     if size is None:
         for place, name in ((2, 'height'), (3, 'width')):
-            steps = dim(name, min=smallest // graph.multiple)
+            steps = dim(name, min=graph.smallest // graph.multiple)
             sizes[place] = steps if graph.multiple == 1 else graph.multiple * steps
-    example = _example(graph, smallest, size)
+    example = _example(graph, size)
     # A score map of 1 x 1 is to be among the sizes, which torch would otherwise make a case of its
     # own.
     with fx_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         return torch.export.export(graph, (example,), dynamic_shapes=(sizes,))
 
 
-def _example(graph: Graph, smallest: int, size: Size) -> torch.Tensor:
-    height, width = (size, size) if size else (smallest + margin for margin in _EXAMPLE_MARGIN)
+def _example(graph: Graph, size: Size) -> torch.Tensor:
+    height, width = (
+        (size, size) if size else (graph.smallest + margin for margin in _EXAMPLE_MARGIN)
+    )
     return torch.zeros(_EXAMPLE_BATCH, graph.in_channels, height, width)

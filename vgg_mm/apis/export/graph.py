@@ -1,7 +1,8 @@
-"""The net that is exported, and its graph."""
+"""A classifier that is exported, and its graph."""
 
 import json
-from typing import Any, NamedTuple, Optional
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional
 
 import torch
 import torch.nn as nn
@@ -15,28 +16,28 @@ from vgg_mm.version import __version__
 from ..inference.load import load_net, tta_options
 from ..runner import PLAIN
 
-#: What the graph computes, with its shape.
-OUTPUTS = {
-    'scores': '(N, classes), before the soft-max; on larger images averaged over all positions',
-    'posterior': '(N, classes), the soft-max of the averaged scores',
-    'score_map': '(N, classes, h, w), a position every 32 pixels',
-}
-
 #: Name of the graph's input.
 IMAGE = 'image'
 
 
-class Classifier(NamedTuple):
-    """A trained net in evaluation mode: an ``ImageClassifier`` of a VGG with a ConvHead.
+@dataclass(frozen=True)
+class Net:
+    """A trained net in evaluation mode.
 
-    The net sees (image - mean) / std, channels in the order that ``preprocessing`` says, on values
-    0 to 255. ``crop`` is the side of the crops that it was trained on, in pixels.
+    It sees (image - mean) / std, channels in the order that ``preprocessing`` says, on values 0 to
+    255. ``crop`` is the side in pixels that its graph takes by default.
     """
 
     model: Any
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     crop: int
+
+    #: What its graph can compute, with the shape; the first by default.
+    outputs: ClassVar[dict[str, str]] = {}
+    #: Whether images have the side ``crop`` and no other; else their sides are multiples of this.
+    fixed: ClassVar[bool] = False
+    multiple: ClassVar[int] = 1
 
     @property
     def channel_order(self) -> str:
@@ -52,20 +53,63 @@ class Classifier(NamedTuple):
     @property
     def smallest(self) -> int:
         """Side in pixels of the smallest image that the net takes."""
-        return STRIDE * self.model.head.kernel_size
+        return self.crop if self.fixed else STRIDE
 
     def metadata(self) -> dict[str, str]:
         """What a reader of the exported file has to know, as text (lists as JSON)."""
         return dict(
             made_by=f'vgg_mm {__version__}',
             arch=self.model.backbone.arch,
-            num_classes=str(self.model.head.num_classes),
             classes=json.dumps(self.classes, ensure_ascii=False),
             channel_order=self.channel_order,
             mean=json.dumps(self.preprocessing.mean),
             std=json.dumps(self.preprocessing.std),
+        )
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """By the model's own preprocessor: uint8 (N, channels, H, W) in the graph's order."""
+        # It is given images as OpenCV reads them.
+        images = images.flip(1) if self.channel_order == 'RGB' else images
+        return self.model.data_preprocessor(dict(inputs=list(images)), training=False)['inputs']
+
+    def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
+        """One of ``outputs`` as this package runs the net, on normalised images."""
+        raise NotImplementedError
+
+    def graph(self, output: str, preprocessing: bool) -> 'Graph':
+        raise NotImplementedError
+
+
+class Classifier(Net):
+    """An ``ImageClassifier`` of a VGG with a ConvHead."""
+
+    outputs = {
+        'scores': '(N, classes), before the soft-max; on larger images averaged over all positions',
+        'posterior': '(N, classes), the soft-max of the averaged scores',
+        'score_map': '(N, classes, h, w), a position every 32 pixels',
+    }
+
+    @property
+    def smallest(self) -> int:
+        return STRIDE * self.model.head.kernel_size
+
+    def metadata(self) -> dict[str, str]:
+        return dict(
+            **super().metadata(),
+            num_classes=str(self.model.head.num_classes),
             smallest_size=str(self.smallest),
         )
+
+    @torch.inference_mode()
+    def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
+        feats = self.model.extract_feat(inputs)
+        if output == 'score_map':
+            return self.model.head.score_map(feats)
+        scores = self.model.head(feats)
+        return scores.softmax(dim=1) if output == 'posterior' else scores
+
+    def graph(self, output: str, preprocessing: bool) -> 'ExportGraph':
+        return ExportGraph(self, output, preprocessing)
 
 
 def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier:
@@ -85,38 +129,36 @@ def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier
     for notice in net.notices:
         print(f'notice: {notice}')
     model: Any = net.model
-    check_kind(model)
-    model.eval().requires_grad_(False)
-    crop = tta_options(net.cfg).get('crop_size') or model.head.window
-    preprocessing = preprocessing_of(model.data_preprocessor)
-    assert preprocessing is not None, 'by check_kind'
-    return Classifier(model, tuple(net.classes), preprocessing, crop)
-
-
-def check_kind(model: Any) -> None:
-    """Refuse models that are no VGG with a ConvHead.
-
-    Raises:
-        ValueError: in one line.
-    """
     backbone, head = getattr(model, 'backbone', None), getattr(model, 'head', None)
     if not isinstance(backbone, VGG) or not isinstance(head, ConvHead) or model.with_neck:
         raise ValueError(
             'only a vgg_mm.VGG with a vgg_mm.ConvHead is exported, not '
             f'{type(backbone).__name__} with {type(head).__name__}'
         )
-    if preprocessing_of(model.data_preprocessor) is None:
+    crop = tta_options(net.cfg).get('crop_size') or head.window
+    model.eval().requires_grad_(False)
+    return Classifier(model, tuple(net.classes), known_preprocessing(model, checkpoint), crop)
+
+
+def known_preprocessing(model: Any, checkpoint: str) -> Preprocessing:
+    """What a model's data preprocessor does; a ValueError, in one line, if that is not known."""
+    found = preprocessing_of(model.data_preprocessor)
+    if found is None:
         raise ValueError(
-            'the pre-processing of this model is not known: its data_preprocessor is a '
-            f'{type(model.data_preprocessor).__name__}, not a ClsDataPreprocessor'
+            f'the pre-processing of {checkpoint} is not known: its data_preprocessor is a '
+            f'{type(model.data_preprocessor).__name__}'
         )
+    return found
 
 
-class NormalisingGraph(nn.Module):
+class Graph(nn.Module):
     """What exported graphs have in common: the pre-processing, of images 0 to 255 or done before.
 
+    Input: (N, channels, H, W) float32, values 0 to 255, channels in the net's order; without the
+    pre-processing, already normalised. Output: one of the net's ``outputs``.
+
     Args:
-        net: A classifier, or what else has ``preprocessing`` and ``in_channels``.
+        net: Its model is not copied.
         output: What is computed.
         preprocessing: Whether mean and standard deviation are part of the graph.
     """
@@ -124,14 +166,12 @@ class NormalisingGraph(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    #: Height and width, where these are ``dynamic``, are multiples of this.
-    multiple = 1
-
-    def __init__(self, net: Any, output: str, preprocessing: bool):
+    def __init__(self, net: Net, output: str, preprocessing: bool):
         super().__init__()
         self.output = output
         self.preprocessing = preprocessing
-        self.in_channels = net.in_channels
+        self.in_channels, self.smallest = net.in_channels, net.smallest
+        self.multiple = net.multiple
         for name in ('mean', 'std'):
             values = torch.tensor(getattr(net.preprocessing, name))
             self.register_buffer(name, values.view(-1, 1, 1))
@@ -140,21 +180,13 @@ class NormalisingGraph(nn.Module):
         return (image - self.mean) / self.std if self.preprocessing else image
 
 
-class ExportGraph(NormalisingGraph):
+class ExportGraph(Graph):
     """A classifier with its pre-processing, for images of any size (Section 3.2).
-
-    Input: (N, channels, H, W) float32, values 0 to 255, channels in the classifier's order; without
-    the pre-processing, already normalised. Output: one of :data:`OUTPUTS`.
 
     fc6, fc7 and fc8 are plain convolutions here, which share the classifier's weights: the sliding
     windows of ``FoldedLinear`` would become a chain of slices whose number depends on the image's
     size, which no exported graph can hold. The mean is subtracted at the input, not folded into
     conv1_1's bias: at the border conv1_1 sees padding, which is zero after the subtraction.
-
-    Args:
-        classifier: Its model is not copied.
-        output: A key of :data:`OUTPUTS`.
-        preprocessing: Whether mean and standard deviation are part of the graph.
     """
 
     def __init__(self, classifier: Classifier, output: str, preprocessing: bool):

@@ -1,22 +1,26 @@
 """What ``tools/export.py`` does: read, write in another form, check, report."""
 
+import math
 import os
+import statistics
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional
 
+import numpy as np
 import torch
 
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.installation import argument
-from vgg_mm.progress import to_stderr
+from vgg_mm.progress import Progress, to_stderr, with_progress
 
 from ..inference.load import NotAClassifier
 from ..net_table import CROP
 from . import formats
-from .check import RUNS, ObjectReference, Reference, compare, shapes_to_check, times
-from .downstream import ObjectGraph, ObjectNet, load_object_net
+from .downstream import load_object_net
 from .formats import Run, Size
-from .graph import IMAGE, OUTPUTS, Classifier, ExportGraph, load_classifier
+from .graph import IMAGE, Classifier, Graph, Net, load_classifier
 from .torchvision_layout import notice, torchvision_function
 
 TORCHVISION, SAFETENSORS = 'torchvision', 'safetensors'
@@ -37,19 +41,15 @@ SUFFIXES = {
     '.pt2': 'torch-export',
 }
 
-NAMES = ('own', TORCHVISION)
+#: Largest difference of an output, relative to the largest of its values (or to 1).
+TOLERANCE = 1e-4
 
+#: (batch, height and width beyond the smallest): smallest, odd, oblong and larger images.
+_FREE_SHAPES = ((1, 0, 0), (2, 13, 70), (1, 224, 5), (3, 1, 47), (1, 32, 96))
+_FIXED_BATCHES = (1, 2, 3)
 
-#: What can be exported.
-Net = Union[Classifier, ObjectNet]
-
-
-class GraphOptions(NamedTuple):
-    """What the exported graph takes and gives."""
-
-    output: str
-    size: Size
-    preprocessing: bool
+#: Times that each net is timed.
+RUNS = 5
 
 
 def export(
@@ -86,7 +86,7 @@ def export(
         ImportError: in one line, if a package is missing.
         OSError: if a file is missing or cannot be written.
     """
-    kind = _kind(out, to)
+    kind = to or _kind_of(out)
     if size is not None and dynamic:
         raise ValueError(f'give either {argument("size")} or {argument("dynamic")}')
     graph_only = dict(
@@ -94,62 +94,30 @@ def export(
     )
     _refuse(kind, GRAPHS, graph_only)
     _refuse(kind, (SAFETENSORS,), dict(names=names))
-    net = _load(checkpoint, config)
+    try:
+        net: Net = load_classifier(checkpoint, config)
+    except NotAClassifier as found:
+        net = load_object_net(checkpoint, found.content, found.cfg)
     if kind in GRAPHS:
-        _export_graph(net, out, kind, _graph_options(net, output, size, dynamic, preprocessing))
+        side = _side(net, size, dynamic)
+        _export_graph(net, out, kind, output or next(iter(net.outputs)), side, preprocessing)
         return
-    if isinstance(net, ObjectNet):
-        if kind == TORCHVISION or names == TORCHVISION:
-            raise ValueError(f'{checkpoint} is no classifier: torchvision has no such net')
+    if TORCHVISION not in (kind, names):
         content = formats.safetensors_bytes(net, 'own')
         _write(out, content, 'weights, own names, as safetensors')
         return
-    classifier = net
+    if not isinstance(net, Classifier):
+        raise ValueError(f'{checkpoint} is no classifier: torchvision has no such net')
     if kind == TORCHVISION:
-        function = torchvision_function(classifier)
-        _write(out, formats.torchvision_bytes(classifier), f'weights of torchvision {function}')
-        print(f'notice: {notice(classifier)}')
+        what = f'weights of torchvision {torchvision_function(net)}'
+        _write(out, formats.torchvision_bytes(net), what)
     else:
-        content = formats.safetensors_bytes(classifier, names or 'own')
-        _write(out, content, f'weights, {names or "own"} names, as safetensors')
-        if names == TORCHVISION:
-            print(f'notice: {notice(classifier)}')
+        content = formats.safetensors_bytes(net, TORCHVISION)
+        _write(out, content, 'weights, torchvision names, as safetensors')
+    print(f'notice: {notice(net)}')
 
 
-def _load(checkpoint: str, config: Optional[str]) -> Net:
-    try:
-        return load_classifier(checkpoint, config)
-    except NotAClassifier as found:
-        return load_object_net(checkpoint, found.content, found.cfg)
-
-
-def _graph_options(
-    net: Net,
-    output: Optional[str],
-    size: Optional[int],
-    dynamic: bool,
-    preprocessing: Optional[bool],
-) -> GraphOptions:
-    known = _outputs(net)
-    if output is not None and output not in known:
-        raise ValueError(f'{argument("output", output)}: of this net there is {", ".join(known)}')
-    if isinstance(net, ObjectNet) and net.fixed and (dynamic or size not in (None, net.crop)):
-        raise ValueError(
-            f'{argument("dynamic" if dynamic else "size")}: the boxes of this net are for images '
-            f'of {net.crop}x{net.crop}'
-        )
-    side = None if dynamic else size or net.crop
-    return GraphOptions(output or next(iter(known)), side, preprocessing is not False)
-
-
-def _outputs(net: Net) -> dict[str, str]:
-    """What the net's graph can compute, with its shape; the first by default."""
-    return net.outputs if isinstance(net, ObjectNet) else OUTPUTS
-
-
-def _kind(out: str, to: Optional[str]) -> str:
-    if to is not None:
-        return to
+def _kind_of(out: str) -> str:
     suffix = os.path.splitext(out)[1].lower()
     if suffix not in SUFFIXES:
         known = ', '.join(f'{end} ({kind})' for end, kind in SUFFIXES.items())
@@ -165,62 +133,62 @@ def _refuse(kind: str, kinds: Any, options: dict[str, Any]) -> None:
             raise ValueError(f'{argument(name)} is for {", ".join(kinds)}, not for {kind}')
 
 
-def _export_graph(classifier: Net, out: str, kind: str, given: GraphOptions) -> None:
-    if given.size is not None and given.size < classifier.smallest:
+def _side(net: Net, size: Size, dynamic: bool) -> Size:
+    """Height and width that the graph takes; None: any."""
+    if net.fixed and (dynamic or size not in (None, net.crop)):
         raise ValueError(
-            f'{argument("size")} must be at least {classifier.smallest}, got {given.size}'
+            f'{argument("dynamic" if dynamic else "size")}: the boxes of this net are for images '
+            f'of {net.crop}x{net.crop}'
         )
+    side = None if dynamic else size or net.crop
+    if side is not None and side < net.smallest:
+        raise ValueError(f'{argument("size")} must be at least {net.smallest}, got {side}')
+    return side
+
+
+def _export_graph(
+    net: Net, out: str, kind: str, output: str, size: Size, preprocessing: Optional[bool]
+) -> None:
+    if output not in net.outputs:
+        known = ', '.join(net.outputs)
+        raise ValueError(f'{argument("output", output)}: of this net there is {known}')
     write, read = GRAPHS[kind]
-    graph: formats.Graph
-    reference: Reference
-    if isinstance(classifier, ObjectNet):
-        graph = ObjectGraph(classifier, given.output, given.preprocessing)
-        reference = ObjectReference(classifier, given.output)
-    else:
-        graph = ExportGraph(classifier, given.output, given.preprocessing)
-        reference = Reference(classifier, given.output)
-    facts = {**classifier.metadata(), **_facts(classifier, given)}
+    inside = preprocessing is not False
+    graph = net.graph(output, inside)
+    facts = dict(
+        **net.metadata(),
+        input=_input_text(net, size, inside),
+        output=net.outputs[output],
+        preprocessing='in the graph' if inside else 'not in the graph',
+    )
     to_stderr(f'making the graph for {kind}')
-    content = write(graph, classifier.smallest, given.size, facts)
-    run = None
-    if kind != 'onnx' or find_spec('onnxruntime'):
-        run = read(content)
-        shapes = shapes_to_check(classifier.smallest, given.size, graph.in_channels, graph.multiple)
-        to_stderr(f'comparing it with the net at {len(shapes)} shapes')
-        found = compare(run, reference, shapes, given.preprocessing)
+    content = write(graph, size, facts)
+    run = read(content) if kind != 'onnx' or find_spec('onnxruntime') else None
+    agreement = 'not checked: onnxruntime is not installed (pip install onnxruntime)'
+    if run is not None:
+        agreement = compare(run, net, graph, _shapes_to_check(net, size))
     _write(out, content, kind)
     print(f'input   {IMAGE}: {facts["input"]}')
-    if given.preprocessing:
-        print(f'        normalised in the graph: {classifier.preprocessing}')
-    print(f'output  {given.output}: {facts["output"]}')
-    if run is None:
-        print('not checked: onnxruntime is not installed (pip install onnxruntime)')
-        return
-    print(
-        f'largest difference from the net at {len(found.shapes)} shapes: {found.largest:.1e} '
-        f'(values up to {found.value:.3g})'
-    )
-    to_stderr('timing it')
-    _print_times(run, graph, kind, given.size or max(classifier.smallest, CROP))
+    if inside:
+        print(f'        normalised in the graph: {net.preprocessing}')
+    print(f'output  {output}: {facts["output"]}')
+    print(agreement)
+    if run is not None:
+        to_stderr('timing it')
+        name = 'onnxruntime' if kind == 'onnx' else kind
+        print(_times(run, name, graph, size or max(net.smallest, CROP)))
 
 
-def _facts(classifier: Net, given: GraphOptions) -> dict[str, str]:
-    """What is said of the graph, on the screen and in the file."""
-    if given.size is None:
-        sides = f'H and W from {classifier.smallest} on'
-        if isinstance(classifier, ObjectNet):
-            sides = f'H and W multiples of {ObjectGraph.multiple}'
-    else:
-        sides = f'H = W = {given.size}'
-    if given.preprocessing:
-        values = f'{classifier.channel_order}, 0 to 255'
-    else:
-        values = f'normalised from 0 to 255: {classifier.preprocessing}'
-    return dict(
-        input=f'(N, {classifier.in_channels}, H, W) float32, {values}; N is free, {sides}',
-        output=_outputs(classifier)[given.output],
-        preprocessing=f'{"" if given.preprocessing else "not "}in the graph',
-    )
+def _input_text(net: Net, size: Size, normalised: bool) -> str:
+    """What is said of the graph's input, on the screen and in the file."""
+    sides = f'H = W = {size}'
+    if size is None:
+        multiples = f'H and W multiples of {net.multiple}'
+        sides = multiples if net.multiple > 1 else f'H and W from {net.smallest} on'
+    values = f'normalised from 0 to 255: {net.preprocessing}'
+    if normalised:
+        values = f'{net.channel_order}, 0 to 255'
+    return f'(N, {net.in_channels}, H, W) float32, {values}; N is free, {sides}'
 
 
 def _write(out: str, content: bytes, what: str) -> None:
@@ -228,11 +196,77 @@ def _write(out: str, content: bytes, what: str) -> None:
     print(f'{out}: {what}, {len(content) / 1e6:.1f} MB')
 
 
-def _print_times(run: Run, graph: formats.Graph, kind: str, side: int) -> None:
-    found = times(run, graph, side)
-    found = {'onnxruntime' if kind == 'onnx' else kind: found.pop('exported'), **found}
-    texts = [f'{name} {value:.1f}' for name, value in found.items()]
-    print(
+def _shapes_to_check(net: Net, size: Size) -> list[tuple[int, ...]]:
+    """Shapes of the inputs on which an exported graph is compared."""
+    if size is not None:
+        return [(batch, net.in_channels, size, size) for batch in _FIXED_BATCHES]
+    step = net.multiple
+    return [
+        (n, net.in_channels, *(net.smallest + step * math.ceil(more / step) for more in beyond))
+        for n, *beyond in _FREE_SHAPES
+    ]
+
+
+def compare(run: Run, net: Net, graph: Graph, shapes: list[tuple[int, ...]]) -> str:
+    """Run random images through an exported graph and the net; returns how far they agree.
+
+    Raises:
+        ValueError: in one line, if they differ by more than :data:`TOLERANCE`.
+    """
+    to_stderr(f'comparing it with the net at {len(shapes)} shapes')
+    generator = torch.Generator().manual_seed(0)
+    largest = value = 0.0
+    for shape in with_progress(shapes, Progress(len(shapes), what='shapes')):
+        images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
+        inputs = net.normalise(images)
+        expected = net.compute(inputs, graph.output).numpy()
+        found = run(images.float().numpy() if graph.preprocessing else inputs.numpy())
+        if found.shape != expected.shape:
+            raise ValueError(
+                f'the exported graph is wrong: at {_text(shape)} it gives {_text(found.shape)}, '
+                f'the net {_text(expected.shape)}'
+            )
+        difference = float(np.abs(found - expected).max())
+        scale = float(np.abs(expected).max())
+        if not difference <= TOLERANCE * max(1.0, scale):
+            raise ValueError(
+                f'the exported graph is wrong: at {_text(shape)} it differs from the net by '
+                f'{difference:.2g}, of values up to {max(1.0, scale):.2g}'
+            )
+        largest, value = max(largest, difference), max(value, scale)
+    return (
+        f'largest difference from the net at {len(shapes)} shapes: {largest:.1e} '
+        f'(values up to {value:.3g})'
+    )
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return 'x'.join(map(str, shape))
+
+
+def _times(run: Run, name: str, graph: Graph, side: int) -> str:
+    """Milliseconds an image of ``side`` x ``side``, exported and by torch."""
+    image = torch.rand(1, graph.in_channels, side, side).mul_(255)
+    array = image.numpy()
+    found = {name: _median(lambda: run(array))}
+    with torch.inference_mode():
+        found['torch'] = _median(lambda: graph(image))
+        graph.to(memory_format=torch.channels_last)
+        image = image.contiguous(memory_format=torch.channels_last)
+        found['torch, channels_last'] = _median(lambda: graph(image))
+    texts = [f'{way} {milliseconds:.1f}' for way, milliseconds in found.items()]
+    return (
         f'ms an image of {side}x{side} on this CPU, median of {RUNS}, indicative: '
         f'{"; ".join(texts)} ({torch.get_num_threads()} threads)'
     )
+
+
+def _median(work: Callable[[], object]) -> float:
+    """Milliseconds that work takes, of :data:`RUNS` after one more."""
+    work()
+    seconds = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds)

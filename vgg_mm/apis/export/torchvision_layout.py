@@ -6,7 +6,9 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from vgg_mm.architectures import ARCHITECTURES, BASE_CHANNELS
+from vgg_mm.architectures import BASE_CHANNELS
+from vgg_mm.checkpoints.layouts.layout import sequential_tables
+from vgg_mm.checkpoints.layouts.libraries import TORCHVISION_FC
 from vgg_mm.installation import argument
 
 from ..net_table import FC_CHANNELS, FC_KERNEL
@@ -15,8 +17,7 @@ from .graph import Classifier
 #: net -> torchvision's function; with batch norm, its name ends in _bn.
 FUNCTIONS = {'A': 'vgg11', 'B': 'vgg13', 'D': 'vgg16', 'E': 'vgg19'}
 
-#: torchvision's numbers of the fully-connected layers; ReLU and dropout have those between.
-_CLASSIFIER = {'fc6': 0, 'fc7': 3, 'fc8': 6}
+FC = set(TORCHVISION_FC.values())
 
 #: Types of layers that torchvision's nets are made of, and what is the same in evaluation.
 _KINDS = {'Conv2d', 'ReLU', 'MaxPool2d', 'BatchNorm2d', 'SyncBatchNorm'}
@@ -30,18 +31,8 @@ def torchvision_names(arch: str, batch_norm: bool = False) -> dict[str, str]:
     """
     if arch not in FUNCTIONS:
         raise ValueError(f'torchvision has no net {arch}; it has {", ".join(FUNCTIONS)}')
-    names, index = {}, 0
-    for block, kernels in enumerate(ARCHITECTURES[arch].kernels, start=1):
-        for layer in range(1, len(kernels) + 1):
-            names[f'backbone.conv{block}_{layer}'] = f'features.{index}'
-            if batch_norm:
-                index += 1
-                names[f'backbone.bn{block}_{layer}'] = f'features.{index}'
-            index += 2  # convolution or norm, and its ReLU
-        index += 1  # pooling
-    for name, number in _CLASSIFIER.items():
-        names[f'head.{name}'] = f'classifier.{number}'
-    return names
+    table = sequential_tables(arch, 'features.', TORCHVISION_FC)[batch_norm]
+    return {f'{"head" if own in FC else "backbone"}.{own}': name for name, own in table.items()}
 
 
 def torchvision_function(classifier: Classifier) -> str:
