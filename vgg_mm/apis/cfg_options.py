@@ -16,6 +16,7 @@ from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
+from vgg_mm.checkpoints.config_text import plain_value
 from vgg_mm.installation import argument
 from vgg_mm.text import suggest
 
@@ -39,7 +40,7 @@ OTHER_KEYS = {
 }
 
 #: What mmengine builds of sections that name no type, and what it takes out before.
-UNTYPED = {
+UNTYPED: dict[str, tuple] = {
     'train_dataloader': (DataLoader,),
     'val_dataloader': (DataLoader,),
     'test_dataloader': (DataLoader,),
@@ -51,7 +52,6 @@ TAKEN_OUT = {
     'optim_wrapper': {'constructor', 'optimizer', 'paramwise_cfg'},
     'dataloader': {'num_batch_per_epoch'},
     'train_cfg': {'by_epoch'},
-    'pipeline': set(),
 }
 
 #: Of any dict in a config.
@@ -83,31 +83,15 @@ def parse_cfg_options(options: CfgOptions) -> dict[str, Any]:
             others.append(option)
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
-    parsed = vars(parser.parse_args(['--cfg-options', *others] if others else []))['cfg_options']
-    parsed.update(literals)
-    return {option.partition('=')[0]: parsed[option.partition('=')[0]] for option in options or ()}
+    parsed = parser.parse_args(['--cfg-options', *others] if others else []).cfg_options | literals
+    keys = [option.partition('=')[0] for option in options or ()]
+    return {key: parsed[key] for key in keys}
 
 
 def _literal(key: str, text: str) -> Any:
-    def value_of(node: ast.AST) -> Any:
-        if (
-            isinstance(node, ast.Call)
-            and getattr(node.func, 'id', None) == 'dict'
-            and not node.args
-            and all(word.arg for word in node.keywords)
-        ):
-            return {str(word.arg): value_of(word.value) for word in node.keywords}
-        if isinstance(node, ast.Dict):
-            keys = [value_of(one) for one in node.keys if one is not None]
-            return dict(zip(keys, map(value_of, node.values)))
-        if isinstance(node, (ast.List, ast.Tuple)):
-            values = [value_of(one) for one in node.elts]
-            return values if isinstance(node, ast.List) else tuple(values)
-        return ast.literal_eval(node)
-
     try:
-        return value_of(ast.parse(text.strip(), mode='eval').body)
-    except (SyntaxError, ValueError, TypeError) as error:
+        return plain_value(ast.parse(text.strip(), mode='eval').body)
+    except (SyntaxError, ValueError) as error:
         raise ValueError(
             f'{argument("cfg_options")} {key}: {text} is no Python value, as "dict(type=\'BN\')" '
             "or \"['a', 'b']\" (the quotes around it are for the shell)"
@@ -127,31 +111,24 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
         first, *rest = key.split('.')
         if first not in cfg and (rest or first not in runner_keys):
             raise _unknown(key, first, [*cfg, *runner_keys], cfg)
-        depth = _depth_of_new(cfg, key)
+        depth = _make_room(cfg, key)
         if depth is not None:
             new[key] = depth
-        _make_room(cfg, key)
         cfg.merge_from_dict({key: value})
     for key, depth in new.items():
         _check_new(cfg, key, depth)
 
 
-def _depth_of_new(cfg: Config, key: str) -> Optional[int]:
-    """Number of the first part of a key that is not in the config; None if all are."""
-    node: Any = cfg
-    for depth, part in enumerate(key.split('.')):
-        try:
-            node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
-        except (KeyError, IndexError, ValueError, TypeError):
-            return depth
-    return None
+def _make_room(cfg: Config, key: str) -> Optional[int]:
+    """See that what lies above a key can hold it: an index that exists, a dict for a None.
 
-
-def _make_room(cfg: Config, key: str) -> None:
-    """See that what lies above a key can hold it: an index that exists, a dict for a None."""
+    Returns:
+        The number of the key's first part that is new in the config; None if none is.
+    """
     node: Any = cfg
-    *parents, last = key.split('.')
-    for number, part in enumerate([*parents, last]):
+    new = None
+    parts = key.split('.')
+    for number, part in enumerate(parts):
         if isinstance(node, (list, tuple)):
             known = [str(i) for i in range(len(node))]
             if part not in known:
@@ -161,14 +138,17 @@ def _make_room(cfg: Config, key: str) -> None:
                 )
             node = node[int(part)]
         elif isinstance(node, (dict, Config)):
-            if number < len(parents) and node.get(part) is None:
+            if new is None and part not in node:
+                new = number
+            if number < len(parts) - 1 and node.get(part) is None:
                 node[part] = ConfigDict()
             node = node.get(part)
         else:
-            above = '.'.join(parents[:number])
+            above = '.'.join(parts[:number])
             raise ValueError(
                 f'{argument("cfg_options")} {key}: {above} is {node!r}, which has no {part!r}'
             )
+    return new
 
 
 def _check_new(cfg: Config, key: str, depth: int) -> None:
@@ -184,24 +164,18 @@ def _check_new(cfg: Config, key: str, depth: int) -> None:
 
 def _taken(cfg: Config, path: list[str], node: Any) -> Optional[set[str]]:
     """Names that may stand in a dict of the config; None: any."""
-    section = path[-1]
     kind = node.get('type')
-    if kind is None:
-        classes = list(UNTYPED.get('.'.join(path), ()))
-    else:
-        found = _class_of(kind, cfg.get('default_scope') or 'mmengine')
-        classes = [] if found is None else [found]
-    if not classes:
-        return None
+    classes = UNTYPED.get('.'.join(path), ())
+    if kind is not None:
+        classes = (_class_of(kind, cfg.get('default_scope') or 'mmengine'),)
     names = set(ALWAYS)
     for one in classes:
-        arguments = _arguments(one)
+        arguments = None if one is None else _arguments(one)
         if arguments is None:
             return None
         names |= arguments
-    for name, extra in TAKEN_OUT.items():
-        names |= extra if section.endswith(name) else set()
-    return names
+    extra = [taken for name, taken in TAKEN_OUT.items() if path[-1].endswith(name)]
+    return names.union(*extra) if classes else None
 
 
 def _class_of(kind: Any, scope: str) -> Any:

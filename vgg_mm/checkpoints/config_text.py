@@ -4,6 +4,8 @@ import ast
 from collections.abc import Container
 from typing import Any, Optional, Union
 
+from vgg_mm.text import shortened
+
 #: Longest text: that of a config which names 20,000 classes in each of three data sets.
 MAX_LENGTH = 5_000_000
 
@@ -38,7 +40,7 @@ def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[
             if not isinstance(target, ast.Name):
                 raise _refused(statement)
             if keys is None or target.id in keys:
-                found[target.id] = _value(statement.value)
+                found[target.id] = plain_value(statement.value)
     except SyntaxError as error:
         raise ValueError(f'its line {error.lineno} is not Python: {error.msg}') from error
     except (RecursionError, MemoryError) as error:
@@ -46,17 +48,19 @@ def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[
     return found
 
 
-def _value(node: ast.expr) -> Any:
+def plain_value(node: ast.expr) -> Any:
+    """What an expression means, as :func:`parse_config_text` reads it.
+
+    Raises:
+        ValueError: in one line, if it is more than a plain value.
+    """
     if isinstance(node, ast.Call):
         return _dict_of(node)
-    if isinstance(node, ast.Dict):
-        keys = [key for key in node.keys if key is not None]  # {**x} has None for a key
-        if len(keys) == len(node.keys):
-            return {_literal(key): _value(value) for key, value in zip(keys, node.values)}
-    if isinstance(node, ast.List):
-        return [_value(item) for item in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple(_value(item) for item in node.elts)
+    if isinstance(node, ast.Dict) and None not in node.keys:  # {**x} has None for a key
+        return {_literal(key): plain_value(value) for key, value in zip(node.keys, node.values)}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        items = [plain_value(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
     if isinstance(node, (ast.Name, ast.Attribute)):
         name = _dotted_name(node)
         return NUMBER_NAMES.get(name, name)
@@ -67,12 +71,12 @@ def _value(node: ast.expr) -> Any:
 
 def _dict_of(node: ast.Call) -> dict:
     """``dict(a=1)``, and ``dict({'a.b': 1})``, which mmengine writes where keys are no names."""
-    named = all(keyword.arg is not None for keyword in node.keywords)
-    if isinstance(node.func, ast.Name) and node.func.id == 'dict' and named:
+    words = {word.arg: word.value for word in node.keywords}  # dict(**x) has None for a word
+    if isinstance(node.func, ast.Name) and node.func.id == 'dict' and None not in words:
         if not node.args:
-            return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
-        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
-            return _value(node.args[0])
+            return {word: plain_value(value) for word, value in words.items()}
+        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not words:
+            return plain_value(node.args[0])
     raise _refused(node)
 
 
@@ -84,7 +88,7 @@ def _dotted_name(node: ast.expr) -> str:
     raise _refused(node)
 
 
-def _literal(node: ast.expr) -> Any:
+def _literal(node: Any) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):  # TypeError: a set or a key that cannot be hashed
@@ -92,6 +96,5 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _refused(node: Union[ast.expr, ast.stmt]) -> ValueError:
-    found = ' '.join(ast.unparse(node).split())
-    found = found if len(found) <= 60 else f'{found[:59]}…'
+    found = shortened(' '.join(ast.unparse(node).split()), 60)
     return ValueError(f'its line {node.lineno} is more than a plain value: {found}')
