@@ -49,38 +49,29 @@ def report(
         FileNotFoundError: if a file is missing.
         ValueError: in one line, if files do not fit together or arguments are wrong.
     """
-    members, recipe_weights, name = _members(files, recipe, results)
+    if recipe is not None and files:
+        raise ValueError(f'ensemble: give files or {argument("recipe")}, not both')
+    content = None if recipe is None else load_recipe(recipe)
+    if content is None:
+        members = [_parse_member(file) for file in files]
+    else:
+        members = _recipe_files(content, results)
+        weights = weights or content.weights
     if protocol is not None:
-        members = _with_protocol(members, protocol)
+        if members and all(member.protocol for member in members):
+            raise ValueError(
+                f'{argument("protocol", protocol)} has no effect: every file names its own'
+            )
+        members = [Member(path, own or protocol) for path, own in members]
     if out is not None and os.path.realpath(out) in {os.path.realpath(m.path) for m in members}:
         raise ValueError(f'{argument("out", out)} is one of the files to average')
-    found = ensembles(members, weights or recipe_weights, name)
+    found = ensembles(members, weights, content and content.name)
     print(_table([record for one in found for record in (*one.members, one.record)]))
     if out is not None:
         scores = {k: v for one in found for k, v in one.posteriors.scores.items()}
         found[0].posteriors._replace(scores=scores).save(out)
     if work_dir is not None:
         add_records(work_dir, [one.record for one in found])
-
-
-def _members(
-    files: Sequence[str], recipe: Optional[str], results: str
-) -> tuple[list[Member], Optional[Sequence[float]], Optional[str]]:
-    """The members, and the recipe's weights and name."""
-    if recipe is None:
-        return [_parse_member(file) for file in files], None, None
-    if files:
-        raise ValueError(f'ensemble: give files or {argument("recipe")}, not both')
-    content = load_recipe(recipe)
-    return _recipe_files(content, results), content.weights, content.name
-
-
-def _with_protocol(members: Sequence[Member], protocol: str) -> list[Member]:
-    if members and all(member.protocol for member in members):
-        raise ValueError(
-            f'{argument("protocol", protocol)} has no effect: every file names its own'
-        )
-    return [Member(path, own or protocol) for path, own in members]
 
 
 def _parse_member(text: str) -> Member:
