@@ -72,5 +72,5 @@ LOOPS = _child('loop', MMENGINE_LOOPS, 'vgg_mm.engine')
 METRICS = _child('metric', MMENGINE_METRICS, 'vgg_mm.evaluation')
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'vgg_mm.visualization')
 WEIGHT_INITIALIZERS = _child(
-    'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'vgg_mm.checkpoints.pretrained'
+    'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'vgg_mm.checkpoints.module_weights'
 )

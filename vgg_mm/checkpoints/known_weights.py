@@ -5,6 +5,7 @@ tell it: the authors' weights are about under the names of Caffe, Keras, TensorF
 torchvision, some with the channels of conv1_1 turned round for RGB images.
 """
 
+from itertools import product
 from typing import NamedTuple, Optional
 
 import torch
@@ -103,30 +104,19 @@ def identify(weight: torch.Tensor, bias: Optional[torch.Tensor]) -> Optional[Ide
         return None
     found = weight[:3].detach().float().cpu()
     best, identity = DESCENDANT, None
-    for known in KNOWN:
-        for turned in (False, True):
-            for rotated in (False, True):
-                filters = known.filters.flip(1) if turned else known.filters
-                filters = filters.flip(2, 3) if rotated else filters
-                cosine = torch.cosine_similarity(found.flatten(), filters.flatten(), dim=0)
-                if cosine > best:
-                    best = float(cosine)
-                    same = _same(found, filters)
-                    if bias is not None:
-                        same = same and _same(bias[:3].detach().float().cpu(), known.biases)
-                    origin = (
-                        f'recognised: conv1_1 is that of {known.name}'
-                        if same
-                        else f'assumed: conv1_1 is much like that of {known.name}'
-                    )
-                    identity = Identity(_expects(known, turned, origin), rotated)
+    for known, turned, rotated in product(KNOWN, (False, True), (False, True)):
+        filters = known.filters.flip(1) if turned else known.filters
+        filters = filters.flip(2, 3) if rotated else filters
+        cosine = float(torch.cosine_similarity(found.flatten(), filters.flatten(), dim=0))
+        if cosine > best:
+            best = cosine
+            same = _same(found, filters) and (bias is None or _same(bias[:3], known.biases))
+            how = 'recognised: conv1_1 is' if same else 'assumed: conv1_1 is much like'
+            expected = known.preprocessing.turned() if turned else known.preprocessing
+            identity = Identity(expected._replace(origin=f'{how} that of {known.name}'), rotated)
     return identity
 
 
 def _same(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    return bool((found - expected).norm() <= ROUNDING * expected.norm())
-
-
-def _expects(known: Known, turned: bool, origin: str) -> Preprocessing:
-    preprocessing = known.preprocessing.turned() if turned else known.preprocessing
-    return preprocessing._replace(origin=origin)
+    difference = found.detach().float().cpu() - expected
+    return bool(difference.norm() <= ROUNDING * expected.norm())

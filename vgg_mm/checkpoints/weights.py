@@ -186,11 +186,15 @@ def with_divided_images(weights: Weights, by: float) -> Weights:
     return {name: scaled(name, value) for name, value in weights.items()}
 
 
+def _is_conv1_1(name: str) -> bool:
+    return f'.{name}'.endswith('.conv1_1.weight')
+
+
 def takes_other_channels(name: str, source: torch.Size, target: torch.Size) -> bool:
     """Whether a weight is conv1_1's for colour images where the model's is for grey ones or more
     channels."""
     return (
-        f'.{name}'.endswith('.conv1_1.weight')
+        _is_conv1_1(name)
         and len(source) == len(target) == 4
         and source[1] == 3
         and (target[1] == 1 or target[1] > 3)
@@ -216,14 +220,11 @@ def colours_in_bgr(weights: Weights, target: Weights) -> bool:
     MMPretrain's data preprocessor turns images of three channels into RGB, others stay as OpenCV
     has them. Returns whether there was something to do.
     """
-    found = {
-        name: value for name, value in target.items() if f'.{name}'.endswith('.conv1_1.weight')
-    }
-    wide = any(value.ndim == 4 and value.shape[1] > 3 for value in found.values())
+    wide = any(_is_conv1_1(name) and value.shape[1] > 3 for name, value in target.items())
     turned = [
         name
         for name, value in weights.items()
-        if wide and f'.{name}'.endswith('.conv1_1.weight') and value.shape[1:2] == (3,)
+        if wide and _is_conv1_1(name) and value.shape[1:2] == (3,)
     ]
     for name in turned:
         weights[name] = weights[name].flip(1)

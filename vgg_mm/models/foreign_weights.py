@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 
-from vgg_mm.checkpoints.door import take_weights, take_whole_model
+from vgg_mm.checkpoints.module_weights import take_weights, take_whole_model
 
 #: mmengine's initialisation by a checkpoint, by its names.
 _PRETRAINED = ('Pretrained', 'vgg_mm.Pretrained', PretrainedInit)
@@ -16,7 +16,7 @@ class ForeignWeights(BaseModule):
 
     A state dict in another library's layout is converted when the module is given it, by itself or
     as a part of a model, and ``init_cfg=dict(type='Pretrained', ...)`` means
-    :class:`~vgg_mm.checkpoints.pretrained.Pretrained`. What does not fit is a ValueError of one
+    :class:`~vgg_mm.checkpoints.module_weights.Pretrained`. What does not fit is a ValueError of one
     line. State dicts in the module's own names are loaded as by torch.
     """
 

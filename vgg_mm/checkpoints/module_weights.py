@@ -1,4 +1,4 @@
-"""Other libraries' weights where a net of this package is given a state dict.
+"""Any library's weights for the modules of this package: from a state dict, or by ``Pretrained``.
 
 Whatever program loads (mmengine, MMPretrain, MMDetection, MMSegmentation, plain torch), in the end
 a module gets a state dict. :class:`vgg_mm.models.foreign_weights.ForeignWeights` lets the modules
@@ -13,14 +13,18 @@ from typing import Any, Optional
 import torch
 import torch.nn as nn
 from mmengine.logging import print_log
+from mmengine.model.weight_init import PretrainedInit, update_init_info
+from mmengine.runner import load_state_dict
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from vgg_mm.installation import command
+from vgg_mm.registry import WEIGHT_INITIALIZERS
 
 from .from_classifier import last_two, transfer_to_part
 from .layouts import has_own_names, recognise, unknown_layout
-from .preprocessing import Preprocessing
-from .weights import Weights, colours_in_bgr
+from .preprocessing import Preprocessing, noted_preprocessing
+from .schemes import load_by_name
+from .weights import Weights, colours_in_bgr, weights_of
 
 #: What a whole model's weights are called on their way to its parts' doors.
 _ON_THE_WAY = 'vgg'
@@ -56,16 +60,10 @@ def take_weights(module: Any, state_dict: dict, prefix: str, unexpected: Iterabl
         return
     own, preprocessing = _own_layout(given, f'what {where} was given')
     _check_whole(module, prefix)
-    if preprocessing is not None and preprocessing.to_rgb:
-        colours_in_bgr(own, module.state_dict())
-    transfer = transfer_to_part(own, module.state_dict(), f'what {where} was given')
+    weights = _of_module(module, own, preprocessing, f'what {where} was given')
     for name in given:
         del state_dict[prefix + name]
-    state_dict.update({prefix + name: tensor for name, tensor in transfer.weights.items()})
-    if preprocessing is not None:
-        module.pretrained_preprocessing = preprocessing
-    for notice in transfer.notices:
-        print_log(f'{where}: {notice}', logger='current', level=logging.WARNING)
+    state_dict.update({prefix + name: tensor for name, tensor in weights.items()})
 
 
 def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
@@ -95,6 +93,26 @@ def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
         state_dict[f'{prefix}{part}.{_ON_THE_WAY}.{name}'] = tensor
     if preprocessing is not None:
         backbone.pretrained_preprocessing = preprocessing
+
+
+def _of_module(
+    module: Any, weights: Weights, preprocessing: Optional[Preprocessing], where: str
+) -> Weights:
+    """Weights of a net by the names and in the shapes of one of its modules.
+
+    Raises:
+        ValueError: in one line, as :func:`transfer_to_part`.
+    """
+    target = module.state_dict()
+    if preprocessing is not None and preprocessing.to_rgb:
+        colours_in_bgr(weights, target)
+    transfer = transfer_to_part(weights, target, where)
+    for notice in transfer.notices:
+        print_log(notice, logger='current', level=logging.WARNING)
+    if preprocessing is not None:
+        # PreprocessingHook compares it with the model's.
+        module.pretrained_preprocessing = preprocessing
+    return transfer.weights
 
 
 def _tensors(state_dict: dict, prefix: str) -> Weights:
@@ -173,3 +191,52 @@ def _check_elsewhere(where: str, prefix: str, unexpected: list[str], module: nn.
             f'the state dict is of another model ({unexpected[0]!r}, ...): none of its names '
             f'begins with {prefix!r}, so that {where} would stay as initialised'
         )
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class Pretrained(PretrainedInit):
+    """mmengine's initialisation by a checkpoint, for this package's modules, in any program.
+
+    mmengine's copies what has the same name and shape and warns about the rest in a long list, so
+    that a wrong checkpoint initialises nothing. This one takes weights in any library's layout, no
+    code from the file is run, of a whole classifier each module takes its part (fc6 and fc7 in the
+    form that the module has), and what does not fit is refused. Layers that depend on the classes
+    (fc8, a detector's predictors) stay as initialised, with a notice, if their number differs.
+
+    Args:
+        checkpoint: A file, a URL or a name such as ``torchvision://vgg16``.
+        prefix: Part of the checkpoint, in this package's names: 'backbone.', 'head'. Not needed
+            for a classifier's.
+        map_location: As in :func:`torch.load`.
+
+    Raises:
+        OSError, ValueError: in one line, if the checkpoint cannot be had or does not fit.
+    """
+
+    def __call__(self, module: Any) -> None:
+        checkpoint = load_by_name(self.checkpoint, self.map_location)
+        where = f'Pretrained: {self.checkpoint}'
+        source = self._part(weights_of(checkpoint))
+        if not has_own_names(f'.{name}' for name in source):
+            raise unknown_layout(source, where)
+        expected = noted_preprocessing(checkpoint)
+        weights = _of_module(module, source, expected, where)
+        print_log(f'load model from: {self.checkpoint}', logger='current')
+        load_state_dict(module, weights, strict=False, logger='current')
+        if expected is not None:
+            print_log(f'{self.checkpoint} expects images as {expected}', logger='current')
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=self._get_init_info())
+
+    def _part(self, weights: Weights) -> Weights:
+        """What ``prefix`` names; all of it without."""
+        if self.prefix is None:
+            return weights
+        start = f'{self.prefix.rstrip(".")}.'
+        part = {n.removeprefix(start): t for n, t in weights.items() if n.startswith(start)}
+        if not part:
+            raise ValueError(
+                f'Pretrained: nothing in {self.checkpoint} begins with prefix={self.prefix!r}; '
+                f'the first is {next(iter(weights), None)!r}'
+            )
+        return part
