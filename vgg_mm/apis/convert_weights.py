@@ -35,10 +35,10 @@ from vgg_mm.checkpoints.preprocessing import (
 from vgg_mm.checkpoints.weights import Weights, averaged_weights, first_of, misfits
 from vgg_mm.installation import argument
 from vgg_mm.models import VGG, ConvHead
-from vgg_mm.text import first_few, printable
+from vgg_mm.text import first_few, printable, shortened
 
 from .net_table import CROP
-from .tables import format_table
+from .tables import format_table, say
 
 #: What ``preprocessing`` can be.
 PREPROCESSING = {
@@ -182,7 +182,7 @@ def convert_weights(
     buffer = io.BytesIO()
     torch.save(converted.checkpoint(), buffer)
     write_atomically(out, buffer.getvalue())
-    print(report(converted))
+    say(report(converted))
     print(f'written: {out}')
 
 
@@ -219,9 +219,14 @@ def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Convert
     weights = weights_of(loaded)
     if not has_own_names(weights):
         raise unknown_layout(weights, source)
-    own, left_out = _parts(weights)
+    own = {
+        name: tensor.flatten(1) if name.startswith('head.fc') and tensor.ndim == 4 else tensor
+        for name, tensor in weights.items()
+        if name.startswith(PARTS)
+    }
     meta, conversion = loaded.get('meta') or {}, loaded.get('conversion')
     if conversion is None:
+        left_out = [name for name in weights if name not in own]
         conversion = dict(sources={name: name for name in own}, left_out=left_out)
     net = describe(own, source, arch)
     classes = recorded_classes(loaded)
@@ -234,16 +239,6 @@ def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Convert
         conversion['left_out'],
         tuple(classes) if classes else None,
     )
-
-
-def _parts(weights: Weights) -> tuple[Weights, list[str]]:
-    """A classifier's weights, in FC form, and the names of the others."""
-    own = {
-        name: tensor.flatten(1) if name.startswith('head.fc') and tensor.ndim == 4 else tensor
-        for name, tensor in weights.items()
-        if name.startswith(PARTS)
-    }
-    return own, [name for name in weights if name not in own]
 
 
 def describe(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
@@ -267,24 +262,16 @@ def describe(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
     norm = any(name.startswith('bn') for name in bare)
     width, channels = bare['conv1_1.weight'].shape[:2]
     net = Net(given, width, norm, in_channels=channels)
-    if 'fc6.weight' in bare or 'fc8.weight' in bare:
-        net = net._replace(**_head(bare, source, net.base_channels))
+    if 'fc8.weight' in bare:
+        net = net._replace(num_classes=len(bare['fc8.weight']), fc_channels=(), kernel_size=1)
+    if 'fc6.weight' in bare:
+        if 'fc7.weight' not in bare:
+            raise ValueError(f'{source} has fc6.weight, but no fc7.weight')
+        fc6, fc7 = bare['fc6.weight'], bare['fc7.weight']
+        side = math.isqrt(fc6[0].numel() // (width * BLOCK_WIDTHS[-1]))
+        net = net._replace(fc_channels=(len(fc6), len(fc7)), kernel_size=max(side, 1))
     _check(net, weights, source)
     return net
-
-
-def _head(bare: Weights, source: str, base_channels: int) -> dict:
-    if 'fc6.weight' not in bare:
-        return dict(num_classes=len(bare['fc8.weight']), fc_channels=(), kernel_size=1)
-    if 'fc7.weight' not in bare:
-        raise ValueError(f'{source} has fc6.weight, but no fc7.weight')
-    fc6, fc7 = bare['fc6.weight'], bare['fc7.weight']
-    side = math.isqrt(fc6[0].numel() // (base_channels * BLOCK_WIDTHS[-1]))
-    return dict(
-        num_classes=len(bare['fc8.weight']) if 'fc8.weight' in bare else None,
-        fc_channels=(len(fc6), len(fc7)),
-        kernel_size=max(side, 1),
-    )
 
 
 def _check(net: Net, weights: Weights, source: str) -> None:
@@ -317,10 +304,14 @@ def report(converted: Converted) -> str:
     if converted.averaged:
         facts.append(('weights', converted.averaged))
     rows = [
-        [_shorter(converted.sources[name]), name, 'x'.join(map(str, tensor.shape)) or 'scalar']
+        [
+            shortened(converted.sources[name], 60, True),
+            name,
+            'x'.join(map(str, tensor.shape)) or 'scalar',
+        ]
         for name, tensor in converted.weights.items()
     ]
-    rows += [[_shorter(name), 'left out', ''] for name in converted.left_out]
+    rows += [[shortened(name, 60, True), 'left out', ''] for name in converted.left_out]
     lines = [f'{what + ":":16}{text}' for what, text in facts]
     return '\n'.join([*lines, '', format_table(['in the file', 'here', 'shape'], rows), ''])
 
@@ -339,7 +330,3 @@ def _model_text(net: Net) -> str:
 def _as_call(cfg: dict) -> str:
     values = {k: _as_call(v) if isinstance(v, dict) else repr(v) for k, v in cfg.items()}
     return f'dict({", ".join(f"{k}={v}" for k, v in values.items())})'
-
-
-def _shorter(name: str) -> str:
-    return name if len(name) <= 60 else f'...{name[-57:]}'
