@@ -48,11 +48,11 @@ VALIDATION_FOLDERS = 'validation', 'valid'
 BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'}
 
 #: mmengine's part -> this package's, which resumes exactly and else does the same.
-SAMPLERS = {'DefaultSampler': 'vgg_mm.ResumableSampler'}
-
-LOOPS = {'EpochBasedTrainLoop': 'vgg_mm.ResumableTrainLoop'}
-
-CHECKPOINT_HOOKS = {'CheckpointHook': 'vgg_mm.CheckpointHook'}
+RESUMABLE = {
+    'DefaultSampler': 'vgg_mm.ResumableSampler',
+    'EpochBasedTrainLoop': 'vgg_mm.ResumableTrainLoop',
+    'CheckpointHook': 'vgg_mm.CheckpointHook',
+}
 
 SEEDED_DATASET = 'vgg_mm.SeededDataset'
 
@@ -156,16 +156,22 @@ def replace_data_root(node: Any, old: str, new: str) -> None:
 
     Annotation files that evaluators name below ``old`` move along.
     """
-    if isinstance(node, (Config, dict)):
-        if node.get('data_root') == old:
-            node['data_root'] = new
-        ann_file = node.get('ann_file')
+    for one in _dicts_below(node):
+        if one.get('data_root') == old:
+            one['data_root'] = new
+        ann_file = one.get('ann_file')
         if old and isinstance(ann_file, str) and ann_file.startswith(osp.join(old, '')):
-            node['ann_file'] = osp.join(new, osp.relpath(ann_file, old))
+            one['ann_file'] = osp.join(new, osp.relpath(ann_file, old))
+
+
+def _dicts_below(node: Any) -> Iterator[Any]:
+    """A config, or a part of one, and every dict in it."""
+    if isinstance(node, (Config, dict)):
+        yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for child in node:
-            replace_data_root(child, old, new)
+            yield from _dicts_below(child)
 
 
 def set_dataloader_defaults(
@@ -293,17 +299,15 @@ def make_resumable(cfg: Config) -> None:
     Samplers and loops of other kinds stay: such runs resume as exactly as mmengine can.
     """
     loader, loop = cfg.train_dataloader, cfg.train_cfg
-    if loader.sampler.type in SAMPLERS:
-        loader.sampler.type = SAMPLERS[loader.sampler.type]
+    if loader.sampler.type in RESUMABLE:
+        loader.sampler.type = RESUMABLE[loader.sampler.type]
         loader.dataset = dict(type=SEEDED_DATASET, dataset=loader.dataset)
     if 'type' not in loop and loop.get('by_epoch', True):
         loop.pop('by_epoch', None)
         loop.type = 'EpochBasedTrainLoop'
-    if 'type' in loop:
-        loop.type = LOOPS.get(loop.type, loop.type)
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if checkpoint is not None:
-        checkpoint.type = CHECKPOINT_HOOKS.get(checkpoint.type, checkpoint.type)
+    for part in (loop, (cfg.get('default_hooks') or {}).get('checkpoint') or {}):
+        if part.get('type') in RESUMABLE:
+            part.type = RESUMABLE[part.type]
 
 
 def undo_seeded_dataset(cfg: Config) -> None:
@@ -327,21 +331,11 @@ def set_input_channels(cfg: Config) -> None:
     channels = (model.get('backbone') or {}).get('in_channels', COLOURS)
     if channels == COLOURS:
         return
-    for step in _steps(cfg._cfg_dict):
-        step.setdefault('in_channels', channels)
+    for step in _dicts_below(cfg):
+        if step.get('type') == 'vgg_mm.LoadImage':
+            step.setdefault('in_channels', channels)
     settings = model.get('data_preprocessor') or {}
     if len(settings.get('mean') or ()) == COLOURS:
         mean, std = (tuple(settings[key]) for key in ('mean', 'std'))
         found = Preprocessing(settings.get('to_rgb', False), mean, std)
         settings.update(found.for_channels(channels).to_meta())
-
-
-def _steps(node: Any) -> Iterator[dict]:
-    """Every ``vgg_mm.LoadImage`` below."""
-    if isinstance(node, dict):
-        if node.get('type') == 'vgg_mm.LoadImage':
-            yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _steps(child)

@@ -72,6 +72,11 @@ def datasets_of(dataset: dict) -> Iterator[dict]:
         yield from datasets_of(one)
 
 
+def _type_of(cfg: dict) -> str:
+    """Without its scope."""
+    return str(cfg.get('type')).rpartition('.')[2]
+
+
 def steps_of(dataset: dict) -> Iterator[dict]:
     """The transforms of a data set's config and of those inside it."""
     for one in datasets_of(dataset):
@@ -92,7 +97,7 @@ def load_images_here(cfg: Config, *loaders: str) -> None:
         # Of its own: configs say test_dataloader = val_dataloader.
         loader = cfg[name] = deepcopy(cfg.get(name))
         for step in steps_of(loader.dataset) if loader else ():
-            if str(step['type']).rpartition('.')[2] == 'LoadImageFromFile':
+            if _type_of(step) == 'LoadImageFromFile':
                 step['type'] = 'vgg_mm.LoadImage'
 
 
@@ -117,7 +122,7 @@ def join_datasets(cfg: Config) -> None:
         several = isinstance(evaluator, dict) and 'dataset_prefixes' in evaluator
         loader = None if several else cfg.get(f'{name}_dataloader')
         for one in datasets_of(loader.dataset) if loader else ():
-            if str(one.get('type')).rpartition('.')[2] == 'ConcatDataset':
+            if _type_of(one) == 'ConcatDataset':
                 one.setdefault('ignore_keys', list(IGNORED))
 
 
@@ -142,17 +147,13 @@ def check_files(dataset: dict) -> None:
             raise FileNotFoundError(
                 f'no data folder {osp.join(root, folder)!r}: {give_data_root()}'
             )
-    if _is_coco(dataset) and ann_file:
+    if _type_of(dataset) == 'CocoDataset' and ann_file:
         path = osp.join(root, ann_file)
         if os.path.getsize(path) <= SMALL_FILE:
             default = DATASETS.get('mmdet.CocoDataset').METAINFO['classes']
             classes = (dataset.get('metainfo') or {}).get('classes') or default
             filter_cfg = dataset.get('filter_cfg') or {}
             check_annotations(path, classes, filter_cfg, dataset.get('test_mode', False))
-
-
-def _is_coco(dataset: dict) -> bool:
-    return str(dataset.get('type')).rpartition('.')[2] == 'CocoDataset'
 
 
 def check_annotations(path: str, classes: Any, filter_cfg: dict, test_mode: bool) -> None:
@@ -176,7 +177,8 @@ def check_annotations(path: str, classes: Any, filter_cfg: dict, test_mode: bool
     known = {category['id'] for category in content['categories']}
     others = sum(one['category_id'] not in known for one in content['annotations'])
     if others:
-        _warn(f'{others} annotations of {path} have a category_id that no category has')
+        text = f'{others} annotations of {path} have a category_id that no category has'
+        print(f'warning: {text}', file=sys.stderr)
     left = list(_usable(content, wanted))
     if content['annotations'] and not left:
         raise ValueError(_nothing_usable(path, content, wanted))
@@ -269,7 +271,3 @@ def _check_filtered(path: str, content: dict, with_boxes: set, filter_cfg: dict)
         f'of the classes (filter_cfg.filter_empty_gt), {len(small)} a side below {smallest} pixels '
         '(filter_cfg.min_size)'
     )
-
-
-def _warn(message: str) -> None:
-    print(f'warning: {message}', file=sys.stderr)

@@ -13,6 +13,13 @@ from vgg_mm.models.tta.paper_tta import MULTI_CROP
 from .config import find_config, read_config, set_input_channels, shipped
 from .downstream import is_downstream
 
+#: Scope of a config -> model and transform of its protocols.
+PROTOCOL_PARTS: dict[Optional[str], tuple[str, str]] = {
+    None: ('vgg_mm.PaperTTA', 'vgg_mm.TestScales'),
+    'mmdet': ('DetTTAModel', 'TestTimeAug, as in configs/_base_/downstream'),
+    'mmseg': ('SegTTAModel', 'TestTimeAug, as in configs/_base_/downstream'),
+}
+
 #: Images a batch on a processor; one where each of them is many crops.
 CPU_BATCH = 4
 
@@ -30,10 +37,13 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
         FileNotFoundError: if there is no such file.
         ValueError: if the config has no protocol, or the paper's Q is asked for without S.
     """
-    if is_downstream(cfg):
-        _use_packages_own(cfg, tta_cfg)
-        return
+    model, step = PROTOCOL_PARTS.get(cfg.get('default_scope'), PROTOCOL_PARTS[None])
     if tta_cfg is not None:
+        if is_downstream(cfg):
+            raise ValueError(
+                f'protocol {tta_cfg!r}: these protocols are for classifiers; give '
+                + argument('tta', True)
+            )
         try:
             overlay = read_config(find_config(tta_cfg, 'protocol'))
         except FileNotFoundError as error:
@@ -46,8 +56,8 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:
             raise ValueError(
-                f'{argument("tta")}: the config has no {key}; e.g. tta_model=dict('
-                "type='vgg_mm.PaperTTA') and a tta_pipeline with vgg_mm.TestScales"
+                f'{argument("tta")}: the config has no {key}; e.g. tta_model=dict(type={model!r}) '
+                f'and a tta_pipeline with {step}'
             )
     scales = find_step(cfg.tta_pipeline, 'vgg_mm.TestScales')
     if scales is not None and scales.scales in WORDS and 'trained_at' not in scales:
@@ -55,6 +65,8 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     # The config of an earlier test is wrapped already.
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model.get('module', cfg.model))
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    if is_downstream(cfg):
+        return
     # Rescaled whole images differ in shape; those of equal shape share forward passes.
     cfg.setdefault('env_cfg', ConfigDict()).cudnn_benchmark = False
     cfg.test_dataloader.collate_fn = dict(type='pseudo_collate')
@@ -67,24 +79,6 @@ def limit_batches(cfg: Config) -> None:
     if not torch.cuda.is_available() and not is_downstream(cfg):
         most = 1 if MULTI_CROP in str(cfg.tta_model.get('protocol', MULTI_CROP)) else CPU_BATCH
         cfg.test_dataloader.batch_size = min(cfg.test_dataloader.get('batch_size', 1), most)
-
-
-def _use_packages_own(cfg: Config, tta_cfg: Optional[str]) -> None:
-    """MMDetection's ``DetTTAModel`` or MMSegmentation's ``SegTTAModel``, as the config says."""
-    model = {'mmdet': 'DetTTAModel', 'mmseg': 'SegTTAModel'}[cfg.default_scope]
-    if tta_cfg is not None:
-        raise ValueError(
-            f'protocol {tta_cfg!r}: these protocols are for classifiers; give '
-            + argument('tta', True)
-        )
-    for key in ('tta_model', 'tta_pipeline'):
-        if key not in cfg:
-            raise ValueError(
-                f"{argument('tta')}: the config has no {key}; e.g. tta_model=dict(type='{model}') "
-                'and a tta_pipeline with TestTimeAug, as in configs/_base_/downstream'
-            )
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model.get('module', cfg.model))
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
 def find_step(pipeline: list, kind: str) -> Optional[ConfigDict]:
