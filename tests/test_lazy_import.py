@@ -24,7 +24,7 @@ WAYS = (
     "assert vgg_mm.models.VGG(arch='A').conv1_1",
     "assert {'models', 'zoo', 'datasets'} <= set(dir(vgg_mm))",
     'assert vgg_mm.checkpoints.load_checkpoint and vgg_mm.apis.predict',
-    'import vgg_mm.apis.inference.load as load\nassert load.load_predictor',
+    'import vgg_mm.apis.inference.load as load\nassert load.load_net',
     'from vgg_mm import evaluation\nassert evaluation.TopKError',
     'from vgg_mm.models.backbones.vgg import VGG',
     "from mmpretrain import list_models\nassert list_models('vgg16_jitter_imagenet')",

@@ -19,7 +19,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vgg_mm.apis.inference.load import image_reader, load_predictor
+from vgg_mm.apis.inference.load import load_net
+from vgg_mm.apis.inference.predictor import Predictor
 from vgg_mm.visualization.style import ORANGE, plot_style
 
 SCALES = (224, 320, 448)
@@ -32,14 +33,14 @@ WIDTH, HEAD = 10.0, 0.3
 
 def maps(photo: str, checkpoint: str) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
     """The photo, and for each Q a title and the map over it, all uint8 (h, w, 3) RGB."""
-    predictor = load_predictor(checkpoint)
+    net = load_net(checkpoint)
     panels, shown = [], None
     for q in SCALES:
-        predictor.images = image_reader(predictor.cfg, [q])
-        (found,) = predictor.predict([photo], 1, with_maps=True, shown=shown)
-        shown = found.shown
+        options = dict(score_maps=True, shown_class=shown)
+        (found,) = Predictor(net, scales=[q]).predict([photo], 1, **options)
+        shown = found.shown_class
         title = f'Q = {q}: {found.classes[0]} {100 * found.scores[0]:.0f} %'
-        panels.append((title, found.score_map.over(found.photo, shown)))
+        panels.append((title, found.score_map.over(found.photo, found.shown)))
     return found.photo, panels
 
 

@@ -21,7 +21,7 @@ from tests.conftest import A_DIGITS, ROOT, run_tool
 from vgg_mm.apis import VGGInferencer, predict
 from vgg_mm.apis.inference import load_predictor, predict_files, report
 from vgg_mm.apis.inference.checkpoint_config import checkpoint_config
-from vgg_mm.apis.inference.inputs import find_images, picture_paths
+from vgg_mm.apis.inference.images import find_images, picture_paths
 from vgg_mm.apis.inference.load import build_model
 from vgg_mm.apis.inference.predictor import Predictor
 from vgg_mm.checkpoints import parse_config_text

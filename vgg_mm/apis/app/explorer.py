@@ -3,30 +3,26 @@
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional, Union
+from functools import lru_cache
+from typing import NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from vgg_mm.apis.inference.images import Prepared
-from vgg_mm.apis.inference.load import check_scales, image_reader, load_predictor
 from vgg_mm.apis.inference.prediction import ScoreMap, check_has_map, with_longer_side
-from vgg_mm.apis.inference.predictor import Predictor
+from vgg_mm.apis.inference.predictor import Predictor, load_predictor
 from vgg_mm.apis.runner import AUTO
 from vgg_mm.architectures import STRIDE
 from vgg_mm.datasets.transforms.rescale import rescaled_size
-from vgg_mm.models.tta import PaperTTA
 from vgg_mm.models.tta.paper_tta import crop_corners
 
 #: Protocols that are compared, and what the page calls them.
 PROTOCOLS = {'dense': 'dense', 'multi_crop': 'multi-crop', 'both': 'dense + multi-crop'}
-
-#: Of the net that is kept: it has the settings of all.
-BOTH = 'dense+multi_crop'
 
 #: What is drawn over the photo.
 VIEWS = MAP, WINDOWS, CROPS = ('score map', 'windows of dense', 'crops of multi-crop')
@@ -187,8 +183,8 @@ class Explorer:
     def __init__(self, device: Optional[str] = None, kernels: str = AUTO):
         self.device = device
         self.kernels = kernels
-        self._nets: dict[str, Predictor] = {}
         self._lock = threading.Lock()
+        self._net = lru_cache(maxsize=KEPT)(self._load)
 
     def look(self, path: str, weights: str, q: int) -> Look:
         """Dense evaluation of a photo.
@@ -201,18 +197,18 @@ class Explorer:
         Raises:
             OSError, ValueError: in one line, if photo, weights or Q will not do.
         """
-        _check_photo(path)
         with self._lock:
             net = self._net(weights)
-            net, prepared = _prepared(net, path, q)
-            posterior, seconds = _evaluated(net, 'dense', prepared)
-            score_map = net.score_map(prepared)
+            dense = Predictor(net.net, 'dense', [q])
+            prepared = _prepared(dense, path)
+            posterior, seconds = _evaluated(dense, prepared)
+            score_map = dense.score_map(prepared)
         assert prepared.photo is not None
         height, width = prepared.photo.shape[:2]
         return Look(
             path=path,
             weights=weights,
-            photo=with_longer_side(prepared.photo[..., ::-1], SIDE),
+            photo=with_longer_side(prepared.photo, SIDE),
             posterior=posterior,
             score_map=score_map,
             classes=_different(net.classes),
@@ -221,7 +217,7 @@ class Explorer:
             crop=net.tta.crop_size,
             grid=net.tta.grid,
             seconds=seconds,
-            notices=net.notices,
+            notices=net.net.notices,
         )
 
     def compare(self, look: Look) -> dict[str, tuple[np.ndarray, float]]:
@@ -233,53 +229,30 @@ class Explorer:
         Raises:
             OSError, ValueError: in one line, if the photo is not there any more.
         """
-        _check_photo(look.path)
         with self._lock:
-            net, prepared = _prepared(self._net(look.weights), look.path, look.score_map.q)
-            dense, one = _evaluated(net, 'dense', prepared)
-            crops, other = _evaluated(net, 'multi_crop', prepared)
+            net = self._net(look.weights).net
+            scales = [look.score_map.q]
+            protocols = [Predictor(net, name, scales) for name in ('dense', 'multi_crop')]
+            prepared = _prepared(protocols[0], look.path)
+            (dense, one), (crops, other) = (_evaluated(each, prepared) for each in protocols)
         both = ((dense + crops) / 2, one + other)
         return dict(zip(PROTOCOLS, ((dense, one), (crops, other), both)))
 
-    def _net(self, weights: str) -> Predictor:
-        if weights not in self._nets:
-            net = load_predictor(weights, protocol=BOTH, device=self.device, kernels=self.kernels)
-            check_has_map(net.tta.module)
-            while len(self._nets) >= KEPT:
-                del self._nets[next(iter(self._nets))]
-            self._nets[weights] = net
-        self._nets[weights] = self._nets.pop(weights)  # the last one used goes last
-        return self._nets[weights]
+    def _load(self, weights: str) -> Predictor:
+        """The net by both protocols, which has the settings of each."""
+        net = load_predictor(
+            weights, protocol='dense+multi_crop', device=self.device, kernels=self.kernels
+        )
+        check_has_map(net.tta.module)
+        return net
 
 
-def _prepared(net: Predictor, path: str, q: int) -> tuple[Predictor, Prepared]:
-    """The net with images at one Q, and the photo read for it."""
-    net = copy(net)
-    net.images = image_reader(net.cfg, [q])
-    check_scales(net.images.scales, net.tta)
-    prepared = net.images.prepare(path, path, keep_photo=True)
-    if prepared.error:
-        raise ValueError(prepared.error.replace(path, os.path.basename(path)))
-    return net, prepared
+def _prepared(net: Predictor, path: str) -> Prepared:
+    """The photo read for a net, if its pixels would not fill the memory.
 
-
-def _evaluated(net: Predictor, protocol: str, prepared: Prepared) -> tuple[np.ndarray, float]:
-    """The posterior by a protocol, (num_classes,), and the seconds that took."""
-    tta = net.tta
-    options: Any = dict(crop_size=tta.crop_size, flip=tta.flip, max_pixels=tta.max_pixels)
-    if protocol != 'dense':
-        options['grid'] = tta.grid
-    one = copy(net)
-    one.tta = PaperTTA(tta.module, protocol, **options).eval()
-    started = time.perf_counter()
-    (sample,) = one.evaluate([prepared])
-    assert sample is not None
-    posterior = sample.pred_score.float().cpu().numpy()
-    return posterior, time.perf_counter() - started
-
-
-def _check_photo(path: str) -> None:
-    """Refuse photos whose pixels would fill the memory, before they are decoded."""
+    Raises:
+        ValueError: in one line with the file's name, if they would, or it cannot be read.
+    """
     name = os.path.basename(path)
     try:
         with Image.open(path) as image:
@@ -292,11 +265,22 @@ def _check_photo(path: str) -> None:
         raise ValueError(
             f'{name} has {width} x {height} pixels; at most {MOST_PIXELS // 1_000_000} million'
         )
+    prepared = net.images.prepare(path, path, keep_photo=True)
+    if prepared.error:
+        raise ValueError(prepared.error.replace(path, name))
+    return prepared
+
+
+def _evaluated(net: Predictor, prepared: Prepared) -> tuple[np.ndarray, float]:
+    """The posterior, (num_classes,), and the seconds that took."""
+    started = time.perf_counter()
+    (sample,) = net.evaluate([prepared])
+    assert sample is not None
+    posterior = sample.pred_score.float().cpu().numpy()
+    return posterior, time.perf_counter() - started
 
 
 def _different(names: Sequence[str]) -> list[str]:
     """Class names, those that occur more than once with their number: ImageNet has two cranes."""
-    seen: dict[str, int] = {}
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-    return [f'{name} ({i})' if seen[name] > 1 else name for i, name in enumerate(names)]
+    counts = Counter(names)
+    return [f'{name} ({i})' if counts[name] > 1 else name for i, name in enumerate(names)]

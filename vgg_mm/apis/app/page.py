@@ -128,13 +128,16 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         if path is None:
             return nothing()
         try:
-            _check_weights(name, weights, any_weights)
+            # Also visitors who do not use the page's own fields get no other files read.
+            if not any_weights and name not in weights:
+                raise ValueError(f'these weights are not offered; there are {", ".join(weights)}')
             found = explorer.look(path, name, int(q))
         except Exception as error:
             return nothing(f'**{_said(error)}**')
         order = found.order()
         choices = [(found.classes[label], label) for label in order]
-        said = _notices(found)
+        lines = [f'{len(order):,} classes; dense evaluation took {found.seconds:.1f} s.']
+        said = '\n'.join(f'- {html.escape(line)}' for line in [*lines, *found.notices])
         classes = gr.update(choices=choices, value=order[0])
         picture, caption = found.draw(order[0]), found.caption(MAP)
         return [found, said, classes, picture, caption, _top(found.posterior, found), None, '']
@@ -227,18 +230,10 @@ def _gradio() -> Any:
 
 
 def _is_local(host: str) -> bool:
-    if host == 'localhost':
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host == 'localhost' or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _check_weights(name: str, weights: Sequence[str], any_weights: bool) -> None:
-    """Also visitors who do not use the page's own fields get no other files read."""
-    if not any_weights and name not in weights:
-        raise ValueError(f'these weights are not offered here; there are {", ".join(weights)}')
 
 
 def _said(error: Exception) -> str:
@@ -246,11 +241,6 @@ def _said(error: Exception) -> str:
     if kind_of(error) is not Kind.USERS:
         raise error
     return one_line(error)
-
-
-def _notices(found: Look) -> str:
-    lines = [f'{len(found.classes):,} classes; dense evaluation took {found.seconds:.1f} s.']
-    return '\n'.join(f'- {html.escape(line)}' for line in [*lines, *found.notices])
 
 
 def _top(posterior: np.ndarray, found: Look) -> dict[str, float]:

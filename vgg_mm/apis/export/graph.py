@@ -13,7 +13,8 @@ from vgg_mm.models import VGG, ConvHead
 from vgg_mm.models.heads.conv_head import FoldedLinear
 from vgg_mm.version import __version__
 
-from ..inference.load import load_net, tta_options
+from ..inference.load import load_net
+from ..inference.predictor import tta_options
 from ..runner import PLAIN
 
 #: Name of the graph's input.

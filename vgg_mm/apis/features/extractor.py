@@ -9,7 +9,6 @@ import torch.nn as nn
 from mmpretrain.models.classifiers import ImageClassifier
 
 from vgg_mm.architectures import BLOCK_WIDTHS, NUM_BLOCKS
-from vgg_mm.checkpoints import weights_digest
 from vgg_mm.installation import argument
 from vgg_mm.models.backbones.vgg import VGG
 from vgg_mm.models.batch_work import telling
@@ -20,7 +19,8 @@ from vgg_mm.models.tta.strips import can_be_cut
 from vgg_mm.progress import Progress
 
 from ..inference.images import Prepared
-from ..inference.load import TrainedNet, check_scales, image_reader, tta_options
+from ..inference.load import TrainedNet
+from ..inference.predictor import image_reader, tta_options
 from .parts import AVERAGE, STACK, Part
 
 FC_LAYERS = ('fc6', 'fc7')
@@ -76,18 +76,6 @@ class DenseFeatures(PaperTTA):
         """
         self._check_sizes(images)
         return self._within_memory(images)[DENSE]
-
-    def check_fits(self, height: int, width: int, layer: str) -> None:
-        """Refuse a view that is too large for one pass where the layer needs it whole.
-
-        Raises:
-            ValueError: in one line.
-        """
-        if height * width > WHOLE_PIXELS and not can_be_cut(self.module):
-            raise ValueError(
-                f'rescaled to {width}x{height}: layer {layer} takes at most {WHOLE_PIXELS:,} '
-                'pixels; pool5, fc6 and fc7 take more, if no norm sees the whole image (GN, IN)'
-            )
 
     def _dense(self, inputs: torch.Tensor) -> torch.Tensor:
         return self._mean_scores(inputs)
@@ -164,23 +152,14 @@ class Extractor:
         options = {key: options[key] for key in ('flip', 'max_pixels') if key in options}
         if flip is not None:
             options['flip'] = flip
-        self.net = DenseFeatures(net.model, protocol='dense', **options).eval()
+        self.net = DenseFeatures(net.model, protocol=DENSE, **options).eval()
         self.layer = layer
-        self.images = image_reader(net.cfg, scales)
-        check_scales(self.scales, self.net)
+        self.images = image_reader(net.cfg, scales, self.net.crop_size)
         #: Of the images, told also within a batch; None: nobody asks.
         self.progress: Optional[Progress] = None
-        self.combine = combine if len(self.scales) > 1 else AVERAGE
-        self.dimension = channels * (len(self.scales) if self.combine == STACK else 1)
-
-    @property
-    def scales(self) -> tuple[int, ...]:
-        """Test scales Q."""
-        return self.images.scales
-
-    def weights_digest(self) -> str:
-        """Digest of the weights up to the layer."""
-        return weights_digest(self.net.module.state_dict())
+        several = len(self.images.scales)
+        self.combine = combine if several > 1 else AVERAGE
+        self.dimension = channels * (several if self.combine == STACK else 1)
 
     def parts(
         self, paths: Sequence[str], workers: Optional[int] = None
@@ -196,31 +175,26 @@ class Extractor:
 
     def part(self, batch: Sequence[Prepared]) -> Part:
         """Features of images, NaN where they could not be read."""
-        errors = [self._error(image) for image in batch]
+        errors = [image.error or self._too_large(image) for image in batch]
         whole = [i for i, error in enumerate(errors) if not error]
         features = torch.full((len(batch), self.dimension), torch.nan)
         if whole:
             views = [tuple(batch[i].packed['inputs']) for i in whole]
-            features[whole] = self.combined(self._extract(views, len(batch))).cpu()
+            tell = None if self.progress is None else self.progress.within(len(batch))
+            with telling(self.net, self.net.pixels(dict(inputs=views)), tell):
+                found = self.net.extract(views)
+            found = found.flatten(1) if self.combine == STACK else found.mean(1)
+            features[whole] = nn.functional.normalize(found.float(), dim=1).cpu()
         return Part(features.numpy(), errors)
 
-    def _extract(self, views: list[tuple[torch.Tensor, ...]], images: int) -> torch.Tensor:
-        tell = None if self.progress is None else self.progress.within(images)
-        with telling(self.net, self.net.pixels(dict(inputs=views)), tell):
-            return self.net.extract(views)
-
-    def _error(self, image: Prepared) -> str:
-        """Why there are no features of an image, or ''."""
-        if image.error:
-            return image.error
-        try:
-            for view in image.packed['inputs']:
-                self.net.check_fits(*view.shape[-2:], self.layer)
-        except ValueError as error:
-            return f'{image.name}: {error}'
-        return ''
-
-    def combined(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, Q, channels) -> (N, dimension), each of length 1."""
-        features = features.flatten(1) if self.combine == STACK else features.mean(1)
-        return torch.nn.functional.normalize(features.float(), dim=1)
+    def _too_large(self, image: Prepared) -> str:
+        """Why an image does not go through in one pass, where the layer needs it whole; or ''."""
+        sizes = [view.shape[-2:] for view in image.packed['inputs']]
+        height, width = max(sizes, key=torch.Size.numel)
+        if height * width <= WHOLE_PIXELS or can_be_cut(self.net.module):
+            return ''
+        return (
+            f'{image.name}: rescaled to {width}x{height}: layer {self.layer} takes at most '
+            f'{WHOLE_PIXELS:,} pixels; pool5, fc6 and fc7 take more, if no norm sees the whole '
+            'image (GN, IN)'
+        )

@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, Optional, Union
 
@@ -14,7 +16,7 @@ from vgg_mm.datasets.class_names import sorted_names
 from vgg_mm.installation import argument, command
 
 from ..finetune.split import TRAIN_NAMES, VAL_NAMES
-from ..inference.inputs import find_images
+from ..inference.images import find_images
 from .parts import Part, parse_info
 
 #: Label of an image that lies in no class folder.
@@ -39,15 +41,9 @@ class Photos(NamedTuple):
     classes: list[str]
     digest: str
 
-    def path(self, index: int) -> str:
-        return os.path.join(self.folder, self.paths[index])
-
     def names(self) -> list[str]:
-        """The paths with ``/``, and ``\\udcxx`` for bytes that are no text."""
-        return [
-            path.replace(os.sep, '/').encode('utf-8', 'backslashreplace').decode()
-            for path in self.paths
-        ]
+        """The paths as text, with ``/``."""
+        return [_text(path.replace(os.sep, '/')) for path in self.paths]
 
 
 def find_photos(folder: str) -> Photos:
@@ -65,27 +61,21 @@ def find_photos(folder: str) -> Photos:
     paths = [os.path.relpath(path, folder) for path in find_images(folder)]
     folders = [path.split(os.sep)[:-1] for path in paths]
     below_splits = all(parts and parts[0].lower() in TRAIN_NAMES + VAL_NAMES for parts in folders)
-    names = [_class(parts, int(below_splits)) for parts in folders]
+    level = int(below_splits)
+    names = [parts[level] if len(parts) > level else None for parts in folders]
     classes = sorted_names({name for name in names if name is not None})
-    numbers: dict[Optional[str], int] = {
-        None: NO_LABEL,
-        **{name: number for number, name in enumerate(classes)},
-    }
-    labels = np.array([numbers[name] for name in names], np.int64)
-    text = [name.encode('utf-8', 'backslashreplace').decode() for name in classes]
-    return Photos(folder, paths, labels, text, _digest(folder, paths))
-
-
-def _class(folders: list[str], level: int) -> Optional[str]:
-    return folders[level] if len(folders) > level else None
-
-
-def _digest(folder: str, paths: list[str]) -> str:
+    numbers: dict[Optional[str], int] = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers.get(name, NO_LABEL) for name in names], np.int64)
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
         digest.update(os.fsencode(path))
         digest.update(b'\0%d\n' % os.path.getsize(os.path.join(folder, path)))
-    return digest.hexdigest()
+    return Photos(folder, paths, labels, list(map(_text, classes)), digest.hexdigest())
+
+
+def _text(name: str) -> str:
+    """A file's name with ``\\udcxx`` for bytes that are no text."""
+    return name.encode('utf-8', 'backslashreplace').decode()
 
 
 class Features(NamedTuple):
@@ -104,19 +94,12 @@ class Features(NamedTuple):
     info: dict[str, Any]
 
 
-def check_ending(path: str) -> None:
-    """Refuse files of other kinds, and Parquet without its library.
+def import_parquet() -> ModuleType:
+    """The library for files of Parquet.
 
     Raises:
-        ValueError, ImportError: in one line.
+        ImportError: in one line.
     """
-    if not path.lower().endswith(ENDINGS):
-        raise ValueError(f'{argument("out", path)}: the file must end in {" or ".join(ENDINGS)}')
-    if path.lower().endswith(PARQUET):
-        _parquet()
-
-
-def _parquet() -> ModuleType:
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -169,54 +152,51 @@ def _write_npz(path: str, parts: Iterable[Part], photos: Photos, dimension: int,
 def _write_parquet(
     path: str, parts: Iterable[Part], photos: Photos, dimension: int, text: str
 ) -> None:
-    parquet = _parquet()
+    parquet = import_parquet()
     import pyarrow as pa
 
-    fields = dict(
-        path=pa.string(),
-        label=pa.int32(),
-        error=pa.string(),
-        features=pa.list_(pa.float32(), dimension),
+    schema = pa.schema(
+        [
+            ('path', pa.string()),
+            ('label', pa.int32()),
+            ('error', pa.string()),
+            ('features', pa.list_(pa.float32(), dimension)),
+            ('class', pa.string()),
+        ],
+        metadata={META_KEY: text.encode()},
     )
-    fields['class'] = pa.string()
-    schema = pa.schema(list(fields.items()), metadata={META_KEY: text.encode()})
     names, first = photos.names(), 0
+    classes = {NO_LABEL: None, **dict(enumerate(photos.classes))}
     options = dict(compression='zstd', use_dictionary=['class'])
     with parquet.ParquetWriter(path, schema, **options) as writer:
         for part in parts:
             last = first + len(part.errors)
             labels = photos.labels[first:last].tolist()
             broken = np.array([bool(error) for error in part.errors])
-            columns = dict(
-                path=names[first:last],
-                label=[None if label == NO_LABEL else label for label in labels],
-                error=[error or None for error in part.errors],
-                features=pa.FixedSizeListArray.from_arrays(
+            columns = {
+                'path': names[first:last],
+                'label': [None if label == NO_LABEL else label for label in labels],
+                'error': [error or None for error in part.errors],
+                'features': pa.FixedSizeListArray.from_arrays(
                     pa.array(part.features.reshape(-1)), dimension, mask=pa.array(broken)
                 ),
-            )
-            columns['class'] = [
-                None if label == NO_LABEL else photos.classes[label] for label in labels
-            ]
+                'class': [classes[label] for label in labels],
+            }
             writer.write_table(pa.table(columns, schema=schema))
             first = last
 
 
-def read_info(path: Union[str, os.PathLike]) -> dict[str, Any]:
-    """The settings that a file of features says it was made with.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is another kind of file.
-        ImportError: if it needs a library.
-    """
-    return _read(os.fspath(path), _parquet_info, _npz_info)
+def read_info(path: str) -> dict[str, Any]:
+    """The settings that a file of features says it was made with; errors of load_features."""
+    with _opened(path) as (info, _):
+        return info
 
 
 def broken_images_in(path: str) -> dict[str, str]:
     """The paths of a file's images that could not be read, and why; without its features."""
-    paths, errors = _read(path, _parquet_errors, _npz_errors)
-    return {path: error for path, error in zip(paths, errors) if error}
+    with _opened(path) as (_, column):
+        pairs = zip(column('paths').tolist(), column('errors').tolist())
+        return {path: error for path, error in pairs if error}
 
 
 def load_features(path: Union[str, os.PathLike]) -> Features:
@@ -227,20 +207,37 @@ def load_features(path: Union[str, os.PathLike]) -> Features:
         ValueError: in one line, if it is another kind of file.
         ImportError: if it needs a library.
     """
-    return _read(os.fspath(path), _read_parquet, _read_npz)
+    with _opened(os.fspath(path)) as (info, column):
+        values, labels, classes = column('features'), column('labels'), info['classes']
+        paths, errors = column('paths').tolist(), column('errors').tolist()
+        # The parts of a file that another program wrote may not fit together.
+        shape = (info['count'], info['dimension'])
+        if values.shape != shape or not len(paths) == len(labels) == len(errors) == len(values):
+            raise ValueError(
+                f'expected features {shape}, got {values.shape} of {len(paths)} images'
+            )
+        if len(labels) and not NO_LABEL <= labels.min() <= labels.max() < len(classes):
+            raise ValueError(f'labels {labels.min()} to {labels.max()} with {len(classes)} classes')
+        return Features(values, paths, labels, classes, errors, info)
 
 
-def _read(path: str, from_parquet: Callable, from_npz: Callable) -> Any:
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[dict[str, Any], Callable[[str], np.ndarray]]]:
+    """A file's settings, and what reads a column: 'features', 'paths', 'labels' or 'errors'."""
     if not os.path.isfile(path):
         under_way = os.path.isdir(f'{path}.parts')
         more = ' yet: its extraction is not finished' if under_way else ''
         raise FileNotFoundError(f'no file {path}{more}')
     with open(path, 'rb') as file:
         is_parquet = file.read(4) == b'PAR1'
-    if is_parquet:
-        _parquet()
+    parquet = import_parquet() if is_parquet else None
     try:
-        return (from_parquet if is_parquet else from_npz)(path)
+        if parquet is None:
+            with np.load(path, allow_pickle=False) as arrays:
+                yield parse_info(str(arrays['info'])), arrays.__getitem__
+        else:
+            metadata = parquet.read_schema(path).metadata or {}
+            yield parse_info(metadata.get(META_KEY)), partial(_parquet_column, parquet, path)
     except Exception as error:
         # pyarrow, zipfile, numpy and json each have their own errors for a file of another kind.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -249,61 +246,14 @@ def _read(path: str, from_parquet: Callable, from_npz: Callable) -> Any:
         ) from error
 
 
-def _parquet_info(path: str) -> dict[str, Any]:
-    metadata = _parquet().read_schema(path).metadata or {}
-    text = metadata.get(META_KEY)
-    return parse_info(None if text is None else text.decode())
-
-
-def _npz_info(path: str) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as file:
-        return parse_info(str(file['info']))
-
-
-def _parquet_errors(path: str) -> tuple[list[str], list[str]]:
-    table = _parquet().read_table(path, columns=['path', 'error'])
-    return table.column('path').to_pylist(), table.column('error').to_pylist()
-
-
-def _npz_errors(path: str) -> tuple[list[str], list[str]]:
-    with np.load(path, allow_pickle=False) as file:
-        return file['paths'].tolist(), file['errors'].tolist()
-
-
-def _read_npz(path: str) -> Features:
-    info = _npz_info(path)
-    with np.load(path, allow_pickle=False) as file:
-        return _checked(
-            Features(
-                file['features'],
-                file['paths'].tolist(),
-                file['labels'],
-                file['classes'].tolist(),
-                file['errors'].tolist(),
-                info,
-            )
-        )
-
-
-def _read_parquet(path: str) -> Features:
-    info = _parquet_info(path)
-    table = _parquet().read_table(path)
-    column = table.column('features').combine_chunks()
+def _parquet_column(parquet: Any, path: str, name: str) -> np.ndarray:
+    column_name = name if name == 'features' else name.removesuffix('s')
+    column = parquet.read_table(path, columns=[column_name]).column(0).combine_chunks()
+    if name == 'labels':
+        return column.fill_null(NO_LABEL).to_numpy(zero_copy_only=False).astype(np.int64)
+    if name != 'features':
+        return np.array([text or '' for text in column.to_pylist()], np.str_)
+    values = np.full((len(column), column.type.list_size), np.nan, np.float32)
     whole = ~column.is_null().to_numpy(zero_copy_only=False)
-    values = np.full((len(column), info['dimension']), np.nan, np.float32)
-    values[whole] = column.drop_null().flatten().to_numpy().reshape(-1, info['dimension'])
-    labels = table.column('label').fill_null(NO_LABEL).to_numpy().astype(np.int64)
-    errors = [error or '' for error in table.column('error').to_pylist()]
-    paths = table.column('path').to_pylist()
-    return _checked(Features(values, paths, labels, info['classes'], errors, info))
-
-
-def _checked(features: Features) -> Features:
-    """The parts of a file that another program wrote may not fit together."""
-    values, paths, labels, classes, errors, info = features
-    shape = (info['count'], info['dimension'])
-    if values.shape != shape or not len(paths) == len(labels) == len(errors) == len(values):
-        raise ValueError(f'expected features {shape}, got {values.shape} of {len(paths)} images')
-    if len(labels) and not NO_LABEL <= labels.min() <= labels.max() < len(classes):
-        raise ValueError(f'labels {labels.min()} to {labels.max()} with {len(classes)} classes')
-    return features
+    values[whole] = column.drop_null().flatten().to_numpy().reshape(-1, values.shape[1])
+    return values

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -118,7 +118,7 @@ def _text(value: Any) -> str:
     return f'{value:,}' if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def parse_info(text: Optional[str]) -> dict[str, Any]:
+def parse_info(text: Union[str, bytes, None]) -> dict[str, Any]:
     """What a file says of itself, from its JSON text.
 
     Raises:

@@ -9,18 +9,27 @@ from typing import Any, NamedTuple, Optional, Union
 import torch
 from mmengine.config import Config
 
-from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of
+from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of, weights_digest
 from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
-from vgg_mm.text import printable
+from vgg_mm.text import first_few, printable
 
 from ..inference.load import load_net
-from ..inference.report import make_folder
+from ..inference.report import check_out
 from ..runner import AUTO
 from ..subprocess_tools import interruptible
 from ..tables import say
 from .extractor import Extractor
-from .files import Photos, broken_images_in, check_ending, find_photos, read_info, write
+from .files import (
+    ENDINGS,
+    PARQUET,
+    Photos,
+    broken_images_in,
+    find_photos,
+    import_parquet,
+    read_info,
+    write,
+)
 from .parts import AVERAGE, COMBINE, Part, Parts, Settings, check_same
 
 ON_BROKEN = STOP, COUNT = 'stop', 'count'
@@ -104,24 +113,24 @@ def extract_features(
     with parts.locked():
         if os.path.isfile(out):
             check_same(settings, Settings.from_info(read_info(out)), out, 'was made with')
-            parts.remove()
-            return Extraction(out, settings, photos.classes, settings.count, broken_images_in(out))
-        for notice in net.notices:
-            print(f'notice: {notice}', file=sys.stderr)
-        found = parts.begin(settings)
-        check_room(os.path.dirname(out) or '.', 8 * settings.count * settings.dimension, out)
-        _extract(extractor, photos, parts, found, broken_images == STOP, workers)
-        origin = dict(folder=os.path.abspath(folder), checkpoint=os.fspath(checkpoint))
-        info = dict(settings.to_info(), **origin)
-        try:
-            write(parts.whole, os.path.splitext(out)[1].lower(), parts, photos, info)
-            os.replace(parts.whole, out)
-        except OSError as error:
-            reason = error.strerror or error
-            raise OSError(
-                f'{out} was not written: {reason}; all features are in {parts.folder}: run the '
-                'same command again, it resumes'
-            ) from error
+            found = settings.count
+        else:
+            for notice in net.notices:
+                print(f'notice: {notice}', file=sys.stderr)
+            found = parts.begin(settings)
+            check_room(os.path.dirname(out) or '.', 8 * settings.count * settings.dimension, out)
+            _extract(extractor, photos, parts, found, broken_images == STOP, workers)
+            origin = dict(folder=os.path.abspath(folder), checkpoint=os.fspath(checkpoint))
+            info = dict(settings.to_info(), **origin)
+            try:
+                write(parts.whole, os.path.splitext(out)[1].lower(), parts, photos, info)
+                os.replace(parts.whole, out)
+            except OSError as error:
+                reason = error.strerror or error
+                raise OSError(
+                    f'{out} was not written: {reason}; all features are in {parts.folder}: run '
+                    'the same command again, it resumes'
+                ) from error
         parts.remove()
     return Extraction(out, settings, photos.classes, found, broken_images_in(out))
 
@@ -135,10 +144,9 @@ def _check(out: str, combine: str, broken_images: str, workers: Optional[int]) -
         )
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f'{argument("workers")} must be a positive number, got {workers!r}')
-    check_ending(out)
-    if os.path.isdir(out):
-        raise ValueError(f'{argument("out", out)} is a folder; give a file in it')
-    make_folder(os.path.dirname(out) or '.', argument('out'))
+    if out.lower().endswith(PARQUET):
+        import_parquet()
+    check_out(out, ENDINGS)
 
 
 def _settings(extractor: Extractor, photos: Photos) -> Settings:
@@ -146,13 +154,13 @@ def _settings(extractor: Extractor, photos: Photos) -> Settings:
     return Settings(
         layer=extractor.layer,
         dimension=extractor.dimension,
-        scales=extractor.scales,
+        scales=extractor.images.scales,
         combine=extractor.combine,
         flip=extractor.net.flip,
         net=module.backbone.arch,
         width=module.backbone.base_channels,
         preprocessing=str(preprocessing_of(module.data_preprocessor)),
-        weights=extractor.weights_digest(),
+        weights=weights_digest(module.state_dict()),
         images=photos.digest,
         count=len(photos.paths),
     )
@@ -171,7 +179,7 @@ def _extract(
         print(f'going on after {found:,} of {len(photos.paths):,} images', file=sys.stderr)
         if stop:
             _stop_at_broken(parts)
-    paths = [photos.path(i) for i in range(found, len(photos.paths))]
+    paths = [os.path.join(photos.folder, path) for path in photos.paths[found:]]
     new = extractor.parts(paths, workers)
     extractor.progress = Progress(len(paths))
     with closing(new), parts.writer(found) as writer:
@@ -208,8 +216,6 @@ def extract_files(
     say(f'{printable(done.out)}: {count:,} images, {labels}{before}')
     say(done.settings.describe())
     if broken:
-        lines = [f'  {printable(reason)}' for reason in list(broken.values())[:LISTED]]
-        if len(broken) > LISTED:
-            lines.append(f'  ... and {len(broken) - LISTED:,} more, in {printable(done.out)}')
-        say('\n'.join([f'could not be read: {len(broken):,}', *lines]))
+        lines = first_few([*map(printable, broken.values())], LISTED, '\n  ')
+        say(f'could not be read: {len(broken):,}\n  {lines}')
     return int(len(broken) == count)

@@ -8,6 +8,7 @@ hooks and optimizers, is not read at all. Of detectors and segmentors, whose pac
 run code by other settings too, only those are read that are made of :data:`DOWNSTREAM_PARTS`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.config import Config
@@ -45,8 +46,8 @@ TRANSFORM_PARTS = (
     ('vgg_mm.datasets.transforms.', 'mmcv.transforms.', 'mmpretrain.datasets.transforms.'),
 )
 
-#: What is for training only, and may name files and addresses to load weights from.
-TRAINING_KEYS = ('init_cfg', 'pretrained', 'train_cfg')
+#: What is for training only, and may name files and addresses: of weights, and of losses' weights.
+TRAINING_KEYS = ('init_cfg', 'pretrained', 'train_cfg', 'class_weight', 'custom_class_weights')
 
 #: What may stand for a ``type`` in a detector's or segmentor's net and test pipeline.
 DOWNSTREAM_PARTS = frozenset(
@@ -69,9 +70,6 @@ DOWNSTREAM_PARTS = frozenset(
     )
 )  # fmt: skip
 
-#: Settings of losses that are for training, and may be files.
-LOSS_WEIGHTS = ('class_weight', 'custom_class_weights')
-
 #: What draws their results.
 VISUALIZERS = {'mmdet': 'DetLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}
 
@@ -93,27 +91,35 @@ def checkpoint_config(text: Any) -> Config:
         return Config(_of_downstream(found))
     for key in ('model', 'tta_model'):
         if key in found:
-            found[key] = _by_registered_names(_without_training(found[key]), *MODEL_PARTS)
+            found[key] = _checked(found[key], lambda name: _registered_name(name, *MODEL_PARTS))
     if 'tta_pipeline' in found:
-        found['tta_pipeline'] = _by_registered_names(found['tta_pipeline'], *TRANSFORM_PARTS)
+        found['tta_pipeline'] = _checked(
+            found['tta_pipeline'], lambda name: _registered_name(name, *TRANSFORM_PARTS)
+        )
     return Config(found)
 
 
 def _of_downstream(found: dict[str, Any]) -> dict[str, Any]:
     """What an inferencer of MMDetection or MMSegmentation needs of a config."""
     scope = found['default_scope']
+
+    def known(name: Any) -> str:
+        if not isinstance(name, str) or name.removeprefix(f'{scope}.') not in DOWNSTREAM_PARTS:
+            raise _not_built(name)
+        return name
+
     dataset = (found.get('test_dataloader') or {}).get('dataset') or {}
     parts = [one for one in datasets_of(dataset) if isinstance(one, dict) and one.get('pipeline')]
     if not parts:
         raise ValueError('it has no test pipeline')
-    pipeline = _of_known_parts(parts[0]['pipeline'], scope)
+    pipeline = _checked(parts[0]['pipeline'], known)
     for step in pipeline:
         if step['type'] == 'vgg_mm.LoadImage':
             step['type'] = 'LoadImageFromFile'  # which inferencers look for
     dataset = dict(type=DATASETS[scope], pipeline=pipeline)
     if isinstance(metainfo := parts[0].get('metainfo'), dict):
         dataset['metainfo'] = metainfo
-    model = _of_known_parts(_without_training(found['model']), scope)
+    model = _checked(found['model'], known)
     return dict(
         default_scope=scope,
         model=dict(model, train_cfg=None),  # which FasterRCNN asks for
@@ -122,55 +128,28 @@ def _of_downstream(found: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _of_known_parts(node: Any, scope: str) -> Any:
-    """The same, every ``type`` one of :data:`DOWNSTREAM_PARTS`.
+def _checked(node: Any, name_of: Callable[[Any], str]) -> Any:
+    """The same without :data:`TRAINING_KEYS`, and with ``name_of(type)`` for every ``type``.
 
     Raises:
-        ValueError: if there is another.
+        ValueError: if ``name_of`` does, or if a part changes registries.
     """
     if isinstance(node, dict):
         if '_scope_' in node:
             raise ValueError("it changes registries by '_scope_'")
-        kind = node.get('type', 'nms')
-        if not isinstance(kind, str) or kind.removeprefix(f'{scope}.') not in DOWNSTREAM_PARTS:
-            raise ValueError(f'it asks for {kind!r}, which is built from config files only')
-        return {k: _of_known_parts(v, scope) for k, v in node.items() if k not in LOSS_WEIGHTS}
+        kept = {k: _checked(v, name_of) for k, v in node.items() if k not in TRAINING_KEYS}
+        return dict(kept, type=name_of(node['type'])) if 'type' in node else kept
     if isinstance(node, (list, tuple)):
-        return type(node)(_of_known_parts(item, scope) for item in node)
-    return node
-
-
-def _without_training(node: Any) -> Any:
-    if isinstance(node, dict):
-        return type(node)(
-            {k: _without_training(v) for k, v in node.items() if k not in TRAINING_KEYS}
-        )
-    if isinstance(node, (list, tuple)):
-        return type(node)(_without_training(item) for item in node)
-    return node
-
-
-def _by_registered_names(
-    node: Any, registries: dict[str, Registry], modules: tuple[str, ...]
-) -> Any:
-    """The same with every ``type`` as the registered name of a class of these modules.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    if isinstance(node, dict):
-        if '_scope_' in node:
-            raise ValueError("it changes registries by '_scope_'")
-        found = {k: _by_registered_names(v, registries, modules) for k, v in node.items()}
-        if 'type' in node:
-            found['type'] = _registered_name(node['type'], registries, modules)
-        return found
-    if isinstance(node, (list, tuple)):
-        return type(node)(_by_registered_names(item, registries, modules) for item in node)
+        return type(node)(_checked(item, name_of) for item in node)
     return node
 
 
 def _registered_name(name: Any, registries: dict[str, Registry], modules: tuple[str, ...]) -> str:
+    """The registered name of a class of these modules.
+
+    Raises:
+        ValueError: if there is none.
+    """
     where, _, short = name.rpartition('.') if isinstance(name, str) else ('', '', '')
     if where in registries:
         scopes = [where]
@@ -183,4 +162,8 @@ def _registered_name(name: Any, registries: dict[str, Registry], modules: tuple[
             if home.startswith(modules):
                 return f'{scope}.{short}' if where else short
             break
-    raise ValueError(f'it asks for {name!r}, which is built from config files only')
+    raise _not_built(name)
+
+
+def _not_built(name: Any) -> ValueError:
+    return ValueError(f'it asks for {name!r}, which is built from config files only')

@@ -1,20 +1,30 @@
-"""From images to what the net takes, some at a time, the next ones read meanwhile."""
+"""Which images are meant, and how they come to a net: some at a time, others read meanwhile."""
 
+import glob
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
+from vgg_mm.apis.rgb_statistics import EXTENSIONS, images_below, is_no_class
 from vgg_mm.datasets import LoadImage
+from vgg_mm.datasets.transforms.decoding import with_channels
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
 from ..cores import available_cores
-from .inputs import BGR, ImageLike, as_bgr, name
+
+#: Read in a folder: what training reads, and the other formats that vgg_mm.LoadImage knows.
+IMAGES = (*EXTENSIONS, '.tiff', '.webp', '.gif', '.avif', '.jp2')
+
+#: Bytes of the longest file name on the usual file systems.
+LONGEST_NAME = 255
 
 #: Batches that are read ahead of the net.
 AHEAD = 2
@@ -22,11 +32,148 @@ AHEAD = 2
 #: Threads that read images, if there are as many cores.
 MOST_WORKERS = 4
 
+ImageLike = Union[str, os.PathLike, np.ndarray, Image.Image]
+
+CHANNEL_ORDERS = BGR, RGB = 'bgr', 'rgb'
+
+
+def find_images(source: str, outside: str = '') -> list[str]:
+    """The files that one argument means.
+
+    An existing file is itself, whatever its name looks like, and so is a web address. A folder is
+    all images in it and below, in natural order: frame_9 before frame_10; hidden files and folders
+    are passed over, and those that systems make (``@eaDir``, ``__MACOSX``). Anything else is a
+    pattern as in a shell, with ``**`` for folders at any depth, which finds images and folders;
+    other files only if it ends in their extension.
+
+    Args:
+        source: File, folder or pattern.
+        outside: A folder, passed over: pictures that are written there are not input.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder, and no match.
+        ValueError: if a folder holds no image.
+    """
+    if os.path.isfile(source) or source.startswith(('http://', 'https://')):
+        return [source]
+    is_folder = os.path.isdir(source)
+    endings = (*IMAGES, os.path.splitext(source)[1].lower() or IMAGES[0])
+    found: set[str] = set()
+    for match in [source] if is_folder else glob.glob(source, recursive=True):
+        if os.path.isdir(match):
+            found.update(images_below(match, IMAGES, onerror=_raise))
+        elif os.path.isfile(match) and match.lower().endswith(endings):
+            found.add(match)
+    named = {*source.split(os.sep), os.curdir, os.pardir}
+    kept = [
+        path
+        for path in found
+        if not any(is_no_class(part) for part in path.split(os.sep)[:-1] if part not in named)
+        and not (outside and _lies_in(os.path.dirname(path), outside))
+    ]
+    if is_folder and not kept:
+        raise ValueError(f'no images below {source!r}; extensions are {", ".join(IMAGES)}')
+    if not kept:
+        raise FileNotFoundError(
+            f'no image found: {source!r} is no file, no folder, and as a pattern matches no image'
+        )
+    return sorted(kept, key=_natural)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _lies_in(inner: str, folder: str) -> bool:
+    inner, folder = os.path.realpath(inner), os.path.realpath(folder)
+    return os.path.commonpath([inner, folder]) == folder
+
+
+def _natural(path: str) -> list[tuple[str, int, str]]:
+    """Numbers in a name count as numbers."""
+    parts = re.findall(r'(\D*)(\d*)', path)
+    return [(text, int(digits or 0), digits) for text, digits in parts]
+
+
+def as_sources(images: Union[ImageLike, Sequence[ImageLike]], outside: str = '') -> list[ImageLike]:
+    """Files of every path, folder and pattern, and the images that are given as they are.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`find_images`; if there is nothing at all.
+        TypeError: if something is neither a path nor an image.
+    """
+    single = isinstance(images, (str, os.PathLike, np.ndarray, Image.Image))
+    found: list[ImageLike] = []
+    for image in [images] if single else images:
+        if isinstance(image, (np.ndarray, Image.Image)):
+            found.append(image)
+        elif isinstance(image, (str, os.PathLike)):
+            found += find_images(os.fspath(image), outside)
+        else:
+            raise TypeError(
+                f'predict: an image is a path or an array, got a {type(image).__name__}'
+            )
+    if not found:
+        raise ValueError('predict: no images given')
+    return found
+
+
+def name(image: ImageLike, number: int) -> str:
+    """What results and errors call an image: its path, or its number among the given ones."""
+    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f'image {number}'
+
+
+def picture_paths(names: list[str], folder: str) -> list[str]:
+    """Where each image's picture goes: below ``folder`` as the images lie below theirs.
+
+    ``a.jpg`` becomes ``a.png``. Where two images would share a picture, or pictures go among the
+    images, of which one may be called so, all keep their extension: ``a.jpg.png``.
+    """
+    full = [os.path.abspath(path) for path in names]
+    common = os.path.commonpath([os.path.dirname(path) for path in full])
+    below = [os.path.relpath(path, common) for path in full]
+    stems = [os.path.splitext(path)[0] for path in below]
+    if len(set(stems)) == len(set(below)) and os.path.realpath(folder) != os.path.realpath(common):
+        below = stems
+    split = (os.path.split(path) for path in below)
+    return [os.path.join(folder, where, f'{_cut(file)}.png') for where, file in split]
+
+
+def _cut(file: str) -> str:
+    """A file's name, short enough for an extension more."""
+    return os.fsdecode(os.fsencode(file)[: LONGEST_NAME - len('.png')])
+
+
+def _as_bgr(image: Union[np.ndarray, Image.Image], channel_order: str, channels: int) -> np.ndarray:
+    """uint8 (H, W, 3) BGR, (H, W) or (H, W, 4), as ``vgg_mm.LoadImage`` gives it for ``channels``.
+
+    Raises:
+        ValueError: if an array is of another type or shape, or empty.
+    """
+    if isinstance(image, Image.Image):
+        upright = ImageOps.exif_transpose(image)
+        alpha = np.array(upright.convert('RGBA'))[..., 3] if channels == 4 else None
+        return with_channels(np.array(upright.convert('RGB'))[..., ::-1].copy(), channels, alpha)
+    if channels == 1 and image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    right = image.ndim == 3 and image.shape[2] in (3, channels)
+    if channels == 1:
+        right = right or image.ndim == 2
+    if image.dtype != np.uint8 or not right or not image.size:
+        own = {1: ' or (H, W)', 4: ' or (H, W, 4)'}.get(channels, '')
+        raise ValueError(
+            f'an image as an array is uint8 (H, W, 3){own}, got {image.dtype} {tuple(image.shape)}'
+        )
+    if image.ndim == 2:
+        return np.ascontiguousarray(image)
+    bgr = np.ascontiguousarray(image[..., 2::-1] if channel_order == RGB else image[..., :3])
+    return with_channels(bgr, channels, image[..., 3] if image.shape[2] == 4 else None)
+
 
 class Prepared(NamedTuple):
     """An image on its way into the net.
 
-    ``name`` is its path; ``photo`` uint8 (H, W, 3) BGR, None unless it is kept; ``packed`` what the
+    ``name`` is its path; ``photo`` uint8 (H, W, 3) RGB, None unless it is kept; ``packed`` what the
     pipeline made of it; ``error`` why it could not be read, else ''.
     """
 
@@ -34,11 +181,6 @@ class Prepared(NamedTuple):
     photo: Optional[np.ndarray] = None
     packed: Any = None
     error: str = ''
-
-
-def _colours(img: np.ndarray) -> np.ndarray:
-    """(H, W, 3) BGR of what a pipeline begins with."""
-    return img[..., :3] if img.ndim == 3 else cv2.cvtColor(img, cv2.COLOR_GRAY2BGR)
 
 
 class ImageReader(NamedTuple):
@@ -55,7 +197,7 @@ class ImageReader(NamedTuple):
         """What the pipeline begins with: ``img``, uint8 (H, W, 3) BGR or as ``load`` has it.
 
         Args:
-            image: A path, or pixels as :func:`as_bgr` takes them.
+            image: A path, a PIL image or an array.
             name: What errors call it.
             channel_order: Of an array: 'bgr' or 'rgb'.
 
@@ -68,7 +210,7 @@ class ImageReader(NamedTuple):
                 raise ValueError(results[LOAD_ERROR])
             return results
         try:
-            img = as_bgr(image, channel_order, self.load.in_channels)
+            img = _as_bgr(image, channel_order, self.load.in_channels)
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from error
         return dict(img=img, img_path=name, img_shape=img.shape[:2], ori_shape=img.shape[:2])
@@ -79,7 +221,7 @@ class ImageReader(NamedTuple):
         """Read and rescale an image; arguments as of :meth:`read`. Of broken ones the error."""
         try:
             results = self.read(image, name, channel_order)
-            photo = _colours(results['img']) if keep_photo else None
+            photo = as_rgb(results['img']) if keep_photo else None
             return Prepared(name, photo, self.pipeline(results))
         except (OSError, ValueError) as error:
             return Prepared(name, error=str(error))
@@ -116,5 +258,10 @@ class ImageReader(NamedTuple):
                     yield [future.result() for future in reading.popleft()]
                     reading += map(start, islice(starts, 1))
             finally:
-                for future in (future for batch in reading for future in batch):
-                    future.cancel()
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def as_rgb(img: Any) -> np.ndarray:
+    """uint8 (H, W, 3) of what a pipeline begins with: BGR, BGR and opacity, or grey; maybe lazy."""
+    img = np.asarray(img)
+    return img[..., 2::-1].copy() if img.ndim == 3 else cv2.cvtColor(img, cv2.COLOR_GRAY2RGB)

@@ -14,9 +14,8 @@ from mmpretrain.visualization import UniversalVisualizer
 from vgg_mm.apis.runner import AUTO
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
-from .images import Prepared
-from .inputs import ImageLike, as_sources, name, picture_paths
-from .load import load_predictor
+from .images import ImageLike, Prepared, as_rgb, as_sources, name, picture_paths
+from .predictor import load_predictor
 
 
 class VGGInferencer(ImageClassificationInferencer):
@@ -37,15 +36,10 @@ class VGGInferencer(ImageClassificationInferencer):
             the checkpoint, or what its weights say.
         pretrained: Checkpoint file, folder of a run, URL or ``torchvision://vgg16``, nothing in
             which is run. True, the default: the published weights of the model named.
-        device: By default the GPU if there is one.
-        classes: Class names; by default the checkpoint's, then the config's, then ImageNet's for
-            1,000 classes, then numbers.
-        protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
-        scales: Test scales Q; by default the config's.
-        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
+        device, classes, protocol, scales, kernels: As of :func:`vgg_mm.apis.predict`.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`load_predictor`.
+        FileNotFoundError, ValueError: as :func:`vgg_mm.apis.predict`.
     """
 
     def __init__(
@@ -109,7 +103,7 @@ class VGGInferencer(ImageClassificationInferencer):
             if LOAD_ERROR in sample:
                 drawn.append(None)
                 continue
-            photo = self.predictor.images.read(image, called)['img'][..., ::-1]
+            photo = as_rgb(self.predictor.images.read(image, called)['img'])
             self.visualizer.visualize_cls(
                 photo, sample, self.classes, draw_gt=False, show=show, name=called, out_file=file,
                 **kwargs,

@@ -1,4 +1,4 @@
-"""From a checkpoint to its net, and to a model that predicts by one of the paper's protocols."""
+"""From a checkpoint to its net."""
 
 import os
 from collections.abc import Sequence
@@ -8,17 +8,15 @@ from typing import Any, NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 from mmpretrain.apis import ModelHub, list_models
 from mmpretrain.models.classifiers import ImageClassifier
-from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
+from mmpretrain.registry import DATASETS, MODELS
 
 from vgg_mm.apis.config import find_config, read_config, undo_seeded_dataset
 from vgg_mm.apis.convert_weights import understand
 from vgg_mm.apis.downstream import is_downstream
 from vgg_mm.apis.runner import AUTO, use_kernels
-from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import (
     config_preprocessing,
     is_local,
@@ -36,25 +34,12 @@ from vgg_mm.checkpoints.preprocessing import (
     note_preprocessing,
 )
 from vgg_mm.datasets.class_names import imagenet_names, readable
-from vgg_mm.datasets.transforms.rescale import SEVERAL, WORDS
+from vgg_mm.datasets.transforms.rescale import SEVERAL
 from vgg_mm.engine.hooks import CheckpointCheckHook
 from vgg_mm.installation import argument, command
 from vgg_mm.models import VGG
-from vgg_mm.models.tta import PaperTTA
 
 from .checkpoint_config import checkpoint_config
-from .images import ImageReader
-from .predictor import Predictor
-
-#: Arguments of PaperTTA that the config's ``tta_model`` decides.
-TTA_ARGUMENTS = ('grid', 'crop_size', 'flip', 'max_pixels')
-
-#: Tests what a net trained at S sees; for configs without a pipeline for the protocols.
-PIPELINE = [
-    dict(type='vgg_mm.LoadImage'),
-    dict(type='vgg_mm.TestScales', scales=SEVERAL),
-    dict(type='PackInputs'),
-]
 
 #: Q of weights without a config, as a multiple of the crop: 256 for 224, at which published weights
 #: are tested.
@@ -110,10 +95,7 @@ def load_net(
             or None: its published weights.
         config: File, config, or a model's name in MMPretrain's lists. By default the config in the
             checkpoint; where there is none, net and pre-processing are found from the weights.
-        device: By default the GPU if there is one.
-        classes: Class names; by default the checkpoint's, then the config's, then ImageNet's for a
-            net of 1,000 classes, then numbers.
-        kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
+        device, classes, kernels: As of :func:`vgg_mm.apis.predict`.
 
     Raises:
         FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or does
@@ -122,58 +104,19 @@ def load_net(
     """
     checkpoint, config = resolve(checkpoint, config)
     content = load_by_name(checkpoint)
-    meta = content.get('meta') or {}
     cfg, notices = _config(config, content, checkpoint)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = build_model(cfg)
     notices.append(load_weights(model, content, checkpoint))
     use_kernels(model.to(_device(device)), kernels)
     names: list[str] = []
-    count = 0 if model.head is None else _num_classes(model, weights_of(content))
-    if count > 1:
-        names, notice = _classes(classes, meta, cfg, count)
-        notices.append(notice)
+    if model.head is not None:
+        biases = [weight for name, weight in weights_of(content).items() if name.endswith('.bias')]
+        count = getattr(model.head, 'num_classes', None) or len(biases[-1])
+        if count > 1:
+            names, notice = _classes(classes, content, cfg, count)
+            notices.append(notice)
     return TrainedNet(model, names, cfg, [notice for notice in notices if notice])
-
-
-def load_predictor(
-    checkpoint: Union[Checkpoint, bool, None],
-    config: Union[str, os.PathLike, Config, None] = None,
-    protocol: str = 'dense',
-    scales: Optional[Sequence[int]] = None,
-    device: Union[str, torch.device, None] = None,
-    classes: Optional[Sequence[str]] = None,
-    kernels: str = AUTO,
-) -> Predictor:
-    """:func:`load_net`, with a test protocol and the pipeline for it.
-
-    Args:
-        checkpoint, config, device, classes, kernels: As there.
-        protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
-        scales: Test scales Q; by default the config's.
-
-    Raises:
-        FileNotFoundError, ValueError: as there, and if the net is convolutions alone.
-    """
-    net = load_net(checkpoint, config, device, classes, kernels)
-    if not net.classes:
-        unused = ''.join(f' ({one})' for one in net.notices if one.startswith(LEFT_OUT))
-        raise ValueError(
-            f'{checkpoint} is a net without fc8, which tells no classes{unused}: '
-            f'{command("finetune")} trains one, {command("features")} --layer pool5 gives features'
-        )
-    tta = PaperTTA(net.model, protocol=protocol, **tta_options(net.cfg)).eval()
-    images = image_reader(net.cfg, scales)
-    check_scales(images.scales, tta)
-    return Predictor(tta, images, net.classes, net.cfg, net.notices)
-
-
-def image_reader(cfg: Config, scales: Optional[Sequence[int]]) -> ImageReader:
-    """What reads images as the config's protocol does, at these Q or its own."""
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        load, *steps = [TRANSFORMS.build(step) for step in _pipeline(cfg, scales)]
-    scales = next(step.scales for step in steps if hasattr(step, 'scales'))
-    return ImageReader(load, Compose(steps), tuple(scales))
 
 
 def resolve(checkpoint: Any, config: Any) -> tuple[str, Any]:
@@ -229,7 +172,7 @@ def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[s
 
 
 def _is_own(cfg: Config) -> bool:
-    backbone = _innermost(cfg).get('backbone') or {}
+    backbone = innermost(cfg).get('backbone') or {}
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         kind = MODELS.get(backbone.get('type', ''))
     return isinstance(kind, type) and issubclass(kind, VGG)
@@ -245,8 +188,6 @@ def _config_of_weights(
     content['meta'] = dict(content.get('meta') or {})
     note_preprocessing(content['meta'], preprocessing)
     scale = round(TEST_SCALE * found.net.crop)
-    pipeline: list[Any] = deepcopy(PIPELINE)
-    pipeline[1]['scales'] = (scale,)
     head = found.net.head_config()
     if head is None:  # SSD's and DeepLab's fc6 and fc7 are no classifier's
         for name in [name for name in found.weights if name.startswith('head.')]:
@@ -264,13 +205,22 @@ def _config_of_weights(
         head=head and dict(type='vgg_mm.ConvHead', **head),
     )
     data = {} if others is None else {k: v for k, v in others.items() if k.endswith('_dataloader')}
-    notices = [
+    tta = dict(type='vgg_mm.PaperTTA', crop_size=found.net.crop)
+    pipeline = default_pipeline((scale,))
+    return Config(dict(model=model, tta_model=tta, tta_pipeline=pipeline, **data)), [
         f'found from the weights: net {found.net}; Q = {scale} ({argument("scales")})',
         f'images: {preprocessing}',
         f'{LEFT_OUT}{found.unused()}' if found.unused() else '',
     ]
-    tta = dict(type='vgg_mm.PaperTTA', crop_size=found.net.crop)
-    return Config(dict(model=model, tta_model=tta, tta_pipeline=pipeline, **data)), notices
+
+
+def default_pipeline(scales: Union[Sequence[int], str] = SEVERAL) -> list[ConfigDict]:
+    """A pipeline for the protocols; by default it tests what a net trained at S sees."""
+    return [
+        ConfigDict(type='vgg_mm.LoadImage'),
+        ConfigDict(type='vgg_mm.TestScales', scales=scales),
+        ConfigDict(type='PackInputs'),
+    ]
 
 
 def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Preprocessing:
@@ -290,7 +240,7 @@ def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Pr
     return said or found or CENTRED_RGB._replace(origin=nothing)
 
 
-def _innermost(cfg: Config) -> ConfigDict:
+def innermost(cfg: Config) -> ConfigDict:
     """The net of a config without the wrapper of an earlier test."""
     model = cfg.model
     while 'module' in model:
@@ -300,7 +250,7 @@ def _innermost(cfg: Config) -> ConfigDict:
 
 def build_model(cfg: Config) -> ImageClassifier:
     """The net of a config in evaluation mode, without the wrapper of an earlier test."""
-    return MODELS.build(deepcopy(_innermost(cfg))).eval()
+    return MODELS.build(deepcopy(innermost(cfg))).eval()
 
 
 def load_weights(model: Any, content: dict, checkpoint: str) -> str:
@@ -320,41 +270,6 @@ def load_weights(model: Any, content: dict, checkpoint: str) -> str:
     return f'images are pre-processed as the checkpoint says ({expected}), not the config ({found})'
 
 
-def tta_options(cfg: Config) -> dict[str, Any]:
-    """The settings of the config's protocol, if it is one of the paper's."""
-    found = cfg.get('tta_model') or {}
-    if found.get('type') != 'vgg_mm.PaperTTA':
-        return {}
-    return {key: found[key] for key in TTA_ARGUMENTS if key in found}
-
-
-def _pipeline(cfg: Config, scales: Optional[Sequence[int]]) -> list[ConfigDict]:
-    """The config's pipeline for the protocols, images loaded so that errors name them."""
-    pipeline = deepcopy(list(cfg.get('tta_pipeline') or map(ConfigDict, PIPELINE)))
-    step = find_step(pipeline, 'vgg_mm.TestScales')
-    if step is None:
-        raise ValueError("the config's tta_pipeline has no vgg_mm.TestScales")
-    if scales is not None:
-        step.scales = tuple(scales)
-    elif step.scales in WORDS and 'trained_at' not in step:
-        step.trained_at = training_scale(cfg)
-        if step.trained_at is None:
-            raise ValueError(
-                'the config does not say at which scales to test (tta_pipeline, or '
-                f'vgg_mm.ScaleJitter in its training pipeline); give Q with {argument("scales")}'
-            )
-    if pipeline[0].type.rpartition('.')[2] == 'LoadImageFromFile':
-        pipeline[0].type = 'vgg_mm.LoadImage'  # the same pixels
-    channels = (_innermost(cfg).get('backbone') or {}).get('in_channels', 3)
-    if channels != 3:
-        pipeline[0].setdefault('in_channels', channels)
-    if pipeline[0].type != 'vgg_mm.LoadImage':
-        raise ValueError(
-            f"the config's tta_pipeline begins with {pipeline[0].type}, not with vgg_mm.LoadImage"
-        )
-    return pipeline
-
-
 def _device(device: Union[str, torch.device, None]) -> torch.device:
     if device is None:
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -365,34 +280,15 @@ def _device(device: Union[str, torch.device, None]) -> torch.device:
         raise ValueError(f'device {device!r} cannot be used: {error}') from error
 
 
-def check_scales(scales: Sequence[int], tta: PaperTTA) -> None:
-    """Refuse test scales at which an image may be smaller than what the net takes.
-
-    Raises:
-        ValueError: in one line.
-    """
-    if min(scales) < tta.crop_size:
-        raise ValueError(
-            f'test scale Q={min(scales)} is smaller than the crop; '
-            f'Q must be at least {tta.crop_size} for this net'
-        )
-
-
-def _num_classes(model: ImageClassifier, weights: dict[str, torch.Tensor]) -> int:
-    return getattr(getattr(model, 'head', None), 'num_classes', None) or len(
-        weights[[name for name in weights if name.endswith('.bias')][-1]]
-    )
-
-
 def _classes(
-    given: Optional[Sequence[str]], meta: dict, cfg: Config, count: int
+    given: Optional[Sequence[str]], content: dict, cfg: Config, count: int
 ) -> tuple[list[str], str]:
     """Class names, and a notice where there are none for this number of classes."""
     if given is not None:
         if len(given) != count:
             raise ValueError(f'{len(given)} class names for a net of {count} classes')
         return list(map(str, given)), ''
-    for names in (recorded_classes(dict(meta=meta)), *_names_in(cfg)):
+    for names in (recorded_classes(content), *_names_in(cfg)):
         if isinstance(names, (list, tuple)) and len(names) == count:
             return readable(list(map(str, names))), ''
     if count == len(imagenet_names()):

@@ -1,8 +1,5 @@
 """``tools/predict.py`` on detectors and segmentors, by their packages' own inferencers."""
 
-import csv
-import io
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -10,15 +7,15 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from vgg_mm.apis.downstream import check_package, steps_of
-from vgg_mm.apis.tables import format_table, say
+from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import loading_safely, run_checkpoint
 from vgg_mm.datasets import LoadImage
 from vgg_mm.installation import argument, command
 from vgg_mm.progress import Progress
 from vgg_mm.text import printable
 
-from .inputs import picture_paths
-from .report import ResultsFile, collect, make_folder
+from .images import picture_paths
+from .report import collect, make_folder
 
 #: Boxes with a lower score are neither drawn nor listed, as in MMDetection's demos.
 LEAST_SCORE = 0.3
@@ -35,12 +32,15 @@ class Objects(NamedTuple):
 
     image: str
     found: list[dict[str, Any]]
-    error: Optional[str] = None
-    picture: Optional[str] = None
+    error: str = ''
+    picture: str = ''
 
+    def to_json(self) -> dict[str, Any]:
+        return dict(found=self.found)
 
-#: What is in a sample of MMDetection's or MMSegmentation's, in plain values.
-Read = Callable[[Any], list[dict[str, Any]]]
+    def csv_rows(self) -> list[dict[str, Any]]:
+        """A row for each box, or class."""
+        return self.found
 
 
 def refuse_classifiers_options(options: dict[str, Any]) -> None:
@@ -66,9 +66,6 @@ def predict_objects(
 ) -> int:
     """Find boxes, or the classes of all pixels, and print a table of them.
 
-    Stopped by Ctrl-C or an error, what was done by then is printed and written all the same;
-    killed, what was done up to about a minute before is in the file.
-
     Args:
         sources: Image files.
         checkpoint: Its file, or the folder of a run.
@@ -82,27 +79,19 @@ def predict_objects(
         trust_checkpoint: Run the code in a checkpoint that cannot be read without.
 
     Returns:
-        Exit status: 0, or 1 if no image could be read.
+        Exit status, as :func:`collect`.
     """
     check_package(cfg, command('predict'))
     load = _loader(cfg)
-    file = None
-    if out is not None:
-        file = ResultsFile(out, dict(checkpoint=checkpoint), len(sources), _entry, _csv)
-    drawn: list[Optional[str]] = [None] * len(sources)
+    drawn = [''] * len(sources)
     if pictures is not None:
         make_folder(pictures, argument('heatmap'))
-        drawn = [*picture_paths(sources, pictures)]
+        drawn = picture_paths(sources, pictures)
     with loading_safely(trust_checkpoint), DefaultScope.overwrite_default_scope(cfg.default_scope):
-        make = {'mmdet': _detector, 'mmseg': _segmentor}[cfg.default_scope]
-        inferencer, read = make(cfg, run_checkpoint(checkpoint), device)
-        done: list[Objects] = []
-        try:
-            results = _each(list(zip(sources, drawn)), load, inferencer, read)
-            collect(results, Progress(len(sources)), file, done)
-        finally:
-            _report(done, len(sources), file, pictures)
-    return int(all(one.error is not None for one in done))
+        inferencer = _inferencer(cfg, run_checkpoint(checkpoint), device)
+        results = (_find(*files, load, inferencer) for files in zip(sources, drawn))
+        info = dict(checkpoint=checkpoint)
+        return collect(results, Progress(len(sources)), _table, out, info, pictures)
 
 
 def _loader(cfg: Config) -> LoadImage:
@@ -115,87 +104,63 @@ def _loader(cfg: Config) -> LoadImage:
     return LoadImage(**settings)
 
 
-def _each(
-    sources: list[tuple[str, Optional[str]]], load: LoadImage, inferencer: Any, read: Read
-) -> Iterator[Objects]:
-    for source, picture in sources:
-        try:
-            pixels = load(dict(img_path=source))['img']
-        except (OSError, ValueError) as error:
-            yield Objects(source, [], str(error))
-            continue
-        (sample,) = _as_list(inferencer(pixels, return_datasamples=True))
-        if picture is not None:
-            _draw(inferencer.visualizer, pixels, sample, picture)
-        yield Objects(source, read(sample), None, picture)
+def _inferencer(cfg: Config, checkpoint: str, device: Optional[str]) -> Any:
+    if cfg.default_scope == 'mmdet':
+        from mmdet.apis import DetInferencer
 
-
-def _as_list(answer: Any) -> list[Any]:
-    """The samples of an inferencer's answer: MMDetection's has them in a dict."""
-    return answer['predictions'] if isinstance(answer, dict) else [answer]
-
-
-def _draw(visualizer: Any, pixels: np.ndarray, sample: Any, path: str) -> None:
-    """The image with boxes or masks over it, as its package draws them."""
-    threshold = dict(pred_score_thr=LEAST_SCORE) if 'pred_instances' in sample else {}
-    rgb = pixels[..., ::-1].copy()
-    visualizer.add_datasample('', rgb, sample, draw_gt=False, out_file=path, **threshold)
-
-
-def _detector(cfg: Config, checkpoint: str, device: Optional[str]) -> tuple[Any, Read]:
-    from mmdet.apis import DetInferencer
-
-    inferencer = DetInferencer(cfg, checkpoint, device=device, show_progress=False)
-    names = inferencer.model.dataset_meta['classes']
-
-    def read(sample: Any) -> list[dict[str, Any]]:
-        boxes = sample.pred_instances.numpy()
-        return [
-            {
-                'class': names[label],
-                'score': float(score),
-                **dict(zip(('x1', 'y1', 'x2', 'y2'), map(float, box))),
-            }
-            for label, score, box in zip(boxes.labels, boxes.scores, boxes.bboxes)
-            if score >= LEAST_SCORE
-        ]
-
-    return inferencer, read
-
-
-def _segmentor(cfg: Config, checkpoint: str, device: Optional[str]) -> tuple[Any, Read]:
+        return DetInferencer(cfg, checkpoint, device=device, show_progress=False)
     from mmseg.apis import MMSegInferencer
 
     inferencer = MMSegInferencer(cfg, checkpoint, device=device, show_progress=False)
     inferencer.visualizer.set_dataset_meta(**inferencer.model.dataset_meta)
-    names = inferencer.model.dataset_meta['classes']
-
-    def read(sample: Any) -> list[dict[str, Any]]:
-        mask = sample.pred_sem_seg.numpy().data
-        shares = np.bincount(mask.ravel(), minlength=len(names)) / mask.size
-        order = np.argsort(-shares, kind='stable')
-        return [{'class': names[i], 'share': float(shares[i])} for i in order if shares[i]]
-
-    return inferencer, read
+    return inferencer
 
 
-def _report(
-    done: list[Objects], count: int, file: Optional[ResultsFile], pictures: Optional[str]
-) -> None:
-    if not done:
-        return
-    rows = [
-        [printable(one.image), _text(one.found) if one.error is None else printable(one.error)]
-        for one in done
+def _find(source: str, picture: str, load: LoadImage, inferencer: Any) -> Objects:
+    """What is found in one image; with its picture, if that has a name."""
+    try:
+        pixels = load(dict(img_path=source))['img']
+    except (OSError, ValueError) as error:
+        return Objects(source, [], str(error))
+    sample = inferencer(pixels, return_datasamples=True)
+    if isinstance(sample, dict):  # MMDetection's
+        (sample,) = sample['predictions']
+    are_boxes = 'pred_instances' in sample
+    if picture:
+        threshold = dict(pred_score_thr=LEAST_SCORE) if are_boxes else {}
+        rgb = pixels[..., ::-1].copy()
+        inferencer.visualizer.add_datasample(
+            '', rgb, sample, draw_gt=False, out_file=picture, **threshold
+        )
+    classes = inferencer.model.dataset_meta['classes']
+    found = _boxes(sample, classes) if are_boxes else _shares(sample, classes)
+    return Objects(source, found, picture=picture)
+
+
+def _boxes(sample: Any, classes: list[str]) -> list[dict[str, Any]]:
+    boxes = sample.pred_instances.numpy()
+    return [
+        {
+            'class': classes[label],
+            'score': float(score),
+            **dict(zip(('x1', 'y1', 'x2', 'y2'), map(float, box))),
+        }
+        for label, score, box in zip(boxes.labels, boxes.scores, boxes.bboxes)
+        if score >= LEAST_SCORE
     ]
-    say(format_table(['image', 'found'], rows))
-    if len(done) < count:
-        say(f'{len(done):,} of {count:,} images')
-    if pictures is not None:
-        say(f'pictures are in {printable(pictures)}')
-    if file is not None:
-        file.write(done)
-        say(f'results are in {printable(file.path)}')
+
+
+def _shares(sample: Any, classes: list[str]) -> list[dict[str, Any]]:
+    """The classes of the pixels, the most frequent first."""
+    mask = sample.pred_sem_seg.numpy().data
+    shares = np.bincount(mask.ravel(), minlength=len(classes)) / mask.size
+    order = np.argsort(-shares, kind='stable')
+    return [{'class': classes[i], 'share': float(shares[i])} for i in order if shares[i]]
+
+
+def _table(done: list[Objects]) -> str:
+    rows = [[printable(one.image), printable(one.error) or _text(one.found)] for one in done]
+    return format_table(['image', 'found'], rows)
 
 
 def _text(found: list[dict[str, Any]]) -> str:
@@ -205,22 +170,3 @@ def _text(found: list[dict[str, Any]]) -> str:
         texts.append(f'{printable(one["class"])} {100 * part:.1f} %')
     more = len(found) - LISTED
     return ', '.join(texts) + (f' and {more} more' if more > 0 else '') or 'nothing'
-
-
-def _entry(one: Objects) -> dict[str, Any]:
-    """An image in a JSON file."""
-    entry: dict[str, Any] = dict(image=one.image)
-    entry |= dict(found=one.found) if one.error is None else dict(error=one.error)
-    return entry if one.picture is None else dict(entry, picture=one.picture)
-
-
-def _csv(done: Sequence[Objects]) -> str:
-    """A row for each box, or class, of each image."""
-    keys = list(dict.fromkeys(key for one in done for found in one.found for key in found))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ['image', 'error', 'picture', *keys])
-    writer.writeheader()
-    for one in done:
-        for found in one.found or [{}]:
-            writer.writerow(dict(found, image=one.image, error=one.error, picture=one.picture))
-    return text.getvalue()

@@ -2,7 +2,6 @@
 
 import io
 import textwrap
-import warnings
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
@@ -34,8 +33,8 @@ DPI = 110
 #: Longest class name and longest path in a title, in characters.
 NAME_LENGTH, TITLE_LENGTH = 26, 90
 
-#: Of maps, and how much of their colour lies over the grey photo.
-COLOR_MAP, OPACITY = 'viridis', 0.6
+#: How much of a map's colour lies over the grey photo.
+OPACITY = 0.6
 
 #: More bars than this would not be readable.
 MOST_BARS = 12
@@ -53,11 +52,6 @@ class ScoreMap(NamedTuple):
     rows: np.ndarray
     columns: np.ndarray
     q: int
-
-    @property
-    def is_single(self) -> bool:
-        """Whether there is but one position, so that nothing can be seen in a map."""
-        return self.posteriors.shape[1:] == (1, 1)
 
     def upsampled(self, label: int, height: int, width: int) -> np.ndarray:
         """One class's map over the photo at this size: float32 (height, width).
@@ -84,6 +78,12 @@ class ScoreMap(NamedTuple):
         return np.uint8(OPACITY * colours + (1 - OPACITY) * grey)
 
 
+def _weights(centres: np.ndarray, length: int) -> np.ndarray:
+    """(length, len(centres)): how much each centre counts at each pixel; rows sum to 1."""
+    pixels = (np.arange(length) + 0.5) / length
+    return np.stack([np.interp(pixels, centres, row) for row in np.eye(len(centres))], axis=1)
+
+
 def field_centres(count: int, window: int, length: int) -> np.ndarray:
     """Centres of the receptive fields of score map positions along one side, (count,).
 
@@ -104,12 +104,6 @@ def field_centres(count: int, window: int, length: int) -> np.ndarray:
     return STRIDE * (np.arange(count) + window / 2) / length
 
 
-def _weights(centres: np.ndarray, length: int) -> np.ndarray:
-    """(length, len(centres)): how much each centre counts at each pixel; rows sum to 1."""
-    pixels = (np.arange(length) + 0.5) / length
-    return np.stack([np.interp(pixels, centres, row) for row in np.eye(len(centres))], axis=1)
-
-
 @torch.inference_mode()
 def compute_score_map(model: ImageClassifier, view: torch.Tensor, max_pixels: int) -> ScoreMap:
     """The score map of an image at one test scale.
@@ -119,8 +113,7 @@ def compute_score_map(model: ImageClassifier, view: torch.Tensor, max_pixels: in
         view: The rescaled image as ``vgg_mm.TestScales`` makes it, uint8 (3, H, W).
         max_pixels: Larger images go through in strips, with the same result.
     """
-    data = model.data_preprocessor(dict(inputs=view[None]), training=False)
-    image = data['inputs']
+    image = model.data_preprocessor(dict(inputs=view[None]), training=False)['inputs']
     height, width = image.shape[-2:]
     along = 3 if width >= height else 2
     scores = torch.cat(list(score_maps_in_strips(model, image, max_pixels)), dim=along)
@@ -181,6 +174,17 @@ class Prediction:
     scales: tuple[int, ...] = ()
     picture: str = ''
 
+    def to_json(self) -> dict[str, Any]:
+        """The top k as plain values."""
+        names = ('label', 'class', 'score')
+        top = zip(self.labels, self.classes, self.scores)
+        return dict(top=[dict(zip(names, one)) for one in top])
+
+    def csv_rows(self) -> list[dict[str, Any]]:
+        """The top k as a single row."""
+        top = self.to_json()['top']
+        return [{f'{key}_{k}': value for k, one in enumerate(top, 1) for key, value in one.items()}]
+
     def figure(self) -> Figure:
         """Photo, class score map over the photo, and bars of the top k.
 
@@ -196,20 +200,13 @@ class Prediction:
         if self.score_map is None:
             raise ValueError('no score map: predict(..., score_maps=True) keeps it')
         with plot_style():
-            figure, photo, score_map, color_bar, bars = _panels(self)
-            title = shortened(printable(self.image), TITLE_LENGTH, keep_end=True)
-            _write(figure, title, figure.get_figheight() - 0.12, va='top', fontsize=11)
-            _photo(photo, self)
-            note = _score_map(score_map, color_bar, self)
-            _bars(bars, self)
-            note = textwrap.fill(note, round(figure.get_figwidth() * 15))
-            _write(figure, note, 0.1, va='bottom', fontsize=8.5, color=GREY)
-        return figure
+            return _figure(self)
 
     def png(self) -> bytes:
         """:meth:`figure` as the content of a PNG file."""
         content = io.BytesIO()
-        self.figure().savefig(content, format='png')
+        with plot_style():
+            self.figure().savefig(content, format='png')
         return content.getvalue()
 
     def _repr_png_(self) -> Optional[bytes]:
@@ -217,40 +214,34 @@ class Prediction:
         return None if self.score_map is None else self.png()
 
 
-def _panels(prediction: Prediction) -> tuple[Figure, Axes, Axes, Axes, Axes]:
-    """The figure with its panels from left to right; photo and map are of one size."""
+def _figure(prediction: Prediction) -> Figure:
+    """Panels from left to right: photo and map, of one size, the map's colours, and bars."""
     height, width = prediction.photo.shape[:2]
     scale = PHOTO / max(height, width)
     across, down = max(width * scale, LEAST_WIDTH), max(height * scale, LEAST_HEIGHT)
     names = LETTER * max(len(_class(name)) for name in prediction.classes) + 0.1
     widths = [across, across, COLOR_BAR, BARS]
     gaps = [GAP, GAP, GAP / 2, COLOR_BAR_WITH_NUMBERS - COLOR_BAR + names]
-    total = sum(widths) + sum(gaps) + 0.1
-    high = down + HEAD + FOOT
-    figure = _Figure(figsize=(total, high), dpi=DPI)
-    panels, left = [], 0.0
-    for gap, panel_width in zip(gaps, widths):
-        left += gap
-        panels.append(
-            figure.add_axes((left / total, FOOT / high, panel_width / total, down / high))
-        )
-        left += panel_width
-    photo, score_map, color_bar, bars = panels
-    return figure, photo, score_map, color_bar, bars
-
-
-def _write(figure: Figure, text: str, inches: float, **style: Any) -> None:
-    """Text at the left edge, at a height above the lower edge."""
-    figure.text(GAP / figure.get_figwidth(), inches / figure.get_figheight(), text, **style)
-
-
-class _Figure(Figure):
-    """Saved without warnings about scripts that the font lacks."""
-
-    def savefig(self, *args: Any, **kwargs: Any) -> None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', message='Glyph')
-            super().savefig(*args, **{'dpi': DPI, **kwargs})
+    total, high = sum(widths) + sum(gaps) + 0.1, down + HEAD + FOOT
+    figure = Figure(figsize=(total, high), dpi=DPI)
+    rights = np.cumsum(np.add(gaps, widths))
+    photo, score_map, color_bar, bars = (
+        figure.add_axes(((right - own) / total, FOOT / high, own / total, down / high))
+        for right, own in zip(rights, widths)
+    )
+    left = GAP / total
+    title = shortened(printable(prediction.image), TITLE_LENGTH, keep_end=True)
+    figure.text(left, 1 - 0.12 / high, title, va='top', fontsize=11)
+    _show(photo, _reduced(prediction.photo), prediction)
+    photo.set_title(f'{width} x {height} pixels')
+    room = int(across / TITLE_LETTER) - 14
+    score_map.set_title(f"'{_class(prediction.shown_class, room)}' by position")
+    note = _draw_map(score_map, color_bar, prediction)
+    scales = ', '.join(map(str, prediction.scales))
+    note = textwrap.fill(f'{note} Bars: {prediction.protocol} at Q = {scales}.', round(total * 15))
+    figure.text(left, 0.1 / high, note, va='bottom', fontsize=8.5, color=GREY)
+    _draw_bars(bars, prediction)
+    return figure
 
 
 def _class(name: str, length: int = NAME_LENGTH) -> str:
@@ -271,41 +262,36 @@ def _reduced(photo: Any) -> np.ndarray:
 
 def with_longer_side(photo: np.ndarray, side: int) -> np.ndarray:
     """The photo rescaled so that its longer side has so many pixels."""
-    factor = side / max(photo.shape[:2])
-    size = [max(1, round(length * factor)) for length in photo.shape[1::-1]]
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(photo), size, interpolation=how)
+    height, width = _size(photo, side)
+    how = cv2.INTER_AREA if side < max(photo.shape[:2]) else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(photo), (width, height), interpolation=how)
 
 
-def _photo(panel: Axes, prediction: Prediction) -> None:
-    height, width = prediction.photo.shape[:2]
-    _show(panel, _reduced(prediction.photo), prediction)
-    panel.set_title(f'{width} x {height} pixels')
+def _size(photo: np.ndarray, side: int) -> tuple[int, int]:
+    """(height, width) of a photo whose longer side has so many pixels."""
+    height, width = photo.shape[:2]
+    factor = side / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def _score_map(panel: Axes, color_bar: Axes, prediction: Prediction) -> str:
+def _draw_map(panel: Axes, color_bar: Axes, prediction: Prediction) -> str:
     """Draw the map over the greyed photo; returns what the caption says of it."""
+    photo: Any = prediction.photo
     found: Any = prediction.score_map
     label = prediction.shown
-    scales = ', '.join(map(str, prediction.scales))
-    protocol = f'Bars: {prediction.protocol} at Q = {scales}.'
-    grey = cv2.cvtColor(_reduced(prediction.photo), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(_reduced(photo), cv2.COLOR_RGB2GRAY)
     _show(panel, grey, prediction, cmap='gray', vmin=0, vmax=255)
-    room = panel.get_position(original=True).width * panel.figure.get_figwidth() / TITLE_LETTER
-    panel.set_title(f"'{_class(prediction.shown_class, int(room) - 14)}' by position")
     rows, columns = found.posteriors.shape[1:]
-    if found.is_single:
+    if rows == columns == 1:
         color_bar.set_axis_off()
         return (
             f'No map: at Q = {found.q} the score map is a single position, which sees the whole '
-            f'image (posterior {found.posteriors[label, 0, 0]:.2f}). {protocol}'
+            f'image (posterior {found.posteriors[label, 0, 0]:.2f}).'
         )
-    height, width = prediction.photo.shape[:2]
-    factor = LONGER_SIDE / max(height, width)
-    size = [max(1, round(side * factor)) for side in (height, width)]
-    pixels = found.upsampled(label, *size)
+    pixels = found.upsampled(label, *_size(photo, LONGER_SIDE))
     # Fixed: colours mean the same in every picture.
-    values = _show(panel, pixels, prediction, cmap=COLOR_MAP, alpha=OPACITY, vmin=0, vmax=1)
+    values = _show(panel, pixels, prediction, cmap='viridis', alpha=OPACITY, vmin=0, vmax=1)
+    height, width = photo.shape[:2]
     x, y = np.meshgrid(found.columns * width, found.rows * height)
     panel.scatter(x, y, s=3, color='white', linewidths=0)
     panel.set(xlim=(0, width), ylim=(height, 0))
@@ -314,11 +300,11 @@ def _score_map(panel: Axes, color_bar: Axes, prediction: Prediction) -> str:
     bar.set_label('posterior at the position', fontsize=8.5)
     return (
         f'Map: soft-max over the classes at each of {rows} x {columns} positions at '
-        f'Q = {found.q}; dots are the centres of their receptive fields. {protocol}'
+        f'Q = {found.q}; dots are the centres of their receptive fields.'
     )
 
 
-def _bars(panel: Axes, prediction: Prediction) -> None:
+def _draw_bars(panel: Axes, prediction: Prediction) -> None:
     count = min(len(prediction.labels), MOST_BARS)
     scores = prediction.scores[:count]
     colors = [GREEN if label == prediction.shown else BLUE for label in prediction.labels[:count]]

@@ -1,27 +1,27 @@
 """``tools/predict.py`` and its like in Python."""
 
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Optional, Union
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
 from vgg_mm.apis.runner import AUTO
-from vgg_mm.apis.tables import say
-from vgg_mm.checkpoints import loading_safely, write_atomically
-from vgg_mm.datasets.class_names import class_numbers
-from vgg_mm.installation import argument
+from vgg_mm.apis.tables import format_table
+from vgg_mm.checkpoints import loading_safely
+from vgg_mm.datasets.class_names import are_numbers, class_numbers
+from vgg_mm.evaluation.test_record import wilson_interval
 from vgg_mm.progress import Progress
-from vgg_mm.text import first_few, printable
+from vgg_mm.text import printable
 
-from .inputs import BGR, CHANNEL_ORDERS, ImageLike, as_sources, name, picture_paths
-from .load import NotAClassifier, load_predictor
+from .images import BGR, ImageLike, as_sources
+from .load import NotAClassifier
 from .objects import predict_objects, refuse_classifiers_options
-from .prediction import Prediction, check_has_map
-from .predictor import Predictor
-from .report import ResultsFile, check_out, collect, errors_by_folder, make_folder, table
+from .prediction import Prediction
+from .predictor import Predictor, load_predictor
+from .report import check_out, collect
 
 
 def predict(
@@ -75,10 +75,10 @@ def predict(
             fit.
     """
     heatmap = None if heatmap is None else os.fspath(heatmap)
-    _check(top, channel_order)
     sources = as_sources(images, heatmap or '')
     predictor = load_predictor(checkpoint, config, protocol, scales, device, classes, kernels)
-    return list(_results(predictor, sources, top, heatmap, score_maps, shown_class, channel_order))
+    found = predictor.predict(sources, top, channel_order, heatmap, score_maps, shown_class)
+    return list(found)
 
 
 def predict_files(
@@ -90,24 +90,19 @@ def predict_files(
 ) -> int:
     """What ``tools/predict.py`` does: :func:`predict`, with a table and a file of the results.
 
-    Stopped by Ctrl-C or an error, what was done by then is printed and written all the same;
-    killed, what was done up to about a minute before is in the file.
-
     Args:
         images: Files, folders, patterns.
-        checkpoint: As there.
+        checkpoint: As there, or of a detector or segmentor.
         out: A .csv or .json file.
         trust_checkpoint: Run the code in a checkpoint that cannot be read without.
         options: ``config``, ``protocol``, ``top``, ``heatmap``, ``scales``, ``shown_class``,
             ``device`` and ``kernels`` of :func:`predict`.
 
     Returns:
-        Exit status: 0, or 1 if no image could be read.
+        Exit status, as :func:`collect`.
     """
     given = dict(options)
-    top, heatmap = options.pop('top'), options.pop('heatmap')
-    shown_class = options.pop('shown_class')
-    _check(top, BGR)
+    top, heatmap, shown_class = (options.pop(key) for key in ('top', 'heatmap', 'shown_class'))
     if out is not None:
         check_out(out)
     sources = as_sources(images, heatmap or '')
@@ -121,85 +116,54 @@ def predict_files(
         refuse_classifiers_options(given)
         files, device = [str(source) for source in sources], options['device']
         return predict_objects(files, checkpoint, predictor, out, heatmap, device, trust_checkpoint)
-    file = None
-    if out is not None:
-        how = dict(
-            checkpoint=checkpoint, protocol=predictor.tta.protocols[0], scales=predictor.scales
-        )
-        file = ResultsFile(out, how, len(sources))
-    done: list[Prediction] = []
-    try:
-        predictor.progress = Progress(len(sources))
-        results = _results(predictor, sources, top, heatmap, False, shown_class, BGR)
-        collect(results, predictor.progress, file, done)
-    finally:
-        _report(done, len(sources), predictor, file, heatmap)
-    return int(all(prediction.error for prediction in done))
+    predictor.progress = progress = Progress(len(sources))
+    protocol, scales = predictor.tta.protocols[0], predictor.images.scales
+    how = f'{protocol}, Q = {", ".join(map(str, scales))}'
+
+    def describe(done: list[Prediction]) -> str:
+        errors = _errors_by_folder(done, predictor.classes)
+        return '\n'.join([_table(done), '', how, *filter(None, [errors])])
+
+    results = predictor.predict(sources, top, heatmap=heatmap, shown_class=shown_class)
+    info = dict(checkpoint=checkpoint, protocol=protocol, scales=scales)
+    return collect(results, progress, describe, out, info, heatmap)
 
 
-def _check(top: int, channel_order: str) -> None:
-    if not isinstance(top, int) or top < 1:
-        raise ValueError(f'{argument("top")} must be a positive number of classes, got {top!r}')
-    if channel_order not in CHANNEL_ORDERS:
-        raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
+def _table(predictions: Sequence[Prediction]) -> str:
+    """A line an image: the best class and those that follow; then the broken images."""
+    rows = []
+    for p in predictions:
+        if not p.error:
+            first, *others = zip(map(printable, p.classes), (f'{100 * s:.1f}' for s in p.scores))
+            rows.append([printable(p.image), *first, ', '.join(map(' '.join, others))])
+    blocks = [format_table(('image', 'class', '%', 'then'), rows)] if rows else []
+    if broken := [p for p in predictions if p.error]:
+        # Most errors name their file.
+        errors = [p.error if p.image in p.error else f'{p.image}: {p.error}' for p in broken]
+        lines = [f'  {printable(error)}' for error in errors]
+        blocks.append('\n'.join([f'could not be read: {len(broken):,}', *lines]))
+    return '\n\n'.join(blocks)
 
 
-def _results(
-    predictor: Predictor,
-    sources: list[ImageLike],
-    top: int,
-    heatmap: Optional[str],
-    score_maps: bool,
-    shown_class: Optional[str],
-    channel_order: str,
-) -> Iterator[Prediction]:
-    """A result for each source, as they come, with its picture written."""
-    for notice in predictor.notices:
-        print(f'notice: {notice}', file=sys.stderr)
-    with_map = score_maps or heatmap is not None
-    if with_map:
-        check_has_map(predictor.tta.module)
-    shown = None if shown_class is None else _class_number(shown_class, predictor.classes)
-    files: Iterator[str] = iter(())
-    if heatmap is not None:
-        make_folder(heatmap, argument('heatmap'))
-        files = iter(picture_paths([name(source, i) for i, source in enumerate(sources)], heatmap))
-    for prediction in predictor.predict(sources, top, channel_order, with_map, shown):
-        file = next(files, '')
-        if file and not prediction.error:
-            write_atomically(file, prediction.png())
-            prediction.picture = file
-        if not score_maps:
-            prediction.photo = prediction.score_map = None
-        yield prediction
+def _errors_by_folder(predictions: Sequence[Prediction], classes: Sequence[str]) -> str:
+    """The errors, if every image lies in a folder named, or numbered, as its class; else ''.
 
-
-def _class_number(name: str, classes: list[str]) -> int:
-    (number,) = class_numbers([name], classes)
-    if number is None:
-        known = first_few(classes, 10)
-        raise ValueError(
-            f'{argument("shown_class")}: the net has no class {name!r}; there are {known}'
-        )
-    return number
-
-
-def _report(
-    done: list[Prediction],
-    count: int,
-    predictor: Predictor,
-    file: Optional[ResultsFile],
-    heatmap: Optional[str],
-) -> None:
-    if not done:
-        return
-    scales = ', '.join(map(str, predictor.scales))
-    part = f'; {len(done):,} of {count:,} images' if len(done) < count else ''
-    say(f'{table(done)}\n\n{predictor.tta.protocols[0]}, Q = {scales}{part}')
-    if errors := errors_by_folder(done, predictor.classes):
-        say(errors)
-    if heatmap is not None:
-        say(f'pictures are in {printable(heatmap)}')
-    if file is not None:
-        file.write(done)
-        say(f'results are in {printable(file.path)}')
+    >>> _errors_by_folder(done, classes)
+    'top-1 error 12.5 % [3.5, 36.0], by the names of the folders (16 images)'
+    """
+    whole = [p for p in predictions if not p.error]
+    folders = [os.path.basename(os.path.dirname(os.path.abspath(p.image))) for p in whole]
+    names = sorted(set(folders))
+    numbers = dict(zip(names, class_numbers(names, classes)))
+    if not whole or None in numbers.values():
+        return ''
+    parts = []
+    for k in (1, 5) if len(classes) > 5 else (1,):
+        best = [np.argsort(-np.asarray(p.posterior), kind='stable')[:k] for p in whole]
+        wrong = sum(numbers[folder] not in first for folder, first in zip(folders, best))
+        low, high = wilson_interval(wrong, len(whole))
+        error = 100 * wrong / len(whole)
+        parts.append(f'top-{k} error {error:.1f} % [{100 * low:.1f}, {100 * high:.1f}]')
+    by_number = are_numbers(names) and not are_numbers(classes)
+    how = ', taken as numbers of classes from 0 on' if by_number else ''
+    return f'{", ".join(parts)}, by the names of the folders{how} ({len(whole):,} images)'
