@@ -16,7 +16,7 @@ from ..inference.report import make_folder
 from ..tables import say
 from .files import NO_LABEL, Features, load_features
 from .parts import SHARED, Settings
-from .result import ProbeResult, Row, confusion_picture, retrieval_sheet
+from .result import ProbeResult, Retrieved, confusion_picture, retrieval_sheet
 from .svm import DEFAULT_C, FOLDS, Fitted, fit, import_sklearn, nearest
 
 RESULT, CONFUSION, SHEET = 'linear_probe.json', 'confusion.png', 'retrieval.jpg'
@@ -217,7 +217,17 @@ def linear_probe(
     places, cosines = nearest(learn.values, held_out.values, k)
     result = _result(learn, held_out, fitted, places)
     if out is not None:
-        _write(os.fspath(out), result, learn, held_out, places, cosines, queries, seed)
+        sheet = [
+            Retrieved(
+                held_out.photos[query],
+                held_out.classes[held_out.labels[query]],
+                [learn.photos[i] for i in places[query]],
+                [learn.classes[label] for label in learn.labels[places[query]]],
+                cosines[query].tolist(),
+            )
+            for query in _queries(held_out.labels, queries, seed)
+        ]
+        _write(os.fspath(out), result, sheet)
     return result
 
 
@@ -258,49 +268,24 @@ def _notices(held_out: Labelled, fitted: Fitted) -> list[str]:
     if missing := len(held_out.classes) - len(np.unique(held_out.labels)):
         found.append(f'classes without test images, which the means leave out: {missing:,}')
     if fitted.recalls and fitted.c in (min(fitted.recalls), max(fitted.recalls)):
+        around = [float(f'{fitted.c * factor:g}') for factor in (0.01, 0.1, 1, 10, 100)]
         found.append(
-            'the best C is at the edge of those tried; more may be better: '
-            + argument('c', _more(fitted))
+            'the best C is at the edge of those tried; more may be better: ' + argument('c', around)
         )
     if not fitted.converged:
         found.append(f'the SVM with C = {fitted.c:g} did not converge; a smaller C does')
     return found
 
 
-def _more(fitted: Fitted) -> list[float]:
-    """The C around an edge."""
-    return [float(f'{fitted.c * factor:g}') for factor in (0.01, 0.1, 1, 10, 100)]
-
-
-def _write(
-    out: str,
-    result: ProbeResult,
-    learn: Labelled,
-    held_out: Labelled,
-    places: np.ndarray,
-    cosines: np.ndarray,
-    queries: int,
-    seed: int,
-) -> None:
+def _write(out: str, result: ProbeResult, sheet: list[Retrieved]) -> None:
     """Write numbers and pictures into a folder."""
-    # matplotlib takes as long to import as a small probe to run.
-    rows = [
-        Row(
-            held_out.photos[query],
-            held_out.classes[held_out.labels[query]],
-            [learn.photos[i] for i in places[query]],
-            [learn.classes[label] for label in learn.labels[places[query]]],
-            cosines[query].tolist(),
-        )
-        for query in _queries(held_out.labels, queries, seed)
-    ]
     title = f'Accuracy {result.accuracy:.1f} % of {result.images:,} test images'
     sheet_title = (
         f'Test photos and the {result.k} nearest learnt from, by cosine; green: same class'
     )
     content = {
         CONFUSION: confusion_picture(result.confusion, result.classes, title),
-        SHEET: retrieval_sheet(rows, sheet_title),
+        SHEET: retrieval_sheet(sheet, sheet_title),
     }
     result.files = {name: os.path.join(out, name) for name in (RESULT, *content)}
     content[RESULT] = json.dumps(result.to_json(), ensure_ascii=False, indent=1).encode()

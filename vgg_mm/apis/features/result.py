@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Optional
 
-import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +16,7 @@ from vgg_mm.text import printable, shortened
 from vgg_mm.visualization.style import ERROR, GREEN, INK, note, plot_style
 
 from ..check_dataset.picture import NAMED_CLASSES
+from ..inference.prediction import with_longer_side
 from ..tables import format_table
 
 #: More classes than this are in the JSON file only.
@@ -182,7 +182,7 @@ def _percent(value: Optional[float]) -> str:
     return '' if value is None else f'{value:.1f}'
 
 
-class Row(NamedTuple):
+class Retrieved(NamedTuple):
     """A query with its neighbours: files, class names, and the cosines of the neighbours."""
 
     query: str
@@ -214,7 +214,10 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
         if named:
             panel.set_xticks(range(count), names, rotation=90)
             panel.set_yticks(range(count), names)
-            _numbers(panel, confusion, shares)
+            for row, column in zip(*np.nonzero(confusion)):
+                color = 'white' if shares[row, column] > 55 else INK
+                text = f'{confusion[row, column]:,}'
+                panel.text(column, row, text, ha='center', va='center', color=color, fontsize=8)
         panel.tick_params(length=0)
         panel.set(xlabel='predicted class', ylabel='true class')
         figure.suptitle(title, x=0.02, ha='left', fontsize=11)
@@ -224,14 +227,7 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
         return _content(figure, 'png')
 
 
-def _numbers(panel: Axes, confusion: np.ndarray, shares: np.ndarray) -> None:
-    for row, column in zip(*np.nonzero(confusion)):
-        color = 'white' if shares[row, column] > 55 else INK
-        text = f'{confusion[row, column]:,}'
-        panel.text(column, row, text, ha='center', va='center', color=color, fontsize=8)
-
-
-def retrieval_sheet(rows: Sequence[Row], title: str) -> bytes:
+def retrieval_sheet(rows: Sequence[Retrieved], title: str) -> bytes:
     """A JPEG file: each query and its nearest images, framed by whether they are of its class."""
     columns = 1 + len(rows[0].photos)
     with plot_style():
@@ -252,9 +248,7 @@ def retrieval_sheet(rows: Sequence[Row], title: str) -> bytes:
 def _photo(panel: Axes, path: str, caption: str, frame: Optional[str]) -> None:
     try:
         photo = LoadImage()(dict(img_path=path))['img'][..., ::-1]
-        factor = THUMBNAIL / max(photo.shape[:2])
-        side = [max(1, round(factor * length)) for length in photo.shape[1::-1]]
-        panel.imshow(cv2.resize(photo, side, interpolation=cv2.INTER_AREA))
+        panel.imshow(with_longer_side(photo, THUMBNAIL))
     except (OSError, ValueError):
         panel.imshow(np.full((THUMBNAIL, THUMBNAIL, 3), 235, np.uint8))
         note(panel, 'not there')

@@ -17,9 +17,6 @@ FOLDS = 5
 #: Steps until the solver gives up; it takes some tens.
 MAX_ITERATIONS = 1_000
 
-#: Queries whose similarities are in memory at a time.
-CHUNK = 1024
-
 
 class Fitted(NamedTuple):
     """A classifier and how its C was chosen.
@@ -89,7 +86,15 @@ def fit(
         warnings.filterwarnings('ignore', message='Liblinear failed to converge')
         if len(c) == 1:
             return Fitted(svm.set_params(C=c[0]).fit(values, labels), float(c[0]), {})
-        _check_folds(labels, folds)
+        if folds < 2:
+            raise ValueError(f'{argument("folds")} must be at least 2, got {folds}')
+        fewest = int(np.unique(labels, return_counts=True)[1].min())
+        if fewest < folds:
+            way = f'{argument("folds", fewest)}, or ' if fewest > 1 else ''
+            raise ValueError(
+                f'a class has {fewest} image{"s" * (fewest > 1)} to learn from, fewer than the '
+                f'{folds} folds of cross-validation: give {way}{argument("c")} with one value'
+            )
         fits = len(c) * folds
         to_stderr(f'choosing C by cross-validation: {fits} fits')
         search = GridSearchCV(
@@ -118,18 +123,6 @@ def _counted(scoring: str, progress: Progress) -> Callable[..., float]:
     return score
 
 
-def _check_folds(labels: np.ndarray, folds: int) -> None:
-    if folds < 2:
-        raise ValueError(f'{argument("folds")} must be at least 2, got {folds}')
-    fewest = int(np.unique(labels, return_counts=True)[1].min())
-    if fewest < folds:
-        way = f'{argument("folds", fewest)}, or ' if fewest > 1 else ''
-        raise ValueError(
-            f'a class has {fewest} image{"s" * (fewest > 1)} to learn from, fewer than the '
-            f'{folds} folds of cross-validation: give {way}{argument("c")} with one value'
-        )
-
-
 def nearest(index: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest by cosine similarity, the nearest first.
 
@@ -141,12 +134,8 @@ def nearest(index: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray,
     Returns:
         Places in ``index`` and cosines in [-1, 1], both (N, k).
     """
-    places, cosines = [], []
-    for first in range(0, len(queries), CHUNK):
-        similar = queries[first : first + CHUNK] @ index.T
-        best = np.argpartition(-similar, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(similar, best, axis=1), axis=1, kind='stable')
-        best = np.take_along_axis(best, order, axis=1)
-        places.append(best)
-        cosines.append(np.take_along_axis(similar, best, axis=1))
-    return np.concatenate(places), np.concatenate(cosines)
+    from sklearn.neighbors import NearestNeighbors
+
+    finder = NearestNeighbors(n_neighbors=k, metric='cosine', algorithm='brute').fit(index)
+    distances, places = finder.kneighbors(queries)
+    return places, 1 - distances
