@@ -1,9 +1,9 @@
 """Tables for the terminal and for Markdown."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from vgg_mm.evaluation import TestRecord
+from vgg_mm.evaluation import TestRecord, scale_texts
 
 
 def format_table(headers: Sequence[str], rows: Sequence[Sequence], markdown: bool = False) -> str:
@@ -38,6 +38,12 @@ def error_cell(record: TestRecord, k: int) -> str:
         return ''
     low, high = record.interval(k)
     return f'{record.error(k):.1f} [{low:.1f}, {high:.1f}]'
+
+
+def record_cells(record: TestRecord, top_k: Iterable[int] = (1, 5)) -> list[str]:
+    """Net, S, Q, protocol and errors of a test."""
+    errors = [error_cell(record, k) for k in top_k]
+    return [record.net, *scale_texts(record), record.protocol, *errors]
 
 
 def say(text: str) -> None:

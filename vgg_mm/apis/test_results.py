@@ -7,10 +7,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from vgg_mm.architectures import BASE_CHANNELS, resolve_arch
-from vgg_mm.evaluation import TestRecord, add_records, is_imagenet, scale_texts
+from vgg_mm.evaluation import TestRecord, add_records, is_imagenet
 from vgg_mm.models.tta.paper_tta import MULTI_CROP, PAPER_GRID
 
-from .tables import error_cell, format_table
+from .tables import format_table, record_cells
 from .tta import test_scales, training_scale
 
 #: Ending of a test's config in the work directory.
@@ -92,11 +92,7 @@ def _seconds(runner: Runner) -> float:
 def _row(record: TestRecord) -> list[str]:
     shared = '' if record.protocols_together == 1 else ' (all rows together)'
     return [
-        record.net,
-        *scale_texts(record),
-        record.protocol,
-        error_cell(record, 1),
-        error_cell(record, 5),
+        *record_cells(record),
         str(record.images),
         f'{1000 * record.seconds_per_image:.0f}{shared}',
     ]

@@ -122,27 +122,26 @@ TABLE_6 = (
     _fusion('D + E', _BEST_TWO, 'dense+multi_crop', 23.7, 6.8, 6.8),
 )
 
-
-def _other(net: str, *errors: Optional[float]) -> PaperResult:
-    top1, top5, test_top5 = (*errors, None, None)[:3] if errors else (None,) * 3
-    return PaperResult(net, None, (), '', top1, top5, test_top5)
-
+#: Errors of other authors in Table 7: as :class:`PaperResult` has them.
+_OTHERS: dict[str, tuple[Optional[float], Optional[float], Optional[float]]] = {
+    'GoogLeNet (1 net)': (None, None, 7.9),
+    'GoogLeNet (7 nets)': (None, None, 6.7),
+    'MSRA (11 nets)': (None, None, 8.1),
+    'MSRA (1 net)': (27.9, 9.1, 9.1),
+    'Clarifai (multiple nets)': (None, None, 11.7),
+    'Clarifai (1 net)': (None, None, 12.5),
+    'Zeiler & Fergus (6 nets)': (36.0, 14.7, 14.8),
+    'Zeiler & Fergus (1 net)': (37.5, 16.0, 16.1),
+    'OverFeat (7 nets)': (34.0, 13.2, 13.6),
+    'OverFeat (1 net)': (35.7, 14.2, None),
+    'Krizhevsky et al. (5 nets)': (38.1, 16.4, 16.4),
+    'Krizhevsky et al. (1 net)': (40.7, 18.2, None),
+}
 
 #: Table 7 (Section 4.5): the state of the art; the first three rows are of Tables 5 and 6.
 TABLE_7 = (
     TABLE_6[3],
     TABLE_5[-1]._replace(test_top5=7.0),
     TABLE_6[0],
-    _other('GoogLeNet (1 net)', None, None, 7.9),
-    _other('GoogLeNet (7 nets)', None, None, 6.7),
-    _other('MSRA (11 nets)', None, None, 8.1),
-    _other('MSRA (1 net)', 27.9, 9.1, 9.1),
-    _other('Clarifai (multiple nets)', None, None, 11.7),
-    _other('Clarifai (1 net)', None, None, 12.5),
-    _other('Zeiler & Fergus (6 nets)', 36.0, 14.7, 14.8),
-    _other('Zeiler & Fergus (1 net)', 37.5, 16.0, 16.1),
-    _other('OverFeat (7 nets)', 34.0, 13.2, 13.6),
-    _other('OverFeat (1 net)', 35.7, 14.2, None),
-    _other('Krizhevsky et al. (5 nets)', 38.1, 16.4, 16.4),
-    _other('Krizhevsky et al. (1 net)', 40.7, 18.2, None),
+    *(PaperResult(net, None, (), '', *errors) for net, errors in _OTHERS.items()),
 )

@@ -5,11 +5,10 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Optional, Protocol, Union
+from typing import Any, Optional, Union
 
 #: Name of the file in a work directory; a line a tested protocol, later lines replace earlier ones.
 RECORDS_FILE = 'test_results.jsonl'
-
 
 #: Names of ImageNet's class folders.
 WORDNET_ID = re.compile(r'n\d{8}')
@@ -82,23 +81,11 @@ def wilson_interval(count: int, total: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-class Setting(Protocol):
-    """A row's settings: of a test, or of one of the paper's."""
-
-    @property
-    def scale(self) -> Optional[tuple[int, int]]: ...
-
-    @property
-    def test_scales(self) -> tuple[int, ...]: ...
-
-    @property
-    def members(self) -> Sequence[str]: ...
-
-
-def scale_texts(record: Setting) -> tuple[str, str]:
+def scale_texts(record: Any) -> tuple[str, str]:
     """S and Q as in the paper's tables, '[256;512]' and '256,384,512'.
 
-    Where they are unknown '?'; nothing for an ensemble whose members differ in them.
+    Of a :class:`TestRecord`, or of one of the paper's results. Where they are unknown '?'; nothing
+    for an ensemble whose members differ in them.
     """
     unknown = '' if record.members else '?'
     low, high = record.scale or (unknown, unknown)

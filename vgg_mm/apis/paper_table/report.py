@@ -7,9 +7,10 @@ from typing import Optional
 
 from vgg_mm.apis.document import DIM, Block, Heading, Text, aligned, markdown, page
 from vgg_mm.apis.document import Table as DocumentTable
-from vgg_mm.apis.tables import error_cell, format_table
+from vgg_mm.apis.tables import format_table, record_cells
+from vgg_mm.apis.test_results import HEADERS
+from vgg_mm.checkpoints import write_atomically
 from vgg_mm.evaluation import RECORDS_FILE
-from vgg_mm.evaluation.paper_results import PaperResult
 from vgg_mm.installation import argument, command
 
 from .plots import plots_of
@@ -17,8 +18,6 @@ from .run import find_results, run_missing
 from .tables import Row, Section, Table, sections, setting_cells
 
 TITLE = 'Tables 3 to 7 of arXiv 1409.1556'
-
-HEADERS = ('net', 'S', 'Q', 'protocol', 'top-1 error', 'top-5 error', 'images', 'ms/image')
 
 PAPER = 'paper'
 
@@ -74,22 +73,12 @@ def paper_table(
     found = sections(results, show_imagenet)
     print(plain(found))
     if out is not None:
-        os.makedirs(out, exist_ok=True)
         stem = os.path.join(out, 'tables')
-        _write(f'{stem}.md', markdown(blocks(found), stem))
-        _write(f'{stem}.html', page(blocks(found, plots=True), TITLE, {MISSING: DIM}))
+        write_atomically(f'{stem}.md', markdown(blocks(found), stem).encode())
+        html = page(blocks(found, plots=True), TITLE, {MISSING: DIM})
+        write_atomically(f'{stem}.html', html.encode())
     if failed:
         raise RuntimeError(f'{failed} of {tests} tests failed (see above)')
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, 'w', encoding='utf-8') as file:
-        file.write(text)
-
-
-def caption(section: Section) -> str:
-    """What the reader has to know of a section's columns."""
-    return f'{CAPTION} {PAPER_CAPTION}' if section.compared else CAPTION
 
 
 def headers(table: Table) -> list[str]:
@@ -101,9 +90,14 @@ def cells(table: Table) -> list[list[str]]:
     """The cells of each row, a cell a title."""
     papers = [row.paper for row in table.rows if row.paper]
     has_test = any(paper.test_top5 is not None for paper in papers)
-    return [
-        _measured(row) + ([_paper(row.paper, has_test)] if papers else []) for row in table.rows
-    ]
+
+    def of_paper(row: Row) -> str:
+        if row.paper is None:
+            return ''
+        errors = [row.paper.top1, row.paper.top5, *([row.paper.test_top5] if has_test else [])]
+        return ' / '.join('-' if error is None else f'{error:.1f}' for error in errors)
+
+    return [[*_measured(row), *([of_paper(row)] if papers else [])] for row in table.rows]
 
 
 def _measured(row: Row) -> list[str]:
@@ -113,26 +107,18 @@ def _measured(row: Row) -> list[str]:
     time = f'{1000 * record.seconds_per_image:,.1f}' if record.seconds_per_image else ''
     return [
         row.net,
-        *setting_cells(row),
-        error_cell(record, 1),
-        error_cell(record, 5),
+        *record_cells(record)[1:],
         f'{record.images:,}',
         time + '*' * row.shares_time,
     ]
-
-
-def _paper(paper: Optional[PaperResult], has_test: bool) -> str:
-    if paper is None:
-        return ''
-    errors = [paper.top1, paper.top5, *([paper.test_top5] if has_test else [])]
-    return ' / '.join('-' if error is None else f'{error:.1f}' for error in errors)
 
 
 def blocks(sections: Sequence[Section], plots: bool = False) -> list[Block]:
     """All tables as a document, with plots or without."""
     found: list[Block] = [Heading(1, TITLE)]
     for section in sections:
-        found += [Heading(2, section.title), Text(caption(section))]
+        caption = f'{CAPTION} {PAPER_CAPTION}' if section.compared else CAPTION
+        found += [Heading(2, section.title), Text(caption)]
         for table in section.tables:
             found += [Heading(3, table.title), DocumentTable(headers(table), cells(table), RIGHT)]
             found += [Text(note, note=True) for note in table.notes]

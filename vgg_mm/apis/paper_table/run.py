@@ -10,13 +10,11 @@ from vgg_mm.apis.errors import Kind, kind_of, one_line
 from vgg_mm.apis.subprocess_tools import message_of, run_tool, tool_command
 from vgg_mm.apis.test_results import TEST_SUFFIX, describe
 from vgg_mm.architectures import BASE_CHANNELS
+from vgg_mm.checkpoints import LAST_CHECKPOINT, named_checkpoint
 from vgg_mm.datasets.transforms.rescale import paper_test_scales
 from vgg_mm.evaluation import RECORDS_FILE, TestRecord, is_imagenet, read_records
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5, Scale
 from vgg_mm.installation import argument, command
-
-#: What mmengine keeps in a work directory: the path of the newest checkpoint.
-LAST_CHECKPOINT = 'last_checkpoint'
 
 
 class Result(NamedTuple):
@@ -67,12 +65,6 @@ class TrainedNet(NamedTuple):
     width: int
     scale: Scale
     data: str
-
-    @property
-    def in_the_paper(self) -> bool:
-        """Whether it is tested as the paper's nets are, rather than in every way."""
-        classes = sorted(entry.name for entry in os.scandir(self.data) if entry.is_dir())
-        return self.width == BASE_CHANNELS and is_imagenet(classes)
 
 
 class Run(NamedTuple):
@@ -144,7 +136,9 @@ def find_trained_nets(
 
 def _trained_net(work_dir: str, data_root: Optional[str]) -> TrainedNet:
     config = _find_config(work_dir)
-    checkpoint = _find_checkpoint(work_dir)
+    checkpoint = named_checkpoint(work_dir)
+    if checkpoint is None or not os.path.isfile(checkpoint):
+        raise FileNotFoundError(f'checkpoint not found: {checkpoint or "none is named"}')
     cfg = read_config(config)
     if data_root is not None:
         replace_data_root(cfg, cfg.get('DATA_ROOT'), data_root)
@@ -170,25 +164,15 @@ def _find_config(work_dir: str) -> str:
     return max(paths, key=os.path.getmtime)
 
 
-def _find_checkpoint(work_dir: str) -> str:
-    """The newest checkpoint; beside the file that names it, if the folder was moved or copied."""
-    with open(os.path.join(work_dir, LAST_CHECKPOINT), encoding='utf-8') as file:
-        path = file.read().strip()
-    for candidate in (os.path.join(work_dir, os.path.basename(path)), path):
-        if os.path.isfile(candidate):
-            return candidate
-    raise FileNotFoundError(f'checkpoint not found: {path}')
-
-
 def plan(nets: Iterable[TrainedNet], results: Sequence[Result]) -> list[Run]:
     """The runs that give the missing results, as few as possible."""
-    return [Run(net, name) for net in nets for name in _missing(net, _done(net, results))]
+    return [Run(net, name) for net in nets for name in _missing(net, results)]
 
 
-def _done(net: TrainedNet, results: Iterable[Result]) -> set[tuple]:
-    """(Q, protocol) of the work directory's results on these images."""
+def _missing(net: TrainedNet, results: Iterable[Result]) -> list[str]:
+    """Names of the test configs to run; on ImageNet those of the paper's rows, else all."""
     data, work_dir = os.path.realpath(net.data), os.path.realpath(net.work_dir)
-    return {
+    done = {
         (record.test_scales, record.protocol)
         for record, folder in results
         if os.path.realpath(folder) == work_dir
@@ -196,12 +180,9 @@ def _done(net: TrainedNet, results: Iterable[Result]) -> set[tuple]:
         and (record.net, record.width, record.scale) == (net.net, net.width, net.scale)
         and not record.members
     }
-
-
-def _missing(net: TrainedNet, done: set[tuple]) -> list[str]:
-    """Names of the test configs to run."""
     one, several = (paper_test_scales(net.scale, many) for many in (False, True))
-    if net.in_the_paper:
+    classes = sorted(entry.name for entry in os.scandir(net.data) if entry.is_dir())
+    if net.width == BASE_CHANNELS and is_imagenet(classes):
         rows = [*TABLE_3, *TABLE_4, *TABLE_5]
         wanted = {r[2:4] for r in rows if (r.net, r.scale) == (net.net, net.scale)}
     else:

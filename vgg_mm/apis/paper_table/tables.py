@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional, Union
 
 from vgg_mm.architectures import ARCHITECTURES, BASE_CHANNELS
@@ -63,46 +63,35 @@ class Section(NamedTuple):
     tables: list[Table]
 
 
-class Kind(NamedTuple):
-    """A table of the paper: its rows, and the results that it takes besides them.
-
-    ``takes`` is given a record and the settings of nets that were tested with crops.
-    """
-
-    number: Optional[int]
-    title: str
-    paper: tuple[PaperResult, ...]
-    takes: Callable[[TestRecord, set[tuple]], bool]
-
-
-def _is_dense(record: TestRecord) -> bool:
-    return record.protocol == 'dense' and not record.members
-
-
-def _is_centre(record: TestRecord) -> bool:
-    return record.protocol == 'centre crop' and not record.members
+#: Number of a table in the paper -> what it is of, and the paper's rows; None: one of our own.
+KINDS: dict[Optional[int], tuple[str, tuple[PaperResult, ...]]] = {
+    3: ('one test scale', TABLE_3),
+    4: ('several test scales', TABLE_4),
+    5: ('dense and multi-crop', TABLE_5),
+    6: ('fusion of nets', TABLE_6),
+    7: ('the state of the art', TABLE_7),
+    None: ('centre crop', ()),
+}
 
 
 def _uses_crops(record: TestRecord) -> bool:
-    return not (record.members or _is_dense(record) or _is_centre(record))
+    return not record.members and record.protocol not in ('dense', 'centre crop')
 
 
 def _net_setting(record: TestRecord) -> tuple:
     return record.net, record.width, record.scale, record.test_scales
 
 
-def _takes_protocols(record: TestRecord, crops: set[tuple]) -> bool:
-    return _uses_crops(record) or (_is_dense(record) and _net_setting(record) in crops)
-
-
-KINDS = (
-    Kind(3, 'one test scale', TABLE_3, lambda r, _: _is_dense(r) and len(r.test_scales) < 2),
-    Kind(4, 'several test scales', TABLE_4, lambda r, _: _is_dense(r) and len(r.test_scales) > 1),
-    Kind(5, 'dense and multi-crop', TABLE_5, _takes_protocols),
-    Kind(6, 'fusion of nets', TABLE_6, lambda r, _: bool(r.members)),
-    Kind(7, 'the state of the art', TABLE_7, lambda *_: False),
-    Kind(None, 'centre crop', (), lambda r, _: _is_centre(r)),
-)
+def _numbers(record: TestRecord, crops: set[tuple]) -> list[Optional[int]]:
+    """The tables that a result is in; ``crops``: settings of nets that were tested with crops."""
+    if record.members:
+        return [6]
+    if record.protocol == 'centre crop':
+        return [None]
+    if _uses_crops(record):
+        return [5]
+    number = 4 if len(record.test_scales) > 1 else 3
+    return [number, 5] if _net_setting(record) in crops else [number]
 
 
 def sections(results: Iterable[Result], show_imagenet: bool = False) -> list[Section]:
@@ -124,26 +113,28 @@ def sections(results: Iterable[Result], show_imagenet: bool = False) -> list[Sec
 
 
 def _section(compared: bool, imagenet: bool, data: str, results: Sequence[Result]) -> Section:
-    title = data
+    heading = data
     if imagenet:
         nets = '' if compared else f', nets whose width is not {BASE_CHANNELS}'
-        title = f'ILSVRC-2012{nets}: {data or "no results"}'
+        heading = f'ILSVRC-2012{nets}: {data or "no results"}'
     records = [result.record for result in results]
     crops = {_net_setting(record) for record in records if _uses_crops(record)}
     fusions = list(dict.fromkeys(tuple(record.members) for record in records if record.members))
     names = _names(results, fusions)
     tables = []
-    for kind in KINDS:
-        paper = kind.paper if compared else ()
+    for number, (kind, papers_rows) in KINDS.items():
+        paper = papers_rows if compared else ()
         named = [
             (name, record)
             for name, record in zip(names, records)
-            if kind.takes(record, crops) or any(_is_row(row, record) for row in paper)
+            if number in _numbers(record, crops) or any(_is_row(row, record) for row in paper)
         ]
-        rows = _rows(named, paper)
-        if rows:
-            tables.append(Table(kind.number, _title(kind, compared), rows, _notes(rows, fusions)))
-    return Section(title, compared, tables)
+        if rows := _rows(named, paper):
+            title = kind.capitalize() + (f' (as Table {number})' if number else '')
+            if number and compared:
+                title = f'Table {number}: {kind}'
+            tables.append(Table(number, title, rows, _notes(rows, fusions)))
+    return Section(heading, compared, tables)
 
 
 def _names(results: Sequence[Result], fusions: list[tuple[str, ...]]) -> list[str]:
@@ -215,13 +206,6 @@ def _notes(rows: Sequence[Row], fusions: list[tuple[str, ...]]) -> list[str]:
         if members in used
     ]
     return notes
-
-
-def _title(kind: Kind, compared: bool) -> str:
-    if kind.number and compared:
-        return f'Table {kind.number}: {kind.title}'
-    title = kind.title.capitalize()
-    return f'{title} (as Table {kind.number})' if kind.number else title
 
 
 def _is_row(paper: PaperResult, record: TestRecord) -> bool:
