@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from vgg_mm.evaluation import TestRecord, add_records, scale_texts
+from vgg_mm.evaluation import TestRecord, add_records
 from vgg_mm.evaluation.ensemble import Member, ensembles
 from vgg_mm.installation import argument, command_line
 
 from .config import find_config, read_config
-from .tables import error_cell, format_table
+from .tables import format_table, record_cells
 from .test_results import CENTRE_CROP
 
 #: What a recipe and its members can hold.
@@ -84,10 +84,7 @@ def _parse_member(text: str) -> Member:
 
 def _table(records: Sequence[TestRecord]) -> str:
     top_k = list(records[0].wrong)
-    rows = [
-        [record.net, *scale_texts(record), record.protocol, *(error_cell(record, k) for k in top_k)]
-        for record in records
-    ]
+    rows = [record_cells(record, top_k) for record in records]
     headers = ['net', 'S', 'Q', 'protocol', *(f'top-{k} error, %' for k in top_k)]
     return format_table(headers, rows)
 

@@ -57,24 +57,27 @@ def ensembles(
     """
     if len(members) < 2:
         raise ValueError(f'an ensemble needs two files at least, got {len(members)}')
-    weights = _checked_weights(weights, len(members))
+    if weights is None:
+        weights = [1.0] * len(members)
+    if len(weights) != len(members):
+        raise ValueError(f'ensemble: {len(weights)} weights for {len(members)} files')
+    if not all(0 < weight < inf for weight in weights):
+        raise ValueError(f'ensemble: weights must be positive, got {" ".join(map(str, weights))}')
     contents = [_read(members[0])]
     for member in members[1:]:
         both = f'{members[0].path} and {member.path}'
         contents.append(_in_order_of(contents[0], _read(member), both))
+    paths = [member.path for member in members]
+    protocols = [member.protocol for member in members if member.protocol]
+    if len(protocols) == len(members):
+        return [_average(paths, protocols, contents, weights, name)]
+    common = [p for p in contents[0].scores if all(p in content.scores for content in contents)]
+    if not common:
+        lists = '; '.join(f'{m.path}: {", ".join(c.scores)}' for m, c in zip(members, contents))
+        raise ValueError(f'no protocol in common ({lists}); to mix them, name one for each file')
     return [
-        _average(chosen, contents, weights, name) for chosen in _with_protocols(members, contents)
+        _average(paths, [protocol] * len(paths), contents, weights, name) for protocol in common
     ]
-
-
-def _checked_weights(weights: Optional[Sequence[float]], count: int) -> Sequence[float]:
-    if weights is None:
-        return [1.0] * count
-    if len(weights) != count:
-        raise ValueError(f'ensemble: {len(weights)} weights for {count} files')
-    if not all(0 < weight < inf for weight in weights):
-        raise ValueError(f'ensemble: weights must be positive, got {" ".join(map(str, weights))}')
-    return weights
 
 
 def _read(member: Member) -> Posteriors:
@@ -119,38 +122,40 @@ def _require_same_set(kind: str, one: list[str], two: list[str], both: str) -> N
             )
 
 
-def _with_protocols(
-    members: Sequence[Member], contents: Sequence[Posteriors]
-) -> list[Sequence[Member]]:
-    """For each ensemble its members, each with its protocol."""
-    if all(member.protocol for member in members):
-        return [members]
-    common = [p for p in contents[0].scores if all(p in content.scores for content in contents)]
-    if not common:
-        lists = '; '.join(f'{m.path}: {", ".join(c.scores)}' for m, c in zip(members, contents))
-        raise ValueError(f'no protocol in common ({lists}); to mix them, name one for each file')
-    return [[m._replace(protocol=protocol) for m in members] for protocol in common]
-
-
 def _average(
-    members: Sequence[Member],
+    paths: Sequence[str],
+    protocols: Sequence[str],
     contents: Sequence[Posteriors],
     weights: Sequence[float],
     name: Optional[str],
 ) -> Ensemble:
     """The weighted average; the images are in the same order everywhere."""
-    _refuse_repeats(members)
+    files = list(zip(map(os.path.realpath, paths), protocols))
+    for path, protocol, file in zip(paths, protocols, files):
+        if files.count(file) > 1:
+            raise ValueError(f'{path} is given twice with the protocol {protocol!r}')
     first = contents[0]
     total = np.zeros((len(first.names), len(first.classes)))
     records = []
-    protocols = [member.protocol for member in members if member.protocol is not None]  # all
     for protocol, content, weight in zip(protocols, contents, weights):
         scores = content.scores[protocol]
         total += np.float64(weight / sum(weights)) * scores
         records.append(_record(content.info, protocol, scores, first.labels))
     protocol = protocols[0] if len(set(protocols)) == 1 else MIXED
-    info = _common_info(records, name)
-    info['members'] = _titles(members, records, weights, with_protocols=protocol == MIXED)
+
+    def common(field: str) -> Any:
+        values = {getattr(record, field) for record in records}
+        return values.pop() if len(values) == 1 else None
+
+    info = dict(
+        net=name or ' + '.join(record.net for record in records),
+        width=common('width'),
+        scale=common('scale'),
+        test_scales=common('test_scales'),
+        data=records[0].data,
+        imagenet=all(record.imagenet for record in records),
+        members=_titles(paths, records, weights, with_protocols=protocol == MIXED),
+    )
     # Counted as they are stored, so that reading the file gives the same errors.
     scores = total.astype(np.float32)
     return Ensemble(
@@ -158,15 +163,6 @@ def _average(
         _record(info, protocol, scores, first.labels),
         records,
     )
-
-
-def _refuse_repeats(members: Sequence[Member]) -> None:
-    seen = set()
-    for path, protocol in members:
-        key = os.path.realpath(path), protocol
-        if key in seen:
-            raise ValueError(f'{path} is given twice with the protocol {protocol!r}')
-        seen.add(key)
 
 
 def _record(info: dict, protocol: str, scores: np.ndarray, labels: np.ndarray) -> TestRecord:
@@ -189,32 +185,15 @@ def _record(info: dict, protocol: str, scores: np.ndarray, labels: np.ndarray) -
     )
 
 
-def _common_info(records: Sequence[TestRecord], name: Optional[str]) -> dict:
-    """An ensemble's ``info``: what its members agree on. Their images are known to be the same."""
-
-    def common(field: str) -> Any:
-        values = {getattr(record, field) for record in records}
-        return values.pop() if len(values) == 1 else None
-
-    return dict(
-        net=name or ' + '.join(record.net for record in records),
-        width=common('width'),
-        scale=common('scale'),
-        test_scales=common('test_scales'),
-        data=records[0].data,
-        imagenet=all(record.imagenet for record in records),
-    )
-
-
 def _titles(
-    members: Sequence[Member],
+    paths: Sequence[str],
     records: Sequence[TestRecord],
     weights: Sequence[float],
     with_protocols: bool,
 ) -> list[str]:
     """Each member in a line: 'D [256;512] 256,384,512', with its weight where they differ."""
     titles = []
-    for (path, _), record, weight in zip(members, records, weights):
+    for path, record, weight in zip(paths, records, weights):
         if record.members:
             title = f'({" + ".join(record.members)})'
         else:
