@@ -1,7 +1,7 @@
 """What a fine-tuning decides from photos and weights: settings, head, cached maps."""
 
 import os
-from collections import Counter
+from math import inf
 from typing import NamedTuple, Optional
 
 import torch
@@ -13,7 +13,6 @@ from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
 from vgg_mm.engine.cached_maps_loops import MAX_GB
 from vgg_mm.installation import argument
 from vgg_mm.progress import duration
-from vgg_mm.text import first_few
 
 from ..chain.estimate import device_name, measure_step
 from ..convert_weights import Net
@@ -62,9 +61,6 @@ POOLED_DECAY = 0.2
 #: that of the same layer on maps that are divided, and no rate suits it and fc7 as well. Measured:
 #: as above.
 DIVISOR = 58.0
-
-#: So many classes are named.
-NAMED = 12
 
 #: What ``cache_maps`` can be.
 AUTO, ON, OFF = CACHE_MAPS = 'auto', 'on', 'off'
@@ -123,22 +119,18 @@ def decide(
     Raises:
         ValueError: in one line, if a number given is out of range.
     """
-    for name, value, least in (('epochs', epochs, 1), ('batch_size', batch_size, 1)):
-        if value is not None and value < least:
-            raise ValueError(f'{argument(name)} must be at least {least}, got {value}')
+    check_range('epochs', epochs, 1)
+    check_range('batch_size', batch_size, 1)
+    check_range('frozen', frozen_stages, 0, NUM_BLOCKS)
     if lr is not None and not lr > 0:
         raise ValueError(f'{argument("lr")} must be positive, got {lr}')
-    if frozen_stages is not None and not 0 <= frozen_stages <= NUM_BLOCKS:
-        raise ValueError(f'{argument("frozen")} must be 0 to 5 blocks, got {frozen_stages}')
     photos = len(split.train)
-    if epochs is None and views:
-        epochs = EPOCHS_ON_MAPS
-    elif epochs is None:
-        epochs = min(max(round(IMAGES / photos), EPOCHS[0]), EPOCHS[1])
-    if frozen_stages is None and views:
-        frozen_stages = NUM_BLOCKS
-    elif frozen_stages is None:
-        frozen_stages = FROZEN if photos < MANY_PHOTOS else 0
+    if epochs is None:
+        usual = min(max(round(IMAGES / photos), EPOCHS[0]), EPOCHS[1])
+        epochs = EPOCHS_ON_MAPS if views else usual
+    if frozen_stages is None:
+        usual = FROZEN if photos < MANY_PHOTOS else 0
+        frozen_stages = NUM_BLOCKS if views else usual
     jitter, test_scale = (NEW_FC6_JITTER, NEW_FC6_TEST_SCALE) if new_fc6 else (JITTER, TEST_SCALE)
     return Decisions(
         epochs=epochs,
@@ -158,11 +150,11 @@ def _milestones(epochs: int) -> list[int]:
     return sorted({max(1, round(share * epochs)) for share in DROPS} - {epochs})
 
 
-def describe_classes(split: Split) -> str:
-    """'CLASS TRAIN + VAL' for the first classes, the rest counted."""
-    train, val = (Counter(label for _, label in part) for part in (split.train, split.val))
-    texts = [f'{name} {train[i]} + {val[i]}' for i, name in enumerate(split.classes)]
-    return first_few(texts, NAMED)
+def check_range(name: str, value: Optional[int], least: int, most: float = inf) -> None:
+    """Refuse a number that is out of range; those with a largest value count blocks."""
+    if value is not None and not least <= value <= most:
+        wanted = f'at least {least}' if most == inf else f'{least} to {most} blocks'
+        raise ValueError(f'{argument(name)} must be {wanted}, got {value}')
 
 
 class Head(NamedTuple):
@@ -219,8 +211,7 @@ def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int]
             f'{argument("fc_channels", fc_channels)} is for {argument("head", FC)}: a new fc6 and '
             'fc7'
         )
-    if fc_channels is not None and fc_channels < 1:
-        raise ValueError(f'{argument("fc_channels")} must be at least 1, got {fc_channels}')
+    check_range('fc_channels', fc_channels, 1)
     if kind is None:
         return Head({k: v for k, v in own.items() if k != 'num_classes'}, ('fc8',), True)
     in_channels = net.base_channels * BLOCK_WIDTHS[-1]
@@ -231,73 +222,62 @@ def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int]
     return Head(config, ('fc6', 'fc7', 'fc8'), False)
 
 
-class Wishes(NamedTuple):
-    """What was asked for.
+def choose_views(
+    split: Split,
+    net: Net,
+    crop: int,
+    cache: str,
+    views: Optional[int],
+    frozen: Optional[int],
+    unfreeze: Optional[int],
+) -> tuple[int, str]:
+    """How many crops of each photo have their maps computed once, and why none, in words.
 
-    ``cache`` is one of :data:`CACHE_MAPS`, ``views`` the crops of each photo, ``frozen`` the blocks
-    that stay as they are, ``unfreeze`` the last blocks that a second stage trains; None: not given.
-    """
-
-    cache: str = AUTO
-    views: Optional[int] = None
-    frozen: Optional[int] = None
-    unfreeze: Optional[int] = None
-
-
-def choose_views(wishes: Wishes, split: Split, net: Net, crop: int) -> tuple[int, str]:
-    """How many crops of each photo have their maps computed once, and why, in words.
+    Args:
+        split, net, crop: The photos, the net, the side of the crops in pixels.
+        cache: One of :data:`CACHE_MAPS`.
+        views, frozen, unfreeze: As of :func:`~vgg_mm.apis.finetune.finetune`; None: not given.
 
     Returns:
         (0, reason) where all layers are trained on new crops in every epoch.
 
     Raises:
-        ValueError: in one line, if the wishes do not go together, or the maps are too large.
+        ValueError: in one line, if the arguments do not go together, or the maps are too large.
     """
-    if wishes.cache not in CACHE_MAPS:
-        raise ValueError(f'{argument("cache_maps")} must be auto, on or off, got {wishes.cache!r}')
-    if wishes.views is not None and wishes.views < 1:
-        raise ValueError(f'{argument("views")} must be at least 1, got {wishes.views}')
-    if wishes.unfreeze is not None and not 0 <= wishes.unfreeze <= NUM_BLOCKS - 1:
-        raise ValueError(f'{argument("unfreeze")} must be 0 to 4 blocks, got {wishes.unfreeze}')
-    if wishes.unfreeze and wishes.frozen is not None:
+    if cache not in CACHE_MAPS:
+        raise ValueError(f'{argument("cache_maps")} must be auto, on or off, got {cache!r}')
+    check_range('views', views, 1)
+    check_range('unfreeze', unfreeze, 0, NUM_BLOCKS - 1)
+    if unfreeze and frozen is not None:
         raise ValueError(
-            f'{argument("unfreeze", wishes.unfreeze)} is a second stage after one with all blocks '
-            f'frozen, {argument("frozen", wishes.frozen)} a single one: give one of the two'
+            f'{argument("unfreeze", unfreeze)} is a second stage after one with all blocks '
+            f'frozen, {argument("frozen", frozen)} a single one: give one of the two'
         )
-    why = _why_not(wishes)
-    views = wishes.views or VIEWS
-    most = NUM_BLOCKS if wishes.frozen is None else wishes.frozen
-    frozen = min(most, NUM_BLOCKS - (wishes.unfreeze or 0))
-    if not why:
-        size = maps_gb(split, net, crop, frozen, views)
-        if size > MAX_GB:
-            why = (
-                f'the maps of {views} views of {len(split.train):,} photos after block {frozen} '
-                f'would take {size:.0f} GB, more than {MAX_GB:g}'
-            )
-    if not why:
-        return views, ''
-    if wishes.cache == ON:
+    count = views or VIEWS
+    last = min(NUM_BLOCKS if frozen is None else frozen, NUM_BLOCKS - (unfreeze or 0))
+    if cache == OFF:
+        why = f'{argument("cache_maps")} is off'
+    elif frozen == 0:
+        why = f'{argument("frozen", 0)} leaves no block frozen'
+    elif cache == AUTO and torch.cuda.is_available():
+        why = f'there is a GPU ({argument("cache_maps", ON)} does so all the same)'
+    elif cache == AUTO and frozen is not None and frozen < FEWEST_FROZEN:
+        why = f'few blocks are frozen ({argument("frozen", frozen)})'
+    elif (size := maps_gb(split, net, crop, last, count)) > MAX_GB:
+        why = (
+            f'the maps of {count} views of {len(split.train):,} photos after block {last} '
+            f'would take {size:.0f} GB, more than {MAX_GB:g}'
+        )
+    else:
+        return count, ''
+    if cache == ON:
         raise ValueError(f'{argument("cache_maps", ON)}: {why}')
-    for name, value in (('views', wishes.views), ('unfreeze', wishes.unfreeze)):
+    for name, value in (('views', views), ('unfreeze', unfreeze)):
         if value:
             raise ValueError(
                 f'{argument(name, value)} is for maps that are computed once, but {why}'
             )
     return 0, why
-
-
-def _why_not(wishes: Wishes) -> str:
-    """Why maps are not computed once, '' if they are."""
-    if wishes.cache == OFF:
-        return f'{argument("cache_maps")} is off'
-    if wishes.frozen == 0:
-        return f'{argument("frozen", 0)} leaves no block frozen'
-    if wishes.cache == AUTO and torch.cuda.is_available():
-        return f'there is a GPU ({argument("cache_maps", ON)} does so all the same)'
-    if wishes.cache == AUTO and wishes.frozen is not None and wishes.frozen < FEWEST_FROZEN:
-        return f'few blocks are frozen ({argument("frozen", wishes.frozen)})'
-    return ''
 
 
 def maps_gb(split: Split, net: Net, crop: int, frozen: int, views: int) -> float:
@@ -319,8 +299,7 @@ def describe_maps(
         hours += step.hours(images, images / cfg.train_dataloader.batch_size)
         sizes.append(maps_gb(split, net, crop, frozen, views))
         blocks.append('all blocks' if frozen == NUM_BLOCKS else f'the first {frozen} blocks')
-    minutes = 60 * hours
-    about = 'a minute' if minutes < 1.5 else duration(60 * minutes)
+    about = 'a minute' if 60 * hours < 1.5 else duration(3600 * hours)
     room = ', '.join(f'{gb:.1f} GB' if gb > 0.95 else f'{max(1, 1000 * gb):.0f} MB' for gb in sizes)
     return (
         f'Maps       of {", then of ".join(blocks)} are computed once, for {views} crops of each '

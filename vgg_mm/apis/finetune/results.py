@@ -3,7 +3,6 @@
 import csv
 import io
 import os.path as osp
-from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from vgg_mm.text import printable
 
 from ..tables import format_table
 
-TABLE_FILE, MATRIX_FILE, PICTURE_FILE = (
+TABLE_FILE, MATRIX_FILE, PICTURE_FILE = FILES = (
     'per_class.csv',
     'confusion_matrix.csv',
     'confusion_matrix.png',
@@ -25,28 +24,6 @@ PRINTED = 12
 
 #: With more classes the picture has no numbers in its cells.
 MOST_NUMBERS = 25
-
-
-class ClassResult(NamedTuple):
-    """Of a class: ``images``, how many of them were ``right``, how many of all were ``taken`` for
-    it, and for which other class it was ``mostly`` taken, ``times`` times."""
-
-    name: str
-    images: int
-    right: int
-    taken: int
-    mostly: Optional[str]
-    times: int
-
-    @property
-    def recall(self) -> float:
-        """Share of the images that were right, in percent; NaN without images."""
-        return 100 * self.right / self.images if self.images else float('nan')
-
-    @property
-    def precision(self) -> float:
-        """Share of those taken for the class that were of it, in percent; NaN without any."""
-        return 100 * self.right / self.taken if self.taken else float('nan')
 
 
 def confusion_matrix(posteriors: Posteriors, protocol: str) -> np.ndarray:
@@ -61,67 +38,45 @@ def confusion_matrix(posteriors: Posteriors, protocol: str) -> np.ndarray:
     return np.bincount(cells, minlength=count**2).reshape(count, count)
 
 
-def class_results(matrix: np.ndarray, classes: list[str]) -> list[ClassResult]:
-    """A result for each class, in order."""
-    wrong = matrix - np.diag(np.diag(matrix))
-    return [
-        ClassResult(
-            name,
-            int(matrix[i].sum()),
-            int(matrix[i, i]),
-            int(matrix[:, i].sum()),
-            classes[int(wrong[i].argmax())] if wrong[i].any() else None,
-            int(wrong[i].max()),
-        )
-        for i, name in enumerate(classes)
-    ]
-
-
 def report_classes(folder: str) -> str:
     """Write the files beside a test's posteriors, ``FOLDER/posteriors.npz``; the table to print."""
     posteriors = load_posteriors(osp.join(folder, 'posteriors.npz'))
-    matrix = confusion_matrix(posteriors, DENSE)
-    results = class_results(matrix, posteriors.classes)
-    _write_csv(
-        osp.join(folder, TABLE_FILE),
-        [
-            ['class', 'images', 'right', 'recall', 'precision', 'mostly taken for', 'times'],
-            *(
-                [
-                    r.name,
-                    r.images,
-                    r.right,
-                    f'{r.recall:.1f}',
-                    f'{r.precision:.1f}',
-                    r.mostly or '',
-                    r.times,
-                ]
-                for r in results
-            ),
-        ],
-    )
-    rows = [[name, *row] for name, row in zip(posteriors.classes, matrix.tolist())]
-    _write_csv(osp.join(folder, MATRIX_FILE), [['true class', *posteriors.classes], *rows])
-    write_atomically(osp.join(folder, PICTURE_FILE), _picture(matrix, posteriors.classes))
-    return _table(results, folder)
-
-
-def _table(results: list[ClassResult], folder: str) -> str:
-    worst = sorted((r for r in results if r.images), key=lambda r: (r.recall, -r.images))
+    classes, matrix = posteriors.classes, confusion_matrix(posteriors, DENSE)
+    images, right, taken = matrix.sum(1), matrix.diagonal(), matrix.sum(0)
+    wrong = matrix - np.diag(right)
+    mostly, times = wrong.argmax(1), wrong.max(1)
+    with np.errstate(invalid='ignore'):  # NaN of a class without images, or never predicted
+        recall, precision = 100 * right / images, 100 * right / taken
+    header = ['class', 'images', 'right', 'recall', 'precision', 'mostly taken for', 'times']
     rows = [
         [
-            printable(r.name),
-            r.images,
-            f'{r.recall:.1f}',
-            f'{r.precision:.1f}' if r.taken else '',
-            f'{printable(r.mostly)} ({r.times})' if r.mostly else '',
+            name, images[i], right[i], f'{recall[i]:.1f}', f'{precision[i]:.1f}',
+            classes[mostly[i]] if times[i] else '', times[i],
         ]
-        for r in worst[:PRINTED]
+        for i, name in enumerate(classes)
+    ]  # fmt: skip
+    _write_csv(osp.join(folder, TABLE_FILE), [header, *rows])
+    rows = [[name, *row] for name, row in zip(classes, matrix.tolist())]
+    _write_csv(osp.join(folder, MATRIX_FILE), [['true class', *classes], *rows])
+    write_atomically(osp.join(folder, PICTURE_FILE), _picture(matrix, classes))
+
+    worst = sorted(np.flatnonzero(images), key=lambda i: (recall[i], -images[i]))
+    rows = [
+        [
+            printable(classes[i]),
+            images[i],
+            f'{recall[i]:.1f}',
+            f'{precision[i]:.1f}' if taken[i] else '',
+            f'{printable(classes[mostly[i]])} ({times[i]})' if times[i] else '',
+        ]
+        for i in worst[:PRINTED]
     ]
     table = format_table(('class', 'images', 'recall, %', 'precision, %', 'mostly taken for'), rows)
-    more = f'; the {PRINTED} worst of {len(results)}' if len(worst) > PRINTED else ''
-    files = ', '.join((TABLE_FILE, MATRIX_FILE, PICTURE_FILE))
-    return f'Each class, the worst first{more}:\n\n{table}\n\nAll classes: {files} in {folder}'
+    more = f'; the {PRINTED} worst of {len(classes)}' if len(worst) > PRINTED else ''
+    return (
+        f'Each class, the worst first{more}:\n\n{table}\n\n'
+        f'All classes: {", ".join(FILES)} in {folder}'
+    )
 
 
 def _write_csv(path: str, rows: list[list]) -> None:

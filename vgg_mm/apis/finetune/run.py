@@ -5,49 +5,50 @@ import os
 import os.path as osp
 import re
 import shlex
-from typing import Any, NamedTuple, Optional
+from collections import Counter
+from typing import NamedTuple, Optional
 
 import torch
 from mmengine.config import Config
 
 from vgg_mm.architectures import STRIDE
-from vgg_mm.checkpoints import (
-    Preprocessing,
-    is_local,
-    load_by_name,
-    write_atomically,
-)
+from vgg_mm.checkpoints import Preprocessing, is_local, load_by_name, write_atomically
 from vgg_mm.checkpoints.formats import format_of
 from vgg_mm.checkpoints.weights import with_divided_images, with_input_channels
 from vgg_mm.datasets.transforms.loading import CHANNELS
 from vgg_mm.installation import argument, command, command_line
+from vgg_mm.text import first_few
 from vgg_mm.zoo import PREFIX
 
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
+from ..config import configs_folder, set_input_channels
 from ..convert_weights import Converted, Net, understand
 from ..inference.load import expected_preprocessing, resolve
 from ..net_table import CROP
 from ..tables import say
-from .config import finetune_config
 from .decide import (
     AUTO,
     NEW_LAYER,
     Decisions,
     Head,
-    Wishes,
     choose_head,
     choose_views,
     decide,
-    describe_classes,
     describe_maps,
 )
 from .results import report_classes
-from .split import BALANCED, Split, describe_balance, list_lines, split_photos
+from .split import BALANCED, Split, describe_balance, split_photos
 from .split import class_weights as class_weights_of
 
 #: What is said of images that are not of three channels.
 _CHANNELS = {4: '; blue, green, red and opacity'}
+
+#: So many classes are named.
+NAMED = 12
+
+#: What the decisions are filled into.
+TEMPLATE = 'vgg/vgg16_finetune.py'
 
 CHAIN = """# Written by {command}. To go on, or to test again:
 # {chain}
@@ -71,7 +72,10 @@ def finetune(
     cache_maps: str = AUTO,
     views: Optional[int] = None,
     unfreeze: Optional[int] = None,
-    **settings: Any,
+    epochs: Optional[int] = None,
+    batch_size: Optional[int] = None,
+    lr: Optional[float] = None,
+    frozen: Optional[int] = None,
 ) -> str:
     """Fine-tune on photos in class folders and test the result; a second call goes on.
 
@@ -97,7 +101,7 @@ def finetune(
         views: So many crops; None: 3.
         unfreeze: With cached maps, so many last blocks that a second stage trains with the head;
             None: 0.
-        **settings: ``epochs``, ``batch_size``, ``lr``, ``frozen`` in place of those decided.
+        epochs, batch_size, lr, frozen: In place of those decided; ``frozen`` counts blocks.
 
     Returns:
         The table of errors, or of the plan. Beside the test's results are then also those of each
@@ -111,33 +115,38 @@ def finetune(
     content = load_by_name(weights)
     found = understand(content, weights)
     net = _for_channels(found.net, in_channels)
+    adds_channels = net.in_channels > found.net.in_channels
     chosen_head = choose_head(net, head, fc_channels)
     images = expected_preprocessing(content).for_channels(net.in_channels)
     divisor = chosen_head.divisor(images, net)
     start = Start(weights, net, images.divided(divisor), chosen_head, found.unused(), divisor)
-    settings['frozen_stages'] = settings.pop('frozen', None)
-    if net.in_channels > found.net.in_channels and settings['frozen_stages'] is None:
-        settings['frozen_stages'] = 0  # what conv1_1 has for them is to be learnt
-    crop = STRIDE * start.head.config['kernel_size'] if start.head.config['fc_channels'] else CROP
-    wishes = Wishes(cache_maps, views, settings['frozen_stages'], unfreeze)
-    views, why = choose_views(wishes, split, start.net, crop)
-    first = decide(split, crop, views=views, new_fc6='fc6' in start.head.new, **settings)
+    if adds_channels and frozen is None:
+        frozen = 0  # what conv1_1 has for them is to be learnt
+    config = chosen_head.config
+    crop = STRIDE * config['kernel_size'] if config['fc_channels'] else CROP
+    views, why = choose_views(split, net, crop, cache_maps, views, frozen, unfreeze)
+    new_fc6 = 'fc6' in chosen_head.new
+    first = decide(split, crop, epochs, batch_size, lr, frozen, views, new_fc6)
     stages = [first, first.second_stage(unfreeze)] if unfreeze else [first]
-    name = _name(folder)
+    # As far as mmengine takes it for a config's.
+    name = re.sub(r'[^A-Za-z0-9_-]+', '_', osp.basename(osp.abspath(folder))).strip('_') or 'photos'
     work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
     balanced = class_weights == BALANCED
-    print('\n'.join(_report(folder, split, start, stages, balanced)))
-    if net.in_channels > found.net.in_channels and first.frozen_stages:
+    print('\n'.join(filter(None, _report(folder, split, start, stages, balanced))))
+    if adds_channels and first.frozen_stages:
         print('Notice     conv1_1 is frozen: the opacity stays without effect')
     if why and cache_maps == AUTO and not torch.cuda.is_available():
         print(f'Maps       are not cached: {why}')
     os.makedirs(work_dir, exist_ok=True)
     changed = _to_start_from(found, start, expected_preprocessing(content).to_rgb)
     if changed is not found:
-        start = start._replace(weights=_write_weights(work_dir, 'start.pth', changed))
+        start = start._replace(weights=osp.join(work_dir, 'start.pth'))
+        file = io.BytesIO()
+        torch.save(changed.checkpoint(), file)
+        write_atomically(start.weights, file.getvalue())
     chain, configs = _write(folder, work_dir, name, split, start, stages, balanced)
     if views:
-        print(describe_maps(split, start.net, crop, configs, amp, kernels))
+        print(describe_maps(split, net, crop, configs, amp, kernels))
     print()
     table = train_chain(chain, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
     if not dry_run:
@@ -157,8 +166,8 @@ class Start(NamedTuple):
     net: Net
     preprocessing: Preprocessing
     head: Head
-    unused: str = ''
-    divisor: float = 1.0
+    unused: str
+    divisor: float
 
     @property
     def decay(self) -> Optional[float]:
@@ -182,20 +191,19 @@ def _for_channels(net: Net, channels: Optional[int]) -> Net:
     return net._replace(in_channels=channels)
 
 
-def _to_start_from(found: Converted, start: 'Start', are_rgb: bool) -> Converted:
+def _to_start_from(found: Converted, start: Start, are_rgb: bool) -> Converted:
     """The weights as the training starts from them; ``found`` itself if that is as they are.
 
     Where channels are added their order has to be known, and where images are divided all biases
     change, which is here; a head that a new one takes the place of is left out.
     """
-    weights = found.weights
+    weights, classes = found.weights, found.classes
     if start.divisor != 1:
         weights = with_divided_images(weights, start.divisor)
     if start.net.in_channels > found.net.in_channels:
         name = 'backbone.conv1_1.weight'
         first = weights[name].flip(1) if are_rgb else weights[name]
         weights = {**weights, name: with_input_channels(first, start.net.in_channels)}
-    classes = found.classes
     if not start.head.keeps and any(name.startswith('head.') for name in weights):
         weights = {name: w for name, w in weights.items() if not name.startswith('head.')}
         classes = None
@@ -206,34 +214,17 @@ def _to_start_from(found: Converted, start: 'Start', are_rgb: bool) -> Converted
     )
 
 
-def _for_any_program(weights: str) -> str:
-    """As ``load_from`` of a config that other programs of mmengine run, too.
-
-    Their loader knows PyTorch's files alone; the prefix has this package's read the others.
-    """
-    if is_local(weights):
-        return f'{PREFIX if format_of(weights) else ""}{osp.abspath(weights)}'
-    return f'{PREFIX if weights.startswith(("http://", "https://")) else ""}{weights}'
-
-
-def _write_weights(work_dir: str, name: str, found: Converted) -> str:
-    """Write weights to start from; returns the file's path."""
-    path = osp.join(work_dir, name)
-    file = io.BytesIO()
-    torch.save(found.checkpoint(), file)
-    write_atomically(path, file.getvalue())
-    return path
-
-
 def _report(
     folder: str, split: Split, start: Start, stages: list[Decisions], balanced: bool
 ) -> list[str]:
     """What was decided, and why, in lines."""
     first = stages[0]
+    train, val = (Counter(label for _, label in part) for part in (split.train, split.val))
+    classes = [f'{name} {train[i]} + {val[i]}' for i, name in enumerate(split.classes)]
     lines = [
         f'Photos     {folder}: {len(split.train):,} to train on, {len(split.val):,} to validate '
         f'on, {split.how}',
-        f'Classes    {len(split.classes)} (training + validation): ' + describe_classes(split),
+        f'Classes    {len(classes)} (training + validation): {first_few(classes, NAMED)}',
         f'Weights    {start.weights}: net {start.net}; {start.head}',
         f'Left out   {start.unused}' if start.unused else '',
         f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
@@ -250,21 +241,14 @@ def _report(
         blocks = f'first {chosen.frozen_stages} of 5' if chosen.frozen_stages else 'none'
         drops = ' and '.join(map(str, chosen.milestones)) or 'none'
         faster = '' if number else f', {new} {NEW_LAYER * chosen.lr:g}'
-        lines += [f'Stage {number + 1}'] if len(stages) > 1 else []
         lines += [
+            f'Stage {number + 1}' if len(stages) > 1 else '',
             f'Frozen     blocks: {blocks}',
             f'Rate       {chosen.lr:g}{faster}; divided by 10 after epochs: {drops}; '
             f'batch {chosen.batch_size}{decay}',
             f'Epochs     {chosen.epochs}',
         ]
-    lines.append(describe_balance(split, balanced))
-    return [line for line in lines if line]
-
-
-def _name(folder: str) -> str:
-    """The folder's name as far as mmengine takes it for a config's."""
-    name = re.sub(r'[^A-Za-z0-9_-]+', '_', osp.basename(osp.abspath(folder))).strip('_')
-    return name or 'photos'
+    return [*lines, describe_balance(split, balanced)]
 
 
 def _write(
@@ -282,33 +266,14 @@ def _write(
     """
     lists = {part: osp.abspath(osp.join(work_dir, f'{part}.txt')) for part in ('train', 'val')}
     for part, path in lists.items():
-        _write_once(
-            path, list_lines(getattr(split, part)), 'lists other photos than the folder has'
-        )
-    head = dict(start.head.config)
-    if balanced:
-        head['loss'] = dict(class_weight=class_weights_of(split))
-    model = dict(
-        data_preprocessor=start.preprocessing.to_meta(),
-        backbone=start.net.backbone_config(),
-        head=head,
-    )
-    source = _for_any_program(start.weights)
+        # As MMPretrain's CustomDataset reads them.
+        text = ''.join(f'{photo} {label}\n' for photo, label in getattr(split, part))
+        _write_once(path, text, 'lists other photos than the folder has')
     configs, lines = [], []
     for number, chosen in enumerate(stages, start=1):
         last = number == len(stages)
         stage = name if last else f'{name}_head'
-        cfg = finetune_config(
-            osp.abspath(folder),
-            source if number == 1 else None,  # the chain's business
-            model,
-            split,
-            lists,
-            chosen,
-            start.head.new,
-            is_first=number == 1,
-            decay=start.decay,
-        )
+        cfg = _config(osp.abspath(folder), split, lists, start, chosen, number == 1, balanced)
         config = osp.join(work_dir, f'{stage}.py')
         _write_once(config, cfg.pretty_text, 'holds other settings than those asked for')
         configs.append(cfg)
@@ -340,3 +305,79 @@ def _write_once(path: str, text: str, what: str) -> None:
             raise ValueError(
                 f'{path} {what}: use another {argument("work_dir")}, or delete {osp.dirname(path)}'
             )
+
+
+def _config(
+    folder: str,
+    split: Split,
+    lists: dict[str, str],
+    start: Start,
+    chosen: Decisions,
+    is_first: bool,
+    balanced: bool,
+) -> Config:
+    """A config that ``tools/train.py`` and ``tools/test.py`` take, with nothing outside it."""
+    cfg = Config.fromfile(osp.join(configs_folder(), TEMPLATE))
+    loss = dict(loss=dict(class_weight=class_weights_of(split))) if balanced else {}
+    model = dict(
+        data_preprocessor=start.preprocessing.to_meta(),
+        backbone=start.net.backbone_config(),
+        head={**start.head.config, **loss},
+    )
+    # That of a second stage is the chain's business.
+    weights = _for_any_program(start.weights) if is_first else None
+    cfg.merge_from_dict(dict(model=model, load_from=weights, DATA_ROOT=folder))
+    cfg.model.head.num_classes = len(split.classes)
+    cfg.model.backbone.frozen_stages = chosen.frozen_stages
+    for name, part in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        loader = cfg[f'{name}_dataloader']
+        loader.batch_size, loader.num_workers = chosen.batch_size, chosen.num_workers
+        loader.persistent_workers = True
+        loader.dataset.update(
+            data_root=folder,
+            data_prefix='',
+            ann_file=lists[part],
+            metainfo=dict(classes=list(split.classes)),
+        )
+        # One broken photo is an error of the net's, not the end of the run.
+        loader.dataset.pipeline[0].on_error = 'skip' if part == 'train' else 'mark'
+    pipelines = [cfg[f'{name}_dataloader'].dataset.pipeline for name in ('train', 'val', 'test')]
+    for step in (step for pipeline in [*pipelines, cfg.tta_pipeline] for step in pipeline):
+        if step['type'] == 'vgg_mm.ScaleJitter':
+            step.update(scale=chosen.jitter, crop_size=chosen.crop)
+        elif step['type'] == 'vgg_mm.CentralCrop':
+            step.update(scale=chosen.test_scale, crop_size=chosen.crop)
+        elif step['type'] == 'vgg_mm.TestScales':
+            step['trained_at'] = chosen.jitter
+    cfg.custom_hooks = [dict(type='vgg_mm.SkippedImagesHook')]
+    cfg.val_evaluator.topk = cfg.test_evaluator.topk = (1, 5) if len(split.classes) > 5 else (1,)
+    cfg.tta_model.crop_size = chosen.crop
+    cfg.optim_wrapper.optimizer.lr = chosen.lr
+    # New layers learn faster until they have learnt.
+    settings = dict(lr_mult=NEW_LAYER) if is_first else {}
+    if start.decay is not None:
+        settings['decay_mult'] = start.decay / cfg.optim_wrapper.optimizer.weight_decay
+    # Keys with dots: merged they would be a tree.
+    keys = {f'head.{layer}': settings for layer in start.head.new} if settings else {}
+    cfg.optim_wrapper.paramwise_cfg = dict(custom_keys=keys)
+    cfg.param_scheduler.milestones = chosen.milestones
+    cfg.train_cfg.max_epochs = chosen.epochs
+    if chosen.views:
+        loop = dict(type='vgg_mm.CachedMapsTrainLoop', views=chosen.views)
+        cfg.train_cfg = dict(loop, max_epochs=chosen.epochs, val_interval=1)
+        cfg.val_cfg = dict(type='vgg_mm.CachedMapsValLoop')
+    cfg.auto_scale_lr.base_batch_size = chosen.batch_size
+    for name in ('train_pipeline', 'test_pipeline'):
+        cfg.pop(name)  # they are in the data sets
+    set_input_channels(cfg)
+    return cfg
+
+
+def _for_any_program(weights: str) -> str:
+    """As ``load_from`` of a config that other programs of mmengine run, too.
+
+    Their loader knows PyTorch's files alone; the prefix has this package's read the others.
+    """
+    if is_local(weights):
+        return f'{PREFIX if format_of(weights) else ""}{osp.abspath(weights)}'
+    return f'{PREFIX if weights.startswith(("http://", "https://")) else ""}{weights}'

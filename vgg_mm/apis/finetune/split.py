@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from vgg_mm.datasets.class_names import sorted_names
 from vgg_mm.installation import argument
 
@@ -50,12 +52,10 @@ def split_photos(layout: Layout, seed: int = 0) -> Split:
         ValueError: in one line, if the folder has one class, other splits than training and
             validation, or a class that is only in validation.
     """
-    splits = {name.lower(): number for number, name in enumerate(layout.splits)}
-    if list(splits) == [NO_SPLITS]:
-        train, val, how = _draw(_photos(layout, 0), seed)
+    if list(layout.splits) == [NO_SPLITS]:
+        train, val, how = _draw(_photos(layout, NO_SPLITS), seed)
     else:
-        train = _photos(layout, _choose(layout, splits, TRAIN_NAMES))
-        val = _photos(layout, _choose(layout, splits, VAL_NAMES))
+        train, val = (_photos(layout, _choose(layout, n)) for n in (TRAIN_NAMES, VAL_NAMES))
         how = 'as the folder has it'
     classes = sorted_names({name for _, name in train})
     if len(classes) < 2:
@@ -74,23 +74,23 @@ def split_photos(layout: Layout, seed: int = 0) -> Split:
     return Split(classes, trained, validated, how)
 
 
-def _choose(layout: Layout, splits: dict[str, int], names: Sequence[str]) -> int:
-    found = [name for name in names if name in splits]
+def _choose(layout: Layout, names: Sequence[str]) -> str:
+    """The split that has the first of these names, in whatever case."""
+    splits = {name.lower(): name for name in layout.splits}
+    found = [splits[name] for name in names if name in splits]
     if not found:
         raise ValueError(
             f'{layout.folder} has the splits {", ".join(layout.splits)}: expected '
             'FOLDER/train/CLASS/* and FOLDER/val/CLASS/*, or FOLDER/CLASS/*'
         )
-    return splits[found[0]]
+    return found[0]
 
 
-def _photos(layout: Layout, split: int) -> list[tuple[str, str]]:
+def _photos(layout: Layout, split: str) -> list[tuple[str, str]]:
     """(path, name of the class) of a split's photos."""
-    names = list(layout.splits.values())[split]
+    number, names = list(layout.splits).index(split), layout.splits[split]
     return [
-        (path, names[label])
-        for path, number, label in zip(layout.paths, layout.split, layout.label)
-        if number == split
+        (layout.paths[i], names[layout.label[i]]) for i in np.flatnonzero(layout.split == number)
     ]
 
 
@@ -110,11 +110,6 @@ def _draw(photos: list[tuple[str, str]], seed: int) -> tuple[list, list, str]:
     return sorted(train), sorted(val), f'a fifth of each class for validation (seed {seed})'
 
 
-def list_lines(photos: Photos) -> str:
-    """The photos as MMPretrain's ``CustomDataset`` reads them from a file."""
-    return ''.join(f'{path} {label}\n' for path, label in photos)
-
-
 def class_weights(split: Split) -> list[float]:
     """Weights inverse to the photos to train on, on average 1 over the photos.
 
@@ -127,20 +122,18 @@ def class_weights(split: Split) -> list[float]:
 
 def describe_balance(split: Split, balanced: bool) -> str:
     """A line on class weights, or on classes that differ strongly without them; '' if neither."""
-    counts = Counter(label for _, label in split.train)
-    ordered = counts.most_common()
-    (most, largest), (least, smallest) = (
-        (split.classes[label], count) for label, count in (ordered[0], ordered[-1])
-    )
+    ordered = Counter(label for _, label in split.train).most_common()
+    (most, largest), (least, smallest) = ordered[0], ordered[-1]
     if balanced:
         weights = class_weights(split)
         return (
-            f'Loss       weighted by class, from {min(weights):g} ({most}) to {max(weights):g} '
-            f'({least})'
+            f'Loss       weighted by class, from {min(weights):g} ({split.classes[most]}) to '
+            f'{max(weights):g} ({split.classes[least]})'
         )
     if largest < STRONG * smallest:
         return ''
     return (
-        f'Notice     {most} has {largest:,} photos to train on, {least} {smallest:,}: '
-        f'{argument("class_weights", BALANCED)} makes each class count the same'
+        f'Notice     {split.classes[most]} has {largest:,} photos to train on, '
+        f'{split.classes[least]} {smallest:,}: {argument("class_weights", BALANCED)} makes each '
+        'class count the same'
     )
