@@ -10,7 +10,7 @@ from typing import Optional, Union
 LAST_CHECKPOINT = 'last_checkpoint'
 
 #: Checkpoints with everything that resuming needs, as mmengine names them.
-_NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
+NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 
 def is_whole(path: Union[str, os.PathLike]) -> bool:
@@ -55,7 +55,7 @@ def last_whole_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
     named = named_checkpoint(work_dir)
     # With CheckpointHook's out_dir, checkpoints are in another folder.
     folders = [os.fspath(work_dir), *([os.path.dirname(named)] if named else [])]
-    candidates = [*([named] if named else []), *_newest_first(folders)]
+    candidates = [*([named] if named else []), *newest_first(folders)]
     passed_over: dict[str, str] = {}
     for path in candidates:
         if any(os.path.realpath(path) == os.path.realpath(other) for other in passed_over):
@@ -116,16 +116,16 @@ def run_checkpoint(path: Union[str, os.PathLike]) -> str:
 
 def _written(run: str) -> float:
     """When a run wrote its last checkpoint; 0 without one."""
-    paths = [*_newest_first([run]), os.path.join(run, LAST_CHECKPOINT)]
+    paths = [*newest_first([run]), os.path.join(run, LAST_CHECKPOINT)]
     return max((os.path.getmtime(path) for path in paths if os.path.isfile(path)), default=0.0)
 
 
-def _newest_first(folders: list[str]) -> list[str]:
+def newest_first(folders: list[str]) -> list[str]:
     """The numbered checkpoints: by number, those of the kind that was written last first."""
     by_kind: dict[str, list[tuple[int, str]]] = {}
     for folder in filter(os.path.isdir, folders):
         for name in os.listdir(folder):
-            match = _NUMBERED.fullmatch(name)
+            match = NUMBERED.fullmatch(name)
             if match:
                 path = os.path.join(folder, name)
                 by_kind.setdefault(match[1], []).append((int(match[2]), path))

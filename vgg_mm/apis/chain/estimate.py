@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Optional, TypeVar
+from typing import NamedTuple, Optional, TypeVar
 
 import torch
 from mmengine.config import Config
@@ -31,7 +31,6 @@ ENOUGH = 15
 
 #: Pixels of the larger batch: 8 crops of 224 on a processor, 32 on a GPU.
 PIXELS = {'cpu': 8 * 224**2, 'cuda': 32 * 224**2}
-
 
 #: The loop whose images go through the frozen blocks once.
 CACHED_MAPS = 'vgg_mm.CachedMapsTrainLoop'
@@ -68,8 +67,6 @@ def crop_size(cfg: Config) -> Optional[int]:
 def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optional[StepTime]:
     """Time training steps of the config's model on random uint8 images of its crop size.
 
-    Says so, and takes fewer steps where they are slow.
-
     Data loading, validation and the exchange of gradients between processes are not in it.
 
     Returns:
@@ -95,16 +92,21 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     large = max(2, min(cfg.train_dataloader.batch_size, PIXELS[device] // size**2))
     small = max(1, large // 4)
     shape = cfg.model.backbone.get('in_channels', COLOURS), size, size
+
+    def images(count: int) -> torch.Tensor:
+        return torch.randint(256, (count, *shape), dtype=torch.uint8)
+
     if cfg.train_cfg.get('type') != CACHED_MAPS:
-        few, many = (_step_on_images(model, optimizer, images, shape) for images in (small, large))
+        few, many = (_step(model, optimizer, [*images(count)]) for count in (small, large))
         return split_time(few, many, small, large)
-    a_map, example = _frozen_part(model, small, shape)
+    batch = dict(inputs=images(small))
+    seconds, maps = _fastest(lambda: frozen_maps(model, batch))
     with taking_maps(model):
-        few, many = (_step(model, optimizer, [example] * maps) for maps in (small, large))
+        few, many = (_step(model, optimizer, [maps[0]] * count) for count in (small, large))
     step = split_time(few, many, small, large)
     # Each image has its maps computed once, however many epochs there are.
-    views = cfg.train_cfg.get('views', 2)
-    return step._replace(per_image=step.per_image + a_map * views / cfg.train_cfg.max_epochs)
+    views = cfg.train_cfg.get('views', 2) / cfg.train_cfg.max_epochs
+    return step._replace(per_image=step.per_image + views * seconds / small)
 
 
 def split_time(small_time: float, large_time: float, small: int, large: int) -> StepTime:
@@ -112,21 +114,6 @@ def split_time(small_time: float, large_time: float, small: int, large: int) -> 
     per_image = max(0.0, large_time - small_time) / (large - small)
     per_step = max(0.0, large_time - per_image * large)
     return StepTime(per_image, per_step)
-
-
-def _frozen_part(model: Any, count: int, shape: tuple[int, ...]) -> tuple[float, torch.Tensor]:
-    """Seconds that the frozen blocks take for an image, and the map (C, h, w) of one."""
-    images = torch.randint(256, (count, *shape), dtype=torch.uint8)
-    seconds, maps = _fastest(lambda: frozen_maps(model, dict(inputs=images)))
-    return seconds / count, maps[0]
-
-
-def _step_on_images(
-    model: BaseModel, optimizer: OptimWrapper, count: int, shape: tuple[int, ...]
-) -> float:
-    """Seconds of a training step with ``count`` images."""
-    images = [torch.randint(256, shape, dtype=torch.uint8) for _ in range(count)]
-    return _step(model, optimizer, images)
 
 
 def _step(model: BaseModel, optimizer: OptimWrapper, inputs: list[torch.Tensor]) -> float:

@@ -3,8 +3,7 @@
 import json
 import os
 import os.path as osp
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from glob import escape, glob
@@ -14,6 +13,7 @@ from mmengine.config import Config
 
 from vgg_mm.checkpoints import named_checkpoint, write_atomically
 from vgg_mm.checkpoints.atomic_write import lock_file
+from vgg_mm.checkpoints.last_whole import NUMBERED, newest_first
 from vgg_mm.installation import argument
 
 from ..config import check_data_folders
@@ -25,7 +25,6 @@ from .stages import (
     RunOptions,
     Stage,
     changes,
-    config_options,
     option_texts,
     stage_config,
     test_fingerprint,
@@ -37,8 +36,6 @@ RECORD_FILE = 'chain_stage.json'
 
 #: Locked while a process trains or tests a stage; its content is the number of the process.
 LOCK_FILE = 'chain_stage.lock'
-
-_CHECKPOINT = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 #: States of a stage.
 DONE, PART_WAY, TO_DO = 'done', 'part-way', 'to do'
@@ -124,28 +121,12 @@ def note_process(lock: TextIO, number: int) -> None:
     lock.flush()
 
 
-def checkpoints(work_dir: str) -> list[str]:
-    """Checkpoints to go on from, the newest last."""
-    paths = [p for kind in ('epoch', 'iter') for p in glob(osp.join(escape(work_dir), f'{kind}_*'))]
-    return sorted((path for path in paths if _CHECKPOINT.fullmatch(osp.basename(path))), key=_age)
-
-
-def _age(path: str) -> tuple[float, int]:
-    return osp.getmtime(path), _kind_and_number(path)[1]
-
-
 def progress(work_dir: str) -> tuple[str, int]:
     """('epoch', 12): how far a training is by its newest checkpoint; ('epoch', 0) if none."""
-    paths = checkpoints(work_dir)
-    if not paths:
-        return 'epoch', 0
-    return _kind_and_number(paths[-1])
-
-
-def _kind_and_number(path: str) -> tuple[str, int]:
-    found = _CHECKPOINT.fullmatch(osp.basename(path))
-    assert found, 'of checkpoints()'
-    return found[1], int(found[2])
+    for path in newest_first([work_dir]):
+        kind, number = NUMBERED.fullmatch(osp.basename(path)).groups()
+        return kind, int(number)
+    return 'epoch', 0
 
 
 def final_checkpoints(work_dir: str, name: str) -> dict[str, str]:
@@ -189,18 +170,15 @@ class Job:
                 f'{argument("auto_scale_lr", True)}: {stage.config} has no '
                 'auto_scale_lr=dict(base_batch_size=...)'
             )
-        self._check_use()
-        use = source.stage.use if source else LAST
-        self.settings = training_settings(self.cfg, stage, run, use)
-        self.tests = {name: test_fingerprint(self.cfg, stage, name, run.amp) for name in stage.test}
-
-    def _check_use(self) -> None:
         hook = (self.cfg.get('default_hooks') or {}).get('checkpoint') or {}
-        if self.stage.use == BEST and not isinstance(hook.get('save_best'), str):
+        if stage.use == BEST and not isinstance(hook.get('save_best'), str):
             raise ValueError(
                 f"stage {self.name}: use='best' needs default_hooks.checkpoint.save_best='METRIC', "
                 f'got {hook.get("save_best")!r}'
             )
+        use = source.stage.use if source else LAST
+        self.settings = training_settings(self.cfg, stage, run, use)
+        self.tests = {name: test_fingerprint(self.cfg, stage, name, run.amp) for name in stage.test}
 
     def check_data(self) -> None:
         """Say in one line that names the stage which data are missing."""
@@ -216,7 +194,7 @@ class Job:
         record = self.record()
         if record is not None and record.finished:
             return DONE
-        return PART_WAY if checkpoints(self.work_dir) else TO_DO
+        return PART_WAY if newest_first([self.work_dir]) else TO_DO
 
     def problem(self) -> str:
         """What speaks against using what is there, in a line; empty if nothing does."""
@@ -233,14 +211,9 @@ class Job:
                 f'stage {self.name} was trained with {changed}: use another '
                 f'{argument("work_dir")}, or delete {self.work_dir}'
             )
-        return self._source_problem(record)
-
-    def _source_problem(self, record: Record) -> str:
-        if self.source is None or record.source_finished is None:
-            return ''
-        source = self.source.record()
+        source = self.source.record() if self.source else None
         finished = source.finished if source else None
-        if finished == record.source_finished:
+        if self.source is None or record.source_finished in (None, finished):
             return ''
         what = f'was trained anew since ({finished[:16]})' if finished else 'is not there any more'
         return (
@@ -297,30 +270,25 @@ class Job:
         if self.source is not None and self.state() == TO_DO:
             key = 'load_from' if self.stage.all_layers else 'default_hooks.staged_init.checkpoint'
             start = option_texts({key: self.source.checkpoint()})
-        return self._tool(
-            *('train.py', self.stage.config, '--work-dir', self.work_dir, '--resume'),
-            *(['--amp'] if self.run.amp else []),
-            *(['--auto-scale-lr'] if self.run.auto_scale_lr else []),
-            *self._kernels(),
-            *config_options(self.stage, self.run, start),
-        )
+        more = ['--auto-scale-lr'] if self.run.auto_scale_lr else []
+        return self._command('train.py', '--resume', *more, start=start)
 
     def test_command(self, name: str) -> list[str]:
         """The call of ``tools/test.py`` for one protocol."""
         last = name == self.stage.test[-1]
-        return self._tool(
-            *('test.py', self.stage.config, self.checkpoint(), '--tta', '--tta-cfg', name),
-            *('--work-dir', self.work_dir, *(['--amp'] if self.run.amp else [])),
-            *self._kernels(),
-            *(['--out', osp.join(self.work_dir, POSTERIORS)] if last else []),
-            *config_options(self.stage, self.run),
+        out = ['--out', osp.join(self.work_dir, POSTERIORS)] if last else []
+        return self._command('test.py', self.checkpoint(), '--tta', '--tta-cfg', name, *out)
+
+    def _command(self, tool: str, *args: str, start: Sequence[str] = ()) -> list[str]:
+        run, kernels = self.run, self.run.kernels
+        options = [*option_texts(self.stage.options), *run.cfg_options, *start]
+        return tool_command(
+            *(tool, self.stage.config, *args, '--work-dir', self.work_dir),
+            *(['--amp'] if run.amp else []),
+            *([] if kernels == 'auto' else ['--kernels', kernels]),
+            *(['--cfg-options', *options] if options else []),
+            processes=run.processes,
         )
-
-    def _kernels(self) -> list[str]:
-        return [] if self.run.kernels == 'auto' else ['--kernels', self.run.kernels]
-
-    def _tool(self, name: str, *args: str) -> list[str]:
-        return tool_command(name, *args, processes=self.run.processes)
 
     def progress(self) -> str:
         """The state in words."""

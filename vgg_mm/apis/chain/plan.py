@@ -36,20 +36,19 @@ class Cost:
         cfg = job.cfg
         loader = cfg.train_dataloader
         self.images = count_images(cfg)
-        self.assumed = self.images is None and has_imagenets_classes(cfg)
+        classes = (cfg.model.get('head') or {}).get('num_classes')
+        self.assumed = self.images is None and classes == IMAGENET_CLASSES
         if self.assumed:
             self.images = IMAGENET_IMAGES
         self.processes = job.run.processes or 1
         self.batch = loader.batch_size
         self.accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
         self.epochs: Optional[int] = cfg.train_cfg.get('max_epochs')
-        self.an_epoch: Optional[int] = None
-        if self.images is not None:
-            rounded = math.floor if loader.get('drop_last') else math.ceil
-            self.an_epoch = rounded(self.images / (self.batch * self.processes))
         self.iterations: Optional[int] = cfg.train_cfg.get('max_iters')
-        if self.iterations is None and self.an_epoch and self.epochs:
-            self.iterations = self.an_epoch * self.epochs
+        if self.iterations is None and self.images and self.epochs:
+            rounded = math.floor if loader.get('drop_last') else math.ceil
+            an_epoch = rounded(self.images / (self.batch * self.processes))
+            self.iterations = an_epoch * self.epochs or None
 
     @property
     def left(self) -> float:
@@ -97,10 +96,6 @@ def count_images(cfg: Config) -> Optional[int]:
             return None
 
 
-def has_imagenets_classes(cfg: Config) -> bool:
-    return (cfg.model.get('head') or {}).get('num_classes') == IMAGENET_CLASSES
-
-
 def plan_table(jobs: Sequence[Job], measure: bool = True) -> str:
     """The stages, what is there of them and what is to do.
 
@@ -131,20 +126,20 @@ def _hours(costs: Sequence[Cost]) -> list[Optional[float]]:
     measured: dict[str, Optional[StepTime]] = {}
     hours = []
     for cost in costs:
-        cfg = cost.job.cfg
+        step = None
         if cost.left and cost.iterations:
-            parts = [cfg.model, cfg.optim_wrapper.get('type'), cfg.train_dataloader.batch_size]
-            net = json.dumps([*parts, crop_size(cfg)], default=str)
+            cfg, run = cost.job.cfg, cost.job.run
+            parts = [cfg.model, cfg.optim_wrapper.get('type'), cost.batch, crop_size(cfg)]
+            net = json.dumps(parts, default=str)
             if net not in measured:
-                measured[net] = measure_step(cfg, cost.job.run.amp, cost.job.run.kernels)
-            hours.append(cost.hours(measured[net]))
-        else:
-            hours.append(cost.hours(None))
+                measured[net] = measure_step(cfg, run.amp, run.kernels)
+            step = measured[net]
+        hours.append(cost.hours(step))
     return hours
 
 
 def _note_on_hours(run: RunOptions, hours: Sequence[Optional[float]]) -> str:
-    total = float(sum(value for value in hours if value is not None))
+    total = float(sum(filter(None, hours)))
     days = f' ({total / 24:.1f} days)' if total >= 24 else ''
     exchange = ', nor of exchanging gradients' if run.processes else ''
     return (

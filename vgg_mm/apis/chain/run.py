@@ -6,20 +6,20 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Optional, TextIO
 
 import torch
 
-from vgg_mm.evaluation import RECORDS_FILE, TestRecord, read_records, scale_texts
+from vgg_mm.evaluation import RECORDS_FILE, TestRecord, read_records
 from vgg_mm.installation import argument
 from vgg_mm.progress import SILENCE
 
 from ..cfg_options import CfgOptions
 from ..errors import one_line
 from ..subprocess_tools import interruptible, message_of, run_tool
-from ..tables import error_cell, format_table
+from ..tables import format_table, record_cells
 from ..test_results import describe
 from .curves import CURVES_FILE, draw_curves
 from .job import DONE, PART_WAY, TO_DO, Job, Record, final_checkpoints, locked, note_process
@@ -45,9 +45,6 @@ LOG_FILE = 'chain_stage.log'
 HEADERS = (
     'stage', 'net', 'S', 'Q', 'protocol', 'top-1 error', 'top-5 error', 'training', 'test',
 )  # fmt: skip
-
-#: (largest number of minutes that is shown so, minutes in it, unit).
-UNITS = ((120, 1, 'min'), (48 * 60, 60, 'h'), (float('inf'), 24 * 60, 'd'))
 
 
 def train_chain(
@@ -260,7 +257,16 @@ def _test(job: Job) -> None:
 
 def results_table(jobs: Sequence[Job]) -> str:
     """Errors of every tested stage, and what training and testing took."""
-    rows = [_row(job, record) for job in jobs for record in _records(job)]
+    rows = [
+        [
+            job.name,
+            *record_cells(record),
+            duration(job.record().minutes),
+            duration(record.images * record.seconds_per_image / 60),
+        ]
+        for job in jobs
+        for record in _records(job)
+    ]
     if not rows:
         return 'The chain has no tests.'
     explanation = (
@@ -270,33 +276,23 @@ def results_table(jobs: Sequence[Job]) -> str:
     return f'{explanation}\n\n{format_table(HEADERS, rows)}'
 
 
-def _records(job: Job) -> Iterable[TestRecord]:
+def _records(job: Job) -> list[TestRecord]:
     """The results of the stage's checkpoint on its test images."""
     path = osp.join(job.work_dir, RECORDS_FILE)
     if not osp.isfile(path):
         return []
     checkpoint = job.record().checkpoints.get(job.stage.use)
+    data = osp.realpath(describe(job.cfg)['data'])
     return [
         record
         for record in read_records(path)
-        if osp.basename(record.checkpoint) == checkpoint
-        and osp.realpath(record.data) == osp.realpath(describe(job.cfg)['data'])
-    ]
-
-
-def _row(job: Job, record: TestRecord) -> list[str]:
-    return [
-        job.name,
-        record.net,
-        *scale_texts(record),
-        record.protocol,
-        *(error_cell(record, k) for k in (1, 5)),
-        duration(job.record().minutes),
-        duration(record.images * record.seconds_per_image / 60),
+        if osp.basename(record.checkpoint) == checkpoint and osp.realpath(record.data) == data
     ]
 
 
 def duration(minutes: float) -> str:
     """'8.0 min', '5.3 h' or '14.2 d'."""
-    size, unit = next((size, unit) for limit, size, unit in UNITS if minutes < limit)
-    return f'{minutes / size:.1f} {unit}'
+    if minutes < 120:
+        return f'{minutes:.1f} min'
+    hours = minutes / 60
+    return f'{hours:.1f} h' if hours < 48 else f'{hours / 24:.1f} d'

@@ -5,7 +5,7 @@ import inspect
 import json
 import os
 import os.path as osp
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Optional
 
@@ -136,20 +136,7 @@ def _stage(path: str, entry: Any) -> Stage:
     use = entry.get('use', LAST)
     if use not in (LAST, BEST):
         raise ValueError(f"{path}: stage {name}: use is 'last' or 'best', got {use!r}")
-    test = entry.get('test') or ()
-    return Stage(
-        name=name,
-        config=config,
-        source=staged or whole,
-        all_layers=bool(whole),
-        options=_options(path, name, entry.get('options') or {}),
-        use=use,
-        test=(test,) if isinstance(test, str) else tuple(test),
-        weights=read_config(config).get('load_from'),
-    )
-
-
-def _options(path: str, name: str, options: Any) -> dict[str, Any]:
+    options = entry.get('options') or {}
     if not isinstance(options, dict):
         raise ValueError(
             f"{path}: stage {name}: options are {{'a.b': value, ...}}, got {options!r}"
@@ -161,7 +148,17 @@ def _options(path: str, name: str, options: Any) -> dict[str, Any]:
                 'staged_from=NAME or start_from=NAME'
             )
     option_texts(options)
-    return options
+    test = entry.get('test') or ()
+    return Stage(
+        name=name,
+        config=config,
+        source=staged or whole,
+        all_layers=bool(whole),
+        options=options,
+        use=use,
+        test=(test,) if isinstance(test, str) else tuple(test),
+        weights=read_config(config).get('load_from'),
+    )
 
 
 def option_texts(options: Mapping[str, Any]) -> list[str]:
@@ -279,24 +276,15 @@ def flatten(node: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     """'lr=0.01, now 0.001' for every setting that differs, in a line; empty if none does."""
-    texts = [
-        f'{_name(key)}={_shown(before, key)}, now {_shown(now, key)}'
-        for key in sorted(before.keys() | now.keys())
-        if _shown(before, key) != _shown(now, key)
-    ]
+
+    def shown(settings: dict[str, Any], key: str) -> str:
+        return str(settings[key]) if key in settings else 'nothing'
+
+    texts = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = shown(before, key), shown(now, key)
+        if old != new:
+            # Of the settings that records keep, two are arguments: --amp and --auto-scale-lr.
+            argued = argument(key[2:].replace('-', '_')) if key.startswith('--') else key
+            texts.append(f'{argued}={old}, now {new}')
     return first_few(texts, NAMED, '; ')
-
-
-def _name(key: str) -> str:
-    """Of the settings that records keep, two are arguments: ``--amp`` and ``--auto-scale-lr``."""
-    return argument(key[2:].replace('-', '_')) if key.startswith('--') else key
-
-
-def _shown(settings: dict[str, Any], key: str) -> str:
-    return str(settings[key]) if key in settings else 'nothing'
-
-
-def config_options(stage: Stage, run: RunOptions, start: Sequence[str] = ()) -> list[str]:
-    """The ``--cfg-options`` of the tools for a stage; later ones win."""
-    options = [*option_texts(stage.options), *run.cfg_options, *start]
-    return ['--cfg-options', *options] if options else []
