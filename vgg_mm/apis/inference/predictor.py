@@ -17,7 +17,7 @@ from vgg_mm.apis.runner import AUTO
 from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.datasets.class_names import class_numbers
-from vgg_mm.datasets.transforms.test_scales import WORDS
+from vgg_mm.datasets.transforms.rescale import WORDS
 from vgg_mm.installation import argument, command
 from vgg_mm.models.batch_work import telling
 from vgg_mm.models.tta import PaperTTA
