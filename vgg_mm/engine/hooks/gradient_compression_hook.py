@@ -24,8 +24,10 @@ class GradientCompressionHook(Hook):
     Weights, the gradients of each process and the updates stay in float32; each gradient is rounded
     to 16 bits, divided by the number of processes and summed in 16 bits.
 
-    Net D with 1000 classes sends 138,357,544 numbers each step: 553.4 MB in float32, 276.7 MB in 16
-    bits.
+    VGG has many weights for its depth, most of them in fc6. Net D with 1000 classes sends, each
+    step, the gradient of 138,357,544 parameters: 553.4 MB in float32, 276.7 MB in 16 bits. Of
+    these fc6 alone is 102,764,544 (25,088 x 4,096 weights, 4,096 biases), 74.3 %; fc6, fc7 and fc8
+    together are 89.4 %.
 
     Args:
         dtype: 'bfloat16' has float32's range and 8 bits of precision; 'float16' has 11 bits, but
