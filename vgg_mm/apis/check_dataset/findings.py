@@ -11,30 +11,16 @@ import numpy as np
 from .layout import Layout
 from .scan import Scan
 
-UNREADABLE = 'unreadable'
-
-ACROSS_SPLITS = 'duplicate across splits'
-
-ACROSS_CLASSES = 'duplicate across classes'
-
-WITHIN_CLASS = 'duplicate within class'
-
-MISSING_CLASS = 'missing class'
-
-FLAT = 'split without class folders'
-
-EMPTY_CLASS = 'empty class'
-
-OUTSIDE = 'outside class folders'
-
-INCOMPLETE = 'incomplete'
-
-WRONG_EXTENSION = 'wrong extension'
-
-DECODER_WARNING = 'decoder warning'
-
-#: Problems that training should not start with.
-SERIOUS = (UNREADABLE, ACROSS_SPLITS, MISSING_CLASS, FLAT)
+#: Kinds of problems: those that training should not start with, and others.
+SERIOUS = UNREADABLE, ACROSS_SPLITS, MISSING_CLASS, FLAT = (
+    'unreadable',
+    'duplicate across splits',
+    'missing class',
+    'split without class folders',
+)
+ACROSS_CLASSES, WITHIN_CLASS = 'duplicate across classes', 'duplicate within class'
+EMPTY_CLASS, OUTSIDE = 'empty class', 'outside class folders'
+INCOMPLETE, WRONG_EXTENSION, DECODER_WARNING = 'incomplete', 'wrong extension', 'decoder warning'
 
 #: What a folder of validation images is called. One of test images may have no classes.
 VALIDATION = ('val', 'valid', 'validation')
@@ -73,8 +59,8 @@ class Findings(NamedTuple):
     def missing(self) -> dict[str, list[str]]:
         """Class folders that a split lacks and another one has."""
         splits = self.layout.splits
-        names = sorted(set().union(*splits.values()))
-        missing = {split: sorted(set(names) - set(found)) for split, found in splits.items()}
+        names = set().union(*splits.values())
+        missing = {split: sorted(names.difference(found)) for split, found in splits.items()}
         return {split: names for split, names in missing.items() if names}
 
     @property
@@ -114,7 +100,8 @@ class Findings(NamedTuple):
     @property
     def modes(self) -> dict[str, np.ndarray]:
         """Readable images by colour mode, the most frequent one first."""
-        readable, modes = self.scan.readable, self.scan.records['mode'][self.scan.readable]
+        readable = self.scan.readable
+        modes = self.scan.records['mode'][readable]
         images = {name: readable[modes == i] for i, name in enumerate(self.scan.modes)}
         return dict(sorted(images.items(), key=lambda item: -len(item[1])))
 
@@ -146,21 +133,13 @@ def class_counts(layout: Layout) -> dict[str, dict[str, int]]:
 
 def find_duplicates(layout: Layout, scan: Scan) -> Duplicates:
     """Groups of readable images whose files have the same bytes."""
-    numbers: dict[str, int] = {}
-    # The number of each split's classes: equal names are the same class.
-    of_split = [
-        np.array([numbers.setdefault(name, len(numbers)) for name in names])
-        for names in layout.splits.values()
-    ]
     result = Duplicates([], [], [])
     for group in _equal(scan.readable, scan.records['digest']):
-        places = [
-            (split, of_split[split][label])
-            for split, label in zip(layout.split[group], layout.label[group])
-        ]
-        if len({split for split, _ in places}) > 1:
+        places = [layout.place(index) for index in group]
+        splits, classes = map(set, zip(*places))
+        if len(splits) > 1:
             result.across_splits.append(group)
-        if len({number for _, number in places}) > 1:
+        if len(classes) > 1:
             result.across_classes.append(group)
         if len(set(places)) < len(places):
             result.within_class.append(group)
@@ -205,8 +184,7 @@ def label_shift(splits: Mapping[str, Sequence[str]]) -> Iterator[str]:
 def problems(findings: Findings) -> Iterator[Problem]:
     """All problems, kind by kind, the serious ones first."""
     layout, scan = findings.layout, findings.scan
-    for index, reason in sorted(scan.unreadable.items()):
-        yield Problem(layout.path(index), UNREADABLE, reason)
+    yield from _of_images(layout, UNREADABLE, scan.unreadable)
     yield from _copies(findings)
     for split, names in findings.missing.items():
         for name in names:
@@ -215,55 +193,52 @@ def problems(findings: Findings) -> Iterator[Problem]:
             yield Problem(path, MISSING_CLASS, f'there is such a class in {", ".join(owners)}')
     for name, count in findings.flat.items():
         path = os.path.join(layout.folder, name)
-        yield Problem(
-            path, FLAT, f'{count:,} images, of no class for training: move them to CLASS/'
-        )
+        reason = f'{count:,} images, of no class for training: move them to CLASS/'
+        yield Problem(path, FLAT, reason)
     for split, classes in class_counts(layout).items():
         for name, count in classes.items():
             if not count:
                 path = os.path.join(layout.folder, split, name)
                 yield Problem(path, EMPTY_CLASS, 'it has a label, but no images')
     for folder, count in layout.outside.items():
-        if os.path.normpath(folder) in findings.flat:
-            continue
-        path = os.path.normpath(os.path.join(layout.folder, folder))
-        yield Problem(
-            path, OUTSIDE, f'images directly in it, which training does not see: {count:,}'
-        )
-    for index, remark in sorted(scan.incomplete.items()):
-        yield Problem(layout.path(index), INCOMPLETE, f'used all the same: {remark}')
-    for index, format in sorted(scan.wrong_format.items()):
-        yield Problem(layout.path(index), WRONG_EXTENSION, f'the content is {format}')
-    for index, text in sorted(scan.warnings.items()):
-        yield Problem(layout.path(index), DECODER_WARNING, text)
+        if os.path.normpath(folder) not in findings.flat:
+            path = os.path.normpath(os.path.join(layout.folder, folder))
+            reason = f'images directly in it, which training does not see: {count:,}'
+            yield Problem(path, OUTSIDE, reason)
+    yield from _of_images(layout, INCOMPLETE, scan.incomplete, 'used all the same: ')
+    yield from _of_images(layout, WRONG_EXTENSION, scan.wrong_format, 'the content is ')
+    yield from _of_images(layout, DECODER_WARNING, scan.warnings)
+
+
+def _of_images(
+    layout: Layout, kind: str, texts: Mapping[int, str], start: str = ''
+) -> Iterator[Problem]:
+    for path, text in _texts(layout, texts).items():
+        yield Problem(path, kind, f'{start}{text}')
 
 
 def _copies(findings: Findings) -> Iterator[Problem]:
     """Every image that repeats one of a larger split, another class, or its own class."""
-    layout = findings.layout
+    layout, duplicates = findings.layout, findings.duplicates
     sizes = np.bincount(layout.split)
-    names = list(layout.splits.values())
-
-    def place(index: int) -> tuple[int, str]:
-        return layout.split[index], names[layout.split[index]][layout.label[index]]
 
     def problem(index: int, kind: str, original: int) -> Problem:
         return Problem(layout.path(index), kind, f'same content as {layout.path(original)}')
 
-    for group in findings.duplicates.across_splits:
+    for group in duplicates.across_splits:
         original = max(group, key=lambda index: sizes[layout.split[index]])
         for index in group:
             if layout.split[index] != layout.split[original]:
                 yield problem(index, ACROSS_SPLITS, original)
-    for group in findings.duplicates.across_classes:
+    for group in duplicates.across_classes:
         for index in group:
-            if place(index)[1] != place(group[0])[1]:
+            if layout.place(index)[1] != layout.place(group[0])[1]:
                 yield problem(index, ACROSS_CLASSES, group[0])
-    for group in findings.duplicates.within_class:
-        originals: dict[tuple[int, str], int] = {}
+    for group in duplicates.within_class:
+        originals: dict[tuple[str, str], int] = {}
         for index in group:
-            if originals.setdefault(place(index), index) != index:
-                yield problem(index, WITHIN_CLASS, originals[place(index)])
+            if originals.setdefault(layout.place(index), index) != index:
+                yield problem(index, WITHIN_CLASS, originals[layout.place(index)])
 
 
 def count_problems(findings: Findings) -> Counter:

@@ -37,6 +37,11 @@ class Layout(NamedTuple):
     def path(self, index: int) -> str:
         return os.path.join(self.folder, self.paths[index])
 
+    def place(self, index: int) -> tuple[str, str]:
+        """Names of an image's split and class."""
+        split = list(self.splits)[self.split[index]]
+        return split, self.splits[split][self.label[index]]
+
 
 def find_layout(folder: str) -> Layout:
     """List a data set: FOLDER/CLASS/* or FOLDER/SPLIT/CLASS/*, at any depth below a class folder.

@@ -10,12 +10,11 @@ from typing import Optional
 
 import numpy as np
 
-from vgg_mm.apis.tables import format_table
 from vgg_mm.installation import argument
 from vgg_mm.text import first_few
 
 from ..cores import available_cores
-from ..tables import say
+from ..tables import format_table, say
 from .findings import (
     MISSING_CLASS,
     RATIOS,
@@ -77,7 +76,13 @@ def check_dataset(
     layout = find_layout(folder)
     name = os.path.basename(os.path.realpath(folder))
     out = out or os.path.join('work_dirs', 'check_dataset', name)
-    _make_folder(out, folder)
+    inside = os.path.realpath(folder)
+    if os.path.commonpath([os.path.realpath(out), inside]) == inside:
+        raise ValueError(
+            f'{out} lies in the data set, which the report would change: give '
+            f'{argument("out", "FOLDER")} elsewhere'
+        )
+    os.makedirs(out, exist_ok=True)
     workers = workers or available_cores()
     processes = 'one process' if workers == 1 else f'{workers} processes'
     say(f'{folder}: reading {len(layout.paths):,} images with {processes}')
@@ -85,42 +90,23 @@ def check_dataset(
     images = scan(layout, workers)
     seconds = time.monotonic() - start
     findings = Findings(layout, images, find_duplicates(layout, images), crop_size)
-    say(f'{images.seen:,} images in {seconds:,.1f} s\n\n{render(findings)}\n')
+    blocks = [_splits(findings), *_classes(findings)]
+    if len(findings.sides):
+        blocks += [_sizes(findings), _modes(findings)]
+    blocks += [*_skipped(findings), *_problems(findings)]
+    say('\n\n'.join([f'{images.seen:,} images in {seconds:,.1f} s', *blocks]) + '\n')
     conclusion = verdict(findings)
     serious = any(count_problems(findings)[kind] for kind in SERIOUS)
     status = int(serious) if findings.complete else STOPPED
-    _write_problems(os.path.join(out, PROBLEMS), findings)
+    # surrogateescape gives file names back byte by byte.
+    with open(os.path.join(out, PROBLEMS), 'w', encoding='utf-8', errors='surrogateescape') as file:
+        for problem in problems(findings):
+            file.write('\t'.join(re.sub(r'[\t\r\n]', ' ', text) for text in problem) + '\n')
     with open(os.path.join(out, REPORT), 'w', encoding='utf-8') as file:
         json.dump(dict(summary(findings), verdict=conclusion, exit_status=status), file, indent=1)
     picture(findings, conclusion, os.path.join(out, PICTURE))
     say(f'{REPORT}, {PROBLEMS} and {PICTURE} are in {out}\n{conclusion}')
     return status
-
-
-def _make_folder(out: str, data: str) -> None:
-    where, inside = os.path.realpath(out), os.path.realpath(data)
-    if os.path.commonpath([where, inside]) == inside:
-        raise ValueError(
-            f'{out} lies in the data set, which the report would change: give '
-            f'{argument("out", "FOLDER")} elsewhere'
-        )
-    os.makedirs(out, exist_ok=True)
-
-
-def _write_problems(path: str, findings: Findings) -> None:
-    # surrogateescape gives file names back byte by byte.
-    with open(path, 'w', encoding='utf-8', errors='surrogateescape') as file:
-        for problem in problems(findings):
-            file.write('\t'.join(re.sub(r'[\t\r\n]', ' ', text) for text in problem) + '\n')
-
-
-def render(findings: Findings) -> str:
-    """Everything but the verdict."""
-    blocks = [_splits(findings), *_classes(findings)]
-    if len(findings.sides):
-        blocks += [_sizes(findings), _modes(findings)]
-    blocks += [*_skipped(findings), *_problems(findings)]
-    return '\n\n'.join(blocks)
 
 
 def verdict(findings: Findings) -> str:

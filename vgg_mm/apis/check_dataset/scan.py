@@ -159,12 +159,6 @@ def _header(content: bytes) -> tuple[str, str, bool]:
         return '', MODES[''], False
 
 
-def has_wrong_extension(path: str, format: str) -> bool:
-    """Whether the content is of another format than the extension says."""
-    extension = os.path.splitext(path)[1].lower()
-    return bool(format) and extension not in FORMAT_EXTENSIONS.get(format, ())
-
-
 class Scan(NamedTuple):
     """What was found in the images of a layout.
 
@@ -194,20 +188,21 @@ class Scan(NamedTuple):
         record = self.records[index]
         if facts.reason:
             self.unreadable[index] = facts.reason
-        else:
-            if facts.mode not in self.modes:
-                self.modes.append(facts.mode)
-            record['digest'] = np.frombuffer(facts.digest, 'u8')
-            record['height'], record['width'] = facts.height, facts.width
-            record['mode'], record['rotated'] = self.modes.index(facts.mode), facts.rotated
-            record['readable'] = True
-            if facts.remark:
-                self.incomplete[index] = facts.remark
-            if facts.warning:
-                self.warnings[index] = facts.warning
-            if has_wrong_extension(path, facts.format):
-                self.wrong_format[index] = facts.format
-        record['seen'] = True
+            record['seen'] = True
+            return
+        if facts.mode not in self.modes:
+            self.modes.append(facts.mode)
+        record['digest'] = np.frombuffer(facts.digest, 'u8')
+        record['height'], record['width'] = facts.height, facts.width
+        record['mode'], record['rotated'] = self.modes.index(facts.mode), facts.rotated
+        record['readable'] = record['seen'] = True
+        if facts.remark:
+            self.incomplete[index] = facts.remark
+        if facts.warning:
+            self.warnings[index] = facts.warning
+        extension = os.path.splitext(path)[1].lower()
+        if facts.format and extension not in FORMAT_EXTENSIONS.get(facts.format, ()):
+            self.wrong_format[index] = facts.format
 
 
 def scan(layout: Layout, workers: int) -> Scan:
