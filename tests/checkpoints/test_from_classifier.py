@@ -11,10 +11,11 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.model import ImgDataPreprocessor
+from mmpretrain.models import ClsDataPreprocessor
 
 from tests.models.test_vgg import classifier
 from vgg_mm.checkpoints import Preprocessing, initialise_from_classifier, transfer_classifier
-from vgg_mm.checkpoints.preprocessing import CENTRED_BGR
+from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB
 from vgg_mm.checkpoints.weights import adapt_input_channels
 from vgg_mm.engine import ClassifierInitHook
 from vgg_mm.models.backbones import VGG
@@ -270,6 +271,23 @@ def test_quotient_is_the_division_undone(by, std):
     weights = Preprocessing(False, (1.0, 2.0, 3.0), (std, std, 2 * std))
     assert weights.divided(by).quotient(weights) == pytest.approx(by)
     assert weights.divided(by).turned().quotient(weights) is None
+
+
+def test_colours_before_a_fourth_channel_are_in_bgr(tmp_path, caplog):
+    """A data preprocessor turns images of three channels only."""
+    net = written(tmp_path / 'd.pth', CENTRED_RGB)
+    model = Net(*kept(), in_channels=4)
+    mean = CENTRED_RGB.for_channels(4).mean
+    model.data_preprocessor = ClsDataPreprocessor(mean=mean, std=[1.0] * 4)
+    with caplog.at_level(logging.INFO):
+        ClassifierInitHook(str(tmp_path / 'd.pth')).before_train(runner(model))
+    assert 'pre-processing differs' not in caplog.text
+    assert 'conv1_1 is turned round' in caplog.text
+    bgr = torch.randint(0, 256, (2, 4, 64, 64)).float()
+    rgb = bgr[:, [2, 1, 0]] - torch.tensor(CENTRED_RGB.mean).view(-1, 1, 1)
+    expected = net.backbone.eval()(rgb)
+    maps = model.backbone.eval()(model.data_preprocessor(dict(inputs=bgr))['inputs'])
+    torch.testing.assert_close(maps[-1], expected[-1], rtol=1e-4, atol=1e-3)
 
 
 def test_hook_acts_once_and_never_on_resume(tmp_path):

@@ -20,7 +20,7 @@ from vgg_mm.checkpoints import (
     unknown_layout,
     weights_of,
 )
-from vgg_mm.checkpoints.weights import Weights, with_divided_images
+from vgg_mm.checkpoints.weights import Weights, colours_in_bgr, with_divided_images
 from vgg_mm.registry import HOOKS
 
 from ..unwrap import load_if_sharded, unwrap, whole_weights
@@ -214,6 +214,9 @@ class ClassifierInitHook(InitHook):
         loaded = load_by_name(self.checkpoint)
         where = f'ClassifierInitHook: {self.checkpoint}'
         found = self._for_images_of(runner, loaded)
+        expected = noted_preprocessing(loaded)
+        if expected is not None and expected.to_rgb and colours_in_bgr(found, weights):
+            runner.logger.info('conv1_1 is turned round: the colours of 4 channels are BGR')
         if self.require_fc:
             _check_fc(found, [n for n in weights if not n.startswith(given)], where)
         transfer = transfer_classifier(found, weights, where)
