@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, heed_ctrl_c
+from tests.conftest import A_DIGITS, ROOT, heed_ctrl_c
 from vgg_mm.apis.chain import load_chain, train_chain
 from vgg_mm.apis.chain.curves import draw_curves, merge_runs, read_curves, smooth
 from vgg_mm.apis.chain.estimate import crop_size, split_time
@@ -218,6 +218,23 @@ def test_the_plan(finished, chain, options):
     assert min(float(rows[net][-1]) for net in 'AD') > 0
     assert 'scaled from a few training steps of each net on random images' in table
     assert 'meant for 32 images a step, here are 24' in table
+
+
+def test_a_step_on_cached_maps_is_timed_by_itself(options, tmp_path, capsys):
+    """Stages of one net, twice through its layers and once on its maps: two measurements."""
+    frozen = f'_base_ = {A_DIGITS!r}\nmodel = dict(backbone=dict(frozen_stages=4))\n'
+    (tmp_path / 'layers.py').write_text(frozen)
+    loop = "dict(_delete_=True, type='vgg_mm.CachedMapsTrainLoop', max_epochs=3, views=2)"
+    (tmp_path / 'maps.py').write_text(f'{frozen}train_cfg = {loop}\n')
+    stages = [
+        dict(name='one', config=str(tmp_path / 'layers.py')),
+        dict(name='other', config=str(tmp_path / 'layers.py'), start_from='one'),
+        dict(name='on_maps', config=str(tmp_path / 'maps.py'), start_from='other'),
+    ]
+    chain = write_chain(tmp_path / 'c.py', *stages)
+    options = [o for o in options if not o.startswith('train_cfg.')]
+    plan_table(list(jobs_of(chain, RunOptions(str(tmp_path / 'runs'), (*options,))).values()))
+    assert capsys.readouterr().err.count('timing training steps') == 2
 
 
 def test_the_time_of_a_step():

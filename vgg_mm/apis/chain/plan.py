@@ -14,7 +14,7 @@ from vgg_mm.installation import argument
 
 from ..errors import EXPECTED
 from ..tables import format_table
-from .estimate import StepTime, crop_size, device_name, measure_step
+from .estimate import CACHED_MAPS, StepTime, crop_size, device_name, measure_step
 from .job import DONE, PART_WAY, Job, progress
 from .stages import RunOptions, default_name, total_batch
 
@@ -122,14 +122,16 @@ def plan_table(jobs: Sequence[Job], measure: bool = True) -> str:
 
 
 def _hours(costs: Sequence[Cost]) -> list[Optional[float]]:
-    """Hours of every stage; stages of the same net, crop and optimizer are measured once."""
+    """Hours of every stage; those of the same net, loop, crop and optimizer are measured once."""
     measured: dict[str, Optional[StepTime]] = {}
     hours = []
     for cost in costs:
         step = None
         if cost.left and cost.iterations:
             cfg, run = cost.job.cfg, cost.job.run
-            parts = [cfg.model, cfg.optim_wrapper.get('type'), cost.batch, crop_size(cfg)]
+            # On cached maps a step depends on the number of views and of epochs.
+            loop = cfg.train_cfg if cfg.train_cfg.get('type') == CACHED_MAPS else None
+            parts = [cfg.model, loop, cfg.optim_wrapper.get('type'), cost.batch, crop_size(cfg)]
             net = json.dumps(parts, default=str)
             if net not in measured:
                 measured[net] = measure_step(cfg, run.amp, run.kernels)
