@@ -367,6 +367,21 @@ def test_a_training_of_another_origin_is_not_taken(options, chain, tmp_path):
         train_chain(chain, str(tmp_path), options)
 
 
+def test_checkpoints_in_another_folder_are_found(options, tmp_path, capfd):
+    """CheckpointHook's out_dir."""
+    stages = [
+        digits_stage('vgg11', 1, name='A'),
+        digits_stage('vgg11', 1, name='B', start_from='A'),
+    ]
+    chain = write_chain(tmp_path / 'c.py', *stages)
+    elsewhere = f'default_hooks.checkpoint.out_dir={tmp_path / "elsewhere"}'
+    for _ in range(2):
+        train_chain(chain, str(tmp_path / 'runs'), [*options, elsewhere])
+    assert (tmp_path / 'elsewhere/A/epoch_1.pth').exists()
+    out = capfd.readouterr().out
+    assert 'A: done before' in out and 'B: done before' in out
+
+
 def test_how_far_a_stage_is(tmp_path):
     assert progress(tmp_path) == ('epoch', 0)
     names = ['epoch_9.pth', 'epoch_10.pth', 'best_accuracy_epoch_11.pth', 'epoch_12.pth.part']

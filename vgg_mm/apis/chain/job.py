@@ -130,7 +130,9 @@ def progress(work_dir: str) -> tuple[str, int]:
 
 
 def final_checkpoints(work_dir: str, name: str) -> dict[str, str]:
-    """File names of a finished training's last and, where there is one, best checkpoint.
+    """A finished training's last and, where there is one, best checkpoint, from its work directory.
+
+    They lie in it, or where ``CheckpointHook(out_dir=...)`` puts them.
 
     Raises:
         FileNotFoundError: if it has left none.
@@ -140,10 +142,13 @@ def final_checkpoints(work_dir: str, name: str) -> dict[str, str]:
         raise FileNotFoundError(
             f'stage {name} left no checkpoint in {work_dir}: default_hooks.checkpoint must save one'
         )
-    found = {LAST: osp.basename(last)}
-    if best := glob(osp.join(escape(work_dir), 'best_*.pth')):
-        found[BEST] = osp.basename(max(best, key=osp.getmtime))
-    return found
+    folder, file = osp.split(last)
+    if osp.isfile(osp.join(work_dir, file)):
+        folder = work_dir
+    found = {LAST: osp.join(folder, file)}
+    if best := glob(osp.join(escape(folder), 'best_*.pth')):
+        found[BEST] = max(best, key=osp.getmtime)
+    return {use: osp.relpath(path, work_dir) for use, path in found.items()}
 
 
 class Job:
