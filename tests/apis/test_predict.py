@@ -123,6 +123,22 @@ def test_one_image_as_path_array_and_pil(checkpoint, folder):
     ]
 
 
+def test_a_configs_grid_and_lazy_images(checkpoint, folder, tmp_path):
+    """The grid is of crops, not of dense evaluation; a map is drawn over a photo read lazily."""
+    saved = torch.load(checkpoint, weights_only=False)
+    cfg = Config.fromstring(saved['meta']['cfg'], '.py')
+    cfg.tta_model.grid, cfg.tta_pipeline[0]['lazy'] = 2, True
+    path = save(tmp_path / 'net.pth', saved['state_dict'], cfg.pretty_text)
+    image = folder / 'val' / '3' / '3.png'
+    (dense,) = predict(image, path, score_maps=True)
+    (plain,) = predict(image, checkpoint, score_maps=True)
+    np.testing.assert_allclose(dense.posterior, plain.posterior, atol=1e-6)
+    assert np.array_equal(dense.photo, plain.photo)
+    (crops,) = predict(image, path, protocol='multi_crop')
+    (more,) = predict(image, checkpoint, protocol='multi_crop')
+    assert abs(crops.posterior - more.posterior).max() > 1e-6
+
+
 def test_inferencer_is_mmpretrains_with_the_protocols(checkpoint, folder, tmp_path):
     source = tmp_path / 'in'
     (source / 'sub').mkdir(parents=True)
