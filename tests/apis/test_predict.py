@@ -439,6 +439,8 @@ def test_without_a_config_the_weights_say_what_they_are(checkpoint, tmp_path, ca
     said = capsys.readouterr().err
     assert 'net A (VGG-11), no norm, width 4, fc6/fc7 16/16, 10 classes' in said
     assert 'RGB, mean 123.68/116.779/103.939, std 1/1/1 (assumed' in said
+    VGGInferencer(pretrained=path)
+    assert capsys.readouterr().err == said
     (other,), (expected,) = (predict(image, *files) for files in ((path, config), (checkpoint,)))
     np.testing.assert_array_equal(other.posterior, expected.posterior)
     cfg = Config.fromfile(config)

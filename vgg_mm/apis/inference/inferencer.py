@@ -29,7 +29,8 @@ class VGGInferencer(ImageClassificationInferencer):
     sub-folders and patterns. An image that cannot be read does not stop the others: its result is
     ``{'error': reason}`` (with ``return_datasamples``, a sample with ``load_error`` and no
     prediction). Drawing (``show_dir`` and so on) is MMPretrain's; for score maps see
-    :func:`vgg_mm.apis.predict`.
+    :func:`vgg_mm.apis.predict`. What there is to know of the net, as which pre-processing was
+    assumed, is told on standard error when it is loaded.
 
     Args:
         model: Config, its file, or a model's name in MMPretrain's lists; by default the config in
@@ -61,6 +62,7 @@ class VGGInferencer(ImageClassificationInferencer):
         self.predictor = load_predictor(
             pretrained, model, protocol, scales, device, classes, kernels
         )
+        self.predictor.net.tell_notices()
         self.config = self.predictor.cfg
         self.model = self.predictor.tta
         self.pipeline = self.predictor.images.pipeline

@@ -1,6 +1,7 @@
 """From a checkpoint to its net."""
 
 import os
+import sys
 from collections.abc import Sequence
 from copy import deepcopy
 from types import SimpleNamespace
@@ -63,6 +64,11 @@ class TrainedNet(NamedTuple):
     classes: list[str]
     cfg: Config
     notices: list[str]
+
+    def tell_notices(self) -> None:
+        """Print them on standard error."""
+        for notice in self.notices:
+            print(f'notice: {notice}', file=sys.stderr)
 
 
 class NotAClassifier(ValueError):

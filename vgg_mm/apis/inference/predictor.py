@@ -1,7 +1,6 @@
 """A net in one of the paper's protocols, with the pipeline for it: images some at a time."""
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any, Optional, Union
@@ -126,8 +125,7 @@ class Predictor:
         if heatmap is not None:
             make_folder(heatmap, argument('heatmap'))
             files = iter(picture_paths([name(one, i) for i, one in enumerate(images)], heatmap))
-        for notice in self.net.notices:
-            print(f'notice: {notice}', file=sys.stderr)
+        self.net.tell_notices()
         size = CPU_BATCH if next(self.tta.parameters()).device.type == 'cpu' else GPU_BATCH
         for batch in self.images.batches(images, size, channel_order, with_maps):
             for prepared, sample, file in zip(batch, self.evaluate(batch), files):
