@@ -6,7 +6,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmcv.transforms import LoadImageFromFile
 from mmengine.fileio import BaseStorageBackend, FileClient
@@ -103,6 +103,11 @@ def load_bytes(content, **options):
             restart_marker_rows=st.integers(0, 2),
         )
     ),
+)
+@example(
+    size=(182, 182),  # of repeated bytes the chroma of the last blocks looks as if it were there
+    missing=408,
+    options=dict(progressive=False, subsampling=2, quality=30, restart_marker_rows=0),
 )
 @settings(max_examples=40, deadline=None)
 def test_a_jpeg_is_used_if_it_reaches_the_last_rows(size, missing, options):

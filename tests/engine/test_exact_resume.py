@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from tests.conftest import A_DIGITS, run_tool, short_run
-from vgg_mm.checkpoints import load_checkpoint
+from vgg_mm.checkpoints import load_checkpoint, loading_safely
 from vgg_mm.seeding import seed_draws
 
 TINY = (
@@ -70,7 +70,8 @@ def test_mmengine_tests_by_the_config_of_a_resumed_run(few_digits, by_iteration,
     cfg = Config.fromfile(tmp_path / 'run/vgg11_jitter_digits.py')
     assert cfg.resume
     cfg.load_from = str(checkpoint)
-    assert 0 <= Runner.from_cfg(cfg).test()['error/top1'] <= 100
+    with loading_safely():  # which mmengine alone does not do with every torch
+        assert 0 <= Runner.from_cfg(cfg).test()['error/top1'] <= 100
 
 
 def test_other_workers_give_the_same_weights(few_digits, by_iteration, tmp_path):
