@@ -296,7 +296,7 @@ def test_before_it_is_run_the_page_says_what_will_be_done(tmp_path):
         'CIFAR-10',
     ]
     assert re.search(r'^python studies/run.py .*claims.yaml --profile small --dry-run$', text, re.M)
-    assert 'CIFAR-10: 19 nets with 3 seeds, 36 epochs each (9 for those of which' in text
+    assert 'CIFAR-10: 19 nets with 3 seeds, 40 epochs each (9 for those of which' in text
 
 
 def test_the_same_results_give_the_same_report(tmp_path):
