@@ -15,7 +15,6 @@ off goes on.
 import argparse
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -24,12 +23,9 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, DefaultScope
-from training import ROOT, losses, seconds_an_iteration
-from training import train as run_training
+from training import ROOT, losses, run_training, seconds_an_iteration
 
-sys.path.insert(0, str(ROOT))
-
-from vgg_mm.checkpoints import load_by_name, weights_of  # noqa: E402
+from vgg_mm.checkpoints import load_by_name, weights_of
 
 CONFIGS = ROOT / 'configs/downstream/detection'
 RESULTS = ROOT / 'benchmarks/results/detection.json'

@@ -15,8 +15,9 @@ import json
 import sys
 from pathlib import Path
 
-from training import ROOT, last_checkpoint, run_tool, seconds_an_iteration
-from training import train as run_training
+from training import ROOT, run_tool, run_training, seconds_an_iteration
+
+from vgg_mm.checkpoints import named_checkpoint
 
 CONFIGS = ROOT / 'configs/localisation'
 RESULTS = ROOT / 'benchmarks/results/localisation_full_width.json'
@@ -33,13 +34,16 @@ NETS = {
 CENTRAL_CROP = 'central crop'
 
 #: name of a full test -> options
-TESTS = {'full, Q = 160': (), 'full, Q = 128, 160, 192': ('tta_pipeline.1.scales=(128,160,192)',)}
+TESTS: dict[str, dict] = {
+    'full, Q = 160': {},
+    'full, Q = 128, 160, 192': {'tta_pipeline.1.scales': '(128,160,192)'},
+}
 
 #: The nets that are tested at several Q, too, and fused.
 BEST = 'all, PCR'
 
 
-def train(config: Path, work_dir: Path, amp: bool, options: dict) -> tuple[Path, dict]:
+def train(config: Path, work_dir: Path, amp: bool, options: dict) -> tuple[str, dict]:
     """Train one of the nets.
 
     Returns:
@@ -51,22 +55,22 @@ def train(config: Path, work_dir: Path, amp: bool, options: dict) -> tuple[Path,
     rows = run_training(config, work_dir, options, *flags)
     metrics = [{k: v for k, v in row.items() if 'error' in k} for row in rows if 'loss' not in row]
     seconds = round(seconds_an_iteration(rows), 2)
-    return last_checkpoint(work_dir), dict(metrics[-1], seconds_an_iteration=seconds)
+    return str(named_checkpoint(work_dir)), dict(metrics[-1], seconds_an_iteration=seconds)
 
 
-def test(config: Path, checkpoint: Path, folder: Path, name: str, *options: str) -> dict:
+def test(config: Path, checkpoint: str, folder: Path, name: str, options: dict) -> dict:
     """The metrics of a full test, in percent."""
     file = folder / f'{name}.json'
     if not file.exists():
         arguments = ['--tta', '--work-dir', folder, '--broken-images', 'count']
         arguments += ['--out', file, '--out-item', 'metrics']
-        run_tool('test.py', folder, config, checkpoint, *arguments, '--cfg-options', *options)
+        run_tool('test.py', folder, config, checkpoint, *arguments, options=options)
     return json.loads(file.read_text())
 
 
-def fusion_config(path: Path, others: list[Path]) -> Path:
+def fusion_config(path: Path, others: list[str]) -> Path:
     """A config whose test takes more localisation nets of its own kind."""
-    members = [dict(checkpoint=str(checkpoint)) for checkpoint in others]
+    members = [dict(checkpoint=checkpoint) for checkpoint in others]
     path.write_text(
         f"_base_ = '{CONFIGS / 'vgg16_pcr_animals.py'}'\n"
         f'members = {members}\n'
@@ -76,15 +80,16 @@ def fusion_config(path: Path, others: list[Path]) -> Path:
     return path
 
 
-def measure_net(name: str, folder: Path, rated: str, amp: bool, options: dict) -> dict[str, dict]:
+def measure_net(
+    name: str, folder: Path, amp: bool, options: dict, test_options: dict
+) -> dict[str, dict]:
     """Train and test one localisation net: test -> metrics."""
     config = CONFIGS / f'{NETS[name]}.py'
     net, found = train(config, folder, amp, options)
-    data = f'DATA_ROOT={options["DATA_ROOT"]}'
     results = {CENTRAL_CROP: found}
     for label, scales in TESTS.items():
         if name == BEST or not scales:
-            results[label] = test(config, net, folder, label, data, rated, *scales)
+            results[label] = test(config, net, folder, label, test_options | scales)
     return results
 
 
@@ -97,7 +102,7 @@ def measure(args: argparse.Namespace) -> None:
         options['default_hooks.classifier_init.checkpoint'] = Path(args.checkpoint).resolve()
     config = CONFIGS / 'vgg16_animals.py'
     classifier, found = train(config, work_dir / 'classifier', args.amp, options)
-    rated = f'tta_model.classifiers.0.checkpoint={classifier}'
+    test_options = {**data, 'tta_model.classifiers.0.checkpoint': classifier}
     results = dict(
         classifier=found,
         amp=args.amp,
@@ -110,35 +115,36 @@ def measure(args: argparse.Namespace) -> None:
         for name in args.nets:
             folder = work_dir / f'seed{seed}' / NETS[name]
             own = {**data, **source(folder, classifier), 'randomness.seed': seed}
-            tests = measure_net(name, folder, rated, args.amp, own)
+            tests = measure_net(name, folder, args.amp, own, test_options)
             results['nets'][name].append(tests)
             print(f'seed {seed}, {name}: {tests}', flush=True)
             RESULTS.write_text(json.dumps(results, indent=1) + '\n')
     if BEST in args.nets and len(args.seeds) > 1:
-        results['fusion'] = fuse(work_dir, args.seeds, f'DATA_ROOT={data["DATA_ROOT"]}', rated)
+        results['fusion'] = fuse(work_dir, args.seeds, test_options)
     RESULTS.write_text(json.dumps(results, indent=1) + '\n')
     print(table(results))
 
 
-def source(folder: Path, classifier: Path) -> dict[str, Path]:
+def source(folder: Path, classifier: str) -> dict[str, str]:
     """What a net starts from: the classification net, or the one whose fc layers were trained."""
     if '_fc_' in folder.name:
         return {'default_hooks.staged_init.checkpoint': classifier}
     before = folder.with_name(folder.name.replace('cr_', 'cr_fc_'))
-    if not (before / 'last_checkpoint').exists():
+    checkpoint = named_checkpoint(before)
+    if checkpoint is None:
         sys.exit(f'error: {before} has no net: train fc6 and fc7 first (--nets)')
-    return dict(load_from=last_checkpoint(before))
+    return dict(load_from=checkpoint)
 
 
-def fuse(work_dir: Path, seeds: list[int], data: str, rated: str) -> dict[str, dict]:
+def fuse(work_dir: Path, seeds: list[int], options: dict) -> dict[str, dict]:
     """The nets of all seeds in one full test: test -> metrics."""
     folders = [work_dir / f'seed{seed}' / NETS[BEST] for seed in seeds]
-    checkpoints = [last_checkpoint(folder) for folder in folders]
+    checkpoints = [str(named_checkpoint(folder)) for folder in folders]
     folder = work_dir / 'fusion'
     folder.mkdir(exist_ok=True)
     config = fusion_config(folder / 'fusion.py', checkpoints[1:])
     return {
-        label: test(config, checkpoints[0], folder, label, data, rated, *scales)
+        label: test(config, checkpoints[0], folder, label, options | scales)
         for label, scales in TESTS.items()
     }
 

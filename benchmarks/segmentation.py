@@ -14,8 +14,9 @@ import json
 from pathlib import Path
 
 from mmengine.config import Config
-from training import ROOT, last_checkpoint, losses, seconds_an_iteration
-from training import train as run_training
+from training import ROOT, losses, run_training, seconds_an_iteration
+
+from vgg_mm.checkpoints import named_checkpoint
 
 CONFIGS = ROOT / 'configs/downstream/segmentation'
 RESULTS = ROOT / 'benchmarks/results/segmentation_full_width.json'
@@ -53,7 +54,7 @@ def train(args: argparse.Namespace, net: str) -> dict:
     options = dict(DATA_ROOT=Path(args.data_root).resolve())
     options['randomness.seed'] = args.seed
     if before := NETS[net]:
-        options['load_from'] = last_checkpoint(folder / before)
+        options['load_from'] = named_checkpoint(folder / before)
     elif args.checkpoint:
         options['default_hooks.classifier_init.checkpoint'] = Path(args.checkpoint).resolve()
     rows = run_training(config, folder / net, options, *['--amp'] * args.amp)

@@ -14,7 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from training import ROOT, last_checkpoint, train
+from training import ROOT, run_training
+
+from vgg_mm.checkpoints import named_checkpoint
 
 SEEDS = (0, 1, 2)
 EPOCHS = 12
@@ -56,7 +58,7 @@ def run(work_dir: Path, data: str, width: int, amp: bool) -> dict[str, list[dict
             'model.head.in_channels': 8 * width,
         }
         source = work_dir / f'width{width}/seed{seed}/A'
-        train(configs / 'vgg11_jitter_digits.py', source, common, *flags)
+        run_training(configs / 'vgg11_jitter_digits.py', source, common, *flags)
         for name, (word, staged) in STARTS.items():
             options = {
                 **common,
@@ -65,9 +67,9 @@ def run(work_dir: Path, data: str, width: int, amp: bool) -> dict[str, list[dict
                 'train_cfg.val_interval': 1,
             }
             if staged:
-                options['default_hooks.staged_init.checkpoint'] = last_checkpoint(source)
+                options['default_hooks.staged_init.checkpoint'] = named_checkpoint(source)
             target = source.with_name(f'D_{word}_{"from_A" if staged else "random"}')
-            rows = train(configs / 'vgg16_jitter_digits.py', target, options, *flags)
+            rows = run_training(configs / 'vgg16_jitter_digits.py', target, options, *flags)
             results[name].append(curves(rows))
             error = results[name][-1]['error'][-1]
             print(f'width {width}, seed {seed}, {name}: error {error:.1f} %', flush=True)

@@ -1,6 +1,5 @@
 """Trainings of the shipped configs through tools/train.py, and what they have logged."""
 
-import json
 import statistics
 import subprocess
 import sys
@@ -9,42 +8,40 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from vgg_mm.apis.chain.curves import read_rows  # noqa: E402
+from vgg_mm.apis.subprocess_tools import tool_command  # noqa: E402
+
+#: Settings of ``--cfg-options``.
+Options = Mapping[str, Any]
 
 
-def run_tool(tool: str, log_dir: Path, *arguments: Any) -> None:
+def run_tool(tool: str, log_dir: Path, *arguments: Any, options: Options) -> None:
     """Run tools/TOOL; what it prints is added to log.txt of the folder."""
     log_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, ROOT / 'tools' / tool, *arguments]
+    settings = [f'{key}={value}' for key, value in options.items()]
+    command = tool_command(tool, *map(str, arguments), '--cfg-options', *settings)
     with open(log_dir / 'log.txt', 'a', encoding='utf-8') as log:
-        subprocess.run(list(map(str, command)), check=True, stdout=log, stderr=log)
+        subprocess.run(command, check=True, stdout=log, stderr=log)
 
 
-def train(config: Path, work_dir: Path, options: Mapping[str, Any], *flags: str) -> list[dict]:
+def run_training(config: Path, work_dir: Path, options: Options, *flags: str) -> list[dict]:
     """Train, or resume; a training that is complete is not run again.
 
     Args:
-        options: --cfg-options.
-        flags: other arguments of the tool.
+        flags: Other arguments of the tool.
 
     Returns:
         What was logged, resumed runs included, in order.
     """
     done = work_dir / 'done'
     if not done.exists():
-        settings = [f'{key}={value}' for key, value in options.items()]
-        arguments = [config, '--work-dir', work_dir, '--resume', *flags, '--cfg-options', *settings]
-        run_tool('train.py', work_dir, *arguments)
+        arguments = [config, '--work-dir', work_dir, '--resume', *flags]
+        run_tool('train.py', work_dir, *arguments, options=options)
         done.touch()
-    return [
-        json.loads(line)
-        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
-        for line in path.read_text(encoding='utf-8').splitlines()
-    ]
-
-
-def last_checkpoint(work_dir: Path) -> Path:
-    """The checkpoint after the last epoch."""
-    return Path((work_dir / 'last_checkpoint').read_text(encoding='utf-8'))
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return [row for log in logs for row in read_rows(str(log))]
 
 
 def losses(rows: list[dict]) -> dict[int, float]:

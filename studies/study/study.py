@@ -300,14 +300,12 @@ class Study:
     def cost_sides(self, data: DataSet) -> list[Candidate]:
         """What is drawn over the time that it takes."""
         here = set(self.runs_on(data.name))
-        here_tested = [
-            side for side in self.plots.cost if here.issuperset(side.runs) and data.is_tested(side)
-        ]
         # Where multi-crop evaluation is the usual one, it is not drawn twice.
-        once = {
-            (side.runs, data.protocol(side), side.scale): side for side in reversed(here_tested)
-        }
-        return list(reversed(once.values()))
+        once: dict[tuple, Candidate] = {}
+        for side in self.plots.cost:
+            if here.issuperset(side.runs) and data.is_tested(side):
+                once.setdefault((side.runs, data.protocol(side), side.scale), side)
+        return list(once.values())
 
     def sides(self, data: DataSet, claim: Optional[Claim] = None) -> list[Candidate]:
         """What has to be tested on a data set, for one claim or for all and the plots."""

@@ -371,12 +371,14 @@ def test_checkpoints_in_another_folder_are_found(options, tmp_path, capfd):
     """CheckpointHook's out_dir."""
     stages = [
         digits_stage('vgg11', 1, name='A'),
-        digits_stage('vgg11', 1, name='B', start_from='A'),
+        digits_stage('vgg11', 1, name='B', start_from='A', test='dense_one_scale'),
     ]
     chain = write_chain(tmp_path / 'c.py', *stages)
     elsewhere = f'default_hooks.checkpoint.out_dir={tmp_path / "elsewhere"}'
     for _ in range(2):
-        train_chain(chain, str(tmp_path / 'runs'), [*options, elsewhere])
+        table = train_chain(chain, str(tmp_path / 'runs'), [*options, elsewhere])
+        (row,) = table.splitlines()[-1:]
+        assert row.split()[:2] == ['B', 'A'] and 'dense' in row
     assert (tmp_path / 'elsewhere/A/epoch_1.pth').exists()
     out = capfd.readouterr().out
     assert 'A: done before' in out and 'B: done before' in out

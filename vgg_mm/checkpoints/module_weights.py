@@ -104,10 +104,10 @@ def _of_module(
         ValueError: in one line, as :func:`transfer_to_part`.
     """
     target = module.state_dict()
-    if preprocessing is not None and preprocessing.to_rgb:
-        colours_in_bgr(weights, target)
+    is_rgb = preprocessing is not None and preprocessing.to_rgb
+    turned = colours_in_bgr(weights, target) if is_rgb else []
     transfer = transfer_to_part(weights, target, where)
-    for notice in transfer.notices:
+    for notice in [*turned, *transfer.notices]:
         print_log(notice, logger='current', level=logging.WARNING)
     if preprocessing is not None:
         # PreprocessingHook compares it with the model's.

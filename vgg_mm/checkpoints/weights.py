@@ -214,21 +214,19 @@ def adapt_input_channels(weights: Weights, target: Weights) -> list[str]:
     return notices
 
 
-def colours_in_bgr(weights: Weights, target: Weights) -> bool:
+def colours_in_bgr(weights: Weights, target: Weights) -> list[str]:
     """Turn conv1_1 of a net for RGB images round, in place, where the model takes more channels.
 
     MMPretrain's data preprocessor turns images of three channels into RGB, others stay as OpenCV
-    has them. Returns whether there was something to do.
+    has them. Returns notices.
     """
-    wide = any(_is_conv1_1(name) and value.shape[1] > 3 for name, value in target.items())
-    turned = [
-        name
-        for name, value in weights.items()
-        if wide and _is_conv1_1(name) and value.shape[1:2] == (3,)
-    ]
-    for name in turned:
-        weights[name] = weights[name].flip(1)
-    return bool(turned)
+    channels = max((t.shape[1] for name, t in target.items() if _is_conv1_1(name)), default=0)
+    notices = []
+    for name, value in weights.items():
+        if channels > 3 and _is_conv1_1(name) and value.shape[1:2] == (3,):
+            weights[name] = value.flip(1)
+            notices.append(f'conv1_1 is turned round: the colours of {channels} channels are BGR')
+    return notices
 
 
 def first_of(problems: Sequence[str]) -> str:

@@ -137,7 +137,7 @@ def read_curves(work_dir: str) -> Curves:
         ValueError: if there is no log of a training.
     """
     files = sorted(glob(osp.join(escape(work_dir), '*', 'vis_data', 'scalars.json')))
-    train, val = merge_runs([_read(file) for file in files])
+    train, val = merge_runs([read_rows(file) for file in files])
     if not train:
         raise ValueError(f'{work_dir} has no log of a training (*/vis_data/scalars.json)')
     by_epoch = all('epoch' in row for row in train)
@@ -190,7 +190,7 @@ def smooth(values: np.ndarray, half: int) -> np.ndarray:
     return (sums[end] - sums[first]) / (end - first)
 
 
-def _read(path: str) -> list[dict]:
+def read_rows(path: str) -> list[dict]:
     """The rows of a log; a last line that was cut off is left out."""
     with open(path, encoding='utf-8') as file:
         lines = file.read().splitlines()

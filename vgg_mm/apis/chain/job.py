@@ -55,7 +55,7 @@ class Record:
         source_finished: When that one was finished.
         minutes: Spent on training in all, interrupted runs included.
         finished: When it was, in ISO format with microseconds; None: not yet.
-        checkpoints: 'last' and 'best' -> file names in the folder, once it is finished.
+        checkpoints: 'last' and 'best' -> files, from the folder, once it is finished.
         tests: Protocol -> fingerprint of a finished test.
     """
 

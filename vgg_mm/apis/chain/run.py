@@ -281,7 +281,7 @@ def _records(job: Job) -> list[TestRecord]:
     path = osp.join(job.work_dir, RECORDS_FILE)
     if not osp.isfile(path):
         return []
-    checkpoint = job.record().checkpoints.get(job.stage.use)
+    checkpoint = osp.basename(job.record().checkpoints.get(job.stage.use, ''))
     data = osp.realpath(describe(job.cfg)['data'])
     return [
         record

@@ -65,10 +65,8 @@ class CheckpointCheckHook(Hook):
                 checkpoint.update(converted)
         weights = weights_of(checkpoint)
         if not self.strict:
-            if _expects_rgb(runner, checkpoint) and colours_in_bgr(weights, target):
-                runner.logger.info('conv1_1 is turned round: the colours of 4 channels are BGR')
-                checkpoint['state_dict'] = weights
-            for notice in adapt_input_channels(weights, target):
+            turned = colours_in_bgr(weights, target) if _expects_rgb(runner, checkpoint) else []
+            for notice in [*turned, *adapt_input_channels(weights, target)]:
                 runner.logger.info(notice)
                 checkpoint['state_dict'] = weights
         wrong = misfits(weights, target)

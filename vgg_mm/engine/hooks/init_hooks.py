@@ -213,10 +213,7 @@ class ClassifierInitHook(InitHook):
             return {}
         loaded = load_by_name(self.checkpoint)
         where = f'ClassifierInitHook: {self.checkpoint}'
-        found = self._for_images_of(runner, loaded)
-        expected = noted_preprocessing(loaded)
-        if expected is not None and expected.to_rgb and colours_in_bgr(found, weights):
-            runner.logger.info('conv1_1 is turned round: the colours of 4 channels are BGR')
+        found = self._for_images_of(runner, loaded, weights)
         if self.require_fc:
             _check_fc(found, [n for n in weights if not n.startswith(given)], where)
         transfer = transfer_classifier(found, weights, where)
@@ -232,9 +229,14 @@ class ClassifierInitHook(InitHook):
             self._say_what_is_spared(runner, parts, others=bool(chosen))
         return chosen
 
-    def _for_images_of(self, runner: Runner, loaded: dict) -> Weights:
-        """The weights, for images that are divided by more than those they were trained on."""
+    def _for_images_of(self, runner: Runner, loaded: dict, target: Weights) -> Weights:
+        """The weights for the run's images: with colours in the model's order, and divided by more
+        than those that they were trained on.
+        """
         weights, expected = weights_of(loaded), noted_preprocessing(loaded)
+        if expected is not None and expected.to_rgb:
+            for notice in colours_in_bgr(weights, target):
+                runner.logger.info(notice)
         found = differing_preprocessing(runner, expected)
         by = found.quotient(expected) if found is not None and expected is not None else None
         if by is None or not _is_homogeneous(unwrap(runner.model)):
