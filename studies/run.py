@@ -32,8 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--only',
         nargs='+',
         default=[],
-        metavar='CLAIM|RUN',
-        help='claims, by name or number, and runs to work on, with what they start from',
+        metavar='CLAIM|RUN|DATA',
+        help='claims, by name or number, and runs to work on, with what they start from; on the '
+        'data sets that are named',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument(

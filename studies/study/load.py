@@ -145,8 +145,11 @@ def _folders(profile: YamlMapping, out: Optional[str]) -> dict[str, str]:
 
 def _claims(path: str, entries: list, runs: dict[str, Run], known: list[str]) -> tuple[Claim, ...]:
     claims = [_claim(path, number, one, runs, known) for number, one in enumerate(entries, start=1)]
-    if len({claim.name for claim in claims} | set(runs)) < len(claims) + len(runs):
-        raise ValueError(f'{path}: claims and runs must have different names (--only takes both)')
+    names = [*(claim.name for claim in claims), *runs, *known]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f'{path}: claims, runs and data sets must have different names (--only takes all)'
+        )
     return tuple(claims)
 
 

@@ -1,11 +1,11 @@
 """What a study has to do, in order, and what is there of it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Union
 
 from .checks import check_known
 from .evaluations import Evaluation, Trainings, all_evaluations
-from .study import Candidate, Study
+from .study import Candidate, Claim, DataSet, Study
 from .trainings import Training, TrainingKey
 
 #: A thing to do.
@@ -13,52 +13,58 @@ Task = Union[Training, Evaluation]
 
 
 class Selection(NamedTuple):
-    """Part of a study: its ``sides``, and the ``runs`` that they need with those before them.
+    """What is to be done on a data set.
 
-    ``tested`` are the runs whose tests are wanted; None: all.
+    ``runs`` are those whose tests, of the ``sides``, are wanted, and those that they start from.
     """
 
-    sides: dict[str, list[Candidate]]
+    sides: list[Candidate]
     runs: list[str]
-    tested: Optional[set[str]]
+    tested: set[str]
 
 
-def select(study: Study, only: Sequence[str] = ()) -> Selection:
-    """What ``--only`` asks for: names or numbers of claims, names of runs; everything if empty.
+def select(study: Study, only: Sequence[str] = ()) -> dict[str, Selection]:
+    """What ``--only`` asks for, by data set.
+
+    Args:
+        only: Names or numbers of claims, names of runs and of data sets; everything if empty.
 
     Raises:
-        ValueError: in one line, if there is no such claim or run.
+        ValueError: in one line, if there is no such claim, run or data set.
     """
     claims = {claim.name: claim for claim in study.claims}
     numbers = {str(claim.number): claim.name for claim in study.claims}
     words = [numbers.get(word, word) for word in only]
     for word in words:
-        check_known('--only', 'claim or run', word, [*claims, *study.runs])
+        check_known('--only', 'claim, run or data set', word, [*claims, *study.runs, *study.data])
     chosen = [claims[word] for word in words if word in claims]
     runs = {word for word in words if word in study.runs}
-    sides = {
-        name: study.sides(data)
-        if runs or not only
-        else list(dict.fromkeys(s for claim in chosen for s in study.sides(data, claim)))
-        for name, data in study.data.items()
-    }
-    of_claims = {r for claim in chosen for d in study.data.values()
-                 for side in study.sides(d, claim) for r in side.runs}  # fmt: skip
-    tested = (runs | of_claims) if only else None
-    needed = set(tested or {r for some in sides.values() for side in some for r in side.runs})
-    for name in reversed(study.runs):  # a run comes after the one it starts from
+    selected = {}
+    for name, data in study.data.items():
+        if name in words or not study.data.keys() & words:
+            selected[name] = _selection(study, data, chosen, runs)
+    return selected
+
+
+def _selection(study: Study, data: DataSet, claims: list[Claim], runs: set[str]) -> Selection:
+    here = study.runs_on(data.name)
+    asked = study.sides(data)
+    if claims or runs:
+        asked = [side for claim in claims for side in study.sides(data, claim)]
+    sides = study.sides(data) if runs else list(dict.fromkeys(asked))
+    tested = runs.intersection(here) | {run for side in asked for run in side.runs}
+    needed = set(tested)
+    for name in reversed(here):  # a run comes after the one it starts from
         if name in needed and study.runs[name].source:
             needed.add(study.runs[name].source)
-    return Selection(sides, [name for name in study.runs if name in needed], tested)
+    return Selection(sides, [name for name in here if name in needed], tested)
 
 
-def tasks(
-    study: Study, chosen: Selection, found: Trainings, seeds: Iterable[int]
-) -> Iterator[Task]:
+def tasks(chosen: dict[str, Selection], found: Trainings, seeds: Iterable[int]) -> Iterator[Task]:
     """Everything chosen, seed by seed; each training is followed by its tests."""
     for seed in seeds:
-        for data in study.data:
-            tests = all_evaluations(chosen.sides[data], data, seed, found, chosen.tested)
-            for run in (run for run in chosen.runs if run in study.runs_on(data)):
+        for data, (sides, runs, tested) in chosen.items():
+            tests = all_evaluations(sides, data, seed, found, tested)
+            for run in runs:
                 yield found[TrainingKey(data, seed, run)]
                 yield from (test for test in tests if test.key.run == run)

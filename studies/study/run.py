@@ -45,7 +45,7 @@ def run_study(
         profile: Which of its profiles; None: the first.
         data: ``NAME=FOLDER`` in place of the profile's folders.
         seeds: Which seeds to run; None: the profile's. The report is on the profile's and these.
-        only: Claims and runs to work on.
+        only: Claims, runs and data sets to work on.
         amp: Mixed precision.
         out: Folder for runs, results and report in place of the profile's.
         jobs: How many trainings and tests run at a time. With several each has its share of the
@@ -67,10 +67,10 @@ def run_study(
     loaded = load_study(study, profile, seeds, _roots(data), out)
     found = trainings(loaded, amp)
     chosen = select(loaded, only)
-    todo = list(tasks(loaded, chosen, found, loaded.seeds if seeds is None else seeds))
+    todo = list(tasks(chosen, found, loaded.seeds if seeds is None else seeds))
     left = missing(loaded, todo, found)
     if dry_run:
-        everything = list(tasks(loaded, select(loaded), found, loaded.seeds))
+        everything = list(tasks(select(loaded), found, loaded.seeds))
         print(estimate_table(loaded, todo, left, everything, measure))
         return
     failures = [] if report_only else _run_all(loaded, left, found, jobs)

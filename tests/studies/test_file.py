@@ -142,11 +142,26 @@ def test_the_papers_differences_are_those_of_its_tables():
 
 def test_only_takes_what_a_run_or_claim_needs():
     study = real_study()
-    assert select(study, ['D-low']).runs == ['A', 'D-low']
-    assert select(study, ['D-low']).tested == {'D-low'}
-    assert select(study, ['lrn']).runs == select(study, ['2']).runs == ['A', 'A-LRN']
-    assert select(study, ['4', 'C']).runs == ['A', 'C', 'B-random', 'B-5x5']
-    assert set(select(study).runs) == set(study.runs)
+
+    def runs(*only):
+        return {data: one.runs for data, one in select(study, only).items() if one.runs}
+
+    assert runs('D-low') == {'cifar10': ['A', 'D-low'], 'clothing': ['D-low']}
+    assert {'D-low'} == select(study, ['D-low'])['cifar10'].tested
+    assert runs('lrn') == runs('2') == {'cifar10': ['A', 'A-LRN']}
+    assert runs('4', 'C') == {'cifar10': ['A', 'C', 'B-random', 'B-5x5']}
+    assert 'clothing' not in runs('depth'), 'where it is not asked, D is not trained'
+    assert runs() == {data: study.runs_on(data) for data in study.data}
+
+
+def test_only_takes_data_sets():
+    study = real_study()
+    assert select(study, ['clothing']) == {'clothing': select(study)['clothing']}
+    assert select(study, ['D', 'cifar10']) == {'cifar10': select(study, ['D'])['cifar10']}
+    assert select(study, ['clothing', 'protocols', 'cifar10']) == select(study, ['protocols'])
+    assert not select(study, ['clothing', 'lrn'])['clothing'].runs
+    with pytest.raises(ValueError, match="unknown claim, run or data set 'cifar11'"):
+        select(study, ['cifar11'])
 
 
 def test_a_run_is_trained_and_tested_where_it_is(monkeypatch, tmp_path):
@@ -154,10 +169,10 @@ def test_a_run_is_trained_and_tested_where_it_is(monkeypatch, tmp_path):
     study = real_study()
     found = trainings(study)
     assert {key.run for key in found if key.data == 'clothing'} == {'D', 'D-low', 'D-high'}
-    todo = list(tasks(study, select(study), found, [0]))
+    todo = list(tasks(select(study), found, [0]))
     for task in todo:
         assert task.key.run in study.runs_on(task.key.data)
-    assert [t.key.run for t in tasks(study, select(study, ['lrn']), found, [0])
+    assert [t.key.run for t in tasks(select(study, ['lrn']), found, [0])
             if t.key.data == 'clothing'] == []  # fmt: skip
 
 
@@ -249,7 +264,7 @@ BAD = [
     ((*DATA, 'brief'), {'resume': True}, 'resume is set by the study'),
     (('runs', 'A'), dict(arch='A', options={'resume': True}), 'resume is set by the study'),
     (('runs', 'A'), dict(arch='A', scale='low'), 'scales: low is missing, which run A needs'),
-    (('claims', 0, 'name'), 'A', 'claims and runs must have different names'),
+    (('claims', 0, 'name'), 'A', 'claims, runs and data sets must have different names'),
     (('claims', 0, 'says'), None, 'claim 1: says is missing'),
     (('claims', 0, 'comparisons'), [], 'claim 1: none of its comparisons decides it'),
     (('claims', 0, 'paper_scale'), 'middle', "claim 1: unknown paper_scale 'middle'"),
@@ -348,7 +363,10 @@ COMMANDS = [
     ([CLAIMS, '--profile', 'smal'], "unknown profile 'smal'; did you mean 'small'?"),
     ([CLAIMS, '--data', 'clothing'], "--data takes NAME=FOLDER, got 'clothing'"),
     ([CLAIMS, '--data', 'cloth=x'], "unknown data set 'cloth'; did you mean 'clothing'?"),
-    ([CLAIMS, '--only', 'depht'], "--only: unknown claim or run 'depht'; did you mean 'depth'?"),
+    (
+        [CLAIMS, '--only', 'depht'],
+        "--only: unknown claim, run or data set 'depht'; did you mean 'depth'?",
+    ),
     ([CLAIMS, '--out', CLAIMS], f'--out {CLAIMS} is a file; give a folder'),
     ([CLAIMS, '--only', 'depth'], "no data folder 'data/cifar10': give yours with --data"),
 ]

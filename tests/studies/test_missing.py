@@ -38,7 +38,7 @@ def forget(results, seed, *words):
 def needed(study, only=(), seeds=None):
     """(data, seed, run) of trainings, and of tests with part and Q."""
     found = trainings(study)
-    todo = list(tasks(study, select(study, only), found, seeds or study.seeds))
+    todo = list(tasks(select(study, only), found, seeds or study.seeds))
     left = missing(study, todo, found)
     assert [task for task in todo if task in left] == left, 'in their order'
     trained = {tuple(task.key) for task in left if isinstance(task, Training)}
