@@ -10,13 +10,14 @@ import numpy as np
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.installation import argument
 from vgg_mm.text import printable
+from vgg_mm.visualization.confusion import confusion_picture
 
 from ..cores import available_cores
 from ..inference.report import make_folder
 from ..tables import say
 from .files import NO_LABEL, Features, load_features
 from .parts import SHARED, Settings
-from .result import ProbeResult, Retrieved, confusion_picture, retrieval_sheet
+from .result import ProbeResult, Retrieved, retrieval_sheet
 from .svm import DEFAULT_C, FOLDS, Fitted, fit, import_sklearn, nearest
 
 RESULT, CONFUSION, SHEET = 'linear_probe.json', 'confusion.png', 'retrieval.jpg'

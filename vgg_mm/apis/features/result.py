@@ -13,19 +13,16 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from vgg_mm.datasets import LoadImage
 from vgg_mm.evaluation import wilson_interval
 from vgg_mm.text import printable, shortened
-from vgg_mm.visualization.style import ERROR, GREEN, INK, note, plot_style
+from vgg_mm.visualization.style import ERROR, GREEN, note, plot_style
 
-from ..check_dataset.picture import NAMED_CLASSES
 from ..inference.prediction import with_longer_side
 from ..tables import format_table
 
 #: More classes than this are in the JSON file only.
 MOST_ROWS = 40
 
-COLOR_MAP = 'Blues'
-
-#: Inches of a cell and of its letters; pixels of a photo's longer side and inches it takes.
-CELL, LETTER, THUMBNAIL, PHOTO = 0.42, 0.085, 130, 1.05
+#: Pixels of a photo's longer side, and inches that it takes.
+THUMBNAIL, PHOTO = 130, 1.05
 
 SHEET_DPI = 100
 
@@ -192,41 +189,6 @@ class Retrieved(NamedTuple):
     cosines: list[float]
 
 
-def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str) -> bytes:
-    """A PNG file: rows are true classes, their shares of each predicted class are the colours.
-
-    Args:
-        confusion: (classes, classes) counts.
-        classes: Names; more than 30 are not written.
-        title: One line.
-    """
-    counts = confusion.sum(axis=1, keepdims=True)
-    shares = 100 * confusion / np.maximum(counts, 1)
-    count = len(classes)
-    named = count <= NAMED_CLASSES
-    names = [_short(name) for name in classes]
-    margin = LETTER * max(map(len, names)) + 0.5 if named else 0.7
-    side = CELL * count if named else 6.0
-    with plot_style():
-        figure = Figure(figsize=(side + margin + 1.4, side + margin + 0.6), layout='constrained')
-        panel = figure.subplots()
-        image = panel.imshow(shares, cmap=COLOR_MAP, vmin=0, vmax=100)
-        if named:
-            panel.set_xticks(range(count), names, rotation=90)
-            panel.set_yticks(range(count), names)
-            for row, column in zip(*np.nonzero(confusion)):
-                color = 'white' if shares[row, column] > 55 else INK
-                text = f'{confusion[row, column]:,}'
-                panel.text(column, row, text, ha='center', va='center', color=color, fontsize=8)
-        panel.tick_params(length=0)
-        panel.set(xlabel='predicted class', ylabel='true class')
-        figure.suptitle(title, x=0.02, ha='left', fontsize=11)
-        bar = figure.colorbar(image, ax=panel, fraction=0.046, pad=0.03)
-        bar.set_label('% of the true class')
-        bar.outline.set_visible(False)
-        return _content(figure, 'png')
-
-
 def retrieval_sheet(rows: Sequence[Retrieved], title: str) -> bytes:
     """A JPEG file: each query and its nearest images, framed by whether they are of its class."""
     columns = 1 + len(rows[0].photos)
@@ -242,7 +204,9 @@ def retrieval_sheet(rows: Sequence[Retrieved], title: str) -> bytes:
             for panel, photo, name, cosine in zip(line[1:], row.photos, row.classes, row.cosines):
                 color = SAME if name == row.query_class else OTHER
                 _photo(panel, photo, f'{_short(name)} {cosine:.3f}', color)
-        return _content(figure, 'jpg', dpi=SHEET_DPI, pil_kwargs=dict(quality=80))
+        content = io.BytesIO()
+        figure.savefig(content, format='jpg', dpi=SHEET_DPI, pil_kwargs=dict(quality=80))
+    return content.getvalue()
 
 
 def _photo(panel: Axes, path: str, caption: str, frame: Optional[str]) -> None:
@@ -260,9 +224,3 @@ def _photo(panel: Axes, path: str, caption: str, frame: Optional[str]) -> None:
 
 def _short(name: str) -> str:
     return shortened(printable(name), NAME_LENGTH)
-
-
-def _content(figure: Figure, kind: str, **options: Any) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format=kind, **options)
-    return content.getvalue()

@@ -10,6 +10,7 @@ from vgg_mm.checkpoints import write_atomically
 from vgg_mm.evaluation.posteriors import Posteriors, load_posteriors
 from vgg_mm.models.tta.paper_tta import DENSE
 from vgg_mm.text import printable
+from vgg_mm.visualization.confusion import confusion_picture
 
 from ..tables import format_table
 
@@ -21,9 +22,6 @@ TABLE_FILE, MATRIX_FILE, PICTURE_FILE = FILES = (
 
 #: Classes that are printed, the worst first; the files have all.
 PRINTED = 12
-
-#: With more classes the picture has no numbers in its cells.
-MOST_NUMBERS = 25
 
 
 def confusion_matrix(posteriors: Posteriors, protocol: str) -> np.ndarray:
@@ -58,7 +56,9 @@ def report_classes(folder: str) -> str:
     _write_csv(osp.join(folder, TABLE_FILE), [header, *rows])
     rows = [[name, *row] for name, row in zip(classes, matrix.tolist())]
     _write_csv(osp.join(folder, MATRIX_FILE), [['true class', *classes], *rows])
-    write_atomically(osp.join(folder, PICTURE_FILE), _picture(matrix, classes))
+    error = 100 * (1 - right.sum() / max(1, images.sum()))
+    title = f'{images.sum():,} images, {DENSE}: top-1 error {error:.1f} %'
+    write_atomically(osp.join(folder, PICTURE_FILE), confusion_picture(matrix, classes, title))
 
     worst = sorted(np.flatnonzero(images), key=lambda i: (recall[i], -images[i]))
     rows = [
@@ -83,27 +83,3 @@ def _write_csv(path: str, rows: list[list]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     write_atomically(path, text.getvalue().encode('utf-8', 'backslashreplace'))
-
-
-def _picture(matrix: np.ndarray, classes: list[str]) -> bytes:
-    import matplotlib
-
-    matplotlib.use('Agg', force=False)
-    import torch
-    from matplotlib import pyplot
-    from mmpretrain.evaluation import ConfusionMatrix
-
-    few = len(classes) <= MOST_NUMBERS
-    figure = ConfusionMatrix.plot(
-        torch.from_numpy(matrix),
-        include_values=few,
-        classes=[printable(name) for name in classes] if few else None,
-        colorbar=False,
-        show=False,
-    )
-    try:
-        content = io.BytesIO()
-        figure.savefig(content, format='png', bbox_inches='tight')
-    finally:
-        pyplot.close(figure)
-    return content.getvalue()
