@@ -109,6 +109,14 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60:.0f} minutes' if seconds < 5400 else f'{seconds / 3600:.1f} hours'
 
 
+def short_duration(minutes: float) -> str:
+    """'8.0 min', '5.3 h' or '14.2 d'."""
+    if minutes < 120:
+        return f'{minutes:.1f} min'
+    hours = minutes / 60
+    return f'{hours:.1f} h' if hours < 48 else f'{hours / 24:.1f} d'
+
+
 def with_progress(
     items: Iterable[T], progress: Progress, size: Callable[[T], int] = lambda item: 1
 ) -> Iterator[T]:

@@ -7,9 +7,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import NamedTuple, Optional, TextIO
 
 from vgg_mm.apis.chain.curves import CURVES_FILE
-from vgg_mm.apis.chain.run import duration
 from vgg_mm.apis.errors import EXPECTED, one_line
 from vgg_mm.apis.subprocess_tools import interruptible
+from vgg_mm.progress import short_duration
 
 from .plan import Task
 from .tool_pool import ToolPool
@@ -174,4 +174,4 @@ def _finish(task: Task, future: Future) -> None:
         print(f'  {task}: {task.not_finite()}: kept as a result', flush=True)
         return
     curves = osp.join(task.folder, CURVES_FILE)
-    print(f'  {task}: {duration(task.minutes)}, curves: {curves}', flush=True)
+    print(f'  {task}: {short_duration(task.minutes)}, curves: {curves}', flush=True)

@@ -16,10 +16,10 @@ from vgg_mm.apis.chain.curves import draw_curves, merge_runs, read_curves, smoot
 from vgg_mm.apis.chain.estimate import crop_size, split_time
 from vgg_mm.apis.chain.job import RECORD_FILE, Job, Record, locked, progress
 from vgg_mm.apis.chain.plan import plan_table
-from vgg_mm.apis.chain.run import duration
 from vgg_mm.apis.chain.stages import RunOptions, changes
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5
+from vgg_mm.progress import short_duration
 
 CHAINS = sorted((ROOT / 'configs/chains').glob('*.py'))
 TINY = (
@@ -360,9 +360,13 @@ def test_wrong_arguments(arguments, message, tmp_path):
         train_chain(**{**given, **arguments})
 
 
-def test_a_training_of_another_origin_is_not_taken(options, chain, tmp_path):
-    (tmp_path / 'A').mkdir()
-    (tmp_path / 'A' / 'epoch_1.pth').touch()
+@pytest.mark.parametrize('folder', ['A', 'elsewhere/A'])  # CheckpointHook's out_dir
+def test_a_training_of_another_origin_is_not_taken(folder, options, chain, tmp_path):
+    for name in ('A', folder):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    checkpoint = tmp_path / folder / 'epoch_1.pth'
+    checkpoint.touch()
+    (tmp_path / 'A/last_checkpoint').write_text(str(checkpoint))
     with pytest.raises(ValueError, match='of a training that no chain started'):
         train_chain(chain, str(tmp_path), options)
 
@@ -393,6 +397,9 @@ def test_how_far_a_stage_is(tmp_path):
     assert progress(tmp_path) == ('epoch', 10)
     (tmp_path / 'iter_400.pth').touch()
     assert progress(tmp_path) == ('iter', 400)
+    (tmp_path / 'another').mkdir()
+    (tmp_path / 'another/last_checkpoint').write_text(str(tmp_path / 'epoch_10.pth'))
+    assert progress(tmp_path / 'another') == ('iter', 400)
 
 
 def test_a_broken_record_is_named(tmp_path):
@@ -420,7 +427,7 @@ def test_changes_in_a_line():
 
 
 def test_durations():
-    assert [duration(m) for m in (0.5, 119, 180, 4320)] == [
+    assert [short_duration(m) for m in (0.5, 119, 180, 4320)] == [
         '0.5 min',
         '119.0 min',
         '3.0 h',

@@ -53,9 +53,7 @@ def last_whole_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
         ValueError: in one line, if there are checkpoints, but none is whole.
     """
     named = named_checkpoint(work_dir)
-    # With CheckpointHook's out_dir, checkpoints are in another folder.
-    folders = [os.fspath(work_dir), *([os.path.dirname(named)] if named else [])]
-    candidates = [*([named] if named else []), *newest_first(folders)]
+    candidates = [*([named] if named else []), *newest_first(work_dir)]
     passed_over: dict[str, str] = {}
     for path in candidates:
         if any(os.path.realpath(path) == os.path.realpath(other) for other in passed_over):
@@ -116,12 +114,16 @@ def run_checkpoint(path: Union[str, os.PathLike]) -> str:
 
 def _written(run: str) -> float:
     """When a run wrote its last checkpoint; 0 without one."""
-    paths = [*newest_first([run]), os.path.join(run, LAST_CHECKPOINT)]
+    paths = [*newest_first(run), os.path.join(run, LAST_CHECKPOINT)]
     return max((os.path.getmtime(path) for path in paths if os.path.isfile(path)), default=0.0)
 
 
-def newest_first(folders: list[str]) -> list[str]:
-    """The numbered checkpoints: by number, those of the kind that was written last first."""
+def newest_first(work_dir: Union[str, os.PathLike]) -> list[str]:
+    """A run's numbered checkpoints: by number, those of the kind that was written last first.
+
+    They lie in its work directory, or where ``CheckpointHook(out_dir=...)`` puts them.
+    """
+    folders = {os.fspath(work_dir), os.path.dirname(named_checkpoint(work_dir) or '')}
     by_kind: dict[str, list[tuple[int, str]]] = {}
     for folder in filter(os.path.isdir, folders):
         for name in os.listdir(folder):

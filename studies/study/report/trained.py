@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Optional
 
-from vgg_mm.apis.chain.run import duration
 from vgg_mm.apis.document import Block, Commands, Heading, Plot, Table, Text
+from vgg_mm.progress import short_duration
 
 from ..learnt import last_fall, unlearnt
 from ..results import Results, ResultsByData, TrainingCurve, results_path
@@ -122,13 +122,13 @@ def costs(study: Study, found: ResultsByData) -> list[Block]:
         mixed = sum(map(_in_mixed_precision, courses))
         total += minutes + testing
         rows.append([
-            study.data[name].title, f'{len(courses)} of {len(keys)}', str(mixed), duration(minutes),
-            duration(testing), '; '.join(results.machine),
+            study.data[name].title, f'{len(courses)} of {len(keys)}', str(mixed),
+            short_duration(minutes), short_duration(testing), '; '.join(results.machine),
         ])  # fmt: skip
     headers = ('data', 'trainings', 'of them with `--amp`', 'training', 'testing', 'machine')
     text = (
-        f'{duration(total)} in all. What ran side by side counts each in full, as long as it took '
-        'there; start-up of the tools is in trainings and not in tests.'
+        f'{short_duration(total)} in all. What ran side by side counts each in full, as long as it '
+        'took there; start-up of the tools is in trainings and not in tests.'
     )
     return [Table(headers, rows), Text(text)]
 

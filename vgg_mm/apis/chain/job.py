@@ -123,7 +123,7 @@ def note_process(lock: TextIO, number: int) -> None:
 
 def progress(work_dir: str) -> tuple[str, int]:
     """('epoch', 12): how far a training is by its newest checkpoint; ('epoch', 0) if none."""
-    for path in newest_first([work_dir]):
+    for path in newest_first(work_dir):
         kind, number = NUMBERED.fullmatch(osp.basename(path)).groups()
         return kind, int(number)
     return 'epoch', 0
@@ -199,7 +199,7 @@ class Job:
         record = self.record()
         if record is not None and record.finished:
             return DONE
-        return PART_WAY if newest_first([self.work_dir]) else TO_DO
+        return PART_WAY if newest_first(self.work_dir) else TO_DO
 
     def problem(self) -> str:
         """What speaks against using what is there, in a line; empty if nothing does."""

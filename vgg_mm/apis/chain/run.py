@@ -14,7 +14,7 @@ import torch
 
 from vgg_mm.evaluation import RECORDS_FILE, TestRecord, read_records
 from vgg_mm.installation import argument
-from vgg_mm.progress import SILENCE
+from vgg_mm.progress import SILENCE, short_duration
 
 from ..cfg_options import CfgOptions
 from ..errors import one_line
@@ -165,7 +165,7 @@ def _train(job: Job, title: str, accept_changes: bool) -> None:
             # Another chain may have trained it since the plan was made.
             _check([job], accept_changes)
         if job.state() == DONE:
-            print(f'{title}: done before, in {duration(job.record().minutes)}', flush=True)
+            print(f'{title}: done before, in {short_duration(job.record().minutes)}', flush=True)
             if not osp.isfile(osp.join(job.work_dir, CURVES_FILE)):
                 _draw(job)
         else:
@@ -173,7 +173,7 @@ def _train(job: Job, title: str, accept_changes: bool) -> None:
             print(f'{title}, {start}', flush=True)
             record = _train_now(job, lock)
             last = osp.join(job.work_dir, record.checkpoints['last'])
-            print(f'  finished after {duration(record.minutes)}: {last}', flush=True)
+            print(f'  finished after {short_duration(record.minutes)}: {last}', flush=True)
             _draw(job)
 
 
@@ -261,8 +261,8 @@ def results_table(jobs: Sequence[Job]) -> str:
         [
             job.name,
             *record_cells(record),
-            duration(job.record().minutes),
-            duration(record.images * record.seconds_per_image / 60),
+            short_duration(job.record().minutes),
+            short_duration(record.images * record.seconds_per_image / 60),
         ]
         for job in jobs
         for record in _records(job)
@@ -288,11 +288,3 @@ def _records(job: Job) -> list[TestRecord]:
         for record in read_records(path)
         if osp.basename(record.checkpoint) == checkpoint and osp.realpath(record.data) == data
     ]
-
-
-def duration(minutes: float) -> str:
-    """'8.0 min', '5.3 h' or '14.2 d'."""
-    if minutes < 120:
-        return f'{minutes:.1f} min'
-    hours = minutes / 60
-    return f'{hours:.1f} h' if hours < 48 else f'{hours / 24:.1f} d'
