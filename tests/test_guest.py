@@ -10,7 +10,9 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 
 from tests.checkpoints.source_nets import torchvision_net
 from tests.conftest import ROOT
+from vgg_mm.apis.config import evaluate_in_mixed_precision, load_config
 from vgg_mm.checkpoints import loading_safely
+from vgg_mm.registry import HOOKS
 
 
 def compare(*packages):
@@ -50,3 +52,19 @@ def test_loaders_are_mmengines_again_after_safe_loading():
     with pytest.raises(KeyError), loading_safely():
         raise KeyError
     assert CheckpointLoader._schemes == before
+
+
+def test_autocast_is_torchs_again_after_a_run(monkeypatch):
+    """Of a GPU only that it is there is pretended: the setting is the processor's."""
+    config = load_config('vgg16_jitter_imagenet')
+    evaluate_in_mixed_precision(config, 'val_cfg')
+    assert config.val_cfg.fp16
+    hook = HOOKS.build(config.custom_hooks[-1])
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda **kwargs: True)
+    before = torch.get_autocast_dtype('cuda')
+    for _ in range(2):
+        hook.before_run(None)
+        assert torch.get_autocast_dtype('cuda') == torch.bfloat16 != before
+        hook.after_run(None)
+        assert torch.get_autocast_dtype('cuda') == before

@@ -280,9 +280,7 @@ def warn_of_slow_bfloat16() -> None:
 def evaluate_in_mixed_precision(cfg: Config, loop: str) -> None:
     """Let the loop ``val_cfg`` or ``test_cfg`` run under autocast; mmengine calls it fp16."""
     cfg[loop].fp16 = True
-    if torch.cuda.is_available() and has_bfloat16():
-        # VGG's inputs reach +-128, its activations thousands: near float16's limit.
-        torch.set_autocast_dtype('cuda', torch.bfloat16)
+    add_hook(cfg, type='vgg_mm.Bf16EvaluationHook')
     if is_downstream(cfg):
         add_hook(cfg, type='vgg_mm.Float32OperatorsHook')
 

@@ -3,10 +3,11 @@ from vgg_mm import slow_imports  # noqa: F401  (first: the modules below need th
 from . import hooks
 from .cached_maps_loops import CachedMapsTrainLoop, CachedMapsValLoop
 from .hooks import *  # noqa: F403
-from .mixed_precision import Bf16OptimWrapper, Float32OperatorsHook
+from .mixed_precision import Bf16EvaluationHook, Bf16OptimWrapper, Float32OperatorsHook
 from .sharded import FSDPStrategy, ShardedRunner
 
 __all__ = [
+    'Bf16EvaluationHook',
     'Bf16OptimWrapper',
     'CachedMapsTrainLoop',
     'CachedMapsValLoop',

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Optional
 
 import torch
 import torch.nn as nn
@@ -73,6 +73,28 @@ class Float32OperatorsHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         self._stack.close()
+
+
+@HOOKS.register_module()
+class Bf16EvaluationHook(Hook):
+    """Let validation and testing with ``fp16=True`` compute in bfloat16 on GPUs that have it.
+
+    mmengine's loops take torch's default, float16; VGG's inputs reach +-128 and its activations
+    thousands, near float16's limit. The default is put back at the end of the run. On the CPU it is
+    bfloat16 anyway.
+    """
+
+    def __init__(self) -> None:
+        self._before: Optional[torch.dtype] = None
+
+    def before_run(self, runner: Runner) -> None:
+        if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
+            self._before = torch.get_autocast_dtype('cuda')
+            torch.set_autocast_dtype('cuda', torch.bfloat16)
+
+    def after_run(self, runner: Runner) -> None:
+        if self._before is not None:
+            torch.set_autocast_dtype('cuda', self._before)
 
 
 @OPTIM_WRAPPERS.register_module()
