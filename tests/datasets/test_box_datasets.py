@@ -171,11 +171,15 @@ def test_bad_coco_annotations(tmp_path, change, message, left):
 @pytest.mark.parametrize(
     'content, message',
     [
-        ('{"images": [', 'boxes.json is no JSON file'),
-        ('[]', "boxes.json is no COCO file: it has no list of 'images'"),
-        ('{"images": [], "annotations": {}}', "it has no list of 'annotations'"),
-        (without('images', 0, 'file_name'), "an entry of 'images' has no 'file_name'"),
-        (without('annotations', 0, 'bbox'), "an entry of 'annotations' has no 'bbox'"),
+        ('{"images": [', "boxes.json is no annotation file of COCO's form: JSONDecodeError"),
+        ('[]', "boxes.json is no annotation file of COCO's form: it has no list 'images'"),
+        ('{"images": [], "annotations": {}}', "it has no list 'annotations'"),
+        (without('images', 0, 'file_name'), r"1 of \d images have no 'file_name' .the file's path"),
+        (without('annotations', 0, 'bbox'), r"1 of \d annotations have no 'bbox' .x, y, width and"),
+        (
+            lambda c: c['images'][1].update(id=[1]),
+            r'boxes.json: number 1 of images has id=\[1\]; expected a number',
+        ),
         (lambda c: c.update(images=[], annotations=[]), 'none of 0 annotations in .*boxes.json'),
     ],
 )

@@ -41,6 +41,13 @@ def without_area(content):
     del content['annotations'][3]['area']
 
 
+def with_value(part, key, value):
+    def change(content):
+        content[part][1][key] = value
+
+    return change
+
+
 def relative(content):
     for one in content['annotations']:
         one['bbox'] = [side / 1000 for side in one['bbox']]
@@ -66,6 +73,14 @@ def other_ids(content):
         (twice, "2 categories named 'raccoon', id 0 with 0 boxes, id 1 with 10 boxes: .* remove"),
         (without_area, r"train.json: 1 of 10 annotations have no 'area' \(width .* is number 3"),
         (
+            with_value('annotations', 'bbox', []),
+            r'train.json: number 1 of annotations has bbox=\[\]; expected x, y, width and height',
+        ),
+        (with_value('annotations', 'bbox', [1, 2, float('nan'), 3]), r'has bbox=\[1, 2, nan, 3\]'),
+        (with_value('annotations', 'area', None), 'has area=None; expected width . height of bb'),
+        (with_value('images', 'width', '640'), "number 1 of images has width='640'; expected a nu"),
+        (with_value('categories', 'name', 5), 'has name=5; expected the name of a class'),
+        (
             relative,
             r'none of its 10 boxes, e.g. bbox=\[0.0.* bbox is x, y, width and height in pix',
         ),
@@ -74,8 +89,11 @@ def other_ids(content):
         (other_ids, 'none of its 10 boxes is of the classes'),
         (lambda content: content.pop('images'), "it has no list 'images'"),
     ],
-    ids=['twice', 'no area', 'relative', 'small', 'empty', 'other ids', 'no images'],
-)
+    ids=[
+        'twice', 'no area', 'no box', 'NaN', 'null', 'text', 'name', 'relative', 'small', 'empty',
+        'other ids', 'no images',
+    ],
+)  # fmt: skip
 def test_annotation_files(damage, message, tmp_path):
     data = boxes.write_boxes(tmp_path / 'data')
     file = data / 'train.json'

@@ -1,6 +1,5 @@
 """What the tools check for MMDetection's and MMSegmentation's configs and annotations."""
 
-import json
 import os
 import os.path as osp
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
 
+from vgg_mm.datasets.coco_file import FORM, is_box, read_coco
 from vgg_mm.engine.hooks.annotation_check_hook import class_text
 from vgg_mm.installation import argument
 from vgg_mm.stack import DOWNSTREAM_RANGES, import_downstream
@@ -25,24 +25,6 @@ CHECKS = {'annotation_check': 'vgg_mm.AnnotationCheckHook', 'class_check': 'vgg_
 
 #: What may differ among data sets that are joined.
 IGNORED = ('classes', 'dataset_type', 'palette')
-
-#: What MMDetection asks of each entry, and what that is.
-REQUIRED = {
-    'categories': {'id': 'a number', 'name': 'the name of a class'},
-    'images': {
-        'id': 'a number',
-        'file_name': "the file's path below data_prefix",
-        'height': 'pixels',
-        'width': 'pixels',
-    },
-    'annotations': {
-        'id': 'a number, no two alike',
-        'image_id': 'the id of an image',
-        'category_id': 'the id of a category',
-        'bbox': 'x, y, width and height in pixels',
-        'area': 'width * height of bbox, or that of the mask, in pixels',
-    },
-}
 
 
 def give_data_root() -> str:
@@ -169,9 +151,15 @@ def check_annotations(path: str, classes: Any, filter_cfg: dict, test_mode: bool
         ValueError: in one line, if a part is missing, a class is unknown or stands twice, or if no
             image is left.
     """
-    content = _read(path)
+    content = read_coco(path)
     if isinstance(classes, str):
         raise ValueError(class_text(classes, path))
+    for i, one in enumerate(content['annotations']):
+        if not is_box(one['bbox']):
+            raise ValueError(
+                f'{path}: number {i} of annotations has bbox={one["bbox"]!r}; expected '
+                + FORM['annotations']['bbox']
+            )
     _check_names(path, content, classes)
     wanted = {c['id'] for c in content['categories'] if c['name'] in classes}
     known = {category['id'] for category in content['categories']}
@@ -184,28 +172,6 @@ def check_annotations(path: str, classes: Any, filter_cfg: dict, test_mode: bool
         raise ValueError(_nothing_usable(path, content, wanted))
     if not test_mode:
         _check_filtered(path, content, {one['image_id'] for one in left}, filter_cfg)
-
-
-def _read(path: str) -> dict[str, list[dict]]:
-    with open(path, encoding='utf-8') as file:
-        try:
-            content = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is no annotation file of COCO's form: {error!r}") from None
-    for part, keys in REQUIRED.items():
-        entries = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
-            raise ValueError(
-                f"{path} is no annotation file of COCO's form: it has no list {part!r}"
-            )
-        for key, meaning in keys.items():
-            lacking = [i for i, one in enumerate(entries) if key not in one]
-            if lacking:
-                raise ValueError(
-                    f'{path}: {len(lacking)} of {len(entries)} {part} have no {key!r} ({meaning}), '
-                    f'the first is number {lacking[0]}'
-                )
-    return content
 
 
 def _check_names(path: str, content: dict, classes: Any) -> None:

@@ -1,6 +1,5 @@
 """Boxes in a COCO file."""
 
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +7,14 @@ from typing import Any
 from vgg_mm.registry import DATASETS
 
 from .box_dataset import Annotation, BoxDataset
+from .coco_file import read_coco
+
+#: What a COCO file must say here.
+NEEDED = {
+    'images': ('id', 'file_name'),
+    'annotations': ('id', 'image_id', 'category_id', 'bbox'),
+    'categories': ('id', 'name'),
+}
 
 
 @DATASETS.register_module()
@@ -31,12 +38,13 @@ class CocoBoxes(BoxDataset):
                 f'no annotation file {self.ann_file!r}: give yours with --cfg-options '
                 'DATA_ROOT=FOLDER'
             )
-        images, annotations, categories = self._parts()
+        content = read_coco(self.ann_file, NEEDED)
+        images, categories = content['images'], content['categories']
         self._names = {c['id']: c['name'] for c in sorted(categories, key=lambda c: c['id'])}
         if self.CLASSES is None:
             self._metainfo['classes'] = tuple(self._names.values())
         of_image: dict[Any, list[dict]] = {image['id']: [] for image in images}
-        for annotation in annotations:
+        for annotation in content['annotations']:
             if annotation['image_id'] not in of_image:
                 self._leave_out(
                     f'{self.ann_file}: annotation {annotation["id"]} is of image '
@@ -45,28 +53,6 @@ class CocoBoxes(BoxDataset):
             elif not annotation.get('iscrowd'):
                 of_image[annotation['image_id']].append(annotation)
         return ((image, of_image[image['id']]) for image in images)
-
-    def _parts(self) -> tuple[list[dict], list[dict], list[dict]]:
-        """Images, annotations and categories, each entry with what it needs."""
-        needed = {
-            'images': ('id', 'file_name'),
-            'annotations': ('id', 'image_id', 'category_id', 'bbox'),
-            'categories': ('id', 'name'),
-        }
-        try:
-            with open(self.ann_file, encoding='utf-8') as file:
-                content = json.load(file)
-        except ValueError as error:
-            raise ValueError(f'{self.ann_file} is no JSON file: {error}') from None
-        for part, keys in needed.items():
-            entries = content.get(part) if isinstance(content, dict) else None
-            if not isinstance(entries, list):
-                raise ValueError(f'{self.ann_file} is no COCO file: it has no list of {part!r}')
-            for entry in entries:
-                missing = [k for k in keys if not isinstance(entry, dict) or k not in entry]
-                if missing:
-                    raise ValueError(f'{self.ann_file}: an entry of {part!r} has no {missing[0]!r}')
-        return tuple(content[part] for part in needed)
 
     def read(self, source: tuple[dict, list[dict]]) -> Annotation:
         """COCO's boxes are x, y, width, height."""

@@ -1,0 +1,85 @@
+"""COCO's annotation files."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Union
+
+#: Part of a file -> key of its entries -> what it is.
+FORM = {
+    'images': {
+        'id': 'a number',
+        'file_name': "the file's path below data_prefix",
+        'height': 'a number of pixels',
+        'width': 'a number of pixels',
+    },
+    'annotations': {
+        'id': 'a number, no two alike',
+        'image_id': 'the id of an image',
+        'category_id': 'the id of a category',
+        'bbox': 'x, y, width and height in pixels',
+        'area': 'width * height of bbox, or that of the mask, in pixels',
+    },
+    'categories': {'id': 'a number', 'name': 'the name of a class'},
+}
+
+NAMES = ('file_name', 'name')
+SIZES = ('height', 'width', 'area')
+
+
+def read_coco(
+    path: Union[str, os.PathLike], needed: Mapping[str, Iterable[str]] = FORM
+) -> dict[str, list[dict]]:
+    """A file's images, annotations and categories.
+
+    Args:
+        path: The file.
+        needed: Part -> keys that each of its entries must have, with a value of the right kind;
+            boxes may be of any: see :func:`is_box`.
+
+    Raises:
+        ValueError: in one line, if the file is not of this form.
+    """
+    with open(path, encoding='utf-8') as file:
+        try:
+            content = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is no annotation file of COCO's form: {error!r}") from None
+    for part, keys in needed.items():
+        entries = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+            raise ValueError(
+                f"{path} is no annotation file of COCO's form: it has no list {part!r}"
+            )
+        for key in keys:
+            meaning = FORM[part][key]
+            lacking = [i for i, one in enumerate(entries) if key not in one]
+            if lacking:
+                raise ValueError(
+                    f'{path}: {len(lacking)} of {len(entries)} {part} have no {key!r} ({meaning}), '
+                    f'the first is number {lacking[0]}'
+                )
+            for i, one in enumerate(entries):
+                if not _fits(key, one[key]):
+                    raise ValueError(
+                        f'{path}: number {i} of {part} has {key}={one[key]!r}; expected {meaning}'
+                    )
+    return content
+
+
+def is_box(value: Any) -> bool:
+    """Whether it is x, y, width and height."""
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key in NAMES:
+        return isinstance(value, str)
+    if key in SIZES:
+        return _is_number(value)
+    return key == 'bbox' or isinstance(value, (int, str))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
