@@ -247,7 +247,8 @@ def _read_in_parallel(
                 under_way[chunk] = pool.submit(read_images, [layout.path(i) for i in chunk])
             if not under_way:
                 return
-            wait(under_way.values(), return_when=FIRST_COMPLETED)
+            # It has an end, as a Ctrl-C that comes just before it does not break it off.
+            wait(under_way.values(), timeout=1, return_when=FIRST_COMPLETED)
             for chunk in [c for c, future in under_way.items() if future.done()]:
                 yield chunk, under_way[chunk].result()
                 del under_way[chunk]
