@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
 
-from vgg_mm.datasets.coco_file import FORM, is_box, read_coco
+from vgg_mm.datasets.coco_file import read_coco
 from vgg_mm.engine.hooks.annotation_check_hook import class_text
 from vgg_mm.installation import argument
 from vgg_mm.stack import DOWNSTREAM_RANGES, import_downstream
@@ -154,12 +154,6 @@ def check_annotations(path: str, classes: Any, filter_cfg: dict, test_mode: bool
     content = read_coco(path)
     if isinstance(classes, str):
         raise ValueError(class_text(classes, path))
-    for i, one in enumerate(content['annotations']):
-        if not is_box(one['bbox']):
-            raise ValueError(
-                f'{path}: number {i} of annotations has bbox={one["bbox"]!r}; expected '
-                + FORM['annotations']['bbox']
-            )
     _check_names(path, content, classes)
     wanted = {c['id'] for c in content['categories'] if c['name'] in classes}
     known = {category['id'] for category in content['categories']}

@@ -38,7 +38,7 @@ class CocoBoxes(BoxDataset):
                 f'no annotation file {self.ann_file!r}: give yours with --cfg-options '
                 'DATA_ROOT=FOLDER'
             )
-        content = read_coco(self.ann_file, NEEDED)
+        content = read_coco(self.ann_file, NEEDED, any_box=True)
         images, categories = content['images'], content['categories']
         self._names = {c['id']: c['name'] for c in sorted(categories, key=lambda c: c['id'])}
         if self.CLASSES is None:

@@ -8,6 +8,7 @@ from typing import Any, Union
 
 #: Part of a file -> key of its entries -> what it is.
 FORM = {
+    'categories': {'id': 'a number', 'name': 'the name of a class'},
     'images': {
         'id': 'a number',
         'file_name': "the file's path below data_prefix",
@@ -21,7 +22,6 @@ FORM = {
         'bbox': 'x, y, width and height in pixels',
         'area': 'width * height of bbox, or that of the mask, in pixels',
     },
-    'categories': {'id': 'a number', 'name': 'the name of a class'},
 }
 
 NAMES = ('file_name', 'name')
@@ -29,14 +29,16 @@ SIZES = ('height', 'width', 'area')
 
 
 def read_coco(
-    path: Union[str, os.PathLike], needed: Mapping[str, Iterable[str]] = FORM
+    path: Union[str, os.PathLike],
+    needed: Mapping[str, Iterable[str]] = FORM,
+    any_box: bool = False,
 ) -> dict[str, list[dict]]:
     """A file's images, annotations and categories.
 
     Args:
         path: The file.
-        needed: Part -> keys that each of its entries must have, with a value of the right kind;
-            boxes may be of any: see :func:`is_box`.
+        needed: Part -> keys that each of its entries must have, with a value of the right kind.
+        any_box: Whether boxes may have any value.
 
     Raises:
         ValueError: in one line, if the file is not of this form.
@@ -61,16 +63,11 @@ def read_coco(
                     f'the first is number {lacking[0]}'
                 )
             for i, one in enumerate(entries):
-                if not _fits(key, one[key]):
+                if not (_fits(key, one[key]) or (any_box and key == 'bbox')):
                     raise ValueError(
                         f'{path}: number {i} of {part} has {key}={one[key]!r}; expected {meaning}'
                     )
     return content
-
-
-def is_box(value: Any) -> bool:
-    """Whether it is x, y, width and height."""
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
 
 def _fits(key: str, value: Any) -> bool:
@@ -78,7 +75,9 @@ def _fits(key: str, value: Any) -> bool:
         return isinstance(value, str)
     if key in SIZES:
         return _is_number(value)
-    return key == 'bbox' or isinstance(value, (int, str))
+    if key == 'bbox':
+        return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+    return isinstance(value, (int, str))
 
 
 def _is_number(value: Any) -> bool:
