@@ -48,10 +48,11 @@ def select(study: Study, only: Sequence[str] = ()) -> dict[str, Selection]:
 
 def _selection(study: Study, data: DataSet, claims: list[Claim], runs: set[str]) -> Selection:
     here = study.runs_on(data.name)
-    asked = study.sides(data)
+    sides = asked = study.sides(data)
     if claims or runs:
         asked = [side for claim in claims for side in study.sides(data, claim)]
-    sides = study.sides(data) if runs else list(dict.fromkeys(asked))
+    if not runs:
+        sides = list(dict.fromkeys(asked))
     tested = runs.intersection(here) | {run for side in asked for run in side.runs}
     needed = set(tested)
     for name in reversed(here):  # a run comes after the one it starts from

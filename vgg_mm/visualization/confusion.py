@@ -1,6 +1,5 @@
 """The picture of a confusion matrix."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,15 +7,12 @@ from matplotlib.figure import Figure
 
 from vgg_mm.text import printable, shortened
 
-from .style import INK, plot_style
+from .style import INK, NAMED_CLASSES, encoded, plot_style
 
 COLOR_MAP = 'Blues'
 
 #: Longest class name, in characters.
 NAME_LENGTH = 18
-
-#: With more classes neither their names nor numbers fit.
-NAMED_CLASSES = 30
 
 #: Inches of a cell, and of a letter.
 CELL, LETTER = 0.42, 0.085
@@ -27,7 +23,7 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
 
     Args:
         confusion: (classes, classes) counts.
-        classes: Names; more than :data:`NAMED_CLASSES` are not written.
+        classes: Names; of more than 30 neither they nor numbers are written.
         title: One line.
     """
     shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
@@ -53,6 +49,4 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
         bar = figure.colorbar(image, ax=panel, fraction=0.046, pad=0.03)
         bar.set_label('% of the true class')
         bar.outline.set_visible(False)
-        content = io.BytesIO()
-        figure.savefig(content, format='png')
-    return content.getvalue()
+        return encoded(figure, 'png')

@@ -30,6 +30,9 @@ INK = '#222222'
 #: Inches of a page's plots: their width, and the height of one panel.
 WIDTH, PANEL = 10.0, 3.6
 
+#: Names of more classes than this do not fit along an axis.
+NAMED_CLASSES = 30
+
 #: A legend beside a panel: nothing is hidden.
 OUTSIDE = dict(loc='upper left', bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
@@ -80,6 +83,13 @@ def log_ticks(axis: Axis) -> None:
     """Label a logarithmic axis with plain numbers, between powers of ten too where they fit."""
     for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
         set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+
+
+def encoded(figure: Figure, kind: str, **options: Any) -> bytes:
+    """The content of a file of a kind, 'png' or 'jpg'; options are ``savefig``'s."""
+    content = io.BytesIO()
+    figure.savefig(content, format=kind, **options)
+    return content.getvalue()
 
 
 def inline_svg(figure: Figure, name: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from vgg_mm.text import printable, shortened
-from vgg_mm.visualization.style import COLORS, ERROR, GREY, WARNING, note, plot_style
+from vgg_mm.visualization.style import COLORS, ERROR, GREY, NAMED_CLASSES, WARNING, note, plot_style
 
 from .findings import SERIOUS, Findings, class_counts, count_problems
 
@@ -19,9 +19,6 @@ from .findings import SERIOUS, Findings, class_counts, count_problems
 NAME_LENGTH = 24
 
 THOUSANDS = FuncFormatter(lambda value, _: f'{value:,.0f}')
-
-#: More classes than this are a curve without names.
-NAMED_CLASSES = 30
 
 #: Ticks of width over height.
 RATIO_TICKS = {1 / 2: '1:2', 3 / 4: '3:4', 1: '1:1', 4 / 3: '4:3', 2: '2:1'}

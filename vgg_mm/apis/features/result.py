@@ -1,6 +1,5 @@
 """What the linear probe found: tables, figures and pictures."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Optional
@@ -13,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from vgg_mm.datasets import LoadImage
 from vgg_mm.evaluation import wilson_interval
 from vgg_mm.text import printable, shortened
-from vgg_mm.visualization.style import ERROR, GREEN, note, plot_style
+from vgg_mm.visualization.style import ERROR, GREEN, encoded, note, plot_style
 
 from ..inference.prediction import with_longer_side
 from ..tables import format_table
@@ -204,9 +203,7 @@ def retrieval_sheet(rows: Sequence[Retrieved], title: str) -> bytes:
             for panel, photo, name, cosine in zip(line[1:], row.photos, row.classes, row.cosines):
                 color = SAME if name == row.query_class else OTHER
                 _photo(panel, photo, f'{_short(name)} {cosine:.3f}', color)
-        content = io.BytesIO()
-        figure.savefig(content, format='jpg', dpi=SHEET_DPI, pil_kwargs=dict(quality=80))
-    return content.getvalue()
+        return encoded(figure, 'jpg', dpi=SHEET_DPI, pil_kwargs=dict(quality=80))
 
 
 def _photo(panel: Axes, path: str, caption: str, frame: Optional[str]) -> None:

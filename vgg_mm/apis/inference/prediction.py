@@ -1,6 +1,5 @@
 """What is predicted for one image: posteriors by class and by place, as data and as a figure."""
 
-import io
 import textwrap
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
@@ -16,7 +15,7 @@ from vgg_mm.architectures import STRIDE
 from vgg_mm.models import VGG
 from vgg_mm.models.tta.strips import score_maps_in_strips
 from vgg_mm.text import printable, shortened
-from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, plot_style
+from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, encoded, plot_style
 
 #: Pixels of the longer side of what is drawn; a larger photo is reduced.
 LONGER_SIDE = 700
@@ -204,10 +203,8 @@ class Prediction:
 
     def png(self) -> bytes:
         """:meth:`figure` as the content of a PNG file."""
-        content = io.BytesIO()
         with plot_style():
-            self.figure().savefig(content, format='png')
-        return content.getvalue()
+            return encoded(self.figure(), 'png')
 
     def _repr_png_(self) -> Optional[bytes]:
         """What a notebook shows."""
