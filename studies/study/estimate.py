@@ -62,7 +62,9 @@ class Estimator:
         self.tested: dict[tuple, list[float]] = {}
         for task in done:
             if isinstance(task, Training):
-                self.trained.setdefault(_kind(task), []).append(task.minutes / 60)
+                seconds = _per_image(task)
+                if seconds is not None:
+                    self.trained.setdefault(_kind(task), []).append(seconds)
             else:
                 self.tested.setdefault(_test_kind(task), []).append(task.seconds_per_image())
         self._steps: dict[tuple, Optional[float]] = {}
@@ -71,12 +73,12 @@ class Estimator:
     def training(self, training: Training) -> tuple[Optional[float], str]:
         """Hours of what is left of a training, and what they come from."""
         cost = Cost(training.job)
-        if _kind(training) in self.trained:
-            return cost.left * mean(self.trained[_kind(training)]), FINISHED
         seconds = self.seconds_per_image(training)
         if seconds is None or cost.iterations is None:
             return None, UNKNOWN
         hours = seconds * cost.left * cost.iterations * cost.batch / 3600
+        if _kind(training) in self.trained:
+            return hours, FINISHED
         validations = (cost.epochs or 0) // training.job.cfg.train_cfg.get('val_interval', 1)
         images = self.test_images(training)
         return hours + validations * cost.left * images.count * seconds * FORWARD / 3600, MEASURED
@@ -102,12 +104,10 @@ class Estimator:
         return self._images[key]
 
     def seconds_per_image(self, training: Training) -> Optional[float]:
-        """Of a training step."""
+        """Of training."""
         kind = _kind(training)
         if kind in self.trained:
-            cost = Cost(training.job)
-            if cost.iterations:
-                return 3600 * mean(self.trained[kind]) / (cost.iterations * cost.batch)
+            return mean(self.trained[kind])
         if not self.measure:
             return None
         if kind not in self._steps:
@@ -117,8 +117,14 @@ class Estimator:
         return self._steps[kind]
 
 
+def _per_image(training: Training) -> Optional[float]:
+    """Seconds that a finished training took for an image of an epoch, validations included."""
+    cost = Cost(training.job)
+    return 60 * training.minutes / (cost.iterations * cost.batch) if cost.iterations else None
+
+
 def _kind(training: Training) -> tuple:
-    """What trainings that take equally long have in common."""
+    """What trainings whose images take equally long have in common."""
     return training.key.data, training.run.arch
 
 

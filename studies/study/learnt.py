@@ -62,7 +62,7 @@ def _condition(study: Study, data: DataSet, results: Results) -> list[str]:
     side = side_words(study, data, data.learnt.side)
     wrong = results.wrong(data.learnt.side, study.seeds)
     if wrong is None:
-        return [f'{side} has not been tested yet']
+        return [f'{side} has not been tested yet with all seeds']
     error = statistics.error(wrong).value
     if error > data.learnt.error:
         return [f'{side} errs on {error:.1f} %, more than {data.learnt.error:g} %']

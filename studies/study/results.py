@@ -106,6 +106,10 @@ class Results:
         second = self.wrong(comparison.than, seeds)
         return None if second is None else (first, second)
 
+    def tested(self, side: Candidate, seeds: Iterable[int]) -> list[int]:
+        """Those of the seeds with which a side is there."""
+        return [seed for seed in seeds if f'{side}/{seed}' in self.answers]
+
     def failed(self, side: Candidate, seeds: Iterable[int]) -> list[int]:
         """Seeds with which a net of the side could not be trained."""
         found = {seed: self.answers.get(f'{side}/{seed}') for seed in seeds}

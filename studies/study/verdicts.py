@@ -12,7 +12,7 @@ from .study import LEARNS, NO_BETTER, STALLED, STALLS, Claim, Comparison
 CONFIRMED, CONTRADICTED, NOT_SEEN = 'confirmed', 'contradicted', 'not seen here'
 
 #: Not all of its comparisons have been made yet.
-UNDECIDED = 'missing'
+UNDECIDED = 'not finished'
 
 #: Its nets have not learnt.
 NOT_JUDGED = 'not judged'

@@ -1,5 +1,6 @@
 """What runs, tests and comparisons are called in a report."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from .study import LEARNS, NO_BETTER, STALLS, Candidate, Comparison, DataSet, Study
@@ -9,6 +10,16 @@ def run_words(study: Study, data: DataSet, run: str) -> str:
     """'D, S = 36': the run's label with S in pixels."""
     one = study.runs[run]
     return (one.label or run).replace('{S}', pixels(data.scales[one.scale]))
+
+
+def seeds_words(seeds: Sequence[int]) -> str:
+    """'seed 0', 'seeds 0 and 2'."""
+    return f'seed{"s" if len(seeds) > 1 else ""} {listing([str(seed) for seed in seeds])}'
+
+
+def listing(words: Sequence[str]) -> str:
+    """'A, B and D'."""
+    return ' and '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def pixels(scale: Any) -> str:

@@ -113,4 +113,6 @@ def test_what_is_not_judged_is_said_with_its_reason():
     for seed in STUDY.seeds:
         del found['cifar10'].answers[f'C usual one/{seed}']
     _, (paragraph,) = paragraphs(KERNELS, found)
-    assert paragraph.startswith('Missing on CIFAR-10: C beats B (multi-crop, one Q); D beats C')
+    assert paragraph.startswith(
+        'Not finished on CIFAR-10: C beats B (multi-crop, one Q); D beats C'
+    )

@@ -184,11 +184,34 @@ def test_missing_and_failed_is_said(written):
     (row,) = [r for r in rows if r[:2] == ['E beats A trained on (multi-crop, one Q)', 'CIFAR-10']]
     assert row[2] == row[4] == '' and row[-1] == UNDECIDED
     assert (
-        'CIFAR-10: D from variance 1e-2 (centre crop) could not be trained with seed 0, 1, 2'
+        'CIFAR-10: D from variance 1e-2 (centre crop) could not be trained with seeds 0, 1 and 2'
         in html
     )
     (run,) = [r for r in rows if r[0] == 'D from variance 1e-2' and len(r) == 9]
     assert run[5] == 'nan at iteration 3' and run[-1] == 'no'
+
+
+def test_what_some_seeds_say_is_told_and_decides_nothing(tmp_path):
+    study = replace(real_study(), report=str(tmp_path / 'study'))
+    found = made_up(study)
+    results = found['cifar10']
+    for part in (results.answers, results.courses):
+        for key in [key for key in part if not key.endswith('/0')]:
+            del part[key]
+    text, html = (open(path, encoding='utf-8').read() for path in write_report(study, found))  # noqa: SIM115
+    page = Page(html)
+    assert {row[4] for row in summary(page.tables)[1:]} == {UNDECIDED, '–'}
+    (row,) = [
+        r for t in page.tables for r in t if r[:2] == ['C beats B (multi-crop, one Q)', 'CIFAR-10']
+    ]
+    wrong = [results.wrong(Candidate((run,), 'usual', 'one'), [0]) for run in 'CB']
+    so_far = 'with seed 0 {:.1f} % and {:.1f} %'.format(*(100 * one.mean() for one in wrong))
+    assert row[-1] == f'{UNDECIDED}: {so_far}'
+    assert f'C beats B (multi-crop, one Q) ({so_far})' in text
+    error = 100 * results.wrong(Candidate(('D',), 'usual', 'one'), [0]).mean()
+    assert f'it errs on {error:.1f} % with seed 0, and the others are not finished.' in text
+    (net,) = [r for t in page.tables if t[0][-1] == 'has learnt' for r in t if r[0] == 'A-LRN']
+    assert net[5:] == ['12.0, –, –', '2, –, –', '0.2, –, –', 'yes, –, –']
 
 
 def test_how_well_each_net_learnt_is_told(written):
@@ -238,7 +261,7 @@ def test_plots_are_drawn(written):
         "the paper's, on ImageNet",
         'trained with S = 36',
         'D, multi-crop, several Q',
-        'missing',
+        UNDECIDED,
         'not judged',
         'not learnt',
         'D beats A trained on (multi-crop, one Q)',

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from sklearn.metrics import accuracy_score
 from study import run_study
+from study.estimate import FINISHED, Estimator
 from study.evaluations import average, evaluations
 from study.load import load_study
 from study.results import read_results, unpack
@@ -141,6 +142,19 @@ def test_the_plan_says_what_is_left(finished, folder, monkeypatch, capsys):
     row = next(line for line in out.splitlines() if line.startswith('digits  D '))
     assert row.split()[2:4] == ['1', '2'] and row.endswith('finished runs')
     assert not (folder / 'runs/digits/seed1').exists()
+
+
+def test_a_shorter_training_takes_fewer_hours(finished, folder, monkeypatch):
+    """Of the same net; the hours of all that is left are estimated from finished ones."""
+    monkeypatch.chdir(folder)
+    study = load_study('study.yaml')
+    done = trainings(study)[TrainingKey('digits', 0, 'A')]
+    (folder / 'longer').mkdir()
+    content = yaml.safe_load((folder / 'study.yaml').read_text())
+    content['profiles']['tiny']['data']['digits']['options']['train_cfg.max_epochs'] *= 4
+    longer = trainings(load_study(write(folder / 'longer', content), out='longer/out'))
+    hours, source = Estimator([done], measure=False).training(longer[done.key])
+    assert source == FINISHED and hours == pytest.approx(4 * done.minutes / 60)
 
 
 def test_out_begins_afresh_in_a_folder_of_its_own(finished, folder, monkeypatch, capsys):

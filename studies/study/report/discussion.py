@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import statistics
-from ..results import ResultsByData
+from ..results import Results, ResultsByData
 from ..study import LEARNS, Claim, DataSet, Study
 from ..verdicts import ALPHA, CONFIRMED, CONTRADICTED, NOT_SEEN, Finding, Judgement, guessing
-from ..words import pair_words, sentence, start_words
+from ..words import listing, pair_words, seeds_words, sentence, start_words
 from .paper import paper_difference
 
 
 def discussion(study: Study, one: Judgement, found: ResultsByData) -> list[str]:
     """A paragraph a data set: what was found, beside the paper's effect, and with what power.
 
-    It is on the comparisons that decide the claim. What is missing or not judged is said in place
+    It is on the comparisons that decide the claim. What is not finished or judged is said in place
     of it, or after it.
     """
     paragraphs = []
@@ -33,7 +33,7 @@ def discussion(study: Study, one: Judgement, found: ResultsByData) -> list[str]:
                 _expected(study, data, judged) if net else _beside(study, one.claim, judged),
                 _power(study, data, one.claim, judged, found),
             ]
-        sentences += _without(study, data, findings)
+        sentences += _without(study, data, findings, found)
         paragraphs.append(' '.join(sentences))
     return paragraphs
 
@@ -83,7 +83,7 @@ def _expected(study: Study, data: DataSet, judged: Sequence[Finding]) -> str:
         for verdict in (CONFIRMED, CONTRADICTED, NOT_SEEN)
     }  # fmt: skip
     texts = ('as the paper says for', 'other than it says for', 'open for')
-    parts = [f'{text} {_list(nets)}' for text, nets in zip(texts, by_verdict.values()) if nets]
+    parts = [f'{text} {listing(nets)}' for text, nets in zip(texts, by_verdict.values()) if nets]
     return f'This is {", ".join(parts)}.'
 
 
@@ -107,8 +107,8 @@ def _beside(study: Study, claim: Claim, judged: Sequence[Finding]) -> str:
             f'{value:+.1f} {text}.'
         )
     return (
-        f"The paper's differences on ImageNet are {_list([f'{e:+.1f}' for _, e in pairs])} "
-        f'points{of}: ours of {_list([f"{v:+.1f}" for v, _ in pairs])} point the same way in '
+        f"The paper's differences on ImageNet are {listing([f'{e:+.1f}' for _, e in pairs])} "
+        f'points{of}: ours of {listing([f"{v:+.1f}" for v, _ in pairs])} point the same way in '
         f'{same} of {len(pairs)}.'
     )
 
@@ -159,16 +159,31 @@ def span(values: Sequence[float]) -> str:
     return low if low == high else f'{low} to {high}'
 
 
-def _list(words: Sequence[str]) -> str:
-    return ' and '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def so_far(study: Study, finding: Finding, results: Results) -> str:
+    """'with seed 0 22.5 % and 21.1 %': of a comparison that is not finished, or ''."""
+    one = finding.comparison
+    sides = [one.better] if one.than is None else [one.better, one.than]
+    tested = study.seeds
+    for side in sides:
+        tested = results.tested(side, tested)
+    if not tested:
+        return ''
+    errors = (statistics.error(results.wrong(side, tested)).value for side in sides)
+    return f'with {seeds_words(tested)} {listing([f"{error:.1f} %" for error in errors])}'
 
 
-def _without(study: Study, data: DataSet, findings: Sequence[Finding]) -> list[str]:
-    """What is missing, and what is not judged, for each reason."""
-    missing = [f for f in findings if f.paired is None and not f.reason]
-    texts = []
-    if missing:
-        texts.append(f'Missing on {data.title}: {"; ".join(_claims(study, data, missing))}.')
+def _without(
+    study: Study, data: DataSet, findings: Sequence[Finding], found: ResultsByData
+) -> list[str]:
+    """What is not finished, and what is not judged, for each reason."""
+    texts, open_ones = [], []
+    for finding in findings:
+        if finding.paired is None and not finding.reason:
+            text = sentence(study, data, finding.comparison)
+            errors = so_far(study, finding, found[data.name])
+            open_ones.append(f'{text} ({errors})' if errors else text)
+    if open_ones:
+        texts.append(f'Not finished on {data.title}: {"; ".join(open_ones)}.')
     for reason in dict.fromkeys(f.reason for f in findings if f.reason):
         some = [f for f in findings if f.reason == reason]
         which = '' if len(some) == len(findings) else f' ({"; ".join(_claims(study, data, some))})'

@@ -8,7 +8,7 @@ from .. import statistics
 from ..results import ResultsByData
 from ..study import DataSet, Study
 from ..verdicts import RULE
-from ..words import side_words
+from ..words import seeds_words, side_words
 
 #: For somebody who has not read the study's file.
 WORDS = (
@@ -35,13 +35,18 @@ def conditions(study: Study, found: ResultsByData) -> list[Block]:
         data = study.data[name]
         if data.learnt is None:
             continue
-        wrong = results.wrong(data.learnt.side, study.seeds)
-        if wrong is None:
-            outcome = 'it has not been tested yet'
-        else:
-            error = statistics.error(wrong).value
-            outcome = f'it errs on {error:.1f} %, so that '
-            outcome += 'they are' if error <= data.learnt.error else 'nothing is judged there'
+        side = data.learnt.side
+        tested = results.tested(side, study.seeds)
+        outcome = 'it has not been tested yet'
+        if tested:
+            error = statistics.error(results.wrong(side, tested)).value
+            outcome = f'it errs on {error:.1f} %'
+            if len(tested) < len(study.seeds):
+                outcome += f' with {seeds_words(tested)}, and the others are not finished'
+            elif error <= data.learnt.error:
+                outcome += ', so that they are'
+            else:
+                outcome += ', so that nothing is judged there'
         text = f'On {data.title}, nets are compared if {_condition(study, data)}: {outcome}.'
         blocks.append(Text(text, item=True))
     return blocks

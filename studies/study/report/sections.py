@@ -24,9 +24,9 @@ from ..verdicts import (
     guessing,
     judge,
 )
-from ..words import sentence, side_words
+from ..words import listing, seeds_words, sentence, side_words
 from . import figures
-from .discussion import discussion, span, too_weak
+from .discussion import discussion, so_far, span, too_weak
 from .paper import WHOSE, paper_difference
 from .planned import WORDS, conditions, planned
 from .trained import commands, costs, trained
@@ -117,12 +117,17 @@ def _introduction(study: Study, judged: Sequence[Judgement]) -> str:
         for verdict in (CONFIRMED, CONTRADICTED, NOT_SEEN, NOT_JUDGED, UNDECIDED)
         if verdict in verdicts
     ]
-    data = ' and '.join(one.title for one in study.data.values())
-    return (
+    data = listing([one.title for one in study.data.values()])
+    text = (
         f'{len(judged)} claims of arXiv 1409.1556, checked on {data}: {", ".join(counts)}. Profile '
-        f'`{study.profile}`: {study.about}. Each net is trained with seed '
-        f'{", ".join(map(str, study.seeds))}.'
+        f'`{study.profile}`: {study.about}. Each net is trained with {seeds_words(study.seeds)}.'
     )
+    if UNDECIDED in verdicts:
+        text += (
+            ' A claim has a verdict when its nets are trained with all seeds; what is told of some '
+            'of them decides nothing.'
+        )
+    return text
 
 
 def _summary(study: Study, judged: Sequence[Judgement], found: ResultsByData) -> Table:
@@ -170,8 +175,7 @@ def _claim(study: Study, one: Judgement, found: ResultsByData) -> list[Block]:
     rows = [_comparison(study, claim, finding, found[finding.data]) for finding in one.findings]
     notes = [
         f'{study.data[name].title}: {side_words(study, study.data[name], side)} could not be '
-        f'trained with seed {", ".join(map(str, seeds))} (the loss was not finite) and is counted '
-        'as guessing.'
+        f'trained with {seeds_words(seeds)} (the loss was not finite) and is counted as guessing.'
         for name, results in found.items()
         for side in study.sides(study.data[name], claim)
         if (seeds := results.failed(side, study.seeds))
@@ -215,7 +219,8 @@ def _comparison(study: Study, claim: Claim, finding: Finding, results: Results) 
     effect = paper_difference(study, claim, comparison)
     paper = '' if effect is None else f'{effect:+.1f}'
     if paired is None:
-        verdict = f'{finding.verdict}: {finding.reason}' if finding.reason else finding.verdict
+        why = finding.reason or so_far(study, finding, results)
+        verdict = f'{finding.verdict}: {why}' if why else finding.verdict
         return [text, data.title, '', '', '', '', paper, '', verdict]
     first, second = results.pair(comparison, study.seeds)
     return [

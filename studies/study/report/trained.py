@@ -10,7 +10,6 @@ from vgg_mm.progress import short_duration
 from ..learnt import last_fall, unlearnt
 from ..results import Results, ResultsByData, TrainingCurve, results_path
 from ..study import DataSet, Study
-from ..verdicts import UNDECIDED
 from ..words import pixels, run_words
 from .figures import learning
 from .planned import command
@@ -26,9 +25,13 @@ NETS = (
     'last fifth, points', 'has learnt',
 )  # fmt: skip
 
+#: In place of what is not there.
+NOT_YET = '–'
+
 HOW_WELL = (
     'Of each net and seed: the error of the centre crop after the last epoch; how often the rate '
-    'dropped; how far that error fell over the last fifth of the epochs (minus: it rose).'
+    'dropped; how far that error fell over the last fifth of the epochs (minus: it rose). '
+    f'{NOT_YET}: not trained yet.'
 )
 
 COURSES = (
@@ -65,7 +68,7 @@ def _settings(study: Study, found: ResultsByData) -> Table:
         shown = (study.data[name].options.get(key, '') for name in found)
         rows.append([f'`{key}`', *map(_value, shown)])
     rows.append(['config', *(f'`{study.data[name].config}`' for name in found)])
-    rows.append(['test images', *(_value(len(r.labels) or UNDECIDED) for r in found.values())])
+    rows.append(['test images', *(_value(len(r.labels) or NOT_YET) for r in found.values())])
     return Table(['', *(study.data[name].title for name in found)], rows)
 
 
@@ -94,7 +97,7 @@ def _net(study: Study, data: DataSet, name: str, results: Results) -> list[str]:
 def _how_well(course: Optional[TrainingCurve]) -> tuple[str, ...]:
     """Error at the end, drops, fall over the last fifth, whether it has learnt."""
     if course is None:
-        return (UNDECIDED,) * 4
+        return (NOT_YET,) * 4
     if course.failed:
         return course.failed.removeprefix('the loss is '), '', '', 'no'
     fall = last_fall(course)
