@@ -1,6 +1,6 @@
 # New fc6 to fc8 on the authors' thirteen convolutions, which stay fixed, as tools/finetune.py
-# trains them. The weights expect BGR with its mean subtracted; the division by 58 makes maps small
-# enough for new layers.
+# trains them: on the maps of some crops of each photo, which are computed once. The weights expect
+# BGR with its mean subtracted; the division by 58 makes maps small enough for new layers.
 _base_ = [
     '../../configs/_base_/models/vgg.py',
     '../../configs/_base_/datasets/clothing.py',
@@ -14,6 +14,10 @@ model = dict(
     backbone=dict(arch='D', frozen_stages=5),
     head=dict(num_classes=10, fc_channels=512),
 )
+train_cfg = dict(
+    _delete_=True, type='vgg_mm.CachedMapsTrainLoop', max_epochs=20, val_interval=1, views=4
+)
+val_cfg = dict(type='vgg_mm.CachedMapsValLoop')
 optim_wrapper = dict(optimizer=dict(lr=1e-2), paramwise_cfg=dict(_delete_=True))
 default_hooks = dict(
     logger=dict(interval=20),

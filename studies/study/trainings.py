@@ -72,10 +72,14 @@ class Training:
         """``--cfg-options`` of training and tests, seed and data folder aside."""
         return run_options(self.study, self.data, self.run)
 
-    @property
+    @cached_property
     def common(self) -> list[str]:
         """``--cfg-options`` of all runs with this seed on these data."""
-        return option_texts({'DATA_ROOT': self.data.root, 'randomness.seed': self.key.seed})
+        options = {'DATA_ROOT': self.data.root, 'randomness.seed': self.key.seed}
+        if 'views' in Config.fromfile(self.data.config).train_cfg:
+            # Maps are cached of crops that would be those of every seed.
+            options['train_cfg.seed'] = self.key.seed
+        return option_texts(options)
 
     @cached_property
     def job(self) -> Job:

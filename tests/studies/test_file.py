@@ -174,6 +174,9 @@ def test_a_run_is_trained_and_tested_where_it_is(monkeypatch, tmp_path):
         assert task.key.run in study.runs_on(task.key.data)
     assert [t.key.run for t in tasks(select(study, ['lrn']), found, [0])
             if t.key.data == 'clothing'] == []  # fmt: skip
+    # Cached maps are of crops that differ from seed to seed.
+    assert 'train_cfg.seed=1' in found[TrainingKey('clothing', 1, 'D')].common
+    assert not [o for o in found[TrainingKey('cifar10', 1, 'A')].common if 'train_cfg' in o]
 
 
 def test_results_depend_on_what_is_trained_and_not_on_words(tmp_path):
