@@ -41,5 +41,10 @@ def suggest(word: Any, known: Iterable[str]) -> str:
         known: The words that are.
     """
     known = list(known)
-    similar = difflib.get_close_matches(str(word), known, n=1)
-    return f'did you mean {similar[0]!r}?' if similar else f'there are {", ".join(known)}'
+    near = nearest(word, known)
+    return f'did you mean {near!r}?' if near else f'there are {", ".join(known)}'
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """The known word that is most like this one; empty if none is."""
+    return next(iter(difflib.get_close_matches(str(word), list(known), n=1)), '')

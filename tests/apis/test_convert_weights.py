@@ -258,7 +258,7 @@ def test_by_name(torchvision, tmp_path, monkeypatch):
     assert converted.layout == 'torchvision' and re.fullmatch(
         TORCHVISION, str(converted.preprocessing)
     )
-    with pytest.raises(ValueError, match="has no model 'vgg12'; did you mean vgg"):
+    with pytest.raises(ValueError, match="has no model 'vgg12'; did you mean 'vgg"):
         read_weights('torchvision://vgg12')
     with pytest.raises(FileNotFoundError, match='checkpoint not found: no.pth'):
         read_weights('no.pth')

@@ -21,7 +21,7 @@ from tests.conftest import A_DIGITS, ROOT, run_tool
 from vgg_mm.apis import VGGInferencer, predict
 from vgg_mm.apis.inference import load_predictor, predict_files, report
 from vgg_mm.apis.inference.checkpoint_config import checkpoint_config
-from vgg_mm.apis.inference.images import find_images, picture_paths
+from vgg_mm.apis.inference.images import expand_source, picture_paths
 from vgg_mm.apis.inference.load import build_model
 from vgg_mm.apis.inference.predictor import Predictor
 from vgg_mm.checkpoints import parse_config_text
@@ -279,15 +279,17 @@ def test_which_files_are_meant(tmp_path, monkeypatch):
     for name in of_systems:
         Path(name).parent.mkdir(parents=True)
         Path(name).touch()
-    assert find_images('[a]*.jpg') == ['[a]*.jpg']
-    assert find_images('f*') == ['f9.JPG', 'f10.jpg']
-    assert find_images('d') == ['d/e/y.webp', 'd/x.png']
-    assert find_images('d/*') == ['d/e/y.webp', 'd/x.png']  # the folder d/e is in it
-    assert find_images('d/*.txt') == ['d/n.txt']
-    assert find_images('**/*.png') == ['d/x.png']
-    assert find_images('.', outside='d/e') == ['./[a]*.jpg', './d/x.png', './f9.JPG', './f10.jpg']
-    assert find_images('d/n.txt') == ['d/n.txt']
-    assert find_images('d/@eaDir') == find_images('d/@eaDir/*') == ['d/@eaDir/x.png']  # as asked
+    assert expand_source('[a]*.jpg') == ['[a]*.jpg']
+    assert expand_source('f*') == ['f9.JPG', 'f10.jpg']
+    assert expand_source('d') == ['d/e/y.webp', 'd/x.png']
+    assert expand_source('d/*') == ['d/e/y.webp', 'd/x.png']  # the folder d/e is in it
+    assert expand_source('d/*.txt') == ['d/n.txt']
+    assert expand_source('**/*.png') == ['d/x.png']
+    assert expand_source('.', outside='d/e') == ['./[a]*.jpg', './d/x.png', './f9.JPG', './f10.jpg']
+    assert expand_source('d/n.txt') == ['d/n.txt']
+    assert (
+        expand_source('d/@eaDir') == expand_source('d/@eaDir/*') == ['d/@eaDir/x.png']
+    )  # as asked
     assert picture_paths(['d/x.png', 'd/e/y.webp'], 'o') == ['o/x.png', 'o/e/y.png']
     assert picture_paths(['d/x.png', 'd/x.jpg'], 'o') == ['o/x.png.png', 'o/x.jpg.png']
     # No picture replaces another one, or an image, be it one that was not asked for.
@@ -297,10 +299,10 @@ def test_which_files_are_meant(tmp_path, monkeypatch):
     Path(picture_paths([255 * 'a'], '.')[0]).touch()
     for nothing, reason in (('none.jpg', 'no file, no folder'), ('*.gif', 'matches no image')):
         with pytest.raises(FileNotFoundError, match=f'no image found: .*{reason}'):
-            find_images(nothing)
+            expand_source(nothing)
     Path('empty').mkdir()
     with pytest.raises(ValueError, match="no images below 'empty'"):
-        find_images('empty')
+        expand_source('empty')
     with pytest.raises(TypeError, match='a path or an array, got a int'):
         predict([1], 'x.pth')
 

@@ -116,7 +116,7 @@ def test_a_model_zoo(server, monkeypatch, prefix):
     assert names == (['w'] if prefix == 'mmcls://' else ['backbone.w', 'head.w'])
     with pytest.raises(ValueError) as error:
         load(f'{prefix}vgg1')
-    assert one_line(error) == f"{prefix} has no model 'vgg1'; did you mean vgg11?"
+    assert one_line(error) == f"{prefix} has no model 'vgg1'; did you mean 'vgg11'?"
 
 
 def test_the_real_zoos(monkeypatch, tmp_path):

@@ -1,4 +1,8 @@
-"""The convolution with its ReLU in one: the same as two layers, and only where it may be."""
+"""The convolution with its ReLU in one: the same as two layers, and only where it may be.
+
+Without a GPU torch's own function stands for cuDNN's: where it is called is tested on any machine,
+what cuDNN computes on a GPU alone.
+"""
 
 import contextlib
 
@@ -15,7 +19,7 @@ ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def cudnn_calls(monkeypatch):
     """On the CPU what a GPU does, with cuDNN's function computed by torch's in float32."""
     found = []
 
@@ -48,15 +52,15 @@ def train_step(model, x):
     dict(frozen_stages=2),
     dict(out_indices=('conv2_1', 'conv4_2', 4)),
 ])  # fmt: skip
-def test_a_net_is_the_same_with_it(options, calls, monkeypatch):
+def test_a_net_is_the_same_with_it(options, cudnn_calls, monkeypatch):
     x = torch.randn(2, 3, 64, 64)
     fused = train_step(net(**options), x)
-    assert len(calls) >= 8
+    assert len(cudnn_calls) >= 8
     monkeypatch.setattr(conv_relu, 'is_autocast_to_bfloat16', lambda x: False)
     torch.testing.assert_close(fused, train_step(net(**options), x), rtol=1e-4, atol=1e-6)
 
 
-def test_the_images_gradient_is_the_same(calls):
+def test_the_images_gradient_is_the_same(cudnn_calls):
     conv = nn.Conv2d(3, 5, 3, padding=1)
     one, other = (torch.linspace(-1, 1, 216).view(1, 3, 6, 12).requires_grad_() for _ in range(2))
     weights = torch.randn(1, 5, 6, 12)
@@ -79,15 +83,15 @@ def test_the_images_gradient_is_the_same(calls):
     (nn.Conv2d(4, 4, 3, padding=1), nn.GELU(), False),
     (nn.Conv2d(4, 4, 3, padding=1), nn.LeakyReLU(), False),
 ])  # fmt: skip
-def test_only_such_pairs_are_fused(conv, activation, fused, calls):
+def test_only_such_pairs_are_fused(conv, activation, fused, cudnn_calls):
     x = torch.randn(1, 4, 8, 8)
     expected = activation(conv(x))
     if conv_relu.follows(conv, activation, x):
         torch.testing.assert_close(conv_relu.run_with_relu(conv, x), expected)
-    assert bool(calls) == fused
+    assert bool(cudnn_calls) == fused
 
 
-def test_second_derivatives(calls, monkeypatch):
+def test_second_derivatives(cudnn_calls, monkeypatch):
     monkeypatch.setattr(conv_relu, 'NARROW', torch.float64)
     conv = nn.Conv2d(1, 2, 3, padding=1).double()
     x = torch.randn(1, 1, 3, 3, dtype=torch.float64, requires_grad=True)
@@ -103,11 +107,11 @@ def test_second_derivatives(calls, monkeypatch):
     'register_forward_hook', 'register_forward_pre_hook', 'register_full_backward_hook',
 ])  # fmt: skip
 @pytest.mark.parametrize('layer', ['conv3_1', 'relu3_1'])
-def test_hooks_see_their_layers(layer, hook, calls):
+def test_hooks_see_their_layers(layer, hook, cudnn_calls):
     model, seen = net(), []
     getattr(getattr(model, layer), hook)(lambda *_: seen.append(layer))
     train_step(model, torch.randn(1, 3, 32, 32))
-    assert seen and len(calls) == 7, 'the other seven layers are fused'
+    assert seen and len(cudnn_calls) == 7, 'the other seven layers are fused'
 
 
 @pytest.mark.parametrize('context', [

@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from vgg_mm.checkpoints.config_text import plain_value
 from vgg_mm.installation import argument
-from vgg_mm.text import suggest
+from vgg_mm.text import nearest, suggest
 
 #: Settings that replace those of a config: ``{'a.b': 1}``, or ``['a.b=1']`` as on a command line.
 CfgOptions = Union[Mapping[str, Any], Iterable[str]]
@@ -213,10 +212,10 @@ def _arguments(kind: Any) -> Optional[set[str]]:
 def _unknown(key: str, part: str, known: Iterable[str], cfg: Config) -> ValueError:
     where = key.rpartition(f'.{part}')[0] if key != part else ''
     what = f'{where} takes no {part!r}' if where and '.' in key else f'the config has no {part!r}'
-    near = difflib.get_close_matches(part, sorted(known), n=1)
+    near = nearest(part, sorted(known))
     prefix = f'{where}.' if where else ''
     places = [place for place in _places_of(part, cfg) if place != key]
-    meant = [f'{prefix}{near[0]}'] if near else places
+    meant = [f'{prefix}{near}'] if near else places
     hint = f'did you mean {meant[0]!r}?' if meant else suggest(part, sorted(set(known) - ALWAYS))
     return ValueError(f'{argument("cfg_options")} {key}: {what}; {hint}')
 

@@ -1,6 +1,5 @@
 """Reading a config, and merging into it what was asked for besides."""
 
-import difflib
 import os
 import os.path as osp
 import sys
@@ -16,6 +15,7 @@ from mmpretrain.apis import ModelHub, list_models
 
 from vgg_mm.checkpoints.preprocessing import Preprocessing
 from vgg_mm.installation import argument, root_folder
+from vgg_mm.text import nearest
 
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
 from .downstream import (
@@ -86,8 +86,8 @@ def find_config(given: Union[str, os.PathLike], kind: str = 'config') -> str:
         return known[path]
     if kind == 'config' and path in list_models():
         return ModelHub.get(path).config.filename
-    near = difflib.get_close_matches(osp.splitext(osp.basename(path))[0], known, n=1)
-    hint = f'; did you mean {near[0]!r}, which comes with vgg_mm?' if near else ''
+    near = nearest(osp.splitext(osp.basename(path))[0], known)
+    hint = f'; did you mean {near!r}, which comes with vgg_mm?' if near else ''
     raise FileNotFoundError(f'{kind} not found: {path}{hint}')
 
 

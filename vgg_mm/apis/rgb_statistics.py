@@ -19,6 +19,11 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 SYSTEM_FOLDERS = ('@eaDir', '__MACOSX', '#recycle', '$RECYCLE.BIN')
 
 
+def raise_error(error: OSError) -> None:
+    """What os.walk should do with a folder that it cannot read."""
+    raise error
+
+
 def is_no_class(folder: str) -> bool:
     """Whether a folder of this name is hidden or made by a system, and so no class."""
     return folder.startswith('.') or folder in SYSTEM_FOLDERS

@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from http.client import HTTPException
 from typing import Any, Union
 from urllib.parse import urlparse
@@ -18,6 +17,8 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
+
+from vgg_mm.text import nearest
 
 from .layouts import to_own_layout
 from .preprocessing import note_preprocessing, noted_preprocessing
@@ -182,8 +183,8 @@ def load_from_zoo(name: str, map_location: Any = None) -> dict:
     if _ZOOS[prefix] is mmengine_checkpoint.get_external_models:
         model = mmengine_checkpoint.get_deprecated_model_names().get(model, model)
     if model not in urls:
-        similar = get_close_matches(model, urls)
-        hint = f'; did you mean {", ".join(similar)}?' if similar else ''
+        near = nearest(model, urls)
+        hint = f'; did you mean {near!r}?' if near else ''
         raise ValueError(f'{prefix} has no model {model!r}{hint}')
     url = urls[model]
     if '://' not in url:  # a file of mmengine's own folder

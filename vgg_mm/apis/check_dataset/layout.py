@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_no_class
+from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_no_class, raise_error
 
 #: Name of the only split where class folders lie directly in the data set's folder.
 NO_SPLITS = ''
@@ -92,7 +92,7 @@ def _list_files(folder: str) -> tuple[dict[Parts, list[str]], Counter]:
     """Names of the images in each folder, empty ones included, and what else there is."""
     images: dict[Parts, list[str]] = {}
     skipped: Counter = Counter()
-    for where, below, names in os.walk(folder, onerror=_raise, followlinks=True):
+    for where, below, names in os.walk(folder, onerror=raise_error, followlinks=True):
         skipped['hidden or system folder'] += sum(map(is_no_class, below))
         below[:] = [name for name in below if not is_no_class(name)]
         for name in below:
@@ -107,10 +107,6 @@ def _list_files(folder: str) -> tuple[dict[Parts, list[str]], Counter]:
             else:
                 skipped[os.path.splitext(name)[1].lower() or name] += 1
     return dict(sorted(images.items())), +skipped
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _check_link(path: str) -> None:

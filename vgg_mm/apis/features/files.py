@@ -16,7 +16,7 @@ from vgg_mm.datasets.class_names import sorted_names
 from vgg_mm.installation import argument, command
 
 from ..finetune.split import TRAIN_NAMES, VAL_NAMES
-from ..inference.images import find_images
+from ..inference.images import expand_source
 from .parts import Part, parse_info
 
 #: Label of an image that lies in no class folder.
@@ -58,7 +58,7 @@ def find_photos(folder: str) -> Photos:
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f'no folder {folder!r}')
-    paths = [os.path.relpath(path, folder) for path in find_images(folder)]
+    paths = [os.path.relpath(path, folder) for path in expand_source(folder)]
     folders = [path.split(os.sep)[:-1] for path in paths]
     below_splits = all(parts and parts[0].lower() in TRAIN_NAMES + VAL_NAMES for parts in folders)
     level = int(below_splits)

@@ -1,6 +1,5 @@
 """What a fine-tuning decides from photos and weights: settings, head, cached maps."""
 
-import os
 from math import inf
 from typing import NamedTuple, Optional
 
@@ -16,6 +15,7 @@ from vgg_mm.progress import duration
 
 from ..chain.estimate import device_name, measure_step
 from ..convert_weights import Net
+from ..cores import available_cores
 from .split import Split
 
 #: The crop is rescaled from S in this range, and validation takes the central crop at Q, all as
@@ -136,7 +136,7 @@ def decide(
         epochs=epochs,
         milestones=_milestones(epochs),
         batch_size=min(batch_size or BATCH, photos),
-        num_workers=min(4, os.cpu_count() or 1),
+        num_workers=min(4, available_cores()),
         lr=LEARNING_RATE if lr is None else lr,
         frozen_stages=frozen_stages,
         crop=crop,

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS, images_below, is_no_class
+from vgg_mm.apis.rgb_statistics import EXTENSIONS, images_below, is_no_class, raise_error
 from vgg_mm.datasets import LoadImage
 from vgg_mm.datasets.transforms.decoding import with_channels
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
@@ -37,7 +37,7 @@ ImageLike = Union[str, os.PathLike, np.ndarray, Image.Image]
 CHANNEL_ORDERS = BGR, RGB = 'bgr', 'rgb'
 
 
-def find_images(source: str, outside: str = '') -> list[str]:
+def expand_source(source: str, outside: str = '') -> list[str]:
     """The files that one argument means.
 
     An existing file is itself, whatever its name looks like, and so is a web address. A folder is
@@ -61,7 +61,7 @@ def find_images(source: str, outside: str = '') -> list[str]:
     found: set[str] = set()
     for match in [source] if is_folder else glob.glob(source, recursive=True):
         if os.path.isdir(match):
-            found.update(images_below(match, IMAGES, onerror=_raise))
+            found.update(images_below(match, IMAGES, onerror=raise_error))
         elif os.path.isfile(match) and match.lower().endswith(endings):
             found.add(match)
     named = {*source.split(os.sep), os.curdir, os.pardir}
@@ -80,10 +80,6 @@ def find_images(source: str, outside: str = '') -> list[str]:
     return sorted(kept, key=_natural)
 
 
-def _raise(error: OSError) -> None:
-    raise error
-
-
 def _lies_in(inner: str, folder: str) -> bool:
     inner, folder = os.path.realpath(inner), os.path.realpath(folder)
     return os.path.commonpath([inner, folder]) == folder
@@ -99,7 +95,7 @@ def as_sources(images: Union[ImageLike, Sequence[ImageLike]], outside: str = '')
     """Files of every path, folder and pattern, and the images that are given as they are.
 
     Raises:
-        ValueError, FileNotFoundError: as :func:`find_images`; if there is nothing at all.
+        ValueError, FileNotFoundError: as :func:`expand_source`; if there is nothing at all.
         TypeError: if something is neither a path nor an image.
     """
     single = isinstance(images, (str, os.PathLike, np.ndarray, Image.Image))
@@ -108,7 +104,7 @@ def as_sources(images: Union[ImageLike, Sequence[ImageLike]], outside: str = '')
         if isinstance(image, (np.ndarray, Image.Image)):
             found.append(image)
         elif isinstance(image, (str, os.PathLike)):
-            found += find_images(os.fspath(image), outside)
+            found += expand_source(os.fspath(image), outside)
         else:
             raise TypeError(
                 f'predict: an image is a path or an array, got a {type(image).__name__}'

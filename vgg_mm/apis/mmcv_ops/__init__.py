@@ -19,6 +19,8 @@ import torch
 
 from vgg_mm.stack import OPERATORS
 
+from ..cores import available_cores
+
 PACKAGE = 'onedl-mmcv'
 
 #: mmcv's build imports pkg_resources, which later versions do not have.
@@ -38,7 +40,7 @@ def install(cache: Optional[str] = None, jobs: Optional[int] = None) -> None:
     folder = _cache_folder(cache)
     wheel = next(iter(sorted(folder.glob('*.whl'))), None)
     if wheel is None:
-        wheel = _build(folder, jobs or os.cpu_count() or 1)
+        wheel = _build(folder, jobs or available_cores())
     print(f'installing {wheel}', flush=True)
     _pip('install', '--no-deps', '--force-reinstall', str(wheel))
     probe = f'import torch, {OPERATORS}'
