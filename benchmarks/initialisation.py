@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
@@ -27,6 +28,7 @@ from mmpretrain.registry import MODELS
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.runner import use_kernels
 from vgg_mm.engine.layer_statistics import layer_statistics
+from vgg_mm.visualization.style import COLORS, INK, MARKERS, grid, plot_style
 
 ROOT = Path(__file__).parent.parent
 NETS = ('A', 'E')
@@ -76,30 +78,24 @@ def _endless(loader):
 
 def plot(results: dict, path: Path) -> None:
     """A row a net: activations by layer, gradients by layer, loss by iteration."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(NETS), 3, figsize=(15, 8), layout='constrained')
+    figure = Figure(figsize=(15, 8), layout='constrained')
+    axes = figure.subplots(len(NETS), 3)
     for row, net in zip(axes, NETS):
-        for color, (start, name) in enumerate(STARTS.items()):
+        for color, marker, (start, name) in zip(COLORS, MARKERS, STARTS.items()):
             one = results[f'{net} {start}']
             layers = [s['layer'] for s in one['layers']]
             for axis, key in zip(row, ('activation', 'gradient')):
                 values = [max(s[key], 1e-30) if math.isfinite(s[key]) else None
                           for s in one['layers']]  # fmt: skip
-                axis.plot(layers, values, 'o-', color=f'C{color}', label=name, markersize=4)
-            row[2].plot(smoothed(one['losses']), color=f'C{color}', label=name)
-        for axis, title in zip(
-            row, ('activations (rms)', "gradients of the layer's weights (rms)")
-        ):
-            axis.set(yscale='log', title=f'net {net}: {title}')
-            axis.tick_params('x', rotation=70)
-        row[2].axhline(math.log(10), color='grey', linestyle=':', label='ln 10')
-        row[2].set(title=f'net {net}: training loss', xlabel='iteration', ylim=(0, 5))
+                axis.plot(layers, values, color=color, marker=marker, label=name, markersize=4)
+            row[2].plot(smoothed(one['losses']), color=color, label=name)
+        for axis, title in zip(row, ('activations (rms)', 'gradients of weights (rms)')):
+            axis.set(yscale='log', title=f'Net {net}: {title}')
+            axis.tick_params('x', rotation=90)
+        row[2].axhline(math.log(10), color=INK, linestyle=':', label='ln 10, that of guessing')
+        row[2].set(title=f'Net {net}: training loss', xlabel='iteration', ylim=(0, 5))
         for axis in row:
-            axis.grid(alpha=0.3)
+            grid(axis)
     axes[0][2].legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
@@ -135,7 +131,8 @@ def main() -> None:
                 f'{net} {start}: {len(one["losses"])} iterations, last losses {state}', flush=True
             )
             file.write_text(json.dumps(results, indent=1))
-    plot(results, ROOT / 'docs/images/initialisation.png')
+    with plot_style(text_parse_math=True):  # powers of ten
+        plot(results, ROOT / 'docs/images/initialisation.png')
 
 
 if __name__ == '__main__':

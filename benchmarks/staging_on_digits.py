@@ -14,9 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from training import ROOT, run_training
 
 from vgg_mm.checkpoints import named_checkpoint
+from vgg_mm.visualization.style import COLORS, INK, grid, plot_style
 
 SEEDS = (0, 1, 2)
 EPOCHS = 12
@@ -78,36 +80,28 @@ def run(work_dir: Path, data: str, width: int, amp: bool) -> dict[str, list[dict
 
 def plot(results: dict[str, dict[str, list[dict]]], path: Path) -> None:
     """Loss and error over epochs, a row a width: a thin line a seed, a thick one their mean."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
     rows = len(results)
-    figure, axes = plt.subplots(
-        rows, 2, figsize=(9, 3.4 * rows), layout='constrained', squeeze=False, sharex=True
-    )
+    figure = Figure(figsize=(9, 3.4 * rows), layout='constrained')
+    axes = figure.subplots(rows, 2, squeeze=False, sharex=True)
     # Key of the curves -> title, value and name of chance.
     panels = {
-        'loss': ('training loss', 2.302585, 'ln 10'),
-        'error': ('top-1 error (%)', 90, 'guessing'),
+        'loss': ('Training loss', 2.302585, 'ln 10'),
+        'error': ('Top-1 error (%)', 90, 'guessing'),
     }
     # Both starts from N(0, std 1e-2) lie on chance: the second is dashed over the first.
     styles = dict(zip(STARTS, ('-', '--', '-', '-')))
     for row, (width, found) in zip(axes, results.items()):
         for axis, (key, (title, chance, word)) in zip(row, panels.items()):
-            for color, (name, runs) in enumerate(found.items()):
+            for color, (name, runs) in zip(COLORS, found.items()):
                 epochs = range(1, EPOCHS + 1)
                 for values in runs:
-                    axis.plot(epochs, values[key], color=f'C{color}', alpha=0.3, linewidth=1)
+                    axis.plot(epochs, values[key], color=color, alpha=0.3, linewidth=1)
                 mean = [sum(v) / len(v) for v in zip(*(values[key] for values in runs))]
-                axis.plot(
-                    epochs, mean, color=f'C{color}', linewidth=2.2, label=name, ls=styles[name]
-                )
+                axis.plot(epochs, mean, color=color, linewidth=2.2, label=name, ls=styles[name])
             part = {'16': 'a quarter', '32': 'half', '64': 'all'}.get(width, width)
             axis.set(title=f'{title}, {part} of the width', ylim=(0, None))
-            axis.grid(alpha=0.3)
-            axis.axhline(chance, color='grey', linestyle=':', zorder=0)
+            grid(axis)
+            axis.axhline(chance, color=INK, linestyle=':', zorder=0)
             axis.annotate(
                 word, (EPOCHS, chance), xytext=(0, -12), textcoords='offset points', ha='right'
             )
@@ -135,7 +129,8 @@ def main() -> None:
     file = ROOT / 'benchmarks/results/staging_on_digits.json'
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(results, indent=1) + '\n')
-    plot(results, ROOT / 'docs/images/staging_on_digits.png')
+    with plot_style():
+        plot(results, ROOT / 'docs/images/staging_on_digits.png')
 
 
 if __name__ == '__main__':
