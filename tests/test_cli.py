@@ -154,6 +154,8 @@ def test_help_lists_the_commands(tmp_path):
         ('predcit', "did you mean 'predict'?"),
         ('extract_features', "did you mean 'features'?"),
         ('train_chain.py', "did you mean 'chain'?"),
+        ('classify', "did you mean 'predict'?"),
+        ('evaluate', "did you mean 'test'?"),
         ('xyz', f'there are {", ".join(COMMANDS)}'),
     ],
 )

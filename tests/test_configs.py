@@ -9,6 +9,7 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 import vgg_mm
 from tests.conftest import ROOT
 from tests.models.test_vgg import PARAMETERS
+from vgg_mm.apis.config import print_config, replace_data_root
 from vgg_mm.apis.test_results import describe
 from vgg_mm.apis.tta import limit_batches, use_test_time_augmentation
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5
@@ -28,6 +29,25 @@ ARCH = {
 SCALES = {'s256': (256, 256), 's384': (384, 384), 'jitter': (256, 512)}
 #: Section 3.2's test scales for each way to train.
 TEST_SCALES = {'s256': (224, 256, 288), 's384': (352, 384, 416), 'jitter': (256, 384, 512)}
+
+
+@pytest.mark.parametrize(
+    'name', ['vgg16_jitter_imagenet', 'vgg16_finetune', 'vgg16_scr_fc_animals']
+)
+def test_a_config_as_one_file_is_the_same(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # away from the bases
+    print_config(name, 'mine.py', ['DATA_ROOT=here'])
+    assert capsys.readouterr().out == 'written: mine.py\n'
+    expected = Config.fromfile(next(ROOT.glob(f'configs/**/{name}.py')))
+    replace_data_root(expected, expected.DATA_ROOT, 'here')
+    expected.DATA_ROOT = 'here'
+    assert Config.fromfile('mine.py').to_dict() == expected.to_dict()
+    print_config('mine.py')
+    assert capsys.readouterr().out.strip() == (tmp_path / 'mine.py').read_text().strip()
+    with pytest.raises(FileExistsError, match=r'^mine\.py is there already: give another name'):
+        print_config(name, 'mine.py')
+    with pytest.raises(ValueError, match=r'^out mine\.txt: a config ends in \.py'):
+        print_config(name, 'mine.txt')
 
 
 def test_the_family_is_complete():

@@ -10,6 +10,7 @@ SCRIPTS = {
     'build-mmcv-ops': 'build_mmcv_ops',
     'chain': 'train_chain',
     'check': 'check_dataset',
+    'config': 'print_config',
     'convert': 'convert_weights',
     'features': 'extract_features',
     'nets': 'net_table',

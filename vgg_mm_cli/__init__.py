@@ -16,6 +16,14 @@ from vgg_mm_cli.table import COMMANDS, Entry
 __all__ = ['COMMANDS', 'Entry', 'main', 'main_of_script']
 
 
+#: What other programs call a command.
+OTHER_WORDS = {
+    'classify': 'predict', 'infer': 'predict', 'inference': 'predict', 'detect': 'predict',
+    'segment': 'predict', 'eval': 'test', 'evaluate': 'test', 'validate': 'test',
+    'extract': 'features', 'verify': 'check',
+}  # fmt: skip
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """``vgg-mm``.
 
@@ -30,11 +38,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         parser = top_parser()
         args = parser.parse_args(words)
         if args.version:
-            print(f'vgg_mm {_version()}')
+            text = f'vgg_mm {_version()}\n'
         elif args.print_completion is not None:
-            print(_completion(args.print_completion))
+            text = _completion(args.print_completion) + '\n'
         else:
-            parser.print_help()
+            text = parser.format_help()
+        try:
+            print(text, end='', flush=True)
+        except BrokenPipeError:  # as with `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif words[0] in COMMANDS:
         COMMANDS[words[0]].load().main(f'vgg-mm {words[0]}', words[1:])
     else:
@@ -62,7 +74,7 @@ def top_parser() -> argparse.ArgumentParser:
         epilog=f'vgg-mm COMMAND --help shows what a command takes.\n{EPILOG}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--version', action='store_true', help='print it')
+    parser.add_argument('--version', action='store_true', help='print the version')
     parser.add_argument(
         '--print-completion',
         metavar='SHELL',
@@ -113,7 +125,7 @@ def _refuse(word: str) -> NoReturn:
     """Say that there is no such command, with the nearest one, also by its script's name."""
     import difflib
 
-    names = {name: name for name in COMMANDS}
+    names = {name: name for name in COMMANDS} | OTHER_WORDS
     names |= {entry.script.removesuffix('.py'): name for name, entry in COMMANDS.items()}
     near = difflib.get_close_matches(word.removesuffix('.py'), names, n=1)
     hint = f'did you mean {names[near[0]]!r}?' if near else f'there are {", ".join(COMMANDS)}'

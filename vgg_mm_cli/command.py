@@ -89,7 +89,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for logs and results')
     add_config_options(parser, 'settings that replace those of the config')
     add_trust_option(parser)
-    parser.add_argument('--no-pin-memory', action='store_false', dest='pin_memory')
+    parser.add_argument(
+        '--no-pin-memory',
+        action='store_false',
+        dest='pin_memory',
+        help='leave batches in memory that a GPU cannot read directly, in every loader',
+    )
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

@@ -39,6 +39,7 @@ COMMANDS = {
     'app': _entry('photos', 'APP', 'a page in the browser that shows what a net sees in a photo'),
     'finetune': _entry('training', 'FINETUNE', "fit trained weights to one's own photos"),
     'train': _entry('training', 'TRAIN', 'train a net from a config'),
+    'config': _entry('training', 'PRINT_CONFIG', 'a config as one file, to read or to edit'),
     'chain': _entry(
         'training', 'TRAIN_CHAIN', 'train nets one from the other, as in the paper, and test them'
     ),

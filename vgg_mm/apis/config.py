@@ -129,6 +129,36 @@ def load_config(
     return cfg
 
 
+def print_config(
+    config: ConfigLike,
+    out: Optional[Union[str, os.PathLike]] = None,
+    cfg_options: CfgOptions = (),
+) -> None:
+    """Print a config with all of its bases as one file, to read, or to edit and train from.
+
+    Args:
+        config, cfg_options: As of :func:`load_config`.
+        out: File to write in place of printing; a ``.py``, ``.yml`` or ``.json``.
+
+    Raises:
+        FileExistsError: if there is such a file already.
+        FileNotFoundError, ImportError, ValueError: as of :func:`load_config`.
+    """
+    cfg = load_config(config, cfg_options=cfg_options)
+    # Set for a run.
+    for key in {'launcher', 'work_dir'} - parse_cfg_options(cfg_options).keys():
+        cfg.pop(key)
+    if out is None:
+        print(cfg.pretty_text)
+        return
+    if osp.exists(out):
+        raise FileExistsError(f'{os.fspath(out)} is there already: give another name or delete it')
+    if osp.splitext(out)[1] not in ('.py', '.yml', '.yaml', '.json'):
+        raise ValueError(f'{argument("out")} {os.fspath(out)}: a config ends in .py, .yml or .json')
+    cfg.dump(os.fspath(out))
+    print(f'written: {os.fspath(out)}')
+
+
 def config_name(config: ConfigLike) -> str:
     """The path that names a config in messages and results."""
     return (config.filename or 'config') if isinstance(config, Config) else find_config(config)

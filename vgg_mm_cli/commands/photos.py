@@ -31,7 +31,7 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
         '--scales', type=int, nargs='+', metavar='Q', help="test scales (default: the config's)"
     )
     parser.add_argument(
-        '--top', type=int, default=5, metavar='K', help='classes an image (default: 5)'
+        '--top', type=int, default=5, metavar='K', help='number of classes per image (default: 5)'
     )
     parser.add_argument(
         '--heatmap',
@@ -67,7 +67,9 @@ def _app_options(parser: argparse.ArgumentParser) -> None:
         '--host', default='127.0.0.1', help='address to listen on (default: this machine alone)'
     )
     parser.add_argument('--port', type=int, default=7860, help='(default: 7860)')
-    parser.add_argument('--browser', action='store_true', dest='open_browser', help='open it')
+    parser.add_argument(
+        '--browser', action='store_true', dest='open_browser', help='open the page in a browser'
+    )
     add_device_options(parser)
 
 

@@ -38,7 +38,32 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='scale the learning rate with the batch size (linear rule)',
     )
-    parser.add_argument('--no-persistent-workers', action='store_false', dest='persistent_workers')
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_false',
+        dest='persistent_workers',
+        help="start the loaders' processes anew in each epoch",
+    )
+
+
+def _print_config_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', help=CONFIG_FILE)
+    parser.add_argument('--out', metavar='FILE', help='write it to this file (.py, .yml, .json)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config: a.b=1 c="[1,2]" DATA_ROOT=FOLDER',
+    )
+
+
+PRINT_CONFIG = Command(
+    'Print a config with all of its bases as one file. With --out, a config of your own to edit '
+    'and train from: it needs no other file.',
+    _print_config_options,
+    'vgg_mm.apis.config:print_config',
+)
 
 
 def _train(args: argparse.Namespace) -> None:

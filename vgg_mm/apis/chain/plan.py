@@ -110,7 +110,7 @@ def plan_table(jobs: Sequence[Job], measure: bool = True) -> str:
         # The usual case: the names say it all, and the lines are short enough for a terminal.
         headers.remove('config')
         rows = [[row[0], *row[2:]] for row in rows]
-        notes.append(f"configs: the stages' names and .py, in {osp.join(*folders)}")
+        notes.append(f'The config of each stage is its name with .py, in {osp.join(*folders)}')
     if any(cost.assumed for cost in costs):
         notes.append("* assumed: ImageNet's, as the data folder is not there")
     if measure:

@@ -71,8 +71,14 @@ def _classes(panel: Axes, findings: Findings) -> None:
         panel.xaxis.set_major_formatter(THOUSANDS)
     panel.set_title(f'Images per class ({len(names):,} classes)')
     if len(table) > 1:
-        # Where the smaller classes leave room.
-        panel.legend(loc='upper right' if len(names) > NAMED_CLASSES else 'lower right')
+        # Beside the title: bars may reach to any place below it.
+        panel.legend(
+            loc='lower right',
+            bbox_to_anchor=(1, 1),
+            ncols=len(table),
+            borderaxespad=0,
+            frameon=False,
+        )
 
 
 def _colors(count: int) -> list[str]:
