@@ -204,7 +204,7 @@ CASES = {
     ),
     'typo in an argument': (
         lambda d, c: train(A_DIGITS, d, 'model.head.num_clases=10'),
-        "model.head takes no 'num_clases'; did you mean 'model.head.num_classes'",
+        "model.head has no parameter 'num_clases'; did you mean 'model.head.num_classes'",
     ),
     'unknown type': (
         lambda d, c: train(A_DIGITS, d, 'model.backbone.type=vgg_mm.VGGG'),
@@ -212,7 +212,7 @@ CASES = {
     ),
     'option without a value': (
         lambda d, c: train(A_DIGITS, d, 'randomness.seed'),
-        "--cfg-options takes key=value, got 'randomness.seed'",
+        "--cfg-options expects key=value, got 'randomness.seed'",
     ),
     'unknown initialiser': (
         lambda d, c: train(A_DIGITS, d, 'model.backbone.init_cfg=xavier'),

@@ -93,7 +93,7 @@ def test_messages_name_the_arguments_that_there_are():
         (
             'train vgg11_jitter_digits --cfg-options a', 'vgg_mm.apis.train',
             dict(config='vgg11_jitter_digits', cfg_options=['a']),
-            "--cfg-options takes key=value, got 'a'", "cfg_options takes key=value, got 'a'",
+            "--cfg-options expects key=value, got 'a'", "cfg_options expects key=value, got 'a'",
         ),
     ],
 )  # fmt: skip
@@ -156,13 +156,13 @@ def test_help_lists_the_commands(tmp_path):
         ('train_chain.py', "did you mean 'chain'?"),
         ('classify', "did you mean 'predict'?"),
         ('evaluate', "did you mean 'test'?"),
-        ('xyz', f'there are {", ".join(COMMANDS)}'),
+        ('xyz', f'available: {", ".join(COMMANDS)}'),
     ],
 )
 def test_unknown_commands(word, hint, tmp_path):
     done = vgg_mm(word, '--top', '5', cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, '')
-    assert done.stderr == f'vgg-mm: error: there is no command {word!r}; {hint}\n'
+    assert done.stderr == f'vgg-mm: error: unknown command {word!r}; {hint}\n'
 
 
 def test_results_messages_and_statuses_are_the_scripts(photo, tmp_path):

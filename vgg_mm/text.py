@@ -27,22 +27,22 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, length: int, keep_end: bool = False) -> str:
-    """A text of at most so many characters, with a sign where some are left out."""
+    """A text cut to at most ``length`` characters, with an ellipsis where some are left out."""
     if len(text) <= length:
         return text
     return f'…{text[1 - length :]}' if keep_end else f'{text[: length - 1]}…'
 
 
 def suggest(word: Any, known: Iterable[str]) -> str:
-    """'did you mean ...?', or all words that are known.
+    """'did you mean ...?' with the nearest known word, else 'available: ' and all of them.
 
     Args:
-        word: That is not known.
-        known: The words that are.
+        word: The unknown word.
+        known: The known words.
     """
     known = list(known)
     near = nearest(word, known)
-    return f'did you mean {near!r}?' if near else f'there are {", ".join(known)}'
+    return f'did you mean {near!r}?' if near else f'available: {", ".join(known)}'
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:

@@ -122,12 +122,12 @@ def _completion(shell: str) -> str:
 
 
 def _refuse(word: str) -> NoReturn:
-    """Say that there is no such command, with the nearest one, also by its script's name."""
+    """Report an unknown command, with the nearest one, also by its script's name."""
     import difflib
 
     names = {name: name for name in COMMANDS} | OTHER_WORDS
     names |= {entry.script.removesuffix('.py'): name for name, entry in COMMANDS.items()}
     near = difflib.get_close_matches(word.removesuffix('.py'), names, n=1)
-    hint = f'did you mean {names[near[0]]!r}?' if near else f'there are {", ".join(COMMANDS)}'
-    print(f'vgg-mm: error: there is no command {word!r}; {hint}', file=sys.stderr)
+    hint = f'did you mean {names[near[0]]!r}?' if near else f'available: {", ".join(COMMANDS)}'
+    print(f'vgg-mm: error: unknown command {word!r}; {hint}', file=sys.stderr)
     sys.exit(2)

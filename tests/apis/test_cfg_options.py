@@ -75,19 +75,25 @@ def test_no_registry_is_missed(caplog):
         ('lr=0.1', "the config has no 'lr'; did you mean 'optim_wrapper.optimizer.lr'?"),
         (
             'optim_wrapper.lr=1',
-            "takes no 'lr'; did you mean 'optim_wrapper.optimizer.lr'?",
+            "has no parameter 'lr'; did you mean 'optim_wrapper.optimizer.lr'?",
         ),
         (
             'optim_wrapper.optimizer.learning_rate=1',
-            "optimizer takes no 'learning_rate'",
+            "optimizer has no parameter 'learning_rate'",
         ),
-        ('model.backbone.depht=16', "model.backbone takes no 'depht'"),
-        ('model.backone.depth=16', "model takes no 'backone'; did you mean 'model.backbone'?"),
+        ('model.backbone.depht=16', "model.backbone has no parameter 'depht'"),
+        (
+            'model.backone.depth=16',
+            "model has no parameter 'backone'; did you mean 'model.backbone'?",
+        ),
         ('train_dataloader.batchsize=2', "did you mean 'train_dataloader.batch_size'?"),
         ('train_cfg.max_epoch=2', "did you mean 'train_cfg.max_epochs'?"),
         ('model.backbone.init_cfg.type=Kaiming', "model.backbone.init_cfg is 'glorot'"),
-        ('train_dataloader.dataset.pipeline.9.scale=2', "the config has no '9'; there are 0, 1, 2"),
-        ("model.head.loss=dict(type='A'", 'is no Python value'),
+        (
+            'train_dataloader.dataset.pipeline.9.scale=2',
+            "the config has no '9'; available: 0, 1, 2",
+        ),
+        ("model.head.loss=dict(type='A'", 'is not a Python value'),
     ],
 )
 def test_what_nothing_takes(option, message):

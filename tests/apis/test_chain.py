@@ -182,7 +182,9 @@ def test_a_source_that_was_trained_anew_is_named(finished, chain, options):
     record = Record.read(work_dir / 'A')
     try:
         Record(**{**vars(record), 'finished': '2031-01-01T00:00:00'}).write(work_dir / 'A')
-        with pytest.raises(ValueError, match='stage D started from the A of .*trained anew since'):
+        with pytest.raises(
+            ValueError, match='stage D started from the A of .*which has since been retrained'
+        ):
             train_chain(chain, str(work_dir), options)
     finally:
         record.write(work_dir / 'A')
@@ -216,8 +218,8 @@ def test_the_plan(finished, chain, options):
     assert rows['A'][-7:-1] == ['120', '1', '24', '5', 'to', 'do']
     assert rows['D'][-7:-1] == ['120', '6', '24', '30', 'to', 'do']
     assert min(float(rows[net][-1]) for net in 'AD') > 0
-    assert 'scaled from a few training steps of each net on random images' in table
-    assert 'meant for 32 images a step, here are 24' in table
+    assert 'extrapolated from a few training steps of each net on random images' in table
+    assert 'for 32 images per step, here are 24' in table
 
 
 def test_a_step_on_cached_maps_is_timed_by_itself(options, tmp_path, capsys):
@@ -314,12 +316,15 @@ WRONG = {
         "a stage has no 'start_form'; did you mean 'start_from",
     ),
     'same name': ([STAGE, STAGE], "two stages are named 'vgg11_jitter_digits'"),
-    'unknown source': ([dict(STAGE, staged_from='A')], "starts from 'A', which is no stage before"),
+    'unknown source': (
+        [dict(STAGE, staged_from='A')],
+        "starts from 'A', which is not an earlier stage",
+    ),
     'two starts': ([dict(STAGE, staged_from='A', start_from='A')], 'has staged_from .* start_from'),
     'use': ([dict(STAGE, use='first')], "use is 'last' or 'best', got 'first'"),
     'options': ([dict(STAGE, options=['a=1'])], 'options are .*got'),
     'start as option': ([dict(STAGE, options={'load_from': 'a.pth'})], 'load_from in its options'),
-    'value': ([dict(STAGE, options={'a.b': BOTH_QUOTES})], 'a.b=.* cannot be given by cfg_opt'),
+    'value': ([dict(STAGE, options={'a.b': BOTH_QUOTES})], 'a.b=.* cannot be passed by cfg_opt'),
     'name': ([dict(STAGE, name='a/b')], "the name of a stage is that of its folder, got 'a/b'"),
     'option': ([dict(STAGE, options={'modle.head.dropout': 1})], 'digits: .*no .modle.*model'),
     'test': ([dict(STAGE, test='denser')], "protocol 'denser': no such file"),
@@ -342,13 +347,13 @@ def test_wrong_chains(case, tmp_path):
     'arguments, message',
     [
         (dict(gpus=2), "gpus=2 needs launcher='pytorch'"),
-        (dict(first='B'), "first='B': no such stage; there are vgg11_jitter_digits, vgg16_jitter"),
+        (dict(first='B'), "first='B': no such stage; available: vgg11_jitter_digits, vgg16_jitter"),
         (
             dict(first='vgg16_jitter_digits', until='vgg11_jitter_digits'),
             "first='vgg16_jitter_digits' comes after until=",
         ),
         (dict(first='vgg16_jitter_digits'), 'stage vgg11_jitter_digits is not finished in'),
-        (dict(work_dir=BOTH_QUOTES), 'work_dir=.* cannot be given by cfg_options'),
+        (dict(work_dir=BOTH_QUOTES), 'work_dir=.* cannot be passed by cfg_options'),
         (dict(chain='no.py'), 'chain not found: no.py'),
     ],
     ids=lambda value: '-'.join(value) if isinstance(value, dict) else '',
@@ -367,7 +372,7 @@ def test_a_training_of_another_origin_is_not_taken(folder, options, chain, tmp_p
     checkpoint = tmp_path / folder / 'epoch_1.pth'
     checkpoint.touch()
     (tmp_path / 'A/last_checkpoint').write_text(str(checkpoint))
-    with pytest.raises(ValueError, match='of a training that no chain started'):
+    with pytest.raises(ValueError, match='of a training not started by a chain'):
         train_chain(chain, str(tmp_path), options)
 
 
@@ -410,7 +415,7 @@ def test_a_broken_record_is_named(tmp_path):
 
 def test_one_process_a_stage(tmp_path):
     with locked(str(tmp_path / 'A'), 'A'):
-        message = f'stage A: process {os.getpid()} is at work in .*A: wait for its end'
+        message = f'stage A: process {os.getpid()} is running in .*A: wait until it ends'
         with pytest.raises(RuntimeError, match=message), locked(str(tmp_path / 'A'), 'A'):
             raise AssertionError('two have the lock')
     with locked(str(tmp_path / 'A'), 'A') as file:

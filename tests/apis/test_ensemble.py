@@ -373,8 +373,8 @@ def test_a_missing_members_command_fits_its_protocols(tmp_path, capsys):
         ('members = []', 'a recipe needs members'),
         ("members = ['vgg16_s256_imagenet']", 'a member is dict.config=NAME'),
         ("members = [dict(protocol='dense')]", 'a member is dict.config=NAME'),
-        ("members = [dict(config='a', protocl='b')]", "unknown 'protocl'; there are config, pro"),
-        ("members = [dict(config='a')]\nweight = [1]", "unknown 'weight'; there are members"),
+        ("members = [dict(config='a', protocl='b')]", "unknown 'protocl'; available: config, pro"),
+        ("members = [dict(config='a')]\nweight = [1]", "unknown 'weight'; available: members"),
     ],
 )
 def test_a_broken_recipe_is_one_clear_line(text, message, tmp_path):

@@ -136,7 +136,7 @@ def test_a_defect_shows_its_traceback(tmp_path):
     *_, raised, line = done.stderr.splitlines()
     assert done.returncode == 1 and 'Traceback' in done.stderr
     assert 'vgg_mm/text.py' in done.stderr and raised.startswith('TypeError: ')
-    assert line.startswith('error: TypeError: a defect of vgg_mm, not of what it was given. Please')
+    assert line.startswith('error: TypeError: a bug in vgg_mm, not in your input. Please')
     assert f'vgg_mm {vgg_mm.__version__}, mmengine ' in line
 
 

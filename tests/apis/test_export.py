@@ -306,7 +306,7 @@ def test_safetensors(checkpoint, model, tmp_path, capsys):
 @pytest.mark.parametrize(
     'out, options, message',
     [
-        ('net.bin', {}, r"what is .*net.bin to be\? Give to='KIND', or one of these suffixes"),
+        ('net.bin', {}, r"kind of .*net.bin unknown: give to='KIND' or one of the suffixes"),
         ('net.onnx', dict(size=96, dynamic=True), 'give either size or dynamic'),
         ('net.onnx', dict(size=32), 'size must be at least 64, got 32'),
         ('net.onnx', dict(names='own'), 'names is for safetensors, not for onnx'),

@@ -290,7 +290,7 @@ def test_the_tool(checkpoint, photos, tmp_path):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(layer='fc9'), "layer: the net has no layer 'fc9' for features; there are conv1_1,"),
+        (dict(layer='fc9'), "layer: the net has no layer 'fc9' for features; available: conv1_1,"),
         (dict(layer='conv5_3'), "no layer 'conv5_3'"),
         (dict(scales=[32]), 'Q=32 is smaller than the crop; Q must be at least 64'),
         (dict(scales=[]), 'scales must be positive integers'),
@@ -300,8 +300,8 @@ def test_the_tool(checkpoint, photos, tmp_path):
         (dict(out='f.csv'), 'the file must end in .parquet or .npz'),
         (dict(out='file/f.npz'), 'the folder file cannot be made'),
         (dict(out='folder.npz'), 'is a folder'),
-        (dict(out='other.npz'), 'other.npz holds no features'),
-        (dict(out='taken.npz'), 'taken.npz.parts exists and holds no features under way'),
+        (dict(out='other.npz'), 'other.npz contains no features'),
+        (dict(out='taken.npz'), 'taken.npz.parts exists and is not an unfinished extraction'),
         (dict(folder='none'), "no folder 'none'"),
         (dict(folder='empty'), "no images below 'empty'"),
         (dict(checkpoint='none.pth'), 'none.pth'),

@@ -162,10 +162,10 @@ def test_stopped_what_is_finished_is_kept(
     out = tmp_path / 'f.npz'
     with pytest.raises(KeyboardInterrupt):
         extract_features(folder, checkpoint, out)
-    with pytest.raises(FileNotFoundError, match='f.npz yet: its extraction is not finished'):
+    with pytest.raises(FileNotFoundError, match='f.npz: its extraction is not finished'):
         load_features(out)
     assert extract_features(folder, checkpoint, out).found == 8
-    assert 'going on after 8 of 60 images' in capsys.readouterr().err
+    assert 'resuming after 8 of 60 images' in capsys.readouterr().err
     assert_is(load_features(out), expected)
     again = extract_features(folder, checkpoint, out)
     assert again.found == COUNT and len(seen) == 3 + 13  # the net did nothing

@@ -94,11 +94,11 @@ def test_a_second_call_finds_it_done(done, photos, net_a):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (('--epochs', '3'), 'holds other settings than those asked for: use another --work-dir'),
+        (('--epochs', '3'), 'contains other settings: use another --work-dir'),
         (('--epochs', '0'), '--epochs must be at least 1, got 0'),
         (('--lr', '-1'), '--lr must be positive, got -1.0'),
         (('--frozen', '6'), '--frozen must be 0 to 5 blocks, got 6'),
-        (('--views', '3'), '--views 3 is for maps that are computed once, but --cache-maps is off'),
+        (('--views', '3'), '--views 3 requires cached maps, but --cache-maps is off'),
         (('--cache-maps', 'on', '--views', '0'), '--views must be at least 1, got 0'),
         (('--cache-maps', 'on', '--frozen', '0'), '--cache-maps on: --frozen 0 leaves no block'),
         (('--cache-maps', 'on', '--frozen', '4', '--unfreeze', '1'), 'give one of the two'),
@@ -157,7 +157,7 @@ def test_the_head_on_maps_is_the_default_without_a_gpu(photos, net_a, tmp_path):
     run_tool('export.py', work_dir, 'net.safetensors', cwd=tmp_path)
     assert 'done before' in run_tool(*command, cwd=tmp_path).stdout
     other = run_tool(*command, '--views', '2', cwd=tmp_path, check=False)
-    assert 'holds other settings than those asked for' in other.stderr
+    assert 'contains other settings' in other.stderr
 
 
 def test_images_of_the_authors_nets_are_divided(photos, tmp_path):

@@ -121,7 +121,7 @@ def test_a_share_of_each_class_is_kept_for_the_test(tmp_path):
     for result in results:
         assert result.confusion.sum(axis=1).tolist() == [9, 3, 1, 0]
         assert result.train_images == 43 - 13
-        assert 'classes without test images, which the means leave out: 1' in result.notices
+        assert 'classes without test images, excluded from the means: 1' in result.notices
         assert np.isnan(result.recalls[3]) and np.isfinite(result.mean_class_recall)
     one, same, other = (result.to_json() for result in results)
     assert one == same != other
@@ -181,9 +181,9 @@ def test_several_nets_are_stacked(files, tmp_path):
         (dict(flip=False), 'flip False, not True'),
         (
             dict(folder='/train'),
-            '72 of its images are learnt from as well, such as /train/ant/0.jpg',
+            '72 of its images are training images, too, e.g. /train/ant/0.jpg',
         ),
-        (dict(classes=['ant', 'bee', 'dog']), "class 'dog' has no images to learn from"),
+        (dict(classes=['ant', 'bee', 'dog']), "class 'dog' has no training images"),
         (dict(labels=-1), 'has no image with a class: extract FOLDER/CLASS/*'),
     ],
 )
@@ -204,9 +204,9 @@ def test_features_that_do_not_go_together(files, tmp_path, change, message):
     [
         ((20,), {}, 'has images of one class (ant): a classifier needs two or more'),
         ((20, 4), {}, 'than the 5 folds of cross-validation: give folds=3, or c with one'),
-        ((20, 1), {}, 'a class has 1 image to learn from, fewer than the 5 folds of '
+        ((20, 1), {}, 'a class has 1 training image, fewer than the 5 folds of '
                       'cross-validation: give c with one value'),
-        ((1, 1), {}, "one image: none can be kept for the test; give test=['FEATURES']"),
+        ((1, 1), {}, "one image: none can be held out for the test; give test=['FEATURES']"),
         ((20, 20), dict(val_fraction=1.0), 'val_fraction must be between 0 and 1, got 1.0'),
         ((20, 20), dict(folds=1), 'folds must be at least 2, got 1'),
         ((20, 20), dict(c=[1, 0]), 'c must be positive numbers, got [1, 0]'),
@@ -230,9 +230,9 @@ def test_files_of_other_kinds(files, tmp_path):
     (tmp_path / 'c.npz').write_text('text')
     pytest.importorskip('pyarrow')
     for name in ('a.npz', 'b.parquet', 'c.npz'):
-        with pytest.raises(ValueError, match=f'{name} holds no features'):
+        with pytest.raises(ValueError, match=f'{name} contains no features'):
             linear_probe(tmp_path / name)
-    with pytest.raises(ValueError, match='are of other images: they cannot be stacked'):
+    with pytest.raises(ValueError, match='are of different images: they cannot be stacked'):
         values, labels = clouds(0, (5, 5))
         linear_probe([files[0], write_features(tmp_path / 'd.npz', values, labels, ['a', 'b'])])
 
@@ -246,7 +246,7 @@ def test_without_scikit_learn(files, monkeypatch):
 def test_notice_of_a_solver_that_gave_up(files, monkeypatch):
     monkeypatch.setattr(svm, 'MAX_ITERATIONS', 1)
     (notice,) = linear_probe(*files, c=[100]).notices
-    assert notice == 'the SVM with C = 100 did not converge; a smaller C does'
+    assert notice == 'the SVM with C = 100 did not converge; use a smaller C'
 
 
 def test_notices_of_a_choice_at_the_edge(files):

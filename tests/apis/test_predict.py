@@ -249,7 +249,7 @@ def test_killed_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, mon
         (dict(protocol='denes'), "unknown protocol 'denes'; choose among dense, multi_crop"),
         (dict(top=0), 'must be a positive number of classes, got 0'),
         (dict(scales=[32]), 'Q=32 is smaller than the crop; Q must be at least 64'),
-        (dict(shown_class='x', heatmap='maps'), "the net has no class 'x'; there are 0, 1, 2, "),
+        (dict(shown_class='x', heatmap='maps'), "the net has no class 'x'; available: 0, 1, 2, "),
         (dict(config='none.py'), 'config not found: none.py'),
         (dict(config=str(ROOT / 'configs/vgg/vgg16_jitter_digits.py')), 'is of another net'),
         (dict(device='nowhere'), "device 'nowhere' cannot be used"),
@@ -425,8 +425,8 @@ def test_no_code_of_a_checkpoint_runs(checkpoint, tmp_path, monkeypatch, text, r
     with pytest.raises(ValueError) as error:
         load_predictor('bad.pth')
     message = str(error.value)
-    assert message.startswith('the config in checkpoint bad.pth is not used: ')
-    assert reason in message and message.endswith("; give it with config='FILE'")
+    assert message.startswith('the config in checkpoint bad.pth cannot be used: ')
+    assert reason in message and message.endswith("; pass one with config='FILE'")
     assert '\n' not in message and len(message) < 300
     assert not Path('ran').exists()
 

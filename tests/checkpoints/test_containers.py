@@ -95,7 +95,7 @@ def test_averaged_weights_beside_plain_ones(plain, averaged, state, own, tmp_pat
             assert all(torch.equal(converted.weights[n], factor * t) for n, t in own.items())
             assert converted.averaged.startswith('averaged' if flag else 'plain; ema=True takes')
     torch.save(state, tmp_path / 'x.pth')
-    with pytest.raises(ValueError, match='has no averaged weights'):
+    with pytest.raises(ValueError, match='contains no EMA weights'):
         read_weights(str(tmp_path / 'x.pth'), ema=True)
     # Alone, they are the weights.
     found = to_own_layout({averaged: ema})['state_dict']

@@ -163,7 +163,7 @@ def test_other_nets(tmp_path):
     'change, message',
     [
         ({'features.5.weight': None}, 'no VGG found'),
-        ({'features.5.bias': None}, 'is no whole net D .*conv2_1.bias is missing'),
+        ({'features.5.bias': None}, 'is not a complete net D .*conv2_1.bias is missing'),
         ({'classifier.3.weight': None}, 'has fc6.weight, but no fc7.weight'),
         ({'features.5.weight': (4, 2, 5, 5)}, 'no VGG found'),
         ({'features.5.weight': (4, 9, 3, 3)}, r'conv2_1.weight is \(4, 9, 3, 3\)'),

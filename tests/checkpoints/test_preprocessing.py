@@ -71,7 +71,7 @@ def test_where_nothing_is_known(tmp_path):
     assert noted_preprocessing(loaded) is None
     found = expected_preprocessing(loaded)
     assert found.same_as(CENTRED_RGB)
-    assert found.origin == 'assumed: nothing says what the weights expect'
+    assert found.origin == 'assumed: not recorded in checkpoint or config'
 
 
 @pytest.mark.parametrize('word', ['to_rgb', 'bgr_to_rgb'])  # MMPretrain's, and mmengine's

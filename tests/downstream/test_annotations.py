@@ -165,7 +165,7 @@ def test_truncated_photos_name_the_option(tmp_path):
     options = ['--cfg-options', f'DATA_ROOT={data}', *boxes.as_options(boxes.NARROW_SSD)]
     done = run_tool('train.py', DETECTOR, *options, cwd=tmp_path, check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert done.stderr.splitlines()[-1].endswith('; --broken-images skip goes on without it')
+    assert done.stderr.splitlines()[-1].endswith('; --broken-images skip skips it')
     assert '0.png' in done.stderr.splitlines()[-1]
 
 

@@ -104,7 +104,7 @@ def test_ssd(tmp_path):
 @pytest.mark.parametrize(
     'name, options, message',
     [
-        ('faster_rcnn_vgg16_animals', {}, 'detector of two stages: what RoIAlign and nms .*MMDepl'),
+        ('faster_rcnn_vgg16_animals', {}, 'two-stage detector: .*RoIAlign and nms; MMDepl'),
         ('ssd300_vgg16_animals', dict(size=512), '^size: the boxes of this net .* 300x300'),
         ('ssd300_vgg16_animals', dict(output='scores'), "^output='scores': of this net .* boxes"),
         ('ssd300_vgg16_animals', dict(to='torchvision'), 'no classifier: torchvision has no such'),

@@ -253,7 +253,7 @@ def test_configs_in_checkpoints_are_read_as_text(detector, segmentor, tmp_path):
     'tool, message',
     [
         (('predict.py', 'IMAGE', 'CHECKPOINT', '--protocol', 'multi_crop', '--class', 'raccoon'),
-         '--protocol, --class: for classifiers, and this is a detector or segmentor'),
+         '--protocol, --class: only for classifiers, and this is a detector or segmentor'),
         (('extract_features.py', 'CHECKPOINT', 'IMAGE', '--out', 'f.npz'),
          'is a detector (MMDetection), not a classifier'),
     ],

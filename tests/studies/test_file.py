@@ -255,7 +255,7 @@ BAD = [
     ((*DATA, 'learnt'), dict(run='D', error=200), 'error must be between 0 and 100'),
     ((*DATA, 'learnt'), dict(run='D'), 'learnt: error is missing'),
     ((*DATA, 'fine_tuned'), 'yes', "fine_tuned must be true or false, got 'yes'"),
-    (('runs', 'A'), dict(arch='F'), "runs.A: unknown arch 'F'; there are A, A-LRN"),
+    (('runs', 'A'), dict(arch='F'), "runs.A: unknown arch 'F'; available: A, A-LRN"),
     (('runs', 'A'), 'A', "runs.A: expected a mapping with arch, scale"),
     (('runs', 'A'), dict(arch='A', scale='huge'), "runs.A: unknown scale 'huge'"),
     (('runs', 'A'), dict(arch='A', init='glorrot'), "did you mean 'glorot'?"),
@@ -299,7 +299,7 @@ BAD = [
     ((*DATA, 'tests', 'jitter', 'one'), 16, 'different whole numbers of at least 32, got 16'),
     ((*DATA, 'curve'), None, 'curve is missing, which plots.curve needs'),
     ((*DATA, 'options', 'load_from'), 'x.pth', 'load_from is set by the study'),
-    ((*DATA, 'options', 'a.b'), '"two", \'words\'', 'cannot be given by cfg_options'),
+    ((*DATA, 'options', 'a.b'), '"two", \'words\'', 'cannot be passed by cfg_options'),
 ]  # fmt: skip
 
 

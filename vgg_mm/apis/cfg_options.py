@@ -71,7 +71,7 @@ def parse_cfg_options(options: CfgOptions) -> dict[str, Any]:
     for option in options or ():
         key, equals, value = option.partition('=')
         if not equals:
-            raise ValueError(f'{argument("cfg_options")} takes key=value, got {option!r}')
+            raise ValueError(f'{argument("cfg_options")} expects key=value, got {option!r}')
         if re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", value):
             literals[key] = value.strip()[1:-1]
         elif re.match(r'\s*(dict\(|[\[({])', value) and re.search(r'dict\(|[{\'"]', value):
@@ -92,8 +92,8 @@ def _literal(key: str, text: str) -> Any:
         return plain_value(ast.parse(text.strip(), mode='eval').body)
     except (SyntaxError, ValueError) as error:
         raise ValueError(
-            f'{argument("cfg_options")} {key}: {text} is no Python value, as "dict(type=\'BN\')" '
-            "or \"['a', 'b']\" (the quotes around it are for the shell)"
+            f'{argument("cfg_options")} {key}: {text} is not a Python value like '
+            "\"dict(type='BN')\" or \"['a', 'b']\" (the quotes around it are for the shell)"
         ) from error
 
 
@@ -211,7 +211,11 @@ def _arguments(kind: Any) -> Optional[set[str]]:
 
 def _unknown(key: str, part: str, known: Iterable[str], cfg: Config) -> ValueError:
     where = key.rpartition(f'.{part}')[0] if key != part else ''
-    what = f'{where} takes no {part!r}' if where and '.' in key else f'the config has no {part!r}'
+    what = (
+        f'{where} has no parameter {part!r}'
+        if where and '.' in key
+        else f'the config has no {part!r}'
+    )
     near = nearest(part, sorted(known))
     prefix = f'{where}.' if where else ''
     places = [place for place in _places_of(part, cfg) if place != key]

@@ -199,14 +199,14 @@ def read_weights(source: str, arch: Optional[str] = None, ema: bool = False) -> 
     average, _ = averaged_weights(as_read)
     if ema and not average:
         raise ValueError(
-            f'{source} has no averaged weights (EMA) beside others: leave out {argument("ema")}'
+            f'{source} contains no EMA weights besides the others: leave out {argument("ema")}'
         )
     try:
         loaded = to_own_layout(as_read, averaged=ema)
     except ValueError as error:
         raise ValueError(f'checkpoint {source}: {error}') from error
     found = understand(loaded, source, arch)
-    plain = f'plain; {argument("ema", True)} takes the averaged ones (EMA) beside them'
+    plain = f'plain; {argument("ema", True)} uses the EMA weights in the file'
     return found._replace(averaged='averaged (EMA)' if ema else plain if average else '')
 
 
@@ -289,7 +289,7 @@ def _check(net: Net, weights: Weights, source: str) -> None:
     missing = [n for n in target if n not in weights and not n.endswith('num_batches_tracked')]
     problems += [f'{name} is missing' for name in missing]
     if problems:
-        raise ValueError(f'{source} is no whole net {net}: {first_of(problems)}')
+        raise ValueError(f'{source} is not a complete net {net}: {first_of(problems)}')
 
 
 def report(converted: Converted) -> str:

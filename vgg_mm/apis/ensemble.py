@@ -115,7 +115,7 @@ def load_recipe(path: str) -> Recipe:
 
 def _check_keys(path: str, content: dict, known: set[str]) -> None:
     if unknown := set(content) - known:
-        raise ValueError(f'{path}: unknown {min(unknown)!r}; there are {", ".join(sorted(known))}')
+        raise ValueError(f'{path}: unknown {min(unknown)!r}; available: {", ".join(sorted(known))}')
 
 
 def _recipe_files(recipe: Recipe, results: str) -> list[Member]:

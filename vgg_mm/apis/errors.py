@@ -85,7 +85,7 @@ def one_line_errors() -> Iterator[None]:
             raise
         if kind is Kind.DEFECT:
             traceback.print_exc()
-            line = f'{type(error).__name__}: a defect of vgg_mm, not of what it was given. Please '
+            line = f'{type(error).__name__}: a bug in vgg_mm, not in your input. Please '
             line += f'report it, with the lines above and the command ({_versions()})'
         else:
             line = one_line(error)

@@ -61,7 +61,7 @@ def train(
             build_runner(cfg, kernels).train()
     except UnreadableImage as error:
         skip = argument('broken_images', 'skip')
-        raise ValueError(f'{one_line(error)}; {skip} goes on without it') from error
+        raise ValueError(f'{one_line(error)}; {skip} skips it') from error
     return named_checkpoint(cfg.work_dir)
 
 

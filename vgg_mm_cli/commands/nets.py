@@ -10,19 +10,17 @@ def _convert_weights_options(parser: argparse.ArgumentParser) -> None:
         'source', metavar='IN', help='file, URL, or a name like torchvision://vgg16'
     )
     parser.add_argument('out', metavar='OUT', help='checkpoint to write (.pth)')
-    parser.add_argument(
-        '--arch', help='what the net has to be: A, B, C, D, E or a depth; A-LRN needs it'
-    )
+    parser.add_argument('--arch', help='expected net: A, B, C, D, E or a depth (needed for A-LRN)')
     parser.add_argument(
         '--preprocessing',
         choices=['torchvision', 'caffe', 'paper'],
-        help="what the weights expect, in place of what the layout says: RGB by ImageNet's mean "
-        'and standard deviation; BGR minus the mean; RGB minus the mean',
+        help="pre-processing of the weights, instead of the layout's: RGB by ImageNet's mean and "
+        'standard deviation; BGR minus the mean; RGB minus the mean',
     )
     parser.add_argument(
         '--ema',
         action='store_true',
-        help='take the weights averaged over the training (EMA), which stand beside the plain ones',
+        help='use the EMA weights if the file contains both',
     )
     add_trust_option(parser)
 
@@ -166,8 +164,8 @@ def _build_mmcv_ops_options(parser: argparse.ArgumentParser) -> None:
 
 BUILD_MMCV_OPS = Command(
     "Build mmcv's compiled operators (nms, RoIAlign) for this environment's torch and install "
-    'them. MMDetection and MMSegmentation need them. It takes minutes; the wheel is kept and '
-    'used again wherever Python, torch and mmcv are the same.',
+    'them. MMDetection and MMSegmentation need them. It takes minutes; the wheel is cached '
+    'and reused for the same Python, torch and mmcv.',
     _build_mmcv_ops_options,
     'vgg_mm.apis.mmcv_ops:install',
 )

@@ -64,7 +64,7 @@ def _app_options(parser: argparse.ArgumentParser) -> None:
         help=f'{CHECKPOINT}; several to choose from (default: torchvision://vgg16)',
     )
     parser.add_argument(
-        '--host', default='127.0.0.1', help='address to listen on (default: this machine alone)'
+        '--host', default='127.0.0.1', help='address to listen on (default: this machine only)'
     )
     parser.add_argument('--port', type=int, default=7860, help='(default: 7860)')
     parser.add_argument(
@@ -102,18 +102,18 @@ def _extract_features_options(parser: argparse.ArgumentParser) -> None:
         '--combine',
         choices=['average', 'stack'],
         default='average',
-        help='what becomes of the vectors of several scales',
+        help='how to combine the vectors of several scales',
     )
     parser.add_argument(
         '--flip',
         choices=['yes', 'no'],
-        help="whether the mirrored image takes part (default: as in the config's test protocol)",
+        help="also use the mirrored image (default: as in the config's test protocol)",
     )
     parser.add_argument(
         '--broken-images',
         choices=['stop', 'count'],
         default='count',
-        help='stop at an image that cannot be read, or list it and go on (default)',
+        help='stop at an image that cannot be read, or list it and continue (default)',
     )
     parser.add_argument(
         '--workers', type=int, help='threads that read images (default: one a core, at most 4)'
@@ -154,7 +154,7 @@ def _linear_probe_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.2,
         metavar='SHARE',
-        help='share of each class that is kept for the test (default: 0.2)',
+        help='share of each class to hold out for the test (default: 0.2)',
     )
     parser.add_argument(
         '--C',
@@ -162,7 +162,7 @@ def _linear_probe_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs='+',
         default=[0.1, 1.0, 10.0, 100.0, 1000.0],
-        help='what cross-validation chooses from (default: 0.1 to 1000); one: no choice',
+        help='values for cross-validation (default: 0.1 to 1000); with one value there is none',
     )
     parser.add_argument('--folds', type=int, default=5, help='of the cross-validation (default: 5)')
     parser.add_argument('--seed', type=int, default=0, help='of split, folds and queries')
@@ -186,7 +186,7 @@ LINEAR_PROBE = Command(
 
 
 def _check_dataset_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('folder', help='holds CLASS/* or train/CLASS/* and val/CLASS/*')
+    parser.add_argument('folder', help='folder with CLASS/* or train/CLASS/* and val/CLASS/*')
     parser.add_argument(
         '--out',
         metavar='DIR',
@@ -211,7 +211,9 @@ CHECK_DATASET = Command(
 def _rgb_statistics_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', help='searched recursively')
     parser.add_argument('--out', metavar='FILE.json', help='also write the numbers to a file')
-    parser.add_argument('--max-images', type=int, help='take so many, evenly spread')
+    parser.add_argument(
+        '--max-images', type=int, metavar='N', help='use at most N images, evenly spaced'
+    )
 
 
 def _rgb_statistics(args: argparse.Namespace) -> None:

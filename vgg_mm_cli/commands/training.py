@@ -22,13 +22,14 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         const=True,
         default=False,
         metavar='CHECKPOINT',
-        help='go on from a checkpoint; without a value, from the last one in the work directory',
+        help='resume from this checkpoint; without a value, from the last one in the work '
+        'directory',
     )
     parser.add_argument(
         '--broken-images',
         choices=['stop', 'skip'],
         default='stop',
-        help='stop at an image that cannot be read, or count it and train on another one',
+        help='stop at an image that cannot be read, or skip it and count it',
     )
     parser.add_argument(
         '--no-validate', action='store_false', dest='validate', help='train without validation'
@@ -106,7 +107,7 @@ def _train_chain_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='print what would be done, with the hours, estimated from a few steps of each net',
+        help='print the plan with the hours, estimated from a few steps of each net, and stop',
     )
     parser.add_argument(
         '--no-measure', action='store_false', dest='measure', help='with --dry-run: without hours'
@@ -114,7 +115,7 @@ def _train_chain_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--accept-changes',
         action='store_true',
-        help='go on with what is in WORK_DIR though settings are others now',
+        help='continue although the settings have changed since WORK_DIR was created',
     )
 
 
@@ -148,19 +149,19 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
         '--in-channels',
         type=int,
         choices=[1, 3, 4],
-        help='see grey images (1), or their opacity as well (4); conv1_1 is fitted',
+        help='grey images (1), or images with their opacity (4); conv1_1 is adapted',
     )
     parser.add_argument(
         '--class-weights',
         choices=['balanced'],
-        help='let each class count the same in the loss, however many photos it has',
+        help='weight classes equally in the loss',
     )
     parser.add_argument('--work-dir', help='results (default: work_dirs/finetune_FOLDER)')
-    parser.add_argument('--epochs', type=int, help='times that each photo is seen')
+    parser.add_argument('--epochs', type=int, help='passes over the photos')
     parser.add_argument('--batch-size', type=int, help='photos an iteration (default: 32)')
-    parser.add_argument('--lr', type=float, help='learning rate; new layers have ten times it')
+    parser.add_argument('--lr', type=float, help='learning rate; new layers use ten times it')
     parser.add_argument(
-        '--frozen', type=int, metavar='BLOCKS', help='so many first blocks stay as they are (0-5)'
+        '--frozen', type=int, metavar='BLOCKS', help='number of leading blocks to freeze (0-5)'
     )
     parser.add_argument(
         '--cache-maps',
@@ -176,9 +177,8 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--unfreeze',
         type=int,
-        metavar='BLOCKS',
-        help='with --cache-maps, train so many last blocks, too, in a second stage (0-4; '
-        'default: 0)',
+        metavar='N',
+        help='with --cache-maps: also train the last N blocks in a second stage (0-4; default: 0)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of the split, if there is none')
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
@@ -223,12 +223,16 @@ def _test_options(parser: argparse.ArgumentParser) -> None:
         '.json for metrics',
     )
     parser.add_argument(
-        '--out-item', choices=['metrics', 'pred'], default='pred', help='what --out holds'
+        '--out-item', choices=['metrics', 'pred'], default='pred', help='content of --out'
     )
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--interval', type=int, default=1, help='picture every so many images')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
+    parser.add_argument(
+        '--interval', type=int, default=1, metavar='N', help='save a picture every N images'
+    )
+    parser.add_argument(
+        '--wait-time', type=float, default=2, help='seconds that a window stays open'
+    )
 
 
 def _test(args: argparse.Namespace) -> None:

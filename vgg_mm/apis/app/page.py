@@ -130,7 +130,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         try:
             # Also visitors who do not use the page's own fields get no other files read.
             if not any_weights and name not in weights:
-                raise ValueError(f'these weights are not offered; there are {", ".join(weights)}')
+                raise ValueError(f'these weights are not offered; available: {", ".join(weights)}')
             found = explorer.look(path, name, int(q))
         except Exception as error:
             return nothing(f'**{_said(error)}**')

@@ -107,8 +107,8 @@ def locked(work_dir: str, name: str) -> Iterator[TextIO]:
         except BlockingIOError:
             file.seek(0)
             raise RuntimeError(
-                f'stage {name}: process {file.read().strip() or "?"} is at work in {work_dir}: '
-                f'wait for its end, or use another {argument("work_dir")}'
+                f'stage {name}: process {file.read().strip() or "?"} is running in {work_dir}: '
+                f'wait until it ends, or use another {argument("work_dir")}'
             ) from None
         note_process(file, os.getpid())
         yield file
@@ -140,7 +140,7 @@ def final_checkpoints(work_dir: str, name: str) -> dict[str, str]:
     last = named_checkpoint(work_dir)
     if last is None:
         raise FileNotFoundError(
-            f'stage {name} left no checkpoint in {work_dir}: default_hooks.checkpoint must save one'
+            f'stage {name} saved no checkpoint in {work_dir}: default_hooks.checkpoint must do so'
         )
     folder, file = osp.split(last)
     if osp.isfile(osp.join(work_dir, file)):
@@ -208,19 +208,19 @@ class Job:
         record = self.record()
         if record is None:
             return (
-                f'{self.work_dir} holds checkpoints of a training that no chain started '
+                f'{self.work_dir} contains checkpoints of a training not started by a chain '
                 f'(no {RECORD_FILE}): use another {argument("work_dir")}, or delete it'
             )
         if changed := changes(record.settings, self.settings):
             return (
-                f'stage {self.name} was trained with {changed}: use another '
+                f'stage {self.name} was trained with other settings ({changed}): use another '
                 f'{argument("work_dir")}, or delete {self.work_dir}'
             )
         source = self.source.record() if self.source else None
         finished = source.finished if source else None
         if self.source is None or record.source_finished in (None, finished):
             return ''
-        what = f'was trained anew since ({finished[:16]})' if finished else 'is not there any more'
+        what = f'has since been retrained ({finished[:16]})' if finished else 'no longer exists'
         return (
             f'stage {self.name} started from the {record.source} of {record.source_finished[:16]}, '
             f'which {what}: delete {self.work_dir} to train it from the new one'
@@ -240,14 +240,14 @@ class Job:
         name = record.checkpoints.get(self.stage.use)
         if name is None:
             raise FileNotFoundError(
-                f'stage {self.name} has use={self.stage.use!r}, but left no such checkpoint in '
+                f'stage {self.name} has use={self.stage.use!r}, but saved no such checkpoint in '
                 f'{self.work_dir}'
             )
         path = osp.join(self.work_dir, name)
         if not osp.isfile(path):
             raise FileNotFoundError(
-                f'stage {self.name} is finished, but its checkpoint is missing: {path}; put it '
-                f'back, or delete {self.work_dir} to train it again'
+                f'stage {self.name} is finished, but its checkpoint is missing: {path}; '
+                f'restore it, or delete {self.work_dir} to train it again'
             )
         return path
 

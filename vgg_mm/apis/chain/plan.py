@@ -112,7 +112,7 @@ def plan_table(jobs: Sequence[Job], measure: bool = True) -> str:
         rows = [[row[0], *row[2:]] for row in rows]
         notes.append(f'The config of each stage is its name with .py, in {osp.join(*folders)}')
     if any(cost.assumed for cost in costs):
-        notes.append("* assumed: ImageNet's, as the data folder is not there")
+        notes.append("* assumed: ImageNet's, since the data folder does not exist")
     if measure:
         hours = _hours(costs)
         headers.append('hours')
@@ -143,11 +143,11 @@ def _hours(costs: Sequence[Cost]) -> list[Optional[float]]:
 def _note_on_hours(run: RunOptions, hours: Sequence[Optional[float]]) -> str:
     total = float(sum(filter(None, hours)))
     days = f' ({total / 24:.1f} days)' if total >= 24 else ''
-    exchange = ', nor of exchanging gradients' if run.processes else ''
+    exchange = ', exchanging gradients' if run.processes else ''
     return (
-        f'hours: {_number(total)} in all{days}, scaled from a few training steps '
-        f'of each net on random images on {device_name()}; nothing of reading images or validating '
-        f'is in them{exchange}; a stage ends sooner when validation stops improving'
+        f'hours: {_number(total)} in all{days}, extrapolated from a few training steps of each '
+        f'net on random images on {device_name()}, without reading images{exchange} and '
+        'validation; a stage ends earlier if validation stops improving'
     )
 
 
@@ -160,7 +160,7 @@ def batch_notes(jobs: Sequence[Job]) -> list[str]:
         if meant and meant != batch and not job.run.auto_scale_lr and job.state() != DONE:
             batch_size = argument('cfg_options', ['train_dataloader.batch_size=N'])
             notes[meant, batch] = (
-                f'note: the learning rates are meant for {meant} images a step, here are {batch}: '
+                f'note: the learning rates are for {meant} images per step, here are {batch}: set '
                 f'{argument("gpus")}, {batch_size} or '
                 f'optim_wrapper.accumulative_counts=N, or {argument("auto_scale_lr", True)}'
             )

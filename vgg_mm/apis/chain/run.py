@@ -29,7 +29,7 @@ from .stages import RunOptions, load_chain, option_texts
 #: What is shown of the output of a training and, as its results come in a table, of a test.
 TRAINING = re.compile(
     r'Epoch\(val\)(?!.* eta:)|staged initialisation from|Load checkpoint from|resumed epoch|'
-    r'going on from|stopping|cached maps|WARNING - (?!.*(deprecated|its requires_grad=False))'
+    r'resuming from|stopping|cached maps|WARNING - (?!.*(deprecated|its requires_grad=False))'
 )
 
 TESTING = re.compile(r'Epoch\(test\).* eta:')
@@ -134,7 +134,7 @@ def _choose(jobs: list[Job], first: Optional[str], until: Optional[str]) -> list
     names = [job.name for job in jobs]
     for end, name in (('first', first), ('until', until)):
         if name is not None and name not in names:
-            raise ValueError(f'{argument(end, name)}: no such stage; there are {", ".join(names)}')
+            raise ValueError(f'{argument(end, name)}: no such stage; available: {", ".join(names)}')
     start = 0 if first is None else names.index(first)
     stop = len(names) if until is None else names.index(until) + 1
     if start >= stop:

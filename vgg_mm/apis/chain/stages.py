@@ -105,8 +105,8 @@ def load_chain(path: str) -> list[Stage]:
         if stage.source is not None and stage.source not in stages:
             before = ', '.join(stages) or 'none'
             raise ValueError(
-                f'{path}: stage {stage.name} starts from {stage.source!r}, which is no stage '
-                f'before it; there are {before}'
+                f'{path}: stage {stage.name} starts from {stage.source!r}, which is not an '
+                f'earlier stage; available: {before}'
             )
         stages[stage.name] = stage
     return list(stages.values())
@@ -174,8 +174,8 @@ def option_texts(options: Mapping[str, Any]) -> list[str]:
         right = [text for text in possible if parse_cfg_options([text]) == {key: value}]
         if not right:
             raise ValueError(
-                f'{key}={value!r} cannot be given by {argument("cfg_options")}, which knows '
-                'numbers, True, None, words and paths, lists of these, and dicts'
+                f'{key}={value!r} cannot be passed by {argument("cfg_options")}, which supports '
+                'numbers, True, None, words, paths, lists of these, and dicts'
             )
         texts.append(right[0])
     return texts

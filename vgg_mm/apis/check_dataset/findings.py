@@ -190,10 +190,10 @@ def problems(findings: Findings) -> Iterator[Problem]:
         for name in names:
             owners = [other for other, found in layout.splits.items() if name in found]
             path = os.path.join(layout.folder, split, name)
-            yield Problem(path, MISSING_CLASS, f'there is such a class in {", ".join(owners)}')
+            yield Problem(path, MISSING_CLASS, f'this class is in {", ".join(owners)}')
     for name, count in findings.flat.items():
         path = os.path.join(layout.folder, name)
-        reason = f'{count:,} images, of no class for training: move them to CLASS/'
+        reason = f'{count:,} images without a class: move them to CLASS/'
         yield Problem(path, FLAT, reason)
     for split, classes in class_counts(layout).items():
         for name, count in classes.items():
@@ -203,9 +203,9 @@ def problems(findings: Findings) -> Iterator[Problem]:
     for folder, count in layout.outside.items():
         if os.path.normpath(folder) not in findings.flat:
             path = os.path.normpath(os.path.join(layout.folder, folder))
-            reason = f'images directly in it, which training does not see: {count:,}'
+            reason = f'images directly in it, not used for training: {count:,}'
             yield Problem(path, OUTSIDE, reason)
-    yield from _of_images(layout, INCOMPLETE, scan.incomplete, 'used all the same: ')
+    yield from _of_images(layout, INCOMPLETE, scan.incomplete, 'used anyway: ')
     yield from _of_images(layout, WRONG_EXTENSION, scan.wrong_format, 'the content is ')
     yield from _of_images(layout, DECODER_WARNING, scan.warnings)
 

@@ -113,7 +113,7 @@ def _check_link(path: str) -> None:
     if os.path.islink(path):
         target, here = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
         if os.path.commonpath([target, here]) == target:
-            raise ValueError(f'the link {path} leads to a folder above it, which has no end')
+            raise ValueError(f'the link {path} leads to a folder above it: an endless loop')
 
 
 def _has_splits(images: dict[Parts, list[str]]) -> bool:

@@ -200,7 +200,7 @@ def _skipped(findings: Findings) -> Iterator[str]:
     skipped = findings.layout.skipped
     if skipped:
         kinds = ', '.join(f'{name}: {count:,}' for name, count in skipped.most_common(8))
-        yield f'Passed over, as in training: {_count(skipped.total(), "other file")} ({kinds})'
+        yield f'Ignored, as in training: {_count(skipped.total(), "other file")} ({kinds})'
 
 
 def _problems(findings: Findings) -> Iterator[str]:

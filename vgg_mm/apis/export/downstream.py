@@ -18,9 +18,8 @@ from .graph import Graph, Net, known_preprocessing
 SEGMENTORS_SIZE = 512
 
 NO_TWO_STAGES = (
-    'is a detector of two stages: what RoIAlign and nms of mmcv do has no form in ONNX that '
-    "torch's exporter knows; MMDeploy, which brings these operators, exports such detectors; SSD "
-    'and segmentors are exported here'
+    "is a two-stage detector: torch's exporter does not support mmcv's RoIAlign and nms; MMDeploy, "
+    'which provides these operators, exports such detectors; vgg_mm exports SSD and segmentors'
 )
 
 

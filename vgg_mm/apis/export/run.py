@@ -122,7 +122,7 @@ def _kind_of(out: str) -> str:
     if suffix not in SUFFIXES:
         known = ', '.join(f'{end} ({kind})' for end, kind in SUFFIXES.items())
         raise ValueError(
-            f'what is {out} to be? Give {argument("to", "KIND")}, or one of these suffixes: {known}'
+            f'kind of {out} unknown: give {argument("to", "KIND")} or one of the suffixes {known}'
         )
     return SUFFIXES[suffix]
 

@@ -105,7 +105,7 @@ def end_at(model: ImageClassifier, layer: str) -> int:
     names += [name for name in FC_LAYERS if hasattr(head, name)]
     if layer not in names:
         raise ValueError(
-            f'{argument("layer")}: the net has no layer {layer!r} for features; there are '
+            f'{argument("layer")}: the net has no layer {layer!r} for features; available: '
             f'{", ".join(names)}'
         )
     if layer in FC_LAYERS:

@@ -226,7 +226,7 @@ def _opened(path: str) -> Iterator[tuple[dict[str, Any], Callable[[str], np.ndar
     """A file's settings, and what reads a column: 'features', 'paths', 'labels' or 'errors'."""
     if not os.path.isfile(path):
         under_way = os.path.isdir(f'{path}.parts')
-        more = ' yet: its extraction is not finished' if under_way else ''
+        more = ': its extraction is not finished' if under_way else ''
         raise FileNotFoundError(f'no file {path}{more}')
     with open(path, 'rb') as file:
         is_parquet = file.read(4) == b'PAR1'
@@ -242,7 +242,7 @@ def _opened(path: str) -> Iterator[tuple[dict[str, Any], Callable[[str], np.ndar
         # pyarrow, zipfile, numpy and json each have their own errors for a file of another kind.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f'{path} holds no features ({command("features")} writes them): {reason}'
+            f'{path} contains no features ({command("features")} writes them): {reason}'
         ) from error
 
 

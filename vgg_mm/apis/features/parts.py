@@ -125,10 +125,10 @@ def parse_info(text: Union[str, bytes, None]) -> dict[str, Any]:
         ValueError: if there is none, or it is something else.
     """
     if text is None:
-        raise ValueError('it says nothing of its settings')
+        raise ValueError('it contains no settings')
     info = json.loads(text)
     if not isinstance(info, dict):
-        raise ValueError(f'its settings are {info!r}')
+        raise ValueError(f'its settings are not a dictionary: {info!r}')
     Settings.from_info(info)
     return info
 
@@ -166,7 +166,7 @@ class Parts:
         """
         if os.path.isdir(self.folder) and not self._is_own():
             raise ValueError(
-                f'{self.folder} exists and holds no features under way; use another '
+                f'{self.folder} exists and is not an unfinished extraction; use another '
                 f'{argument("out", "FILE")}'
             )
         os.makedirs(self.folder, exist_ok=True)
@@ -175,7 +175,7 @@ class Parts:
             lock.acquire(blocking=False)
         except Timeout:
             raise RuntimeError(
-                f'another process is extracting into {self.out}: wait for its end, or use '
+                f'another process is extracting into {self.out}: wait until it ends, or use '
                 f'another {argument("out", "FILE")}'
             ) from None
         try:
@@ -200,7 +200,7 @@ class Parts:
         if os.path.isfile(path):
             with open(path, encoding='utf-8') as file:
                 found = parse_info(file.read())
-            check_same(settings, Settings.from_info(found), self.folder, 'was begun with')
+            check_same(settings, Settings.from_info(found), self.folder, 'was started with')
         else:
             write_atomically(path, json.dumps(settings.to_info(), indent=1).encode())
         done = 0
@@ -247,7 +247,7 @@ class Parts:
                 whole = False
             if not whole:
                 raise ValueError(
-                    f'{path} is damaged: delete it and run the same command again: it resumes'
+                    f'{path} is damaged: delete it and run the same command again to resume'
                 )
             yield part
 

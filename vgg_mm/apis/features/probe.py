@@ -63,13 +63,15 @@ def load_labelled(paths: Sequence[str]) -> Labelled:
     first = files[0]
     for path, other in zip(paths, files):
         if (other.paths, _classes(other)) != (first.paths, _classes(first)):
-            raise ValueError(f'{path} and {paths[0]} are of other images: they cannot be stacked')
+            raise ValueError(
+                f'{path} and {paths[0]} are of different images: they cannot be stacked'
+            )
     broken = np.any([[bool(error) for error in one.errors] for one in files], axis=0)
     unlabelled = ~broken & (first.labels == NO_LABEL)
     kept = np.flatnonzero(~broken & ~unlabelled)
     if not len(kept):
         raise ValueError(
-            f'{paths[0]} has no image with a class: extract FOLDER/CLASS/*, a folder for each class'
+            f'{paths[0]} has no image with a class: extract FOLDER/CLASS/*, one folder per class'
         )
     values = np.concatenate([one.values[kept] for one in files], axis=1) / np.sqrt(len(files))
     return Labelled(
@@ -122,19 +124,19 @@ def _check_pair(
 ) -> None:
     if len(train) != len(test):
         raise ValueError(
-            f'{argument("test")} needs a file for each of the {len(train)} to learn from, got '
+            f'{argument("test")} needs one file for each of the {len(train)} training files, got '
             f'{len(test)}'
         )
     for one, other, one_path, other_path in zip(learn.settings, held_out.settings, train, test):
         if differences := one.differences(other, SHARED):
             raise ValueError(
-                f'{other_path} does not go with {one_path}: it was made with {differences}'
+                f'{other_path} does not match {one_path}: it was extracted with {differences}'
             )
     if both := set(map(os.path.realpath, learn.photos)) & set(
         map(os.path.realpath, held_out.photos)
     ):
         raise ValueError(
-            f'{argument("test")}: {len(both):,} of its images are learnt from as well, such as '
+            f'{argument("test")}: {len(both):,} of its images are training images, too, e.g. '
             f'{min(both)}'
         )
 
@@ -145,7 +147,7 @@ def _with_classes_of(learn: Labelled, data: Labelled) -> Labelled:
     for label in np.unique(data.labels):
         if data.classes[label] not in numbers:
             raise ValueError(
-                f'{argument("test")}: class {data.classes[label]!r} has no images to learn from'
+                f'{argument("test")}: class {data.classes[label]!r} has no training images'
             )
     own = np.array([numbers.get(name, NO_LABEL) for name in data.classes])
     return data._replace(labels=own[data.labels], classes=learn.classes)
@@ -162,7 +164,7 @@ def _split(data: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]
         chosen[own[: min(max(round(share * len(own)), 1), len(own) - 1)]] = True
     if not chosen.any():
         raise ValueError(
-            'every class has one image: none can be kept for the test; give '
+            'every class has only one image: none can be held out for the test; give '
             + argument('test', ['FEATURES'])
         )
     held_out = data.take(np.flatnonzero(chosen))._replace(broken=0, unlabelled=0)
@@ -267,14 +269,14 @@ def _result(learn: Labelled, held_out: Labelled, fitted: Fitted, places: np.ndar
 def _notices(held_out: Labelled, fitted: Fitted) -> list[str]:
     found = []
     if missing := len(held_out.classes) - len(np.unique(held_out.labels)):
-        found.append(f'classes without test images, which the means leave out: {missing:,}')
+        found.append(f'classes without test images, excluded from the means: {missing:,}')
     if fitted.recalls and fitted.c in (min(fitted.recalls), max(fitted.recalls)):
         around = [float(f'{fitted.c * factor:g}') for factor in (0.01, 0.1, 1, 10, 100)]
         found.append(
             'the best C is at the edge of those tried; more may be better: ' + argument('c', around)
         )
     if not fitted.converged:
-        found.append(f'the SVM with C = {fitted.c:g} did not converge; a smaller C does')
+        found.append(f'the SVM with C = {fitted.c:g} did not converge; use a smaller C')
     return found
 
 

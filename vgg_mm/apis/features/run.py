@@ -128,7 +128,7 @@ def extract_features(
                 reason = error.strerror or error
                 raise OSError(
                     f'{out} was not written: {reason}; all features are in {parts.folder}: run '
-                    'the same command again, it resumes'
+                    'the same command again to resume'
                 ) from error
         parts.remove()
     return Extraction(out, settings, photos.classes, found, broken_images_in(out))
@@ -175,7 +175,7 @@ def _extract(
 ) -> None:
     """Bring what is missing to the disk, also what is finished when something stops it."""
     if found:
-        print(f'going on after {found:,} of {len(photos.paths):,} images', file=sys.stderr)
+        print(f'resuming after {found:,} of {len(photos.paths):,} images', file=sys.stderr)
         if stop:
             _stop_at_broken(parts)
     paths = [os.path.join(photos.folder, path) for path in photos.paths[found:]]
@@ -211,7 +211,7 @@ def extract_files(
         done = extract_features(folder, checkpoint, **options)
     count, broken = done.settings.count, done.broken
     labels = f'{len(done.classes):,} classes' if done.classes else 'no class folders'
-    before = ', as they were' if done.found == count else ''
+    before = ', already extracted' if done.found == count else ''
     say(f'{printable(done.out)}: {count:,} images, {labels}{before}')
     say(done.settings.describe())
     if broken:

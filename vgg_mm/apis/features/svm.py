@@ -92,7 +92,7 @@ def fit(
         if fewest < folds:
             way = f'{argument("folds", fewest)}, or ' if fewest > 1 else ''
             raise ValueError(
-                f'a class has {fewest} image{"s" * (fewest > 1)} to learn from, fewer than the '
+                f'a class has {fewest} training image{"s" * (fewest > 1)}, fewer than the '
                 f'{folds} folds of cross-validation: give {way}{argument("c")} with one value'
             )
         fits = len(c) * folds

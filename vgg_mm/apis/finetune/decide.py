@@ -250,8 +250,8 @@ def choose_views(
     check_range('unfreeze', unfreeze, 0, NUM_BLOCKS - 1)
     if unfreeze and frozen is not None:
         raise ValueError(
-            f'{argument("unfreeze", unfreeze)} is a second stage after one with all blocks '
-            f'frozen, {argument("frozen", frozen)} a single one: give one of the two'
+            f'{argument("unfreeze", unfreeze)} adds a second stage to one with all blocks frozen, '
+            f'{argument("frozen", frozen)} configures a single stage: give only one of them'
         )
     count = views or VIEWS
     last = min(NUM_BLOCKS if frozen is None else frozen, NUM_BLOCKS - (unfreeze or 0))
@@ -260,13 +260,13 @@ def choose_views(
     elif frozen == 0:
         why = f'{argument("frozen", 0)} leaves no block frozen'
     elif cache == AUTO and torch.cuda.is_available():
-        why = f'there is a GPU ({argument("cache_maps", ON)} does so all the same)'
+        why = f'there is a GPU ({argument("cache_maps", ON)} caches them anyway)'
     elif cache == AUTO and frozen is not None and frozen < FEWEST_FROZEN:
         why = f'few blocks are frozen ({argument("frozen", frozen)})'
     elif (size := maps_gb(split, net, crop, last, count)) > MAX_GB:
         why = (
             f'the maps of {count} views of {len(split.train):,} photos after block {last} '
-            f'would take {size:.0f} GB, more than {MAX_GB:g}'
+            f'would need {size:.0f} GB, more than {MAX_GB:g}'
         )
     else:
         return count, ''
@@ -274,9 +274,7 @@ def choose_views(
         raise ValueError(f'{argument("cache_maps", ON)}: {why}')
     for name, value in (('views', views), ('unfreeze', unfreeze)):
         if value:
-            raise ValueError(
-                f'{argument(name, value)} is for maps that are computed once, but {why}'
-            )
+            raise ValueError(f'{argument(name, value)} requires cached maps, but {why}')
     return 0, why
 
 
@@ -303,6 +301,6 @@ def describe_maps(
     room = ', '.join(f'{gb:.1f} GB' if gb > 0.95 else f'{max(1, 1000 * gb):.0f} MB' for gb in sizes)
     return (
         f'Maps       of {", then of ".join(blocks)} are computed once, for {views} crops of each '
-        f'photo, and kept ({room}); with the training about {about} on {device_name()}, without '
-        f'the test; {argument("cache_maps", OFF)} trains through all layers'
+        f'photo, and cached ({room}); about {about} with training on {device_name()}, without '
+        f'the test; {argument("cache_maps", OFF)} disables this'
     )

@@ -50,7 +50,7 @@ NAMED = 12
 #: What the decisions are filled into.
 TEMPLATE = 'vgg/vgg16_finetune.py'
 
-CHAIN = """# Written by {command}. To go on, or to test again:
+CHAIN = """# Written by {command}. To resume, or to test again:
 # {chain}
 stages = [
 {stages}]
@@ -134,7 +134,7 @@ def finetune(
     balanced = class_weights == BALANCED
     print('\n'.join(filter(None, _report(folder, split, start, stages, balanced))))
     if adds_channels and first.frozen_stages:
-        print('Notice     conv1_1 is frozen: the opacity stays without effect')
+        print('Notice     conv1_1 is frozen: the opacity has no effect')
     if why and cache_maps == AUTO and not torch.cuda.is_available():
         print(f'Maps       are not cached: {why}')
     os.makedirs(work_dir, exist_ok=True)
@@ -185,8 +185,8 @@ def _for_channels(net: Net, channels: Optional[int]) -> Net:
         return net
     if net.in_channels != 3 or channels not in CHANNELS:
         raise ValueError(
-            f'{argument("in_channels", channels)}: conv1_1 for colours is fitted to 1 or 4 '
-            f'channels, this is one for {net.in_channels}'
+            f'{argument("in_channels", channels)}: only a conv1_1 for 3 channels can be adapted '
+            f'(to 1 or 4), this one is for {net.in_channels}'
         )
     return net._replace(in_channels=channels)
 
@@ -229,7 +229,7 @@ def _report(
         f'Left out   {start.unused}' if start.unused else '',
         f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
         'Divided    images and all biases, by '
-        f'{start.divisor:g}: the same maps, as small as new layers learn well from'
+        f'{start.divisor:g}: scales the maps down to a range in which new layers learn well'
         if start.divisor != 1
         else '',
         f'Crops      {first.crop} pixels, S in [{first.jitter[0]};{first.jitter[1]}], random '
@@ -268,14 +268,14 @@ def _write(
     for part, path in lists.items():
         # As MMPretrain's CustomDataset reads them.
         text = ''.join(f'{photo} {label}\n' for photo, label in getattr(split, part))
-        _write_once(path, text, 'lists other photos than the folder has')
+        _write_once(path, text, 'lists other photos than the folder contains')
     configs, lines = [], []
     for number, chosen in enumerate(stages, start=1):
         last = number == len(stages)
         stage = name if last else f'{name}_head'
         cfg = _config(osp.abspath(folder), split, lists, start, chosen, number == 1, balanced)
         config = osp.join(work_dir, f'{stage}.py')
-        _write_once(config, cfg.pretty_text, 'holds other settings than those asked for')
+        _write_once(config, cfg.pretty_text, 'contains other settings')
         configs.append(cfg)
         after = f", start_from='{name}_head'" if number > 1 else ''
         test = ", test='dense'" if last else ''

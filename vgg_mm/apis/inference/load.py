@@ -165,7 +165,7 @@ def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[s
             cfg = checkpoint_config(meta['cfg'])
         except ValueError as error:
             raise ValueError(
-                f'the config in checkpoint {checkpoint} is not used: {error}; give it with '
+                f'the config in checkpoint {checkpoint} cannot be used: {error}; pass one with '
                 + argument('config', 'FILE')
             ) from error
     if cfg is not None and is_downstream(cfg):
@@ -242,7 +242,7 @@ def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Pr
     if found is not None and found.origin.startswith(RECORDED):
         return found
     said = None if config is None else config_preprocessing(config)
-    nothing = 'assumed: nothing says what the weights expect'
+    nothing = 'assumed: not recorded in checkpoint or config'
     return said or found or CENTRED_RGB._replace(origin=nothing)
 
 

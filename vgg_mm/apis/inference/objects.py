@@ -50,8 +50,8 @@ def refuse_classifiers_options(options: dict[str, Any]) -> None:
     if wrong:
         names = ', '.join(argument(name) for name in wrong)
         raise ValueError(
-            f'{names}: for classifiers, and this is a detector or segmentor; other sizes and flips '
-            f'are of {command("test")} --tta'
+            f'{names}: only for classifiers, and this is a detector or segmentor; for other sizes '
+            f'and flips use {command("test")} --tta'
         )
 
 

@@ -51,7 +51,7 @@ def load_predictor(
     if not net.classes:
         unused = ''.join(f' ({one})' for one in net.notices if one.startswith(LEFT_OUT))
         raise ValueError(
-            f'{checkpoint} is a net without fc8, which tells no classes{unused}: '
+            f'{checkpoint} is a net without fc8 and cannot classify{unused}: '
             f'{command("finetune")} trains one, {command("features")} --layer pool5 gives features'
         )
     return Predictor(net, protocol, scales)
@@ -166,7 +166,7 @@ class Predictor:
         if number is None:
             known = first_few(self.classes, 10)
             raise ValueError(
-                f'{argument("shown_class")}: the net has no class {name!r}; there are {known}'
+                f'{argument("shown_class")}: the net has no class {name!r}; available: {known}'
             )
         return number
 

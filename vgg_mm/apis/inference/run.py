@@ -165,5 +165,5 @@ def _errors_by_folder(predictions: Sequence[Prediction], classes: Sequence[str])
         error = 100 * wrong / len(whole)
         parts.append(f'top-{k} error {error:.1f} % [{100 * low:.1f}, {100 * high:.1f}]')
     by_number = are_numbers(names) and not are_numbers(classes)
-    how = ', taken as numbers of classes from 0 on' if by_number else ''
+    how = ', read as class numbers from 0' if by_number else ''
     return f'{", ".join(parts)}, by the names of the folders{how} ({len(whole):,} images)'
