@@ -155,7 +155,7 @@ CASES = {
     ),
     'checkpoint of another width': (
         lambda d, c: test(A_DIGITS, c, d, *NARROWER),
-        'of another net: .* is .16,., the model wants .8,.',
+        'of another net: .* is .16,., the model expects .8,.',
     ),
     'missing checkpoint': (
         lambda d, c: test(A_DIGITS, d / 'no.pth', d),
@@ -228,7 +228,7 @@ CASES = {
     ),
     'only truncated checkpoints to resume from': (
         lambda d, c: (half_checkpoint(c, d.parent), train(A_DIGITS, d, arguments=['--resume']))[1],
-        'no whole checkpoint to resume from in run: run/epoch_1.pth is truncated',
+        'no intact checkpoint to resume from in run: run/epoch_1.pth is truncated',
     ),
     'resume a truncated checkpoint': (
         lambda d, c: train(A_DIGITS, d, arguments=['--resume', half_checkpoint(c, d.parent)]),

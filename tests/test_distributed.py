@@ -168,7 +168,7 @@ def test_sharded_nets_take_weights_of_other_libraries(folder, two_processes):
     for name, weight in found.items():
         assert torch.equal(weight.float(), given[name].view(weight.shape)), name
     for run, message in (
-        ('torchvision_1', 'the net is sharded (FSDP), and takes weights in its own names only: '),
+        ('torchvision_1', 'the net is sharded (FSDP) and accepts weights in its own names only: '),
         ('resnet_0', 'no VGG found'),
         ('resnet_1', 'no VGG found'),
     ):
@@ -183,7 +183,7 @@ def test_a_sharded_loss_that_is_not_finite(folder, two_processes):
         r'error: the loss is (nan|inf) at iteration 2 \(before: .*\); its layers are not '
         r'examined, since the net is sharded; lower the learning rate \(--cfg-options '
         r'optim_wrapper.optimizer.lr=1e\+299\), or start from init_cfg glorot or a shallower net '
-        r'.*; to go on all the same: --cfg-options default_hooks.loss_guard.not_finite=warn\n'
+        r'.*; to continue anyway: --cfg-options default_hooks.loss_guard.not_finite=warn\n'
     )
     errors = (folder / 'errors_0.txt').read_text()
     assert re.search(pattern, errors)

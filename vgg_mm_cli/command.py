@@ -21,7 +21,7 @@ CHECKPOINT = "file, a run's folder, URL, torchvision://vgg16 or a model's name, 
 CONFIG = "config file or a model's name (default: the checkpoint's, or what the weights say)"
 
 #: What Ctrl-C prints where a second call takes up the work of the first.
-RESUMES = 'stopped; run the same command again: it resumes'
+RESUMES = 'stopped; run the same command again to resume'
 
 
 class Command(NamedTuple):

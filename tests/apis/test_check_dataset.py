@@ -252,7 +252,7 @@ def test_files_that_lack_their_last_bytes_are_listed(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert out.splitlines()[-1] == 'ready for training; worth a look: incomplete 2' and err == ''
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
-    texts = {'it lacks its last bytes, which costs no pixel'}
+    texts = {'its last bytes are missing, and with them no pixel'}
     assert set(report['incomplete'].values()) == texts and not report['decoder_warnings']
 
 

@@ -132,7 +132,7 @@ def test_another_number_of_classes_is_no_test(torchvision, coloured, tmp_path):
         '--cfg-options', f'DATA_ROOT={coloured}', cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.search(r'error: .*head.fc8.bias is \(3,\), the model wants \(10,\)', done.stderr)
+    assert re.search(r'error: .*head.fc8.bias is \(3,\), the model expects \(10,\)', done.stderr)
 
 
 def test_fine_tuning_from_torchvision(few_digits, torchvision, tmp_path):
@@ -171,7 +171,7 @@ def test_a_width_that_does_not_fit(few_digits, torchvision, tmp_path):
         assert done.returncode == 1
         (line,) = [line for line in done.stderr.splitlines() if line.startswith('error:')]
         what = r'(of another net|not fit the model): .*'
-        assert re.search(rf'{what}conv1_1.bias is \(8,\), the model wants \(16,\)', line)
+        assert re.search(rf'{what}conv1_1.bias is \(8,\), the model expects \(16,\)', line)
 
 
 def built(init, part='model'):

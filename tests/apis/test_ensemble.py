@@ -284,7 +284,7 @@ def test_the_command_refuses_in_one_line(folder):
     (folder / 'F.npz').write_text('text')
     done = run_tool('ensemble.py', 'D.npz', 'F.npz', cwd=folder, check=False)
     assert done.returncode == 1 and not done.stdout
-    assert re.fullmatch('error: F.npz holds no posteriors .*', done.stderr.strip())
+    assert re.fullmatch('error: F.npz contains no posteriors .*', done.stderr.strip())
 
 
 def results_of(recipe, folder, protocols):

@@ -402,19 +402,19 @@ def test_a_config_in_pure_python(tmp_path):
         ('model = ' + '-' * 100_000 + '1', 'nested too deeply'),
         ('a' * 5_000_001, 'has 5,000,001 characters'),
         ('a = 1', 'it has no model'),
-        ("model = dict(type='os.system', command='touch ran')", "it asks for 'os.system'"),
+        ("model = dict(type='os.system', command='touch ran')", "it refers to 'os.system'"),
         (
             "model = dict(type='ImageClassifier', backbone=dict(type='TIMMBackbone'))",
-            "it asks for 'TIMMBackbone'",
+            "it refers to 'TIMMBackbone'",
         ),
         (
             "model = dict(type='ImageClassifier', head=[dict(type=['x'])])",
-            "it asks for ['x']",
+            "it refers to ['x']",
         ),
         ("model = dict(type='ImageClassifier', _scope_='os')", "'_scope_'"),
         (
             "model = dict(type='ImageClassifier')\ntta_pipeline = [dict(type='os.system')]",
-            "it asks for 'os.system'",
+            "it refers to 'os.system'",
         ),
     ],
 )

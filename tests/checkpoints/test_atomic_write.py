@@ -43,7 +43,7 @@ def test_mmengine_writes_through_it_where_it_is_told_to(tmp_path):
 
 def test_a_block_that_fails_leaves_what_was_there(tmp_path):
     write_atomically(tmp_path / 'file', b'old')
-    full = pytest.raises(OSError, match='no room for file in .*: [0-9,]+ free$')
+    full = pytest.raises(OSError, match='not enough disk space for file in .*: [0-9,]+ free$')
     with file_limit(5000), full, whole_file(tmp_path / 'file') as file:
         save_checkpoint(dict(w=torch.ones(3000)), file.name)  # by the name, as mmengine does
     assert (tmp_path / 'file').read_bytes() == b'old' and left_in(tmp_path) == ['file']
@@ -69,7 +69,7 @@ def test_devices_are_not_replaced():
 def test_a_write_that_fails_half_way(tmp_path):
     path = tmp_path / 'file'
     write_atomically(path, b'old')
-    message = 'no room for file in .*: 100,000 bytes needed, '
+    message = 'not enough disk space for file in .*: 100,000 bytes needed, '
     with file_limit(5000), pytest.raises(OSError, match=message) as error:
         write_atomically(path, bytes(100_000))
     assert error.value.errno == errno.EFBIG and str(tmp_path) in str(error.value)
@@ -81,7 +81,9 @@ def test_a_disk_that_gets_full(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(os, 'fsync', full)
-    with pytest.raises(OSError, match='no room for file in .*: 3 bytes needed, [0-9,]+ free$'):
+    with pytest.raises(
+        OSError, match='not enough disk space for file in .*: 3 bytes needed, [0-9,]+ free$'
+    ):
         write_atomically(tmp_path / 'file', b'new')
     assert left_in(tmp_path) == []
 
@@ -89,7 +91,9 @@ def test_a_disk_that_gets_full(tmp_path, monkeypatch):
 def test_a_full_disk_is_not_written_to(tmp_path, monkeypatch):
     free = SimpleNamespace(total=1000, free=99)
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: free)
-    with pytest.raises(OSError, match='no room for file in .*: 100 bytes needed, 99 free$'):
+    with pytest.raises(
+        OSError, match='not enough disk space for file in .*: 100 bytes needed, 99 free$'
+    ):
         write_atomically(tmp_path / 'file', bytes(100))
     write_atomically(tmp_path / 'file', bytes(99))
     free.total = free.free = 0  # a file system that does not know

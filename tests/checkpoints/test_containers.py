@@ -118,7 +118,7 @@ def test_two_nets_in_a_file_are_refused(state, tmp_path):
     both = {f'{net}.{n}': t for net in ('first', 'second') for n, t in state.items()}
     torch.save(both, tmp_path / 'x.pth')
     assert load_checkpoint(tmp_path / 'x.pth').keys() == both.keys()  # somebody else's model
-    with pytest.raises(ValueError, match=r'holds several nets \(first., second.\): give a file'):
+    with pytest.raises(ValueError, match=r'contains several nets \(first., second.\): give a file'):
         read_weights(str(tmp_path / 'x.pth'))
 
 

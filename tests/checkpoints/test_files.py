@@ -405,7 +405,7 @@ def test_keras_with_a_global_pooling(weights, tmp_path):
     found = check(tmp_path / 'net.keras', weights, 'Keras', part='conv')
     assert len(found.left_out) == 6 and all('dense' in name for name in found.left_out)
     net.save_weights(tmp_path / 'net.weights.h5')
-    with pytest.raises(ValueError, match='takes 24 numbers, one a channel: .* cannot be told'):
+    with pytest.raises(ValueError, match='has 24 inputs, one per channel: .* Save the whole model'):
         load_checkpoint(tmp_path / 'net.weights.h5')
 
 
@@ -453,7 +453,7 @@ def test_pickled_modules_of_old_pytorch(tmp_path):
     net = sources.torchvision_net('vgg11', TINY)[0]
     old = dict(_use_new_zipfile_serialization=False)
     torch.save(net, tmp_path / 'x.pth', **old)
-    with pytest.raises(ValueError, match='a whole module as PyTorch until 1.5 saved it: save its'):
+    with pytest.raises(ValueError, match='a whole module saved by PyTorch 1.5 or older: save its'):
         load_checkpoint(tmp_path / 'x.pth')
     torch.save(
         dict(model=net.state_dict(), args=argparse.Namespace(a=1)), tmp_path / 'x.pth', **old
@@ -508,7 +508,7 @@ def test_whole_files_of_other_kinds(content, message, ending, tmp_path):
 def test_archives_of_other_kinds(tmp_path):
     with zipfile.ZipFile(tmp_path / 'x.pth', 'w') as file:
         file.writestr('photos/a.txt', json.dumps({}))
-    with pytest.raises(ValueError, match='archive without weights of a known kind: it holds ph'):
+    with pytest.raises(ValueError, match='archive without weights of a known kind: it contains ph'):
         load_checkpoint(tmp_path / 'x.pth')
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), tmp_path / 'script.pt')
     with pytest.raises(ValueError, match='TorchScript archives cannot be read without') as error:

@@ -136,7 +136,7 @@ def wrong_inputs():
         'narrower',
         source(),
         Net(*kept(), base_channels=8),
-        ('d.pth does not fit the model: conv1_1.weight is (4, 3, 3, 3), the model wants (8, '),
+        ('d.pth does not fit the model: conv1_1.weight is (4, 3, 3, 3), the model expects (8, '),
     )
     yield 'shallower', source('A'), Net(*kept()), 'it has no conv1_2.weight'
     yield (
@@ -160,7 +160,12 @@ def wrong_inputs():
     odd = nn.Conv2d(8 * WIDTH, FC, 4), nn.Conv2d(FC, FC, 1)  # 4 of 7 rows, 2 apart: possible
     initialise_from_classifier(Net(*odd), source().state_dict(), 'd.pth')
     even = nn.Conv2d(8 * WIDTH, FC, 5), nn.Conv2d(FC, FC, 1)
-    yield 'kernel', source(), Net(*even), 'fc6.weight is (16, 1568), the model wants (16, 32, 5, 5)'
+    yield (
+        'kernel',
+        source(),
+        Net(*even),
+        'fc6.weight is (16, 1568), the model expects (16, 32, 5, 5)',
+    )
     yield (
         'filters',
         source(),
@@ -282,7 +287,7 @@ def test_colours_before_a_fourth_channel_are_in_bgr(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         ClassifierInitHook(str(tmp_path / 'd.pth')).before_train(runner(model))
     assert 'pre-processing differs' not in caplog.text
-    assert 'conv1_1 is turned round' in caplog.text
+    assert 'conv1_1 is reversed' in caplog.text
     bgr = torch.randint(0, 256, (2, 4, 64, 64)).float()
     rgb = bgr[:, [2, 1, 0]] - torch.tensor(CENTRED_RGB.mean).view(-1, 1, 1)
     expected = net.backbone.eval()(rgb)
@@ -316,11 +321,14 @@ def test_hook_leaves_what_pretrained_gave(tmp_path, caplog):
     ClassifierInitHook(str(path)).before_train(runner(model))
     changed = {name for name, t in model.state_dict().items() if not torch.equal(t, before[name])}
     assert changed == {n for n in before if '.fc6.' in n or '.fc7.' in n}
-    assert 'leaves what Pretrained gave: backbone (own.pth); the other layers of VGG' in caplog.text
+    assert (
+        'keeps the weights of Pretrained: backbone (own.pth); the other layers of VGG'
+        in caplog.text
+    )
     caplog.clear()
     model.roi_head = nn.Identity()
     ClassifierInitHook('not there.pth').before_train(runner(model))
-    assert 'leaves what Pretrained gave: backbone (own.pth)' in caplog.text
+    assert 'keeps the weights of Pretrained: backbone (own.pth)' in caplog.text
 
 
 def test_convolutions_alone(tmp_path, caplog):
@@ -329,13 +337,15 @@ def test_convolutions_alone(tmp_path, caplog):
     model = Net(*kept())
     ClassifierInitHook(str(tmp_path / 'd.pth')).before_train(runner(model))
     assert torch.equal(model.backbone.conv5_3.weight, weights['backbone.conv5_3.weight'])
-    assert 'has convolutions alone: roi_head.bbox_head.fc6, roi_head.bbox_head.fc7' in caplog.text
+    assert 'has only convolutions: roi_head.bbox_head.fc6, roi_head.bbox_head.fc7' in caplog.text
 
 
 def test_a_run_that_has_loaded_weights_is_refused():
     run = runner(Net(*kept()))
     run._has_loaded = True
-    with pytest.raises(ValueError, match='d.pth would replace what runner.load_checkpoint gave'):
+    with pytest.raises(
+        ValueError, match='d.pth would replace the weights of runner.load_checkpoint'
+    ):
         ClassifierInitHook('d.pth').before_train(run)
 
 
@@ -378,4 +388,4 @@ def test_grey_images_and_more_channels(channels):
     weights = {n: t for n, t in weights.items() if n == 'backbone.conv1_1.weight'}
     (notice,) = adapt_input_channels(weights, net.state_dict())
     assert torch.equal(weights['backbone.conv1_1.weight'], net.backbone.conv1_1.weight)
-    assert notice.endswith(f'it is for 3 channels, the model for {channels}')
+    assert notice.endswith(f'it has 3 input channels, the model {channels}')

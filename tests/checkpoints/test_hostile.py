@@ -86,8 +86,8 @@ def test_the_switch_is_named_and_does_no_more_than_needed(tmp_path, capsys):
     with pytest.raises(ValueError) as error:
         load_checkpoint(path)
     assert str(error.value) == (
-        f'checkpoint {path} was not loaded: it asks for posix.system; '
-        'trust_checkpoint=True loads it, and runs its code'
+        f'checkpoint {path} was not loaded: it refers to posix.system; '
+        'trust_checkpoint=True loads it and runs its code'
     )
     with loading_safely(trust=True):
         assert list(load_checkpoint(path)['state_dict']) == ['w']
@@ -100,7 +100,7 @@ def test_the_switch_is_named_and_does_no_more_than_needed(tmp_path, capsys):
 def test_a_message_cannot_write_on_the_terminal(tmp_path):
     path = tmp_path / 'file.pth'
     path.write_bytes(b'\x80\x02cos\n\x1b[2J\x1b]0;title\x07\n.')
-    with pytest.raises(ValueError, match='it asks for os') as error:
+    with pytest.raises(ValueError, match='it refers to os') as error:
         load_checkpoint(path)
     assert str(error.value).isprintable()
 
@@ -186,7 +186,7 @@ def test_train_with_load_from(few_digits, tmp_path):
     options = short_run(few_digits, 'run', 1, 'load_from=file.pth')
     done = run_tool('train.py', A_DIGITS, *options, cwd=tmp_path, check=False)
     assert done.returncode == 1 and not (tmp_path / 'marker').exists()
-    assert 'error: checkpoint file.pth was not loaded: it asks for posix.system' in done.stderr
+    assert 'error: checkpoint file.pth was not loaded: it refers to posix.system' in done.stderr
 
 
 def test_ensemble(tmp_path):
@@ -195,6 +195,6 @@ def test_ensemble(tmp_path):
         np.savez(tmp_path / f'{name}.npz', labels=array)
     done = run_tool('ensemble.py', 'one.npz', 'two.npz', cwd=tmp_path, check=False)
     assert done.returncode == 1 and not (tmp_path / 'marker').exists()
-    assert done.stderr.startswith('error: one.npz holds no posteriors') and (
+    assert done.stderr.startswith('error: one.npz contains no posteriors') and (
         done.stderr.count('\n') == 1
     )

@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from."""
+"""Which checkpoint a run resumes from."""
 
 import os
 import zipfile
@@ -111,15 +111,17 @@ def test_damaged_ones_are_passed_over(tmp_path, capsys, monkeypatch):
     flip_a_weight(paths[2])
     assert last_whole_checkpoint('run') == 'run/epoch_2.pth'
     assert capsys.readouterr().err.splitlines() == [
-        'checkpoint run/epoch_4.pth is truncated: going on from run/epoch_2.pth',
-        'checkpoint run/epoch_3.pth is damaged: going on from run/epoch_2.pth',
+        'checkpoint run/epoch_4.pth is truncated: resuming from run/epoch_2.pth',
+        'checkpoint run/epoch_3.pth is damaged: resuming from run/epoch_2.pth',
     ]
 
 
 def test_none_is_whole(tmp_path):
     for i in (1, 2):
         truncate(save(tmp_path / f'epoch_{i}.pth'))
-    with pytest.raises(ValueError, match='no whole checkpoint .*epoch_2.pth is truncated') as error:
+    with pytest.raises(
+        ValueError, match='no intact checkpoint .*epoch_2.pth is truncated'
+    ) as error:
         last_whole_checkpoint(tmp_path)
     assert '\n' not in str(error.value) and 'epoch_1.pth is truncated' in str(error.value)
 

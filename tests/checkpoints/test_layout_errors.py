@@ -168,7 +168,7 @@ def test_other_nets(tmp_path):
         ({'features.5.weight': (4, 2, 5, 5)}, 'no VGG found'),
         ({'features.5.weight': (4, 9, 3, 3)}, r'conv2_1.weight is \(4, 9, 3, 3\)'),
         ({'classifier.0.weight': (5,)}, r'classifier.0.weight is \(5,\)'),
-        ({'classifier.6.weight': (0, 4)}, 'there is nothing in it'),
+        ({'classifier.6.weight': (0, 4)}, 'it is empty'),
         ({'classifier.0.weight': (4, 999)}, r'fc6.weight is \(4, 999\)'),
         ({'features.28.bias': (3,)}, r'conv5_3.bias is \(3,\)'),
     ],
@@ -186,7 +186,7 @@ def test_nets_that_are_not_whole(change, message, tmp_path):
 def test_a_map_that_is_no_square(tiny, tmp_path):
     arrays = {**keras_arrays(tiny), 'fc1/fc1/kernel': np.zeros((16 * 6, 4), 'f4')}
     write_keras(tmp_path / 'x.h5', arrays)
-    fails(tmp_path / 'x.h5', 'fc6 takes 96 numbers, no square map of 16 channels')
+    fails(tmp_path / 'x.h5', 'fc6 has 96 inputs, no square map of 16 channels')
 
 
 # Caffe's files that lie.

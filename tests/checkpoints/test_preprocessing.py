@@ -148,6 +148,6 @@ def test_other_numbers_of_channels():
     assert STANDARDISED_RGB.for_channels(3) is STANDARDISED_RGB
     found = noted_preprocessing(dict(meta=dict(preprocessing=grey.to_meta())))
     assert found.same_as(grey)
-    with pytest.raises(ValueError, match='holds the pre-processing'):
+    with pytest.raises(ValueError, match='records the pre-processing'):
         two = dict(to_rgb=True, mean=[1, 2], std=[1, 2])
         noted_preprocessing(dict(meta=dict(preprocessing=two)))

@@ -69,7 +69,7 @@ def test_a_url(server, hub):
 
 def test_a_hostile_url(server, hub, tmp_path):
     HOSTILE['os.system'](server.folder / 'bad.pth', tmp_path / 'marker')
-    with pytest.raises(ValueError, match='asks for posix.system; trust_checkpoint=True') as error:
+    with pytest.raises(ValueError, match='refers to posix.system; trust_checkpoint=True') as error:
         load(f'{server.url}/bad.pth')
     assert f'(from {server.url}/bad.pth: remove the file to download it again)' in one_line(error)
     assert str(hub / 'bad.pth') in str(error.value) and not (tmp_path / 'marker').exists()
@@ -83,7 +83,7 @@ def test_the_hash_in_a_name(server, hub, date):
     for name in (right, wrong):
         (server.folder / name).write_bytes(path.read_bytes())
     load(f'{server.url}/{right}')
-    with pytest.raises(OSError, match='invalid hash value .* fetch the file by hand') as error:
+    with pytest.raises(OSError, match='invalid hash value .* download the file manually') as error:
         load(f'{server.url}/{wrong}')
     assert f'{server.url}/{wrong} was not downloaded: ' in one_line(error)
     assert [path.name for path in hub.iterdir()] == [right]
@@ -97,7 +97,7 @@ def test_a_date_is_no_hash(server):
 def test_a_url_that_fails(server, hub):
     with pytest.raises(OSError, match='nothing.pth was not downloaded: HTTP Error 404') as error:
         load(f'{server.url}/nothing.pth')
-    assert 'fetch the file by hand and give its path in place of the URL' in one_line(error)
+    assert 'download the file manually and give its path instead of the URL' in one_line(error)
     server.shutdown()
     server.server_close()
     with pytest.raises(OSError, match='net.pth was not downloaded: .*refused'):
@@ -137,7 +137,7 @@ def test_a_file_of_a_zoo(monkeypatch, tmp_path):
     (tmp_path / 'open_mmlab.json').write_text('{"mine": "folder/mine.pth"}')
     (tmp_path / 'folder').mkdir()
     HOSTILE['os.system'](tmp_path / 'folder' / 'mine.pth', tmp_path / 'marker')
-    with pytest.raises(ValueError, match='mine.pth was not loaded: it asks for posix.system'):
+    with pytest.raises(ValueError, match='mine.pth was not loaded: it refers to posix.system'):
         load('open-mmlab://mine')
     assert not (tmp_path / 'marker').exists()
 

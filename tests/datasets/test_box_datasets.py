@@ -149,7 +149,11 @@ BAD_COCO = [
     (changed('annotations', 1, bbox=[float('nan'), 0, 9, 9]), 'a box without area: nan', [1, 1]),
     (changed('annotations', 1, bbox=[1, 2, 3]), r'b.jpg: not a box: \[1, 2, 3\]', [1]),
     (changed('annotations', 1, bbox='all'), "b.jpg: not a box: 'all'", [1]),
-    (changed('annotations', 1, category_id=9), "unknown class 'category 9'; there are dog", [1, 1]),
+    (
+        changed('annotations', 1, category_id=9),
+        "unknown class 'category 9'; available: dog",
+        [1, 1],
+    ),
     (changed('annotations', 1, image_id=99), 'annotation 2 is of image 99, which is not', [1, 1]),
     (changed('images', 1, file_name='c.jpg'), 'c.jpg: image not found: .*photos/c.jpg', [1]),
     (changed('images', 1, width=30), 'a box outside of the image of 30x40: 0 0 60 40', [1, 1]),
@@ -209,7 +213,7 @@ BAD_XML = [
     (overwrite(N02, xml(box=(10, 5, 10, 9))), 'n02_2.xml: a box without area: 10 5 10 10'),
     (overwrite(N02, xml(box=(20, 5, 10, 9))), 'n02_2.xml: a box without area'),
     (overwrite(N02, xml(box=(0, 0, 61, 9))), 'n02_2.xml: a box outside of the image of 60x40'),
-    (overwrite(N02, xml('n09')), "n02_2.xml: unknown class 'n09'; there are n01, n02"),
+    (overwrite(N02, xml('n09')), "n02_2.xml: unknown class 'n09'; available: n01, n02"),
     (
         overwrite(N02, xml(objects=[('n01', (0, 0, 9, 9)), ('n02', (0, 0, 19, 9))])),
         'n02_2.xml: boxes of 2 classes, n01, n02',

@@ -205,7 +205,9 @@ def test_too_many_pixels_are_refused_before_decoding(picture, monkeypatch):
 
 
 def test_what_opencv_refuses_is_one_line():
-    with pytest.raises(ValueError, match='60000x50000 pixels are more than OpenCV takes; .*CV_IO_'):
+    with pytest.raises(
+        ValueError, match='60000x50000 pixels are more than OpenCV allows; .*CV_IO_'
+    ):
         load(png_that_declares(60000, 50000), max_pixels=2**40)
     with pytest.raises(ValueError, match='some/file: PNG file of 2000000x2 pixels, truncated'):
         load(png_that_declares(2000000, 2))

@@ -94,7 +94,7 @@ def test_good_images_end_a_row_of_broken_ones(tmp_path):
     assert steps(dict(good)) is not None
     for _ in range(99):
         assert steps(dict(bad)) is None
-    with pytest.raises(ValueError, match='100 images in a row cannot be read, at last: not an im'):
+    with pytest.raises(ValueError, match='100 images in a row cannot be read, the last: not an im'):
         steps(dict(bad))
 
 

@@ -85,7 +85,7 @@ def test_a_jpeg_without_its_end_marker_is_used(photo, mode, progressive, turned,
     for missing in (1, 2):
         found = load_bytes(content[:-missing], lazy=lazy)
         assert np.array_equal(found['img'], whole['img'])
-        assert found['load_remark'] == 'it lacks its last bytes, which costs no pixel'
+        assert found['load_remark'] == 'its last bytes are missing, and with them no pixel'
 
 
 def load_bytes(content, **options):
@@ -171,10 +171,10 @@ def test_images_that_are_used_though_damaged_are_counted(jpeg, log):
             step(dict(img_path=f'{number}.jpg', img_bytes=jpeg[:-2]))
     lines = log()
     assert lines[1] == (
-        'image 2 that is used though its file is damaged: 1.jpg: it lacks its last bytes, which '
-        'costs no pixel'
+        'damaged image file 2, used anyway: 1.jpg: its last bytes are missing, and with them no '
+        'pixel'
     )
-    assert len(lines) == 11 and lines[-1].startswith('more than 10 images are used though')
+    assert len(lines) == 11 and lines[-1].startswith('more than 10 damaged image files')
 
 
 def test_ignore_empty_leaves_an_image_out(tmp_path, jpeg, log):

@@ -54,7 +54,7 @@ def test_images_of_one_channel_pass():
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(eigval=(1, 2)), 'eigval must hold 3 numbers'),
+        (dict(eigval=(1, 2)), 'eigval must contain 3 numbers'),
         (dict(eigvec=((1, 0), (0, 1))), '3x3'),
         (dict(alphastd=-1), 'alphastd must not be negative'),
     ],

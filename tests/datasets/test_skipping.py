@@ -70,7 +70,7 @@ def test_missing_files_are_skipped_too(folder, tmp_path):
 def test_nothing_is_skipped_uncounted(folder):
     dataset = training_set(folder, None)
     assert dataset[0]['img'].shape == (4, 4, 3)
-    with pytest.raises(ValueError, match='empty image file: .*1.png; .*goes on in training only'):
+    with pytest.raises(ValueError, match='empty image file: .*1.png; .*works only in training'):
         dataset[1]
 
 
@@ -78,7 +78,7 @@ def test_if_all_are_broken_it_is_an_error(folder, tmp_path):
     for path in (folder / 'a').iterdir():
         path.write_bytes(b'text')
     dataset = training_set(folder, tmp_path / 'skipped.txt')
-    with pytest.raises(ValueError, match='100 images in a row cannot be read, at last: not an ima'):
+    with pytest.raises(ValueError, match='100 images in a row cannot be read, the last: not an im'):
         dataset[0]
 
 

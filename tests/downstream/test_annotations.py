@@ -206,7 +206,7 @@ def streets(folder, change):
     [
         (
             lambda m: np.where(m == 2, 255, 0),
-            'hold the label 0 only, beside the ignored 255 .* 0 and',
+            'contain only the label 0 and the ignored 255 .* 0 and',
         ),
         (lambda m: np.stack([m] * 3, -1), 'ann_dir/train/0.png is a picture in colours, 61x85x3'),
         (lambda m: m[:40], r'ann_dir/train/0.png is 40x85 \(height x width\), its image 61x85'),

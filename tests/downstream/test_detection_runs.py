@@ -248,7 +248,7 @@ def foreign_weights(kind):
 @pytest.mark.parametrize(
     'kind, message',
     [
-        ('narrower', r'conv1_1.weight is \(2, 3, 3, 3\), the model wants \(4, 3, 3, 3\)'),
+        ('narrower', r'conv1_1.weight is \(2, 3, 3, 3\), the model expects \(4, 3, 3, 3\)'),
         ('norms', 'has batch norms, the model has none: give the backbone norm_cfg='),
         ('another fc6', 'does not fit the model: fc6.weight is'),
         ('no VGG', 'layer1.0.conv1.weight'),

@@ -245,7 +245,7 @@ def test_configs_in_checkpoints_are_read_as_text(detector, segmentor, tmp_path):
         done = run_tool('predict.py', image, 'other.pth', cwd=tmp_path, check=False)
         assert done.returncode == 1 and 'Traceback' not in done.stderr
         asked = new.partition('=')[2]
-        assert f'it asks for {asked}, which is built from config files only' in done.stderr
+        assert f'it refers to {asked}, which is built from config files only' in done.stderr
         assert '--config FILE' in done.stderr.splitlines()[-1]
 
 

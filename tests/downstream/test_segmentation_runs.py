@@ -180,7 +180,7 @@ BAD_INPUT = [
     (
         'fcn16s',
         ['load_from={classifier}', f'{CLASSIFIER}={{classifier}}'],
-        'would replace what load_from=',
+        'would replace the weights of load_from=',
     ),
     (
         'fcn32s',

@@ -257,8 +257,8 @@ def test_no_room(tmp_path, monkeypatch):
     with pytest.raises(OSError) as error:
         train(tmp_path)
     assert str(error.value) == (
-        f'no room for a checkpoint in {tmp_path}: 200,000 bytes needed, 199,999 free; '
-        'there is no checkpoint to go on from'
+        f'not enough disk space for a checkpoint in {tmp_path}: 200,000 bytes needed, 199,999 '
+        'free; there is no checkpoint to resume from'
     )
     assert checkpoints(tmp_path) == []
 
@@ -291,7 +291,9 @@ def test_the_disk_gets_full_at_a_new_best(tmp_path, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(os, 'replace', full)
-    with pytest.raises(OSError, match='no room for best_acc_epoch_2.pth in .*; .*_2.pth stays$'):
+    with pytest.raises(
+        OSError, match='not enough disk space for best_acc_epoch_2.pth in .*; .*_2.pth stays$'
+    ):
         train(tmp_path, scores=[1, 2], save_best='acc', rule='greater', max_keep_ckpts=1)
     assert checkpoints(tmp_path) == ['best_acc_epoch_1.pth', 'epoch_2.pth']
     assert all(is_whole(tmp_path / name) for name in checkpoints(tmp_path))

@@ -144,7 +144,7 @@ def test_no_validation_is_missed(few_digits, tmp_path):
         'train.py', config, '--resume', whole / 'epoch_2.pth',
         *short_run(few_digits, run, 4, *options), cwd=tmp_path,
     )  # fmt: skip
-    assert 'first comes the validation of epoch 2' in resumed.stdout + resumed.stderr
+    assert 'running the missed validation of epoch 2 first' in resumed.stdout + resumed.stderr
     assert_equal(run / 'epoch_4.pth', whole / 'epoch_4.pth')
     assert learning_rates(run) == rates[10:]
 
@@ -165,8 +165,8 @@ def test_other_batches(few_digits, by_iteration, tmp_path):
     assert refused.returncode == 1
     assert (
         'error: the checkpoint was written at iteration 4 of 5 in an epoch with 24 images an '
-        'iteration, now there are 12: resume with as many (processes x batch size), or from a '
-        'checkpoint of the end of an epoch'
+        'iteration, now there are 12: resume with the same number (processes x batch size), or '
+        'from a checkpoint of the end of an epoch'
     ) in refused.stderr.splitlines()
     log = train(
         few_digits, tmp_path / 'other', 4, 'train_dataloader.batch_size=12',

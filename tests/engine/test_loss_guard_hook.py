@@ -154,7 +154,7 @@ def test_a_loss_that_moved_is_not_reported(final):
 
 def test_stopping_at_chance():
     runner = runner_with(classifier())
-    with pytest.raises(RuntimeError, match='to go on all the same.*at_chance=warn'):
+    with pytest.raises(RuntimeError, match='to continue anyway.*at_chance=warn'):
         watch(LossGuardHook(patience=20, window=10, at_chance='stop'), runner, [2.303] * 20)
 
 

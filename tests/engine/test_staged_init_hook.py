@@ -168,7 +168,7 @@ def test_what_a_run_has_loaded_is_not_replaced(given, source, checkpoint):
     before = copy_of(deep)
     run = runner(deep)
     vars(run).update(given)
-    with pytest.raises(ValueError, match=f'a.pth would replace what {source} gave: ') as error:
+    with pytest.raises(ValueError, match=f'a.pth would replace the weights of {source}: ') as error:
         StagedInitHook(checkpoint(net('A', 1))).before_train(run)
     assert '\n' not in str(error.value) and not changed(deep, before)
     run._resume, run._has_loaded = True, True  # resumed at iteration 0
@@ -180,7 +180,7 @@ def test_what_pretrained_gave_is_not_replaced(checkpoint):
     deep = net('D', 2)
     deep.backbone.init_cfg = [dict(type='Pretrained', checkpoint='own.pth')]
     before = copy_of(deep)
-    with pytest.raises(ValueError, match=r'what Pretrained \(own.pth\) gave backbone: leave out'):
+    with pytest.raises(ValueError, match=r'that Pretrained \(own.pth\) gave backbone: remove one'):
         StagedInitHook(checkpoint(net('A', 1))).before_train(runner(deep))
     assert not changed(deep, before)
     StagedInitHook(checkpoint(net('A', 1)), layers=['fc6']).before_train(runner(deep))
@@ -197,7 +197,7 @@ def test_built_from_a_config():
     [
         ('A', {}, 'backbone.conv1_2.bias is missing'),
         ('E', {}, 'backbone.conv3_4.bias is not in the model'),
-        ('D', dict(num_classes=3), r'head.fc8.bias is \(3,\), the model wants \(7,\)'),
+        ('D', dict(num_classes=3), r'head.fc8.bias is \(3,\), the model expects \(7,\)'),
         ('D', dict(base_channels=8), 'and .* more'),
     ],
 )

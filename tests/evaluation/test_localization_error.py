@@ -126,5 +126,5 @@ def test_wrong_arguments_are_one_clear_line(arguments, message):
 def test_missing_boxes_are_one_clear_line(missing):
     data = samples(0)
     data[0].pop(missing)
-    with pytest.raises(ValueError, match=f'a test image has no {missing}: it takes PackInputs'):
+    with pytest.raises(ValueError, match=f'a test image has no {missing}: this needs PackInputs'):
         evaluate(data)

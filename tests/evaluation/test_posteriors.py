@@ -59,7 +59,7 @@ def test_an_array_of_objects_is_refused_without_running_it(tmp_path):
     mark, path = tmp_path / 'it_ran', tmp_path / 'posteriors.npz'
     bomb = np.array([Bomb(str(mark))], dtype=object)
     np.savez(path, **{'posteriors/dense': bomb}, labels=[0], names=['a'], classes=['a'], info='{}')
-    with pytest.raises(ValueError, match='holds no posteriors .*Object arrays cannot be loaded'):
+    with pytest.raises(ValueError, match='contains no posteriors .*Object arrays cannot be loaded'):
         load_posteriors(path)
     assert not mark.exists()
     # The bomb is a live one.
@@ -96,7 +96,7 @@ def other_arrays(path):
 def test_a_file_of_another_kind_is_one_clear_line(write, tmp_path):
     path = tmp_path / 'posteriors.npz'
     write(path)
-    with pytest.raises(ValueError, match='holds no posteriors') as caught:
+    with pytest.raises(ValueError, match='contains no posteriors') as caught:
         load_posteriors(path)
     assert '\n' not in str(caught.value) and str(path) in str(caught.value)
 

@@ -217,7 +217,7 @@ def test_config_as_a_path_and_noted_preprocessing(tmp_path):
 @pytest.mark.parametrize(
     'change, message',
     [
-        (dict(classifiers=[]), 'classifiers must hold a classification net'),
+        (dict(classifiers=[]), 'classifiers must contain a classification net'),
         (
             lambda m: dict(classifiers=[dict(m, checkpoint=None)]),
             'tta_model.classifiers.0.checkpoint is not set.*--cfg-options',

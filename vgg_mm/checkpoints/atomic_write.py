@@ -125,7 +125,9 @@ def _no_room(
 ) -> OSError:
     free = shutil.disk_usage(folder).free
     size = f'{needed:,} bytes needed, ' if needed is not None else ''
-    error = OSError(f'no room for {what} in {os.path.abspath(folder)}: {size}{free:,} free')
+    error = OSError(
+        f'not enough disk space for {what} in {os.path.abspath(folder)}: {size}{free:,} free'
+    )
     error.errno = number
     return error
 

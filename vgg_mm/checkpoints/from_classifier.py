@@ -76,7 +76,7 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
             continue
         value, form = _fitted(found, tensor.shape, may_shrink)
         if value is None:
-            problems.append(f'{short} is {_shape(found)}, the model wants {_shape(tensor)}')
+            problems.append(f'{short} is {_shape(found)}, the model expects {_shape(tensor)}')
             continue
         weights[name] = value
         if short.endswith('.weight'):
@@ -84,10 +84,10 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
     if problems:
         raise ValueError(f'{where} does not fit the model: {first_of(problems)}')
     if not weights:
-        raise ValueError(f'{where} has convolutions alone, the model wants fc6 and fc7')
+        raise ValueError(f'{where} has only convolutions, the model needs fc6 and fc7')
     notices = []
     if left := sorted({name.rpartition('.')[0] for name in wanted if _is_fc(name)} - forms.keys()):
-        notices.append(f'{where} has convolutions alone: {", ".join(left)} as initialised')
+        notices.append(f'{where} has only convolutions: {", ".join(left)} left as initialised')
     return Transfer(weights, _report(forms, sources, target, weights), notices)
 
 

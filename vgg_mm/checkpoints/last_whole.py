@@ -61,12 +61,12 @@ def last_whole_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
         damage = _damage(path)
         if damage is None:
             for other, what in passed_over.items():
-                print(f'checkpoint {other} is {what}: going on from {path}', file=sys.stderr)
+                print(f'checkpoint {other} is {what}: resuming from {path}', file=sys.stderr)
             return path
         passed_over[path] = damage
     if passed_over:
         found = ', '.join(f'{path} is {damage}' for path, damage in passed_over.items())
-        raise ValueError(f'no whole checkpoint to resume from in {work_dir}: {found}')
+        raise ValueError(f'no intact checkpoint to resume from in {work_dir}: {found}')
     return None
 
 
@@ -105,8 +105,8 @@ def run_checkpoint(path: Union[str, os.PathLike]) -> str:
         found = last_whole_checkpoint(runs[max(runs)]) if runs else None
     if found is None:
         raise FileNotFoundError(
-            f'no checkpoint in the folder {path}: in the folder of a run there is '
-            f'{LAST_CHECKPOINT} or epoch_N.pth, or a folder with them'
+            f'no checkpoint in the folder {path}: expected {LAST_CHECKPOINT} or epoch_N.pth in it, '
+            'or in a folder in it'
         )
     print(f'checkpoint: {found}', file=sys.stderr)
     return found

@@ -169,7 +169,7 @@ def _check_whole(module: nn.Module, prefix: str) -> None:
     """Refuse a sharded module, of whose layers no process knows all shapes."""
     if _SHARDED in prefix or any(isinstance(m, FullyShardedDataParallel) for m in module.modules()):
         raise ValueError(
-            'the net is sharded (FSDP), and takes weights in its own names only: convert the file '
+            'the net is sharded (FSDP) and accepts weights in its own names only: convert the file '
             f'with {command("convert")}, give it to {command("train")} as load_from, or load it '
             'before the net is wrapped'
         )

@@ -208,7 +208,7 @@ def _of_settings(found: Any, origin: str) -> Preprocessing:
         right = False
     if not right:
         raise ValueError(
-            f'the checkpoint holds the pre-processing {str(found)[:200]!r}; it must be '
+            f'the checkpoint records the pre-processing {str(found)[:200]!r}; it must be '
             'dict(to_rgb=True or False, mean=[three numbers], std=[three positive numbers])'
         )
     return Preprocessing(to_rgb, mean, std, origin)

@@ -124,7 +124,7 @@ def _load_with_torch(path: str, map_location: Any) -> Any:
             if stand_in is None or len(classes) == MOST_CLASSES:
                 raise ValueError(
                     f'checkpoint {path} was not loaded: {_reason(error)}; '
-                    f'{argument("trust_checkpoint", True)} loads it, and runs its code'
+                    f'{argument("trust_checkpoint", True)} loads it and runs its code'
                 ) from error
             classes.append(stand_in)
 
@@ -161,13 +161,13 @@ def _reason(error: Exception) -> str:
     asked_for = _ASKED_FOR.search(text)
     other_kind = _OTHER_KIND.search(text)
     if asked_for:
-        reason = f'it asks for {asked_for[1]}'
+        reason = f'it refers to {asked_for[1]}'
     elif other_kind:
         reason = f'{other_kind[1]} cannot be read without running code'
     elif 'Only persistent_load of storage' in text:
-        reason = 'it is a whole module as PyTorch until 1.5 saved it: save its state_dict()'
+        reason = 'it is a whole module saved by PyTorch 1.5 or older: save its state_dict()'
     elif 'Unsupported operand' in text:
-        reason = 'it is no pickle as torch.save writes it'
+        reason = 'it was not written by torch.save'
     else:
         found = text.rpartition('WeightsUnpickler error: ')[2]
         found = found.partition('Check the documentation')[0]
@@ -178,7 +178,7 @@ def _reason(error: Exception) -> str:
 def _check_contents(checkpoint: Any, path: str) -> None:
     if not isinstance(checkpoint, dict):
         raise ValueError(
-            f'checkpoint {path} holds a {type(checkpoint).__name__}, not a dict of weights'
+            f'checkpoint {path} contains a {type(checkpoint).__name__}, not a dict of weights'
         )
     for key, expected in _CONTENTS.items():
         value = checkpoint.get(key)

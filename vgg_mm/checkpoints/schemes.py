@@ -166,7 +166,7 @@ def _download(url: str, path: str) -> None:
     except (OSError, RuntimeError, ValueError, HTTPException) as error:
         raise OSError(
             f'{url} was not downloaded: {error}; '
-            'fetch the file by hand and give its path in place of the URL'
+            'download the file manually and give its path instead of the URL'
         ) from error
 
 

@@ -32,13 +32,13 @@ class _Dtype:
 
     def __init__(self, spec: str, align: bool = False, copy: bool = True):
         if not isinstance(spec, str) or not _PLAIN_DTYPE.fullmatch(spec):
-            raise UnpicklingError(f'it asks for a numpy array of type {spec!r}')
+            raise UnpicklingError(f'it refers to a numpy array of type {spec!r}')
         self.dtype = np.dtype(spec)
 
     def __setstate__(self, state: tuple) -> None:
         """Of a dtype's state (version, byte order, subtype, names, fields, ...) the order."""
         if state[2:5] != (None, None, None):
-            raise UnpicklingError('it asks for a structured numpy array')
+            raise UnpicklingError('it refers to a structured numpy array')
         self.dtype = self.dtype.newbyteorder(state[1])
 
     def __reduce__(self) -> tuple:
@@ -49,14 +49,14 @@ class _Array(np.ndarray):
     """Stands in for ``numpy.ndarray``; pickled again it is one."""
 
     def __new__(cls, *args: Any) -> Any:
-        raise UnpicklingError('it asks for a numpy array by its constructor')
+        raise UnpicklingError('it refers to a numpy array by its constructor')
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, dtype, fortran, content = state
         if type(content) is str:  # Python 2's bytes
             content = content.encode('latin1')
         if not isinstance(dtype, _Dtype) or dtype.dtype is None or type(content) is not bytes:
-            raise UnpicklingError('it asks for a numpy array of objects')
+            raise UnpicklingError('it refers to a numpy array of objects')
         super().__setstate__((version, shape, dtype.dtype, fortran, content))
 
     def __reduce__(self) -> Any:
@@ -72,7 +72,7 @@ def _scalar(dtype: _Dtype, content: bytes) -> np.generic:
     if type(content) is str:
         content = content.encode('latin1')
     if not isinstance(dtype, _Dtype) or dtype.dtype is None or type(content) is not bytes:
-        raise UnpicklingError('it asks for a numpy object')
+        raise UnpicklingError('it refers to a numpy object')
     (value,) = np.frombuffer(content, dtype.dtype)
     return value
 
@@ -86,14 +86,14 @@ class _Buffer(HistoryBuffer):
     """Becomes a HistoryBuffer of the numbers in the state; functions in it are left out."""
 
     def __init__(self):
-        raise UnpicklingError('it asks for a HistoryBuffer by its constructor')
+        raise UnpicklingError('it refers to a HistoryBuffer by its constructor')
 
     def __setstate__(self, state: dict) -> None:
         values, counts = state['_log_history'], state['_count_history']
         length = state['max_length']
         arrays = all(type(a) is _Array and a.dtype.kind in 'biuf' for a in (values, counts))
         if not arrays or type(length) is not int:
-            raise UnpicklingError('it asks for a HistoryBuffer that does not hold numbers')
+            raise UnpicklingError('it refers to a HistoryBuffer that does not contain numbers')
         self.__class__ = HistoryBuffer
         HistoryBuffer.__init__(self, values.view(np.ndarray), counts.view(np.ndarray), length)
 
@@ -103,7 +103,7 @@ def _method_name(owner: Any, name: str) -> str:
     if owner is _Buffer and name in STATISTICS_METHODS:
         return name
     owner_name = HistoryBuffer.__name__ if owner is _Buffer else type(owner).__name__
-    raise UnpicklingError(f'it asks for attribute {name!r} of {owner_name}')
+    raise UnpicklingError(f'it refers to attribute {name!r} of {owner_name}')
 
 
 def allowed_globals() -> list[Any]:
@@ -269,7 +269,7 @@ class _Unpickler(pickle._Unpickler):  # Python's own: the one in C trusts the si
         try:
             return _OF_ARRAYS[f'{module}.{name}']
         except KeyError:
-            raise UnpicklingError(f'it asks for {module}.{name}'[:200]) from None
+            raise UnpicklingError(f'it refers to {module}.{name}'[:200]) from None
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
@@ -278,20 +278,20 @@ class _Unpickler(pickle._Unpickler):  # Python's own: the one in C trusts the si
     def load_build(self) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], (ArrayOrObjects, _DtypeOrObject)):
-            raise UnpicklingError('it asks for the state of something else than an array')
+            raise UnpicklingError('it refers to the state of something that is not an array')
         self.stack[-1].__setstate__(state)
 
     dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
 
     def get_extension(self, code: int) -> None:
-        raise UnpicklingError('it asks for a registered extension')
+        raise UnpicklingError('it refers to a registered extension')
 
 
 def unpickle_arrays(file: IO[bytes]) -> Any:
     """A pickle of arrays, plain containers and plain values; of Python 2, too.
 
     Raises:
-        UnpicklingError: if it asks for anything else, or is none.
+        UnpicklingError: if it refers to anything else, or is none.
     """
     try:
         return _Unpickler(file, encoding='latin1').load()

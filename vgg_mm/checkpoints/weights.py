@@ -43,7 +43,7 @@ def weights_of(checkpoint: dict, required: bool = True) -> Weights:
     known = [name for name in CONTAINERS if name in plain]
     weights = found[(known or plain)[0]] if plain else {}
     if required and not weights:
-        raise ValueError(f'no weights found; the file holds {", ".join(map(str, checkpoint))}')
+        raise ValueError(f'no weights found; the file contains {", ".join(map(str, checkpoint))}')
     return weights
 
 
@@ -133,7 +133,8 @@ def fits(source: torch.Size, target: torch.Size) -> bool:
 def misfits(weights: Weights, target: Weights) -> dict[str, str]:
     """Weights of another shape than the model's: name -> what is wrong."""
     return {
-        name: f'{name} is {tuple(weights[name].shape)}, the model wants {tuple(target[name].shape)}'
+        name: f'{name} is {tuple(weights[name].shape)}, '
+        f'the model expects {tuple(target[name].shape)}'
         for name in sorted(weights.keys() & target.keys())
         if not fits(weights[name].shape, target[name].shape)
     }
@@ -210,7 +211,7 @@ def adapt_input_channels(weights: Weights, target: Weights) -> list[str]:
             channels = target[name].shape[1]
             weights[name] = with_input_channels(weights[name], channels)
             how = 'is summed over the colours' if channels == 1 else 'has zeros after the colours'
-            notices.append(f'{name} {how}: it is for 3 channels, the model for {channels}')
+            notices.append(f'{name} {how}: it has 3 input channels, the model {channels}')
     return notices
 
 
@@ -225,7 +226,7 @@ def colours_in_bgr(weights: Weights, target: Weights) -> list[str]:
     for name, value in weights.items():
         if channels > 3 and _is_conv1_1(name) and value.shape[1:2] == (3,):
             weights[name] = value.flip(1)
-            notices.append(f'conv1_1 is turned round: the colours of {channels} channels are BGR')
+            notices.append(f'conv1_1 is reversed: the colours of {channels} channels are BGR')
     return notices
 
 

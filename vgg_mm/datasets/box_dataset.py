@@ -126,7 +126,7 @@ class BoxDataset(BaseDataset):
 
     def _leave_out(self, reason: str) -> None:
         if self.on_error == RAISE:
-            raise ValueError(f"{reason} (on_error='skip' goes on without)")
+            raise ValueError(f"{reason} (on_error='skip' skips it)")
         self.skipped.append(reason)
 
     def _image(self, annotation: Annotation) -> dict:
@@ -163,7 +163,7 @@ class BoxDataset(BaseDataset):
         x1, y1, x2, y2 = box
         text = ' '.join(f'{value:g}' for value in box)
         if class_name not in self._numbers:
-            return f'unknown class {class_name!r}; there are {first_few(self.CLASSES, 5)}'
+            return f'unknown class {class_name!r}; available: {first_few(self.CLASSES, 5)}'
         if not all(map(math.isfinite, box)) or x2 <= x1 or y2 <= y1:
             return f'a box without area: {text} (x1 y1 x2 y2)'
         if min(x1, y1) < -TOLERANCE or x2 > width + TOLERANCE or y2 > height + TOLERANCE:
@@ -176,7 +176,7 @@ class BoxDataset(BaseDataset):
         if len(names) > 1 and self.several_classes == ERROR:
             raise ValueError(
                 f'{where}: boxes of {len(names)} classes, {first_few(names, 5)}; '
-                "several_classes='largest' takes that of the largest box"
+                "several_classes='largest' uses that of the largest box"
             )
         own, _ = max(objects, key=lambda entry: _area(*entry[1]))
         return self._numbers[own], [box for name, box in objects if name == own]

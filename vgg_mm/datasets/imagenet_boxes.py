@@ -71,7 +71,7 @@ class ImageNetBoxes(BoxDataset):
         for folder in (self.images, self.annotations):
             if not os.path.isdir(folder):
                 raise FileNotFoundError(
-                    f'no folder {folder!r}: give the one that holds ILSVRC with --cfg-options '
+                    f'no folder {folder!r}: give the one that contains ILSVRC with --cfg-options '
                     'DATA_ROOT=FOLDER'
                 )
         if self.CLASSES is None:

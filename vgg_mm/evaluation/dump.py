@@ -50,7 +50,7 @@ class DumpPosteriors(BaseMetric):
             if 'pred_score' not in sample:
                 raise ValueError(
                     f'{self.path}: the net predicts no posteriors (boxes of a central crop, say); '
-                    f'{command("test")} --out FILE.pkl takes every kind of prediction'
+                    f'{command("test")} --out FILE.pkl writes every kind of prediction'
                 )
             scores = sample.get('pred_scores') or {self.protocol: sample['pred_score']}
             arrays = {name: score.float().cpu().numpy() for name, score in scores.items()}

@@ -61,7 +61,7 @@ class LocalizationError(BaseMetric):
             if BOXES not in sample or 'pred_bboxes' not in sample:
                 missing = BOXES if BOXES not in sample else 'pred_bboxes'
                 raise ValueError(
-                    f'LocalizationError: a test image has no {missing}: it takes '
+                    f'LocalizationError: a test image has no {missing}: this needs '
                     "PackInputs(algorithm_keys=('gt_bboxes',)) and a vgg_mm.LocalisationHead"
                 )
             readable = not sample.get(LOAD_ERROR)

@@ -69,7 +69,7 @@ def load_posteriors(path: Union[str, os.PathLike]) -> Posteriors:
     except Exception as error:
         # zipfile, numpy and json each have their own errors for a file of another kind.
         raise ValueError(
-            f'{path} holds no posteriors ({command("test")} --out FILE.npz writes them): '
+            f'{path} contains no posteriors ({command("test")} --out FILE.npz writes them): '
             f'{str(error).splitlines()[0] if str(error) else type(error).__name__}'
         ) from error
 

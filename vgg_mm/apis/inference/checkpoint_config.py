@@ -166,4 +166,4 @@ def _registered_name(name: Any, registries: dict[str, Registry], modules: tuple[
 
 
 def _not_built(name: Any) -> ValueError:
-    return ValueError(f'it asks for {name!r}, which is built from config files only')
+    return ValueError(f'it refers to {name!r}, which is built from config files only')

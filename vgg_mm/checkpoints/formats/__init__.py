@@ -142,7 +142,9 @@ def format_of(path: Union[str, os.PathLike]) -> Optional[FileFormat]:
             return one
     if start.members:
         shown = ', '.join(start.members[:3])
-        raise ValueError(f'{path} is an archive without weights of a known kind: it holds {shown}')
+        raise ValueError(
+            f'{path} is an archive without weights of a known kind: it contains {shown}'
+        )
     for one in FORMATS:
         if path.endswith(one.endings):
             raise ValueError(

@@ -118,5 +118,5 @@ def from_hwc(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torc
         return tensor.t().contiguous()
     side = math.isqrt(len(tensor) // channels)
     if side * side * channels != len(tensor):
-        raise ValueError(f'fc6 takes {len(tensor)} numbers, no square map of {channels} channels')
+        raise ValueError(f'fc6 has {len(tensor)} inputs, no square map of {channels} channels')
     return tensor.reshape(side, side, channels, -1).permute(3, 2, 0, 1).flatten(1).contiguous()

@@ -206,9 +206,9 @@ def _without_averages(weights: Weights, meta: dict, sources: dict[str, str]) -> 
         return weights
     if 'flattens' not in meta:
         raise ValueError(
-            f'{sources["head.fc6.weight"]} takes {fc6.shape[1]} numbers, one a channel: whether a '
-            'map of 1x1 was flattened (VGG) or any map averaged over cannot be told. Save the '
-            "whole model, which says it: model.save('NAME.keras')"
+            f'{sources["head.fc6.weight"]} has {fc6.shape[1]} inputs, one per channel: this is '
+            'a flattened 1x1 map (VGG) or global average pooling. Save the whole model, which '
+            "tells them apart: model.save('NAME.keras')"
         )
     return weights if meta['flattens'] else without_head(weights)
 
@@ -224,9 +224,9 @@ def _unrotated(weights: Weights, meta: dict, sources: dict[str, str]) -> Weights
     identity = identify(weights[first], weights.get('backbone.conv1_1.bias'))
     if identity is None:
         raise ValueError(
-            f'{sources[first]} is in the order of Theano: whether its kernels are turned by 180 '
-            "degrees (th_kernels) or not (tf_kernels) is known of the authors' only. Save the "
-            'weights with Keras 2 or newer'
+            f'{sources[first]} is in the order of Theano: whether its kernels are rotated by '
+            "180 degrees (th_kernels) or not (tf_kernels) is known only of the authors' weights. "
+            'Save the weights with Keras 2 or newer'
         )
     turned = {
         name: tensor.flip(2, 3) if identity.rotated and tensor.ndim == 4 else tensor

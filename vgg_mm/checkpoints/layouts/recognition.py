@@ -242,7 +242,7 @@ def _check(own: str, kind: str, name: str, tensor: Any) -> None:
     if kind == 'weight' and own.startswith('fc') and len(shape) not in (2, 4):
         raise ValueError(f'{name} is {shape}: a fully-connected layer has 2 dimensions, or 4')
     if tensor.numel() == 0:
-        raise ValueError(f'{name} is {shape}: there is nothing in it')
+        raise ValueError(f'{name} is {shape}: it is empty')
 
 
 def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
@@ -286,8 +286,7 @@ def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
         note_preprocessing(meta, expected)
     rest = checkpoint if 'state_dict' in checkpoint else {}
     if name:
-        beside = f'averaged ones (EMA) stand beside them: {name}'
-        print_log(f'plain weights are taken; {beside}', 'current')
+        print_log(f'plain weights are used; the file also contains EMA weights: {name}', 'current')
     conversion = dict(arch=found.arch, sources=found.sources, left_out=found.left_out)
     return {
         **rest,
@@ -337,7 +336,7 @@ def unknown_layout(weights: Weights, where: str) -> ValueError:
     several = [match.prefix or 'without a prefix' for match in _best_matches(weights)]
     if len(several) > 1:
         return ValueError(
-            f'{where} holds several nets ({", ".join(several)}): give a file with one of them'
+            f'{where} contains several nets ({", ".join(several)}): give a file with one of them'
         )
     names = [repr(name[:LONGEST_NAME]) for name in weights]
     more = f', ... ({len(names)} in all)' if len(names) > SHOWN else ''

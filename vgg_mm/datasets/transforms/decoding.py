@@ -62,7 +62,7 @@ def decode(
     if width * height > max_pixels:
         raise ValueError(
             f'image of {width}x{height} pixels, more than LoadImage(max_pixels={max_pixels}) '
-            f'takes: {path}'
+            f'allows: {path}'
         )
     remark = ''
     if not whole:
@@ -111,7 +111,7 @@ def with_channels(img: np.ndarray, channels: int, alpha: Optional[np.ndarray] = 
 
 def _remark(rows: int, height: int) -> str:
     lost = f'pixels of the last {rows} of {height} rows' if rows else 'no pixel'
-    return f'it lacks its last bytes, which costs {lost}'
+    return f'its last bytes are missing, and with them {lost}'
 
 
 def _decode(
@@ -126,7 +126,7 @@ def _decode(
         if 'CV_IO_MAX' in reason:
             width, height = header.size if header else declared_size(content)[:2]
             reason = (
-                f'{width}x{height} pixels are more than OpenCV takes; its limits are the '
+                f'{width}x{height} pixels are more than OpenCV allows; its limits are the '
                 'environment variables CV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT'
             )
         raise ValueError(f'cannot decode image {path}: {reason}') from error

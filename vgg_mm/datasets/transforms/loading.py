@@ -217,9 +217,9 @@ class LoadImage(LoadImageFromFile):
         self._incomplete.add(path)
         number = len(self._incomplete)
         print_log(
-            f'image {number} that is used though its file is damaged: {path}: {remark}'
+            f'damaged image file {number}, used anyway: {path}: {remark}'
             if number <= MOST_NAMED
-            else f'more than {MOST_NAMED} images are used though their files are damaged; '
+            else f'more than {MOST_NAMED} damaged image files, used anyway; '
             f'{command("check")} lists them',
             'current',
             logging.WARNING,
@@ -238,15 +238,15 @@ class LoadImage(LoadImageFromFile):
         """Note the image; None makes mmengine's ``BaseDataset`` draw another one in training."""
         if self.skipped_file is None:
             raise ValueError(
-                f"{reason}; LoadImage(on_error='skip') goes on in training only, with "
+                f"{reason}; LoadImage(on_error='skip') works only in training and needs "
                 "dict(type='vgg_mm.SkippedImagesHook') in custom_hooks (by iterations with "
-                'workers: with LoadImage(skipped_file=FILE), too)'
+                'workers also LoadImage(skipped_file=FILE))'
             )
         append_line(self.skipped_file, path, reason)
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise ValueError(
-                f'{MAX_SKIPPED_IN_A_ROW} images in a row cannot be read, at last: {reason}'
+                f'{MAX_SKIPPED_IN_A_ROW} images in a row cannot be read, the last: {reason}'
             )
 
 

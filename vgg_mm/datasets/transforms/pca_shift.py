@@ -51,7 +51,7 @@ class PCAShift(BaseTransform):
         self.eigvec = np.asarray(eigvec, dtype=np.float64)
         if self.eigval.shape != (3,) or self.eigvec.shape != (3, 3):
             raise ValueError(
-                'PCAShift: eigval must hold 3 numbers and eigvec 3x3, got shapes '
+                'PCAShift: eigval must contain 3 numbers and eigvec 3x3, got shapes '
                 f'{self.eigval.shape} and {self.eigvec.shape}'
             )
         if alphastd < 0:

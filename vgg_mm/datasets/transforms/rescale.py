@@ -291,7 +291,7 @@ class TestScales(RescalingStep):
             if height * width > self.max_pixels:
                 raise ValueError(
                     f'an image of {img.shape[1]}x{img.shape[0]} is {width}x{height} at test scale '
-                    f'Q={q}, more than TestScales(max_pixels={self.max_pixels}) takes: '
+                    f'Q={q}, more than TestScales(max_pixels={self.max_pixels}) allows: '
                     f'{results.get("img_path", "a given image")}'
                 )
         results['img'] = [_crop(img, size, (0, 0), size) for size in sizes]

@@ -99,15 +99,15 @@ class AnnotationCheckHook(Hook):
         if len(counted) > 1 or num_classes == 1:
             return
         message = (
-            f'the masks of the {which} set hold the label {_list(counted) or "none"} only'
-            f'{f", beside the ignored {ignored}" if ignored in found else ""} ({len(places)} in '
-            f'{osp.dirname(path)} looked at)'
+            f'the masks of the {which} set contain only the label {_list(counted) or "none"}'
+            f'{f" and the ignored {ignored}" if ignored in found else ""} ({len(places)} in '
+            f'{osp.dirname(path)} checked)'
         )
         if ignored in found and self.one_label == 'stop':
             raise ValueError(
                 f'{message}: the {num_classes} classes are numbered from 0 to {num_classes - 1}; '
                 f'masks of 0 and {ignored} for background and object have to be written with 0 '
-                'and 1; to go on all the same: '
+                'and 1; to continue anyway: '
                 '--cfg-options default_hooks.annotation_check.one_label=warn'
             )
         runner.logger.warning(message)
@@ -123,7 +123,7 @@ def check_classes(dataset: BaseDataset, which: str) -> None:
         raise ValueError(
             f'{dataset.ann_file} has {len(ids)} categories (ids {_list(ids)}) for the '
             f'{len(classes)} classes of the {which} set, {_list(classes)}: '
-            + ('a name stands twice' if len(ids) > len(classes) else 'a name is missing')
+            + ('a name occurs twice' if len(ids) > len(classes) else 'a name is missing')
         )
 
 

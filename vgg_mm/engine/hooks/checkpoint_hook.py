@@ -85,7 +85,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         """A best checkpoint's path in this run's folder, which may have been moved."""
         name = os.path.basename(str(path))
         if not name.startswith('best_'):
-            raise ValueError(f'the checkpoint to go on from names {path!r} as the best one')
+            raise ValueError(f'the checkpoint to resume from names {path!r} as the best one')
         return self.file_backend.join_path(self.out_dir, name)
 
     def _save_checkpoint(self, runner: Runner) -> None:
@@ -192,7 +192,7 @@ def _check_kept(numbers: Any) -> None:
     """mmengine removes checkpoints of these numbers."""
     if not isinstance(numbers, list) or not all(isinstance(n, int) for n in numbers):
         raise ValueError(
-            f'the checkpoint to go on from names {numbers!r} as the numbers of those to keep'
+            f'the checkpoint to resume from names {numbers!r} as the numbers of those to keep'
         )
 
 
@@ -216,5 +216,5 @@ def _naming_what_stays(runner: Runner) -> Iterator[None]:
     except OSError as error:
         last = named_checkpoint(runner.work_dir)
         stays = last is not None and is_whole(last)
-        rest = f'{last} stays' if stays else 'there is no checkpoint to go on from'
+        rest = f'{last} stays' if stays else 'there is no checkpoint to resume from'
         raise OSError(f'{error}; {rest}') from error

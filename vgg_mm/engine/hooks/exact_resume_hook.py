@@ -86,7 +86,7 @@ class ExactResumeHook(Hook):
             not_taken.append(f'randomness.seed={seed} ({self._resumed.seed} stays)')
         if not_taken:
             runner.logger.warning(
-                "a resumed run keeps the checkpoint's optimizer, schedulers and seed; not taken: "
+                "a resumed run keeps the checkpoint's optimizer, schedulers and seed; ignored: "
                 f'{", ".join(not_taken)}. To use them, start from its weights in another work '
                 'directory: --cfg-options load_from=CHECKPOINT in place of --resume'
             )
@@ -115,7 +115,7 @@ class ExactResumeHook(Hook):
             return
         loader.sampler.start = done * loader.batch_size
         if done == 0 and stored.validated_epoch < runner.epoch and _validates(runner):
-            runner.logger.info(f'first comes the validation of epoch {runner.epoch}')
+            runner.logger.info(f'running the missed validation of epoch {runner.epoch} first')
             runner.val_loop.run()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -162,8 +162,8 @@ def _go_on_with_other_batches(
         raise ValueError(
             f'the checkpoint was written at iteration {done} of {stored.iterations_per_epoch} in '
             f'an epoch with {stored.images_per_iteration} images an iteration, now there are '
-            f'{here.images_per_iteration}: resume with as many (processes x batch size), or from '
-            'a checkpoint of the end of an epoch'
+            f'{here.images_per_iteration}: resume with the same number (processes x batch size), '
+            'or from a checkpoint of the end of an epoch'
         )
     runner.logger.info(
         f'{stored.images_per_iteration} images an iteration before the interruption, now '

@@ -53,7 +53,7 @@ class InitHook(Hook):
         loaded_from = getattr(runner, '_load_from', None)
         if loaded_from is not None or loaded:
             source = 'runner.load_checkpoint' if loaded_from is None else f'load_from={loaded_from}'
-            raise self._conflict(f'what {source} gave')
+            raise self._conflict(f'the weights of {source}')
         weights = whole_weights(runner.model)
         chosen = self._choose(runner, weights)
         for name, tensor in chosen.items():
@@ -62,8 +62,8 @@ class InitHook(Hook):
 
     def _conflict(self, other: str) -> ValueError:
         return ValueError(
-            f'{type(self).__name__}: {self.checkpoint} would replace {other}: leave out the one or '
-            f'the other (--cfg-options default_hooks.{self.key}.checkpoint=None)'
+            f'{type(self).__name__}: {self.checkpoint} would replace {other}: remove one of them '
+            f'(--cfg-options default_hooks.{self.key}.checkpoint=None)'
         )
 
     @abstractmethod
@@ -119,7 +119,7 @@ class StagedInitHook(InitHook):
         for part, other in pretrained_parts(runner.model).items():
             if any(name.startswith(part) for name in names):
                 gave = part.rstrip('.') or 'the model'
-                raise self._conflict(f'what Pretrained ({other}) gave {gave}')
+                raise self._conflict(f'the weights that Pretrained ({other}) gave {gave}')
         report = '\n'.join(
             f'  {theirs} -> {ours} {tuple(weights[ours].shape)}' for ours, theirs in names.items()
         )
@@ -245,7 +245,7 @@ class ClassifierInitHook(InitHook):
         runner.logger.info(
             f'{self.checkpoint} expects std {expected.std[0]:g}, the config has '
             f'{found.std[0]:g}: biases of convolutions are divided by {by:g} and the weights of '
-            f'fc6 multiplied, so that maps are {by:g} times smaller and all else stays'
+            f'fc6 multiplied, so that maps are {by:g} times smaller and all else is the same'
         )
         return with_divided_images(weights, by)
 
@@ -258,7 +258,7 @@ class ClassifierInitHook(InitHook):
                 f'; the other layers of VGG are of {self.checkpoint}, another net: give this hook '
                 'the same file, or checkpoint=None'
             )
-        runner.logger.warning(f'ClassifierInitHook leaves what Pretrained gave: {given}{mixed}')
+        runner.logger.warning(f'ClassifierInitHook keeps the weights of Pretrained: {given}{mixed}')
 
 
 def pretrained_parts(model: nn.Module) -> dict[str, str]:

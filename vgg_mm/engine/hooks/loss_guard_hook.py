@@ -158,7 +158,7 @@ class LossGuardHook(Hook):
         try:
             found = suspects(*layer_statistics(unwrap(runner.model), batch, wrapper, backward))
         except torch.OutOfMemoryError:
-            return 'its layers are not examined, for want of memory'
+            return 'its layers are not examined, for lack of memory'
         finally:
             self._looking = False
         sizes = 'activations and gradients' if backward else 'activations'
@@ -167,7 +167,7 @@ class LossGuardHook(Hook):
     def _act(self, option: str, runner: Runner, message: str) -> None:
         if getattr(self, option) == 'stop':
             raise RuntimeError(
-                f'{message}; to go on all the same: '
+                f'{message}; to continue anyway: '
                 f'--cfg-options default_hooks.loss_guard.{option}=warn'
             )
         runner.logger.warning(message)

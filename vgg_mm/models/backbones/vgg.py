@@ -160,7 +160,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
             raise ValueError(f'VGG: num_stages must be 1 to {blocks}, got {num_stages}')
         if len(dilations) != num_stages or any(d < 1 for d in dilations):
             raise ValueError(
-                f'VGG: dilations must hold {num_stages} positive integers (one a block), '
+                f'VGG: dilations must contain {num_stages} positive integers (one a block), '
                 f'got {dilations}'
             )
         if not -1 <= self.frozen_stages <= num_stages:
@@ -169,7 +169,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
             )
         if len(strides) != num_stages or not set(strides) <= {1, 2}:
             raise ValueError(
-                f'VGG: strides must hold {num_stages} numbers (one a block), each 1 or 2, '
+                f'VGG: strides must contain {num_stages} numbers (one a block), each 1 or 2, '
                 f'got {strides}'
             )
         if self.pool_size not in (2, 3):

@@ -61,7 +61,7 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
             raise ValueError(f'VGGBBoxHead: dropout must be in [0, 1), got {dropout}')
         if kwargs.get('with_avg_pool'):
             raise ValueError(
-                'VGGBBoxHead: with_avg_pool=True leaves fc6 no map; for a head without fc6 take '
+                'VGGBBoxHead: with_avg_pool=True leaves fc6 no map; for a head without fc6 use '
                 'mmdet.BBoxHead'
             )
         # Both predictors see fc7, which has one position.

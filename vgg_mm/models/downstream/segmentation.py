@@ -252,7 +252,7 @@ class FCNHead(DenseHead):
         widths: Any = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
         if not 1 <= len(channels) <= 5:
             raise ValueError(
-                'FCNHead: in_channels must hold the channels of 1 (FCN-32s), 2 (FCN-16s), 3 '
+                'FCNHead: in_channels must contain the channels of 1 (FCN-32s), 2 (FCN-16s), 3 '
                 f'(FCN-8s) or up to 5 maps, got {channels}'
             )
         if len(widths) != 2:

@@ -57,7 +57,7 @@ class SSDVGG(VGG):
         fixed = sorted(kwargs.keys() & {*form, 'num_classes', 'num_stages', 'depth'})
         if fixed:
             raise ValueError(
-                f'SSDVGG: {fixed[0]} cannot be given, SSD decides it; for another form of net take '
+                f'SSDVGG: {fixed[0]} cannot be given, SSD decides it; for another form of net use '
                 'vgg_mm.VGG'
             )
         super().__init__(arch, base_channels=base_channels, **form, **kwargs)

@@ -87,7 +87,7 @@ class LocalisationTTA(BaseTTAModel):
                 f'LocalisationTTA: threshold must be a number from 0, got {threshold!r}'
             )
         if not classifiers:
-            raise ValueError('LocalisationTTA: classifiers must hold a classification net')
+            raise ValueError('LocalisationTTA: classifiers must contain a classification net')
         self.topk, self.threshold, self.max_pixels = topk, threshold, max_pixels
         rated = [_load_net(m, f'tta_model.classifiers.{i}') for i, m in enumerate(classifiers)]
         found = [_load_net(m, f'tta_model.localisers.{i}') for i, m in enumerate(localisers)]

@@ -187,10 +187,10 @@ class PaperTTA(BaseTTAModel):
                 if self.max_pixels < self.crop_size**2:
                     raise RuntimeError(
                         f'out of memory with one crop of {self.crop_size}x{self.crop_size} a '
-                        'pass; give the test a device with more memory'
+                        'pass; test on a device with more memory'
                     ) from error
             self.max_pixels //= 2
-            print_log(f'out of memory: going on with max_pixels={self.max_pixels}', 'current')
+            print_log(f'out of memory: continuing with max_pixels={self.max_pixels}', 'current')
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
