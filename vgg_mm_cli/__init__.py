@@ -71,14 +71,14 @@ def top_parser() -> argparse.ArgumentParser:
         prog='vgg-mm',
         usage='vgg-mm COMMAND [ARGUMENT ...]',
         description=f'VGG for MMPretrain as its authors ran it.\n\ncommands:\n{listed}',
-        epilog=f'vgg-mm COMMAND --help shows what a command takes.\n{EPILOG}',
+        epilog=f'vgg-mm COMMAND --help shows the arguments of a command.\n{EPILOG}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='store_true', help='print the version')
     parser.add_argument(
         '--print-completion',
         metavar='SHELL',
-        help='print what makes the tab key complete commands, options and files: bash, zsh, ...',
+        help='print the script for tab completion in a shell: bash, zsh, ...',
     )
     return parser
 

@@ -18,7 +18,7 @@ CONFIG_FILE = 'config file, or the name of one that comes with vgg_mm: vgg16_jit
 
 #: What the commands for trained nets take for a checkpoint, and for its config.
 CHECKPOINT = "file, a run's folder, URL, torchvision://vgg16 or a model's name, of any library"
-CONFIG = "config file or a model's name (default: the checkpoint's, or what the weights say)"
+CONFIG = "config file or a model's name (default: the checkpoint's, or recognised from the weights)"
 
 #: What Ctrl-C prints where a second call takes up the work of the first.
 RESUMES = 'stopped; run the same command again to resume'
@@ -87,7 +87,7 @@ class Command(NamedTuple):
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """What training and testing have in common, as in MMPretrain."""
     parser.add_argument('--work-dir', help='folder for logs and results')
-    add_config_options(parser, 'settings that replace those of the config')
+    add_config_options(parser, 'settings that override the config')
     add_trust_option(parser)
     parser.add_argument(
         '--no-pin-memory',
@@ -126,7 +126,7 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
-        help='run the code in checkpoints that cannot be read without; from sources you trust',
+        help='run code in checkpoints that cannot be read otherwise; only from sources you trust',
     )
 
 

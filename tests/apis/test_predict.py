@@ -479,7 +479,7 @@ def test_pre_processing_of_the_weights_counts(checkpoint, folder, tmp_path, caps
     torch.save(content, tmp_path / 'w.pth')
     image = folder / 'val' / '2' / '2.png'
     (found,) = predict(image, tmp_path / 'w.pth')
-    assert 'images are pre-processed as the checkpoint says' in capsys.readouterr().err
+    assert 'images are pre-processed as in the checkpoint' in capsys.readouterr().err
     cfg = load_predictor(checkpoint).cfg
     cfg.model.data_preprocessor.update(wanted)
     torch.save(content['state_dict'], tmp_path / 'plain.pth')
@@ -490,7 +490,7 @@ def test_pre_processing_of_the_weights_counts(checkpoint, folder, tmp_path, caps
     # What the config in it says counts as well.
     capsys.readouterr()
     (again,) = predict(image, checkpoint, cfg)
-    assert '(recorded: in the config of its training)), not the config' in capsys.readouterr().err
+    assert '(recorded: in the config of its training)), not in the config' in capsys.readouterr().err
     np.testing.assert_allclose(again.posterior, other.posterior, atol=1e-6)
 
 

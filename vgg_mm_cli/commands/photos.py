@@ -75,8 +75,8 @@ def _app_options(parser: argparse.ArgumentParser) -> None:
 
 APP = Command(
     'A page in the browser: a photo, its classes, the score map of each class over it, the windows '
-    'and crops of the test protocols, and what they say. From elsewhere (--host) visitors can '
-    'choose among the weights given only.',
+    'and crops of the test protocols, and their results. From elsewhere (--host) visitors can '
+    'choose only among the given weights.',
     _app_options,
     'vgg_mm.apis.app:serve',
 )

@@ -101,7 +101,7 @@ def load_chain(path: str) -> list[Stage]:
     for entry in entries:
         stage = _stage(path, entry)
         if stage.name in stages:
-            raise ValueError(f'{path}: two stages are named {stage.name!r}: give one a name')
+            raise ValueError(f'{path}: two stages are named {stage.name!r}: set name=... for one')
         if stage.source is not None and stage.source not in stages:
             before = ', '.join(stages) or 'none'
             raise ValueError(

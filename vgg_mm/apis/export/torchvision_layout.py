@@ -84,7 +84,7 @@ def torchvision_state(classifier: Classifier) -> 'OrderedDict[str, torch.Tensor]
 def notice(classifier: Classifier) -> str:
     """What is different from torchvision's own weights."""
     return (
-        f'these weights want values 0 to 255, {classifier.preprocessing}; the transforms of '
+        f'these weights expect values 0 to 255, {classifier.preprocessing}; the transforms of '
         "torchvision's own weights (values 0 to 1, its mean and std) may not fit them. Images of "
         'other sizes than 224: torchvision averages the last feature map down to 7x7, this package '
         'averages class scores'

@@ -273,7 +273,9 @@ def load_weights(model: Any, content: dict, checkpoint: str) -> str:
         return ''
     expected = expected.for_channels(len(found.mean))
     expected.put_into(model.data_preprocessor)
-    return f'images are pre-processed as the checkpoint says ({expected}), not the config ({found})'
+    return (
+        f'images are pre-processed as in the checkpoint ({expected}), not in the config ({found})'
+    )
 
 
 def _device(device: Union[str, torch.device, None]) -> torch.device:

@@ -29,7 +29,7 @@ MISSING = 'missing'
 CAPTION = 'Errors in percent, with 95 % confidence intervals (Wilson).'
 
 PAPER_CAPTION = (
-    "The column 'paper' holds the paper's top-1 / top-5 errors on the 50,000 validation images of "
+    "The column 'paper' shows the paper's top-1 / top-5 errors on the 50,000 validation images of "
     'ILSVRC-2012, in Tables 6 and 7 also the top-5 error on its test images; they are not '
     "measurements of this package. 'missing': no result of that row was found."
 )

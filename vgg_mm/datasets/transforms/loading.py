@@ -127,7 +127,7 @@ class LoadImage(LoadImageFromFile):
         if ignore_empty and on_error != RAISE:
             raise ValueError(
                 f'LoadImage: ignore_empty=True leaves out images that cannot be read, '
-                f'on_error={on_error!r} says otherwise: give one of the two'
+                f'on_error={on_error!r} does not: set one of them'
             )
         check_positive('LoadImage', max_pixels=max_pixels)
         if skipped_file is not None and on_error != SKIP:

@@ -162,7 +162,7 @@ class LossGuardHook(Hook):
         finally:
             self._looking = False
         sizes = 'activations and gradients' if backward else 'activations'
-        return ', '.join(found) or f'{sizes} have ordinary sizes in all layers'
+        return ', '.join(found) or f'{sizes} have normal magnitudes in all layers'
 
     def _act(self, option: str, runner: Runner, message: str) -> None:
         if getattr(self, option) == 'stop':
