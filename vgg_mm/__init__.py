@@ -1,8 +1,8 @@
 """vgg_mm: VGG for MMPretrain as its authors ran it (arXiv 1409.1556).
 
 Importing the package registers everything under the scope ``vgg_mm``; configs do it with
-``custom_imports = dict(imports=['vgg_mm'])``. MMPretrain's lists of models then know its models.
-The modules themselves are imported when something of theirs is first asked for, by name in a
+``custom_imports = dict(imports=['vgg_mm'])``. MMPretrain's lists of models then include its models.
+The modules themselves are imported when something in them is first requested, by name in a
 registry or as ``vgg_mm.models``: with them come all of MMPretrain's models.
 """
 

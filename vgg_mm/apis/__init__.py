@@ -1,6 +1,6 @@
 """What the command-line tools call, and what notebooks and other programs can."""
 
-# The functions, in place of the modules of the same names.
+# The functions replace the modules of the same names.
 from .chain import train_chain
 from .features import extract_features, linear_probe, load_features
 from .inference import Prediction, VGGInferencer, predict

@@ -1,4 +1,4 @@
-"""``--cfg-options``: what OpenMMLab's users type, with a line for what no config takes."""
+"""``--cfg-options``: OpenMMLab's syntax, with a one-line error for keys that no config accepts."""
 
 import argparse
 import ast
@@ -53,7 +53,7 @@ TAKEN_OUT = {
     'train_cfg': {'by_epoch'},
 }
 
-#: Of any dict in a config.
+#: Keys of any dict in a config.
 ALWAYS = {'type', '_delete_', '_scope_'}
 
 
@@ -101,7 +101,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
     """Put the options into the config; keys that its modules' constructors take may be new.
 
     Raises:
-        ValueError: in one line with the nearest name, if nothing in the config takes a key.
+        ValueError: in one line with the nearest name, if nothing in the config accepts a key.
     """
     runner_keys = set(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS
     new = {}
@@ -119,7 +119,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
 
 
 def _make_room(cfg: Config, key: str) -> Optional[int]:
-    """See that what lies above a key can hold it: an index that exists, a dict for a None.
+    """Prepare the parents of a key: check that an index exists, replace None by a dict.
 
     Returns:
         The number of the key's first part that is new in the config; None if none is.
@@ -162,7 +162,7 @@ def _check_new(cfg: Config, key: str, depth: int) -> None:
 
 
 def _taken(cfg: Config, path: list[str], node: Any) -> Optional[set[str]]:
-    """Names that may stand in a dict of the config; None: any."""
+    """Valid keys of a dict of the config; None: any."""
     kind = node.get('type')
     classes = UNTYPED.get('.'.join(path), ())
     if kind is not None:
@@ -178,7 +178,7 @@ def _taken(cfg: Config, path: list[str], node: Any) -> Optional[set[str]]:
 
 
 def _class_of(kind: Any, scope: str) -> Any:
-    """The class that a ``type`` means, in whatever registry."""
+    """The class that a ``type`` names, in any registry."""
     if not isinstance(kind, str):
         return kind if callable(kind) else None
     with suppress(ImportError):
@@ -193,7 +193,7 @@ def _class_of(kind: Any, scope: str) -> Any:
 
 
 def _arguments(kind: Any) -> Optional[set[str]]:
-    """Of a constructor, with those that it hands on to its parents; None: unknown or any."""
+    """Parameters of a constructor, including those passed to its parents; None: unknown or any."""
     names: set[str] = set()
     for one in inspect.getmro(kind) if inspect.isclass(kind) else [kind]:
         init = vars(one).get('__init__') if inspect.isclass(one) else one

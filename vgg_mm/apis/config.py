@@ -1,4 +1,4 @@
-"""Reading a config, and merging into it what was asked for besides."""
+"""Reading a config and merging the user's settings into it."""
 
 import os
 import os.path as osp
@@ -28,7 +28,7 @@ from .downstream import (
 from .errors import one_line, users_line
 from .rgb_statistics import is_no_class
 
-#: What is taken for a config: a file, a name, or mmengine's ``Config``.
+#: Accepted as a config: a file, a name, or mmengine's ``Config``.
 ConfigLike = Union[str, os.PathLike, Config]
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -41,10 +41,10 @@ FOLDERS = {
     'protocol': ('_base_/tta',),
 }
 
-#: What a folder of validation images is called, other than ``val``.
+#: Other names of a folder of validation images than ``val``.
 VALIDATION_FOLDERS = 'validation', 'valid'
 
-#: What processors call their bfloat16 instructions: x86's two, ARM's.
+#: Names of processors' bfloat16 instructions: x86's two, ARM's.
 BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'}
 
 #: mmengine's part -> this package's, which resumes exactly and else does the same.
@@ -72,7 +72,7 @@ def shipped(kind: str = 'config') -> dict[str, str]:
 
 
 def find_config(given: Union[str, os.PathLike], kind: str = 'config') -> str:
-    """The file that is meant by a path, or by a name: of a file that comes with the package, as
+    """The file for a path or a name: that of a file that comes with the package, such as
     ``vgg16_jitter_imagenet``, or of a model in MMPretrain's lists.
 
     Raises:
@@ -97,12 +97,12 @@ def load_config(
     cfg_options: CfgOptions = (),
     launcher: str = 'none',
 ) -> Config:
-    """A config with the settings that were asked for.
+    """A config with the user's settings.
 
     Args:
-        config: File, name (see :func:`find_config`), or a config, which is left as it is.
+        config: File, name (see :func:`find_config`), or a config, which is not changed.
         work_dir: By default the config's, else ``work_dirs`` and the name of its file.
-        cfg_options: Settings that replace those of the config.
+        cfg_options: Settings that override the config.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi', as of mmengine's runner.
 
     Raises:
@@ -207,11 +207,11 @@ def _dicts_below(node: Any) -> Iterator[Any]:
 def set_dataloader_defaults(
     cfg: Config, pin_memory: bool = True, persistent_workers: Optional[bool] = None
 ) -> None:
-    """Give every data loader its package's defaults, unless the config says otherwise.
+    """Give every data loader its package's defaults, unless the config sets them.
 
     Args:
         cfg: Changed in place.
-        pin_memory: False: never, whatever the config says; True: by default where there is a GPU.
+        pin_memory: False: never, regardless of the config; True: by default where there is a GPU.
         persistent_workers: False: never; True: by default; None: by torch's default.
     """
     defaults: dict[str, Any] = dict(pin_memory=torch.cuda.is_available())
@@ -233,7 +233,7 @@ def set_dataloader_defaults(
 
 
 def find_validation_folders(cfg: Config) -> None:
-    """Read ``validation`` or ``valid`` where class folders have no ``val``, and say so."""
+    """Read ``validation`` or ``valid`` where class folders have no ``val``, with a notice."""
     found = {}
     for name in DATALOADERS:
         dataset = (cfg.get(name) or {}).get('dataset', {})
@@ -250,7 +250,7 @@ def find_validation_folders(cfg: Config) -> None:
 
 
 def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
-    """Say in one line which data folder is missing or empty, before a model is built."""
+    """Raise an error of one line if a data folder is missing or empty, before a model is built."""
     for name in names:
         dataset = (cfg.get(name) or {}).get('dataset', {})
         if is_downstream(cfg):
@@ -298,7 +298,7 @@ def _processor_flags() -> set[str]:
 
 
 def warn_of_slow_bfloat16() -> None:
-    """Say so where ``amp`` costs time."""
+    """Warn if ``amp`` is slower."""
     if not torch.cuda.is_available() and not has_bfloat16():
         print(
             f'warning: this processor has no bfloat16 instructions: {argument("amp")} is slower '
@@ -316,13 +316,13 @@ def evaluate_in_mixed_precision(cfg: Config, loop: str) -> None:
 
 
 def add_hook(cfg: Config, **hook: Any) -> None:
-    """Append to ``custom_hooks``, in place of one of the same type."""
+    """Append to ``custom_hooks``, replacing one of the same type."""
     others = [one for one in cfg.get('custom_hooks') or [] if one['type'] != hook['type']]
     cfg.custom_hooks = [*others, hook]
 
 
 def make_resumable(cfg: Config) -> None:
-    """Replace the parts of a training config that lose their place when a run is interrupted.
+    """Replace the parts of a training config that cannot resume within an epoch.
 
     Samplers and loops of other kinds stay: such runs resume as exactly as mmengine can.
     """

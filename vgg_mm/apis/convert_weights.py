@@ -40,7 +40,7 @@ from vgg_mm.text import first_few, printable, shortened
 from .net_table import CROP
 from .tables import format_table, say
 
-#: What ``preprocessing`` can be.
+#: Values of ``preprocessing``.
 PREPROCESSING = {
     'torchvision': STANDARDISED_RGB,
     'caffe': CENTRED_BGR,
@@ -49,12 +49,12 @@ PREPROCESSING = {
 
 PARTS = ('backbone.', 'head.')
 
-#: How many of the names that are left out a line shows.
+#: Maximum number of omitted names in a line.
 SHOWN = 2
 
 
 class Net(NamedTuple):
-    """What weights say about their net.
+    """The net that weights belong to.
 
     ``fc_channels`` and ``kernel_size`` are None without fc6 and fc7, ``num_classes`` without fc8;
     where fc8 is alone, on the averaged last map, ``fc_channels`` is ().
@@ -119,7 +119,7 @@ class Converted(NamedTuple):
     """Weights in this package's layout, in FC form, and where they come from.
 
     ``sources`` maps their names to the file's; ``left_out`` are the file's that no layer has;
-    ``averaged`` says which were taken where averaged ones (EMA) stand beside plain ones.
+    ``averaged`` says which were used if the file contains EMA weights as well.
     """
 
     weights: Weights
@@ -132,8 +132,8 @@ class Converted(NamedTuple):
     averaged: str = ''
 
     def unused(self) -> str:
-        """What of the file no layer of the net has, in words; '' if there is nothing."""
-        # Keras's optimisers keep arrays beside the weights.
+        """Weights of the file that no layer uses, as text; '' if there are none."""
+        # Keras's optimisers store arrays in addition to the weights.
         names = [printable(name) for name in self.left_out if 'optimizer' not in name]
         return f'{first_few(names, SHOWN)}: of no layer of the net' if names else ''
 
@@ -155,20 +155,20 @@ def convert_weights(
     trust_checkpoint: bool = False,
     ema: bool = False,
 ) -> None:
-    """Read weights in any known layout, write them as a checkpoint, print what became of them.
+    """Read weights in any known layout, write them as a checkpoint, print a report on them.
 
     Args:
         source: A file, a URL, or a model of a zoo (``torchvision://vgg16``).
         out: File to write, ``.pth``.
-        arch: What the net has to be; needed for A-LRN only, whose weights are A's.
-        preprocessing: One of :data:`PREPROCESSING`, in place of what the layout says.
+        arch: Expected net; needed for A-LRN only, whose weights are A's.
+        preprocessing: One of :data:`PREPROCESSING`, instead of the layout's.
         trust_checkpoint: Run the code in files that cannot be read without.
-        ema: Take averaged weights, which must be there.
+        ema: Use the EMA weights, which the file must contain.
 
     Raises:
         ImportError: in one line, if the library for the kind of file is missing.
-        OSError: in one line, if a file cannot be read or written.
-        ValueError: in one line, if the layout is not known or the weights are of no VGG.
+        OSError: if a file cannot be read or written.
+        ValueError: if the layout is not known or the weights are of no VGG.
     """
     if not os.fspath(out).endswith('.pth'):
         raise ValueError(f'convert_weights: the file to write must end in .pth, got {out}')
@@ -247,7 +247,7 @@ def describe(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
     Args:
         weights: In this package's layout.
         source: Their name, for messages.
-        arch: What the net has to be; None: whatever it is.
+        arch: Expected net; None: any.
 
     Raises:
         ValueError: in one line, if it is another, or weights are missing or of the wrong shape.
@@ -293,7 +293,7 @@ def _check(net: Net, weights: Weights, source: str) -> None:
 
 
 def report(converted: Converted) -> str:
-    """Layout, net, pre-processing, and what became of every weight of the file."""
+    """Layout, net, pre-processing, and the use of every weight of the file."""
     unknown = f"not recorded: the config's is used; {argument('preprocessing')} records one"
     facts = [
         ('layout', converted.layout),

@@ -1,4 +1,4 @@
-"""The processor cores that there are to be used."""
+"""The number of available processor cores."""
 
 import os
 

@@ -43,7 +43,7 @@ def demo(work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> st
 
     Args:
         work_dir: Folder for checkpoints and logs. Runs that are finished there are used, ones that
-            were interrupted go on.
+            were interrupted are resumed.
         data_root: Folder for the digits.
 
     Returns:

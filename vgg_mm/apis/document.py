@@ -103,7 +103,7 @@ def aligned(table: Table) -> list[list[str]]:
 
 
 def page(blocks: Sequence[Block], title: str, classes: Mapping[str, str] = {}) -> str:
-    """An HTML document that needs nothing else: inline style, inline SVG.
+    """A self-contained HTML document: inline style, inline SVG.
 
     Args:
         blocks: What it consists of.
@@ -133,7 +133,7 @@ def _inline(text: str) -> Markup:
 
 
 def _plain(text: str) -> str:
-    """A cell's text without its marks."""
+    """A cell's text without Markdown marks."""
     return text.replace('*', '')
 
 

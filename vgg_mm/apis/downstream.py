@@ -28,7 +28,7 @@ IGNORED = ('classes', 'dataset_type', 'palette')
 
 
 def give_data_root() -> str:
-    """What a message says of a folder that is not there."""
+    """The advice of a message on a missing folder."""
     return 'give yours with ' + argument('cfg_options', ['DATA_ROOT=FOLDER'])
 
 
@@ -38,10 +38,10 @@ def is_downstream(cfg: Config) -> bool:
 
 
 def check_package(cfg: Config, path: str) -> None:
-    """Import the package that a config is for, if there is one.
+    """Import the package that a config requires, if any.
 
     Raises:
-        ImportError: in one line, if it is missing or does not work.
+        ImportError: in one line, if it is missing or cannot be imported.
     """
     if is_downstream(cfg):
         import_downstream(cfg.default_scope, path)
@@ -69,14 +69,14 @@ def load_images_here(cfg: Config, *loaders: str) -> None:
     """Let these data loaders of a detector's or segmentor's config read images with
     ``vgg_mm.LoadImage``, whose errors name the file and the cause.
 
-    The configs themselves say ``LoadImageFromFile``: MMDetection's and MMSegmentation's inferencers
-    and analysis tools look for that name. For the same reason the test pipeline of a training's
-    config, which goes into its checkpoints, stays as it is.
+    The configs themselves name ``LoadImageFromFile``: MMDetection's and MMSegmentation's
+    inferencers and analysis tools look for that name. For the same reason the test pipeline of a
+    training's config, which goes into its checkpoints, stays as it is.
     """
     if not is_downstream(cfg):
         return
     for name in loaders:
-        # Of its own: configs say test_dataloader = val_dataloader.
+        # A copy: configs have test_dataloader = val_dataloader.
         loader = cfg[name] = deepcopy(cfg.get(name))
         for step in steps_of(loader.dataset) if loader else ():
             if _type_of(step) == 'LoadImageFromFile':
@@ -84,7 +84,7 @@ def load_images_here(cfg: Config, *loaders: str) -> None:
 
 
 def add_checks(cfg: Config) -> None:
-    """Add the checks of annotations, masks and classes to a config that has them not."""
+    """Add the checks of annotations, masks and classes to a config without them."""
     if is_downstream(cfg):
         cfg.default_hooks = ConfigDict(cfg.get('default_hooks') or {})
         for name, kind in CHECKS.items():
@@ -94,7 +94,7 @@ def add_checks(cfg: Config) -> None:
 def join_datasets(cfg: Config) -> None:
     """Let data sets be joined that differ in what does not matter to a net, as VOC 2007 and 2012.
 
-    OpenMMLab's ``ConcatDataset`` asks for ``ignore_keys`` then. That the classes are the same is
+    OpenMMLab's ``ConcatDataset`` requires ``ignore_keys`` then. That the classes are the same is
     checked by ``vgg_mm.ClassCheckHook``, which names what differs.
     """
     if not is_downstream(cfg):
@@ -113,7 +113,7 @@ def check_files(dataset: dict) -> None:
 
     Raises:
         FileNotFoundError: in one line, if its annotation file or a folder of images is missing.
-        ValueError: in one line, if the annotation file does not know the classes.
+        ValueError: if the annotation file lacks a class.
     """
     if dataset.get('backend_args'):
         return  # not files
@@ -148,7 +148,7 @@ def check_annotations(path: str, classes: Any, filter_cfg: dict, test_mode: bool
         test_mode: Whether the data set keeps all images.
 
     Raises:
-        ValueError: in one line, if a part is missing, a class is unknown or stands twice, or if no
+        ValueError: in one line, if a part is missing, a class is unknown or occurs twice, or if no
             image is left.
     """
     content = read_coco(path)

@@ -13,7 +13,7 @@ from .config import find_config, read_config
 from .tables import format_table, record_cells
 from .test_results import CENTRE_CROP
 
-#: What a recipe and its members can hold.
+#: Keys of a recipe and of its members.
 RECIPE_KEYS, MEMBER_KEYS = {'members', 'weights', 'name'}, {'config', 'protocol'}
 
 
@@ -40,7 +40,7 @@ def report(
         files: Files of posteriors, ``FILE`` or ``FILE:PROTOCOL``.
         weights: One for each file, positive; None: the recipe's, or equal ones.
         protocol: Protocol of the files that do not name theirs; None: every one in common.
-        recipe: Config file that lists the members, in place of ``files``.
+        recipe: Config file that lists the members, instead of ``files``.
         results: A recipe's members are in ``RESULTS/CONFIG_NAME/posteriors.npz``.
         out: File for the ensembles' posteriors.
         work_dir: Folder to whose ``test_results.jsonl`` the ensembles are added.

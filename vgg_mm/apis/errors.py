@@ -1,6 +1,6 @@
-"""One clear line for every error that a user can cause; a traceback for a defect of this package.
+"""One clear line for every error that a user can cause; a traceback for a bug in this package.
 
-The two are told apart by where an error was raised, see :func:`kind_of`.
+They are distinguished by where an error was raised, see :func:`kind_of`.
 """
 
 import os
@@ -21,7 +21,7 @@ from mmengine.registry import build_functions
 import vgg_mm
 from vgg_mm.installation import root_folder
 
-#: What checks of configs, files and data raise.
+#: Raised by checks of configs, files and data.
 EXPECTED = (
     ValueError,
     TypeError,
@@ -33,7 +33,7 @@ EXPECTED = (
     RuntimeError,
 )
 
-#: What the machine, the network and other processes cause, wherever it surfaces.
+#: Caused by the machine, the network and other processes, wherever they are raised.
 SURROUNDINGS = (
     OSError,
     ImportError,
@@ -52,7 +52,7 @@ TRACEBACK_VARIABLE = 'VGG_MM_TRACEBACK'
 
 
 class Kind(Enum):
-    """Whose an error is."""
+    """The origin of an error."""
 
     USERS = 'of what was given'
     DEFECT = 'of this package'
@@ -65,18 +65,18 @@ class _Frame(NamedTuple):
 
     @property
     def raises(self) -> bool:
-        """Whether it is a check that failed, in place of something that Python could not do."""
+        """Whether it is a check that failed, not an operation of Python."""
         return re.search(r'(^|: )(raise|assert)\b', self.source or '') is not None
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print a user's error as one line, a defect with its traceback; leave with status 1."""
+    """Print a user's error as one line, a bug with its traceback; leave with status 1."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; nothing may be written at exit either.
+        # The reader (head, less) has ended; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -106,13 +106,13 @@ def named(where: str) -> Iterator[None]:
 
 
 def kind_of(error: Exception) -> Kind:
-    """Whose an error is, by where it was raised.
+    """The origin of an error, by where it was raised.
 
-    - What a check raises on purpose (``raise``) in this package or OpenMMLab's is about what the
-      user gave; and so is what fails while a registry builds a config, or within OpenMMLab's code,
-      which configs drive.
-    - What Python, torch or another library cannot do with what this package hands it is a defect.
-    - Files, memory, missing packages and other processes are the user's surroundings.
+    - What a check raises on purpose (``raise``) in this package or OpenMMLab's concerns the
+      user's input; and so does what fails while a registry builds a config, or within OpenMMLab's
+      code, which configs drive.
+    - What Python, torch or another library cannot do with what this package passes to it is a bug.
+    - Files, memory, missing packages and other processes are the user's environment.
     """
     frames = _frames(error)
     owner = next((f for f in reversed(frames) if _owner(f.path)), None)
@@ -190,7 +190,7 @@ def _owner(path: str) -> Optional[str]:
 
 @cache
 def _folders() -> list[tuple[Optional[str], tuple[str, ...]]]:
-    """Of each owner; what is in none is the user's."""
+    """Folders of each owner; code in none of them is the user's."""
 
     def inside(*folders: str) -> tuple[str, ...]:
         return tuple(os.path.join(os.path.realpath(folder), '') for folder in folders)
@@ -206,7 +206,7 @@ def _folders() -> list[tuple[Optional[str], tuple[str, ...]]]:
 
 
 def _versions() -> str:
-    """Of this package and what it stands on."""
+    """Versions of this package and of those that it depends on."""
     names = ['vgg_mm', *(n for n in OPENMMLAB if n in sys.modules), 'torch']
     versions = ', '.join(f'{n} {sys.modules[n].__version__}' for n in names)
     return f'{versions}, Python {sys.version.split()[0]}'

@@ -90,7 +90,7 @@ def read_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: in one line, if the library for the kind of file is missing.
-        ValueError: in one line, if it is no checkpoint, is truncated, or holds anything that is
+        ValueError: if it is no checkpoint, is truncated, or holds anything that is
             not allowed.
     """
     path = run_checkpoint(os.path.expanduser(path))

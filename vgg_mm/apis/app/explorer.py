@@ -27,18 +27,18 @@ PROTOCOLS = {'dense': 'dense', 'multi_crop': 'multi-crop', 'both': 'dense + mult
 #: What is drawn over the photo.
 VIEWS = MAP, WINDOWS, CROPS = ('score map', 'windows of dense', 'crops of multi-crop')
 
-#: Most pixels of a photo, and most bytes of its file.
+#: Maximum number of pixels of a photo, and of bytes of its file.
 MOST_PIXELS, MOST_BYTES = 50_000_000, 20_000_000
 
 #: Q that can be chosen, in pixels.
 MOST_SCALE, SCALE_STEP = 768, 32
 
-#: Pixels of the longer side of what is drawn.
+#: Longer side of the drawn image, in pixels.
 SIDE = 720
 
 WHITE, ORANGE = (255, 255, 255), (217, 130, 43)
 
-#: Nets that are kept: two visitors with one each do not wait for files.
+#: Nets kept in memory: two visitors with one each do not wait for files.
 KEPT = 2
 
 
@@ -65,8 +65,8 @@ class Look:
         window: Side of what fc6 (or, without it, fc8) takes of the photo at a place, in pixels.
         crop: Side of the crops of multi-crop evaluation, in pixels.
         grid: Crops of multi-crop evaluation.
-        seconds: That dense evaluation took.
-        notices: What there is to know of the net, one line each.
+        seconds: Duration of dense evaluation.
+        notices: Notes on the net, one line each.
     """
 
     path: str
@@ -173,7 +173,7 @@ def _dot(photo: np.ndarray, x: float, y: float, colour: tuple[int, int, int]) ->
 
 
 class Explorer:
-    """Looks at photos through nets, one at a time, whoever asks.
+    """Runs photos through nets, one at a time, for all visitors.
 
     Args:
         device: By default the GPU if there is one.
@@ -195,7 +195,7 @@ class Explorer:
             q: Test scale in pixels.
 
         Raises:
-            OSError, ValueError: in one line, if photo, weights or Q will not do.
+            OSError, ValueError: in one line, if photo, weights or Q are invalid.
         """
         with self._lock:
             net = self._net(weights)
@@ -221,13 +221,13 @@ class Explorer:
         )
 
     def compare(self, look: Look) -> dict[str, tuple[np.ndarray, float]]:
-        """Posterior and seconds of each of :data:`PROTOCOLS` for what was looked at.
+        """Posterior and seconds of each of :data:`PROTOCOLS` for an explored photo.
 
         Dense evaluation runs again: a net's first pass is slower than the others, with which its
         time is compared.
 
         Raises:
-            OSError, ValueError: in one line, if the photo is not there any more.
+            OSError, ValueError: in one line, if the photo no longer exists.
         """
         with self._lock:
             net = self._net(look.weights).net
@@ -248,10 +248,10 @@ class Explorer:
 
 
 def _prepared(net: Predictor, path: str) -> Prepared:
-    """The photo read for a net, if its pixels would not fill the memory.
+    """The photo read for a net, if it has at most :data:`MOST_PIXELS` pixels.
 
     Raises:
-        ValueError: in one line with the file's name, if they would, or it cannot be read.
+        ValueError: in one line with the file's name, if it has more or cannot be read.
     """
     name = os.path.basename(path)
     try:

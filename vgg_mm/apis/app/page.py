@@ -26,7 +26,7 @@ from .explorer import (
     Look,
 )
 
-#: Weights where none are given; fetched when the first photo comes.
+#: Default weights; downloaded when the first photo is given.
 WEIGHTS = 'torchvision://vgg16'
 
 EXAMPLES = os.path.join(os.path.dirname(__file__), 'examples')
@@ -37,7 +37,7 @@ SCALE, LEAST_SCALE = 256, 224
 #: Classes that a list shows.
 TOP = 5
 
-#: Seconds after which photos of visitors are removed, and between looks for them.
+#: Seconds after which photos of visitors are removed, and between the checks for them.
 KEEP, LOOK_FOR = 3600, 600
 
 TITLE = 'VGG: what it sees, and where'
@@ -72,7 +72,7 @@ def serve(
 ) -> None:
     """Serve the page until Ctrl-C.
 
-    Who visits it from the machine it runs on may name any weights; from elsewhere, those given.
+    Visitors on the same machine may name any weights; others choose among those given.
 
     Args:
         weights: The nets that can be chosen, as ``predict`` takes a checkpoint; none:
@@ -84,7 +84,7 @@ def serve(
 
     Raises:
         ImportError: in one line, without gradio.
-        OSError, ValueError: in one line, if host or port cannot be used.
+        OSError, ValueError: if host or port cannot be used.
     """
     gradio = _gradio()
     if not 1 <= port <= 65535:
@@ -116,7 +116,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
 
     Args:
         weights: The nets that can be chosen, the first one at first.
-        explorer: Looks at photos.
+        explorer: Runs photos through nets.
         any_weights: Whether others can be named.
     """
     gr = _gradio()
@@ -128,7 +128,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         if path is None:
             return nothing()
         try:
-            # Also visitors who do not use the page's own fields get no other files read.
+            # Requests that do not come from the page's fields cannot read other files either.
             if not any_weights and name not in weights:
                 raise ValueError(f'these weights are not offered; available: {", ".join(weights)}')
             found = explorer.look(path, name, int(q))
@@ -147,7 +147,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
             return [None, '', None]
         return [found.draw(int(label), view), found.caption(view), None]
 
-    # Gradio sees by its type that it wants to know what was touched.
+    # By this type Gradio knows to pass the touched position.
     def touch(
         found: Optional[Look],
         label: Optional[int],
@@ -177,7 +177,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
                     label=f'photo (JPEG, PNG, WebP; at most {MOST_BYTES // 1_000_000} MB)',
                     sources=['upload', 'clipboard'], image_mode=None, height=280, elem_id='photo',
                 )  # fmt: skip
-                # The file as it is: what cannot be read is said in the page's own words.
+                # The file itself, so that the page's own message says what cannot be read.
                 photo.preprocess = lambda payload: None if payload is None else payload.path
                 gr.Examples(sorted(glob.glob(f'{EXAMPLES}/*.jpg')), photo, label='examples')
                 net = gr.Dropdown(
@@ -237,7 +237,7 @@ def _is_local(host: str) -> bool:
 
 
 def _said(error: Exception) -> str:
-    """One line; a defect goes on to the console, with its traceback."""
+    """One line; a bug is raised again, with its traceback on the console."""
     if kind_of(error) is not Kind.USERS:
         raise error
     return one_line(error)

@@ -126,7 +126,7 @@ def _rate_panel(panel: Axes, rate: np.ndarray) -> None:
 
 
 def _legend(panel: Axes) -> None:
-    """Above the panel, at the right of its title: nothing is hidden."""
+    """Legend above the panel, at the right of its title, where it hides nothing."""
     panel.legend(loc='lower right', bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
 
 
@@ -158,7 +158,7 @@ def read_curves(work_dir: str) -> Curves:
 def merge_runs(runs: Sequence[list[dict]]) -> tuple[list[dict], list[dict]]:
     """Rows of training and of validation, each in order, of a training in several runs.
 
-    A run goes on from a checkpoint: what an earlier one did after that is dropped.
+    A run resumes from a checkpoint: rows of an earlier run after that point are dropped.
 
     Args:
         runs: The rows of each run's log, in the order of the runs. A row of training has 'loss' and

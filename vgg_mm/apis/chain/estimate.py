@@ -26,7 +26,7 @@ Result = TypeVar('Result')
 #: Timed steps of each of two batches, after one to warm up; the fastest counts.
 STEPS = 2
 
-#: After so many seconds those of a batch that there are have to do.
+#: Time limit in seconds for the steps of a batch.
 ENOUGH = 15
 
 #: Pixels of the larger batch: 8 crops of 224 on a processor, 32 on a GPU.
@@ -43,7 +43,7 @@ class StepTime(NamedTuple):
     per_step: float
 
     def hours(self, images: float, steps: float) -> float:
-        """Of a training with so many images in so many steps by one process."""
+        """Hours of a training by one process, from its numbers of images and of steps."""
         return (self.per_image * images + self.per_step * steps) / 3600
 
 
@@ -56,7 +56,7 @@ def device_name() -> str:
 
 
 def crop_size(cfg: Config) -> Optional[int]:
-    """Side of the training crops; None if no step of the pipeline says it as a number."""
+    """Side of the training crops; None if no step of the pipeline gives it as a number."""
     for step in reversed(cfg.train_dataloader.dataset.get('pipeline') or []):
         size = step.get('crop_size', step.get('scale'))
         if isinstance(size, int):
@@ -67,7 +67,7 @@ def crop_size(cfg: Config) -> Optional[int]:
 def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optional[StepTime]:
     """Time training steps of the config's model on random uint8 images of its crop size.
 
-    Data loading, validation and the exchange of gradients between processes are not in it.
+    Data loading, validation and the exchange of gradients between processes are not included.
 
     Returns:
         None if the size of the crops is not known.
@@ -104,7 +104,7 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     with taking_maps(model):
         few, many = (_step(model, optimizer, [maps[0]] * count) for count in (small, large))
     step = split_time(few, many, small, large)
-    # Each image has its maps computed once, however many epochs there are.
+    # The maps of each image are computed once, regardless of the number of epochs.
     views = cfg.train_cfg.get('views', 2) / cfg.train_cfg.max_epochs
     return step._replace(per_image=step.per_image + views * seconds / small)
 
@@ -123,7 +123,7 @@ def _step(model: BaseModel, optimizer: OptimWrapper, inputs: list[torch.Tensor])
 
 
 def _fastest(work: Callable[[], Result]) -> tuple[float, Result]:
-    """Seconds of a work that is done a few times, and what it gives."""
+    """Seconds of the fastest of a few runs, and the result."""
     times = []
     for _ in range(1 + STEPS):
         started = time.perf_counter()

@@ -92,10 +92,10 @@ class Record:
 
 @contextmanager
 def locked(work_dir: str, name: str) -> Iterator[TextIO]:
-    """Keep others away from a stage's folder.
+    """Lock a stage's folder against other processes.
 
     Processes that inherit the open file hold the lock as well: a training whose chain was killed
-    keeps it to its end.
+    keeps it until it ends.
 
     Raises:
         RuntimeError: if another process has it.
@@ -115,7 +115,7 @@ def locked(work_dir: str, name: str) -> Iterator[TextIO]:
 
 
 def note_process(lock: TextIO, number: int) -> None:
-    """Write who holds a lock."""
+    """Write the number of the process that holds a lock."""
     lock.truncate(0)
     lock.write(str(number))
     lock.flush()
@@ -132,7 +132,7 @@ def progress(work_dir: str) -> tuple[str, int]:
 def final_checkpoints(work_dir: str, name: str) -> dict[str, str]:
     """A finished training's last and, where there is one, best checkpoint, from its work directory.
 
-    They lie in it, or where ``CheckpointHook(out_dir=...)`` puts them.
+    They are in it, or where ``CheckpointHook(out_dir=...)`` puts them.
 
     Raises:
         FileNotFoundError: if it has left none.
@@ -156,8 +156,8 @@ class Job:
 
     Args:
         stage: The stage.
-        run: What the command line says.
-        source: That of the stage which it starts from.
+        run: Options of the command line.
+        source: Job of the stage that it starts from.
 
     Raises:
         ValueError: in one line that names the stage, if its settings are wrong.
@@ -186,7 +186,7 @@ class Job:
         self.tests = {name: test_fingerprint(self.cfg, stage, name, run.amp) for name in stage.test}
 
     def check_data(self) -> None:
-        """Say in one line that names the stage which data are missing."""
+        """Raise an error of one line that names the stage and the missing data."""
         loaders = ['train_dataloader', 'val_dataloader']
         with named(f'stage {self.name}'):
             check_data_folders(self.cfg, [*loaders, *(['test_dataloader'] if self.tests else [])])
@@ -202,7 +202,7 @@ class Job:
         return PART_WAY if newest_first(self.work_dir) else TO_DO
 
     def problem(self) -> str:
-        """What speaks against using what is there, in a line; empty if nothing does."""
+        """Why the existing results cannot be used, in one line; empty if they can."""
         if self.state() == TO_DO:
             return ''
         record = self.record()
@@ -227,10 +227,10 @@ class Job:
         )
 
     def checkpoint(self) -> str:
-        """The checkpoint that the finished stage hands on.
+        """The checkpoint that later stages start from.
 
         Raises:
-            FileNotFoundError: if it is not finished, or the file is gone.
+            FileNotFoundError: if the stage is not finished, or the file is missing.
         """
         record = self.record()
         if record is None or not record.finished:
@@ -259,7 +259,7 @@ class Job:
         return [n for n in self.tests if record.tests.get(n) != self._test_key(record, n)]
 
     def note_test(self, name: str) -> None:
-        """Remember that a test was done."""
+        """Record a finished test."""
         record = self.record()
         assert record is not None, 'of a trained stage'
         record.tests[name] = self._test_key(record, name)
@@ -269,9 +269,9 @@ class Job:
         return f'{record.checkpoints.get(self.stage.use)} {self.tests[name]}'
 
     def train_command(self) -> list[str]:
-        """The call of ``tools/train.py``, for the first start and for going on."""
+        """The call of ``tools/train.py``, for the first start and for resuming."""
         start = []
-        # Of no effect where --resume finds a checkpoint; the source's may be gone by then.
+        # Without effect if --resume finds a checkpoint; the source's may be deleted by then.
         if self.source is not None and self.state() == TO_DO:
             key = 'load_from' if self.stage.all_layers else 'default_hooks.staged_init.checkpoint'
             start = option_texts({key: self.source.checkpoint()})
@@ -296,7 +296,7 @@ class Job:
         )
 
     def progress(self) -> str:
-        """The state in words."""
+        """The state as text."""
         state = self.state()
         if state != PART_WAY:
             return state

@@ -25,7 +25,7 @@ HEADERS = ['stage', 'config', 'starts from', 'images', 'epochs', 'batch', 'itera
 
 
 class Cost:
-    """How much of a stage there is to do.
+    """The remaining work of a stage.
 
     Args:
         job: The stage.
@@ -52,7 +52,7 @@ class Cost:
 
     @property
     def left(self) -> float:
-        """Share of the training that is still to be done."""
+        """Remaining share of the training."""
         state = self.job.state()
         if state != PART_WAY:
             return float(state != DONE)
@@ -61,7 +61,7 @@ class Cost:
         return max(0.0, 1 - done / total) if total else 1.0
 
     def hours(self, step: Optional[StepTime]) -> Optional[float]:
-        """Of what is left; None if it is not known."""
+        """Hours of the remaining training; None if unknown."""
         if not self.left:
             return 0.0
         if step is None or self.iterations is None:
@@ -86,18 +86,18 @@ class Cost:
 
 
 def count_images(cfg: Config) -> Optional[int]:
-    """Training images; None if they are not there."""
+    """Number of training images; None if they do not exist."""
     dataset = cfg.train_dataloader.dataset
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         try:
             return len(DATASETS.build(dataset))
         except EXPECTED:
-            # Whatever is wrong with the data is said when the chain is started.
+            # Errors in the data are reported when the chain is started.
             return None
 
 
 def plan_table(jobs: Sequence[Job], measure: bool = True) -> str:
-    """The stages, what is there of them and what is to do.
+    """Table of the stages: what is finished, and what remains.
 
     Args:
         jobs: The stages.
@@ -152,7 +152,7 @@ def _note_on_hours(run: RunOptions, hours: Sequence[Optional[float]]) -> str:
 
 
 def batch_notes(jobs: Sequence[Job]) -> list[str]:
-    """A line for each rate whose batch is not the one that it is meant for."""
+    """A line for each learning rate that is meant for another batch size."""
     notes = {}
     for job in jobs:
         meant = (job.cfg.get('auto_scale_lr') or {}).get('base_batch_size')

@@ -26,7 +26,7 @@ from .job import DONE, PART_WAY, TO_DO, Job, Record, final_checkpoints, locked, 
 from .plan import batch_notes, plan_table
 from .stages import RunOptions, load_chain, option_texts
 
-#: What is shown of the output of a training and, as its results come in a table, of a test.
+#: Lines shown of the output of a training, and of a test, whose results are in a table.
 TRAINING = re.compile(
     r'Epoch\(val\)(?!.* eta:)|staged initialisation from|Load checkpoint from|resumed epoch|'
     r'resuming from|stopping|cached maps|WARNING - (?!.*(deprecated|its requires_grad=False))'
@@ -34,7 +34,7 @@ TRAINING = re.compile(
 
 TESTING = re.compile(r'Epoch\(test\).* eta:')
 
-#: How far either is: the first such line is shown, and another when the last is SILENCE old.
+#: Lines of progress: the first one is shown, and another when the last is SILENCE old.
 PROGRESS = re.compile(
     r'Epoch\((train|val)\)|Iter\(train\)|iteration \d+ of|[\d,]+ of [\d,]+ images'
 )
@@ -62,7 +62,7 @@ def train_chain(
     accept_changes: bool = False,
     kernels: str = 'auto',
 ) -> str:
-    """Train the stages of a chain in order, then test them; go on where an earlier run stopped.
+    """Train the stages of a chain in order, then test them; resume an earlier run.
 
     Each stage is a run of ``tools/train.py`` in the folder WORK_DIR/NAME. Stages that are finished
     there are used as they are, whichever chain trained them.
@@ -70,14 +70,14 @@ def train_chain(
     Args:
         chain: The chain's config (see :func:`load_chain`).
         work_dir: Folder of the stages' folders.
-        cfg_options: Settings for every stage, ``{'a.b': 1}``; they win over the stages' own.
+        cfg_options: Settings for every stage, ``{'a.b': 1}``; they override the stages' own.
         amp, auto_scale_lr: As of ``tools/train.py``.
         launcher: 'pytorch' to start several processes, or 'none'.
         gpus: How many processes; None: as many as there are GPUs.
         first, until: Names of the first and last stage to run; None: of the chain.
         dry_run: Return the plan and run nothing.
         measure: Estimate the plan's hours.
-        accept_changes: Use what is there even where settings changed since.
+        accept_changes: Use existing results even if settings have changed since.
         kernels: 'auto' or 'plain', as of ``tools/train.py``.
 
     Returns:
@@ -143,7 +143,7 @@ def _choose(jobs: list[Job], first: Optional[str], until: Optional[str]) -> list
 
 
 def _check(jobs: Sequence[Job], accept_changes: bool) -> None:
-    """Refuse what is there and does not fit; name it where it is accepted."""
+    """Refuse existing results with other settings, or print them if they are accepted."""
     for job in jobs:
         if problem := job.problem():
             if not accept_changes:
@@ -159,7 +159,7 @@ def _check(jobs: Sequence[Job], accept_changes: bool) -> None:
 
 
 def _train(job: Job, title: str, accept_changes: bool) -> None:
-    """Train a stage, or go on, or find it done."""
+    """Train or resume a stage, unless it is finished."""
     with locked(job.work_dir, job.name) as lock:
         if not accept_changes:
             # Another chain may have trained it since the plan was made.
@@ -256,7 +256,7 @@ def _test(job: Job) -> None:
 
 
 def results_table(jobs: Sequence[Job]) -> str:
-    """Errors of every tested stage, and what training and testing took."""
+    """Errors of every tested stage, and the times of training and testing."""
     rows = [
         [
             job.name,

@@ -20,13 +20,13 @@ from ..config import find_config, load_config, read_config
 from ..errors import named
 from ..tta import use_test_time_augmentation
 
-#: What a stage in a chain's config can hold.
+#: Keys of a stage in a chain's config.
 KEYS = ('name', 'config', 'staged_from', 'start_from', 'options', 'use', 'test')
 
 #: Which of a stage's checkpoints later stages and tests take.
 LAST, BEST = 'last', 'best'
 
-#: Where a stage's checkpoint comes from is the chain's business.
+#: The chain decides which checkpoint a stage starts from.
 STARTS = ('load_from', 'resume', 'default_hooks.staged_init.checkpoint')
 
 #: What does not change the trained net: where it is written and logged, how fast images are read,
@@ -40,7 +40,7 @@ NO_TRAINING = (
     '*.prefetch_factor',
 )  # fmt: skip
 
-#: What the result of a test depends on, besides the checkpoint.
+#: What the result of a test depends on, in addition to the checkpoint.
 TEST_PARTS = ('model.*', 'test_dataloader.dataset.*', 'test_evaluator*')
 
 #: Named in an error.
@@ -57,7 +57,7 @@ class Stage(NamedTuple):
         all_layers: Whether it takes all layers of ``source``, or the paper's first four
             convolutional and the fully-connected ones (Section 3.1).
         options: Settings that replace those of the config.
-        use: Which checkpoint it hands on, 'last' (the paper's) or 'best' on validation.
+        use: Which checkpoint later stages start from, 'last' (the paper's) or 'best' on validation.
         test: Protocols of its tests (``tools/test.py --tta-cfg``).
         weights: What its config has as ``load_from``; None: random initialisation.
     """
@@ -73,7 +73,7 @@ class Stage(NamedTuple):
 
     @property
     def start(self) -> str:
-        """What it starts from, in words."""
+        """What it starts from, as text."""
         if self.source is None:
             return self.weights or 'random initialisation'
         return self.source if self.all_layers else f'{self.source}, staged'
@@ -86,7 +86,7 @@ def load_chain(path: str) -> list[Stage]:
 
     A stage has ``config``, a path relative to the chain's file, and may have ``name``;
     ``staged_from=NAME`` (staged initialisation) or ``start_from=NAME`` (all layers);
-    ``options={'a.b': value}`` in place of the config's; ``use='best'`` to hand on the best
+    ``options={'a.b': value}`` in place of the config's; ``use='best'`` to pass on the best
     checkpoint rather than the last; ``test``, a protocol or a list of them.
 
     Raises:
@@ -162,7 +162,7 @@ def _stage(path: str, entry: Any) -> Stage:
 
 
 def option_texts(options: Mapping[str, Any]) -> list[str]:
-    """``{'a.b': 1}`` -> ``['a.b=1']``, the way ``cfg_options`` takes it.
+    """``{'a.b': 1}`` -> ``['a.b=1']``, as ``cfg_options`` expects it.
 
     Raises:
         ValueError: if mmengine would read another value from it.
@@ -182,7 +182,7 @@ def option_texts(options: Mapping[str, Any]) -> list[str]:
 
 
 class RunOptions(NamedTuple):
-    """What the command line says of all stages.
+    """Options of the command line for all stages.
 
     Args:
         work_dir: Folder of the stages' work directories.
@@ -205,7 +205,7 @@ def stage_config(stage: Stage, run: RunOptions) -> Config:
     """The stage's config with its own options and those of the command line.
 
     Raises:
-        ValueError: in one line that names the stage, if they do not fit.
+        ValueError: in one line that names the stage, if they are invalid.
     """
     options = [*option_texts(stage.options), *run.cfg_options]
     with named(f'stage {stage.name}'):
@@ -223,8 +223,8 @@ def training_settings(cfg: Config, stage: Stage, run: RunOptions, use: str) -> d
 
     Args:
         cfg: Its config.
-        stage: It.
-        run: What the command line says of all stages.
+        stage: The stage.
+        run: Options of the command line for all stages.
         use: Which of its source's checkpoints it starts from.
     """
     known = set(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS
@@ -241,10 +241,10 @@ def training_settings(cfg: Config, stage: Stage, run: RunOptions, use: str) -> d
 
 
 def test_fingerprint(cfg: Config, stage: Stage, tta_cfg: str, amp: bool) -> str:
-    """A number that changes with anything that a test's result depends on, checkpoint aside.
+    """A number that changes with anything that a test's result depends on, except the checkpoint.
 
     Raises:
-        ValueError: in one line that names the stage, if it cannot be tested so.
+        ValueError: in one line that names the stage, if it cannot be tested with them.
     """
     cfg = Config(cfg.to_dict())
     with named(f'stage {stage.name}'):
@@ -258,7 +258,7 @@ def test_fingerprint(cfg: Config, stage: Stage, tta_cfg: str, amp: bool) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-test_fingerprint.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name looks like to pytest
+test_fingerprint.__test__ = False  # type: ignore[attr-defined]  # not a test case
 
 
 def flatten(node: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, and what else is worth knowing of it."""
+"""Problems and statistics of a data set."""
 
 import os
 from collections import Counter
@@ -22,7 +22,7 @@ ACROSS_CLASSES, WITHIN_CLASS = 'duplicate across classes', 'duplicate within cla
 EMPTY_CLASS, OUTSIDE = 'empty class', 'outside class folders'
 INCOMPLETE, WRONG_EXTENSION, DECODER_WARNING = 'incomplete', 'wrong extension', 'decoder warning'
 
-#: What a folder of validation images is called. One of test images may have no classes.
+#: Names of a folder of validation images. One of test images may have no classes.
 VALIDATION = ('val', 'valid', 'validation')
 
 #: Bounds of the histogram of width over height.
@@ -38,7 +38,7 @@ class Problem(NamedTuple):
 class Duplicates(NamedTuple):
     """Groups of images of equal content, as places in the layout's ``paths``.
 
-    A group is in every list that it belongs in: with images of several splits, of several classes
+    A group is in every list that applies: with images of several splits, of several classes
     (by name), and with several images of one class in one split.
     """
 
@@ -72,7 +72,7 @@ class Findings(NamedTuple):
 
     @property
     def sides(self) -> np.ndarray:
-        """Height and width in pixels of the readable images, (N, 2), as training sees them."""
+        """Height and width in pixels of the readable images, (N, 2), as training uses them."""
         records = self.scan.records[self.scan.readable]
         return np.stack([records['height'], records['width']], axis=1)
 
@@ -107,12 +107,12 @@ class Findings(NamedTuple):
 
     @property
     def rotated(self) -> np.ndarray:
-        """Images that lie on their side, upside down or mirrored without their EXIF tag."""
+        """Images that are rotated or mirrored without their EXIF tag."""
         return np.flatnonzero(self.scan.records['rotated'])
 
     @property
     def complete(self) -> bool:
-        """Whether all images were looked at."""
+        """Whether all images were checked."""
         return self.scan.seen == len(self.layout.paths)
 
 

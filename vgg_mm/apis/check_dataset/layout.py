@@ -8,7 +8,7 @@ import numpy as np
 
 from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_no_class, raise_error
 
-#: Name of the only split where class folders lie directly in the data set's folder.
+#: Name of the only split where class folders are directly in the data set's folder.
 NO_SPLITS = ''
 
 #: A folder's path below the data set's folder, in parts.
@@ -20,9 +20,9 @@ class Layout(NamedTuple):
 
     ``splits`` has the class folders of each split, sorted: a class's place is its label, as in
     MMPretrain's ``CustomDataset``, which numbers empty folders, too; hidden folders and those that
-    systems make are passed over (training refuses them). Image i is
+    systems make are skipped (training refuses them). Image i is
     ``paths[i]``, relative to ``folder``, of split number ``split[i]`` and of class ``label[i]``
-    within it. What training does not see: ``outside`` counts the images that are in no class
+    within it. Not used for training: ``outside`` counts the images that are in no class
     folder, by folder, and ``skipped`` the other files, by extension.
     """
 

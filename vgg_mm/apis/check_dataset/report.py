@@ -45,7 +45,7 @@ EXAMPLES = 5
 #: Length of the longest bar of a histogram.
 BAR = 40
 
-#: What lies between the bounds in ``RATIOS``.
+#: Names of the ranges between the bounds in ``RATIOS``.
 RATIO_NAMES = ('below 1:2', '1:2 to 3:4', '3:4 to 4:3', '4:3 to 2:1', '2:1 and more')
 
 
@@ -55,7 +55,7 @@ def check_dataset(
     """Read every image of a data set, print what is wrong and write it to files.
 
     Args:
-        folder: Holds CLASS/* or SPLIT/CLASS/*.
+        folder: Contains CLASS/* or SPLIT/CLASS/*.
         out: Folder for ``report.json``, ``problems.txt`` (path, kind and reason in a line, with
             tabs) and ``report.png``; work_dirs/check_dataset/NAME if None.
         workers: Processes that read images; as many as there are cores if None.
@@ -67,7 +67,7 @@ def check_dataset(
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if there are no images in class folders, ``out`` lies in the data set, or a
+        ValueError: if there are no images in class folders, ``out`` is in the data set, or a
             number is not positive.
     """
     for name, value in (('workers', workers), ('crop_size', crop_size)):
@@ -174,7 +174,7 @@ def _sizes(findings: Findings) -> str:
 
 
 def _bars(counts: np.ndarray, names: Sequence[str]) -> str:
-    """A line a bin, without the empty ones at both ends."""
+    """One line per bin, without the empty ones at both ends."""
     filled = np.flatnonzero(counts)
     shown = slice(filled[0], filled[-1] + 1)
     width = max(map(len, names[shown]))

@@ -26,7 +26,7 @@ from vgg_mm.progress import Progress, with_progress
 
 from .layout import Layout
 
-#: Extensions that belong to a format, by Pillow's names, among those that training takes.
+#: Extensions of a format, by Pillow's names, among those that training accepts.
 FORMAT_EXTENSIONS = {
     'JPEG': ('.jpg', '.jpeg'),
     'MPO': ('.jpg', '.jpeg'),
@@ -36,7 +36,7 @@ FORMAT_EXTENSIONS = {
     'TIFF': ('.tif',),
 }
 
-#: Pillow's modes in words; one that is missing here stands for itself.
+#: Descriptions of Pillow's modes; for others the mode itself is used.
 MODES = {
     '': 'unknown',
     'RGB': 'RGB',
@@ -77,12 +77,12 @@ RECORD = np.dtype(
 
 
 class Facts(NamedTuple):
-    """One image; ``height`` and ``width`` as training sees it, 0 with the ``reason`` if it cannot.
+    """One image; ``height`` and ``width`` as training uses it; 0, with a ``reason``, if it cannot.
 
     ``format`` is Pillow's name, '' if unknown, ``mode`` one of ``MODES``'s words, ``rotated``
     whether the EXIF orientation is not upright, ``digest`` a hash of the file's bytes, ``reason``
-    training's error without the path, ``remark`` what a file lacks that training uses all the same,
-    and ``warning`` what the decoder wrote to standard error.
+    training's error without the path, ``remark`` what is missing in a file that training uses
+    anyway, and ``warning`` what the decoder wrote to standard error.
     """
 
     height: int = 0
@@ -97,13 +97,13 @@ class Facts(NamedTuple):
 
 
 def start_worker() -> None:
-    """Make a process one that reads images: quiet, single-threaded, its end left to its parent."""
+    """Set up a process that reads images: quiet, single-threaded, ended by its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     warnings.simplefilter('ignore')
     logging.disable(logging.WARNING)
     Image.MAX_IMAGE_PIXELS = None
-    # Decoders written in C warn there: the text is to be told with the file's name.
+    # Decoders written in C warn there: the text is reported with the file's name.
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), STDERR)
 
@@ -121,7 +121,7 @@ def _read(path: str) -> Facts:
         with open(path, 'rb') as file:
             content = file.read()
     except Exception as error:
-        # Whatever it is, training would meet it, too.
+        # Training would raise the same error.
         _written_to_stderr()
         reason = ' '.join(str(error).replace(f' {path}', '').split()).rstrip(':')
         return Facts(reason=reason or type(error).__name__)
@@ -143,11 +143,12 @@ def _written_to_stderr() -> str:
 
 
 def _header(content: bytes) -> tuple[str, str, bool]:
-    """Format, mode and whether EXIF says that it lies on its side, without decoding."""
+    """Format, mode and whether EXIF describes a rotation, without decoding."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             mode = MODES.get(image.mode, image.mode)
-            # Pillow calls 16-bit colour RGB, too; how it would unpack the pixels tells.
+            # Pillow calls 16-bit colour RGB, too; the mode in which it stores the pixels is
+            # different.
             if image.mode.startswith('I') or any(';16' in str(tile) for tile in image.tile):
                 mode = SIXTEEN_BIT
             # Asked for EXIF that is not in its header, Pillow would decode a PNG.
@@ -163,8 +164,8 @@ class Scan(NamedTuple):
     """What was found in the images of a layout.
 
     ``records[i]`` belongs to image i, its ``mode`` is a place in ``modes``. The dicts are keyed by
-    image: why it cannot be read, what it lacks at its end, what the decoder said, the format of its
-    content.
+    image: why it cannot be read, what is missing at its end, the decoder's warning, the format of
+    its content.
     """
 
     records: np.ndarray
@@ -176,7 +177,7 @@ class Scan(NamedTuple):
 
     @property
     def seen(self) -> int:
-        """Number of images that were looked at: all, unless it was stopped."""
+        """Number of checked images: all, unless the user stopped it."""
         return int(self.records['seen'].sum())
 
     @property
@@ -218,10 +219,10 @@ def scan(layout: Layout, workers: int) -> Scan:
 
 
 def _read_all(layout: Layout, workers: int) -> Generator[tuple[range, list[Facts]], None, None]:
-    """Facts of some images at a time, in the order in which they are there.
+    """Facts of some images at a time, in the order of the images.
 
-    When a process dies, its fellows go with it: the images that were under way are then read apart
-    from each other, so that only the one to blame is lost.
+    When a process dies, the pool ends: the images in progress are then read one by one, so that
+    only the one that caused it is lost.
     """
     count = len(layout.paths)
     chunks = (range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK))
@@ -243,11 +244,11 @@ def _read_in_parallel(
     with _pool(workers) as pool:
         while True:
             for chunk in islice(chunks, 2 * workers - len(under_way)):
-                under_way[chunk] = Future()  # It is not lost if the pool takes nothing any more.
+                under_way[chunk] = Future()  # It is not lost if the pool accepts no more work.
                 under_way[chunk] = pool.submit(read_images, [layout.path(i) for i in chunk])
             if not under_way:
                 return
-            # It has an end, as a Ctrl-C that comes just before it does not break it off.
+            # With a timeout, since a Ctrl-C just before the wait does not interrupt it.
             wait(under_way.values(), timeout=1, return_when=FIRST_COMPLETED)
             for chunk in [c for c, future in under_way.items() if future.done()]:
                 yield chunk, under_way[chunk].result()
@@ -270,7 +271,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that read images; they end at once if there is an error or an interrupt."""
     others = multiprocessing.active_children()
     threads = cv2.getNumThreads()
-    # A forked process would wait for ever for OpenCV's threads, which it does not have.
+    # A forked process would wait forever for OpenCV's threads, which it does not have.
     cv2.setNumThreads(0)
     # Other ways of starting would import everything again in each process.
     context = multiprocessing.get_context('fork') if sys.platform == 'linux' else None

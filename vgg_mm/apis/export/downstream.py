@@ -60,8 +60,8 @@ def load_object_net(checkpoint: str, content: dict, cfg: Config) -> Net:
     """Build a segmentor or SSD with its weights, without running code from the checkpoint.
 
     Args:
-        checkpoint: What it is called.
-        content: What is in it.
+        checkpoint: Its name.
+        content: Its content.
         cfg: Its config.
 
     Raises:

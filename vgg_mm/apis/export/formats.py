@@ -25,7 +25,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 #: Name of the entry with the metadata in TorchScript and torch.export files.
 METADATA_FILE = 'vgg_mm.json'
 
-#: What a graph is traced with: nothing is 1, which torch.export takes for a constant.
+#: What a graph is traced with: nothing is 1, which torch.export treats as a constant.
 _EXAMPLE_BATCH, _EXAMPLE_MARGIN = 2, (64, 96)
 
 
@@ -85,8 +85,8 @@ def torchscript_bytes(graph: Graph, size: Size, facts: dict[str, str]) -> bytes:
     """A traced TorchScript archive."""
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # torch recommends torch.export instead; programs that read TorchScript are there all the
-        # same.
+        # torch recommends torch.export instead; but programs that read TorchScript
+        # are still in use.
         warnings.filterwarnings('ignore', message='.*torch.jit.* is deprecated')
         script = torch.jit.trace(graph, _example(graph, size))
         torch.jit.save(script, file, _extra_files={METADATA_FILE: json.dumps(facts)})

@@ -25,8 +25,8 @@ IMAGE = 'image'
 class Net:
     """A trained net in evaluation mode.
 
-    It sees (image - mean) / std, channels in the order that ``preprocessing`` says, on values 0 to
-    255. ``crop`` is the side in pixels that its graph takes by default.
+    Its input is (image - mean) / std, channels in the order that ``preprocessing`` says, on values
+    0 to 255. ``crop`` is the side in pixels that its graph takes by default.
     """
 
     model: Any
@@ -57,7 +57,7 @@ class Net:
         return self.crop if self.fixed else STRIDE
 
     def metadata(self) -> dict[str, str]:
-        """What a reader of the exported file has to know, as text (lists as JSON)."""
+        """The metadata of the exported file, as text (lists as JSON)."""
         return dict(
             made_by=f'vgg_mm {__version__}',
             arch=self.model.backbone.arch,
@@ -116,14 +116,13 @@ class Classifier(Net):
 def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier:
     """Build the net of a checkpoint with its weights, without running code from the file.
 
-    What there is to say of the checkpoint (no class names, other pre-processing than the config's)
-    is printed.
+    Notices on the checkpoint (no class names, other pre-processing than the config's) are printed.
 
     Args:
         checkpoint, config: As :func:`~vgg_mm.apis.inference.load.load_net` takes them.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if a file is missing or does not say what is
+        FileNotFoundError, ValueError: in one line, if a file is missing or lacks what is
             needed, or the net is no VGG with a ConvHead.
     """
     net = load_net(checkpoint, config, device='cpu', kernels=PLAIN)
@@ -152,7 +151,7 @@ def known_preprocessing(model: Any, checkpoint: str) -> Preprocessing:
 
 
 class Graph(nn.Module):
-    """What exported graphs have in common: the pre-processing, of images 0 to 255 or done before.
+    """The common part of exported graphs: the pre-processing, of images 0 to 255 or done before.
 
     Input: (N, channels, H, W) float32, values 0 to 255, channels in the net's order; without the
     pre-processing, already normalised. Output: one of the net's ``outputs``.
@@ -186,7 +185,7 @@ class ExportGraph(Graph):
     fc6, fc7 and fc8 are plain convolutions here, which share the classifier's weights: the sliding
     windows of ``FoldedLinear`` would become a chain of slices whose number depends on the image's
     size, which no exported graph can hold. The mean is subtracted at the input, not folded into
-    conv1_1's bias: at the border conv1_1 sees padding, which is zero after the subtraction.
+    conv1_1's bias: at the border conv1_1 gets padding, which is zero after the subtraction.
     """
 
     def __init__(self, classifier: Classifier, output: str, preprocessing: bool):

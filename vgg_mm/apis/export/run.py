@@ -63,7 +63,7 @@ def export(
     preprocessing: Optional[bool] = None,
     names: Optional[str] = None,
 ) -> None:
-    """Write a trained net in another program's form, and say what is in the file.
+    """Write a trained net in another program's format, and describe the file.
 
     A graph is compared with the net before the file is written.
 
@@ -71,7 +71,7 @@ def export(
         checkpoint, config: As :func:`load_classifier` takes them.
         out: The file to write.
         to: Kind of file: 'torchvision', 'safetensors', 'onnx', 'torchscript' or 'torch-export'; by
-            default what ``out``'s suffix says.
+            default according to ``out``'s suffix.
         output: 'scores' (default), 'posterior' or 'score_map'; of segmentors there are the first
             two, of SSD 'boxes'; graphs only.
         size: Height and width in pixels, default: 224, or the crop that the net was made for;
@@ -81,9 +81,9 @@ def export(
         names: 'own' (default) or 'torchvision'; safetensors only.
 
     Raises:
-        ValueError: in one line, if options do not go together, the net has no such form, or the
+        ValueError: in one line, if options are incompatible, the net has no such form, or the
             exported graph does not agree with the net.
-        ImportError: in one line, if a package is missing.
+        ImportError: if a package is missing.
         OSError: if a file is missing or cannot be written.
     """
     kind = to or _kind_of(out)
@@ -180,7 +180,7 @@ def _export_graph(
 
 
 def _input_text(net: Net, size: Size, normalised: bool) -> str:
-    """What is said of the graph's input, on the screen and in the file."""
+    """Description of the graph's input, on the screen and in the file."""
     sides = f'H = W = {size}'
     if size is None:
         multiples = f'H and W multiples of {net.multiple}'
@@ -262,7 +262,7 @@ def _times(run: Run, name: str, graph: Graph, side: int) -> str:
 
 
 def _median(work: Callable[[], object]) -> float:
-    """Milliseconds that work takes, of :data:`RUNS` after one more."""
+    """Median duration of :data:`RUNS` runs in milliseconds, after one more."""
     work()
     seconds = []
     for _ in range(RUNS):

@@ -62,7 +62,7 @@ def torchvision_function(classifier: Classifier) -> str:
 
 
 def torchvision_state(classifier: Classifier) -> 'OrderedDict[str, torch.Tensor]':
-    """What ``torchvision.models.vgg16().load_state_dict(...)`` takes.
+    """The state dict for ``torchvision.models.vgg16().load_state_dict(...)``.
 
     :meth:`Classifier.metadata` and torchvision's function go along in the dict's ``_metadata``,
     where ``load_state_dict`` looks up versions: ``torch.load(file)._metadata['']['vgg_mm']``.

@@ -106,7 +106,7 @@ def load_net(
     Raises:
         FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or does
             not say what is needed.
-        NotAClassifier: in one line, if it is a detector or segmentor.
+        NotAClassifier: if it is a detector or segmentor.
     """
     checkpoint, config = resolve(checkpoint, config)
     content = load_by_name(checkpoint)

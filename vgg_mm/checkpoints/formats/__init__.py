@@ -186,7 +186,7 @@ def read(path: Union[str, os.PathLike], kind: FileFormat) -> dict:
 
     Raises:
         ImportError: in one line, if the library for it is missing.
-        ValueError: in one line, if the file is truncated or is not what it says.
+        ValueError: if the file is truncated or is not what it says.
     """
     module, function = kind.reader.split('.')
     try:

@@ -36,7 +36,7 @@ class GradientCompressionHook(Hook):
     Raises:
         ValueError: in one line, if ``dtype`` is another, or the model is wrapped by something else
             than DistributedDataParallel.
-        RuntimeError: in one line, if the processes' backend cannot add numbers of this type.
+        RuntimeError: if the processes' backend cannot add numbers of this type.
     """
 
     def __init__(self, dtype: Optional[str] = 'bfloat16'):

@@ -195,7 +195,7 @@ class ClassifierInitHook(InitHook):
 
     Raises:
         OSError: in one line, if the checkpoint cannot be had.
-        ValueError: in one line, if it does not fit, or the run has other weights to start from
+        ValueError: if it does not fit, or the run has other weights to start from
             (``load_from``, ``runner.load_checkpoint``).
     """
 
