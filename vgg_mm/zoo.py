@@ -55,10 +55,10 @@ def load_from_vgg_mm(name: str, map_location: Any = None) -> dict:
 
     Returns:
         A checkpoint; a VGG's weights in this package's layout, with their pre-processing. With
-        :data:`RGB_PREFIX` those of a net for BGR images are turned round, for RGB images.
+        :data:`RGB_PREFIX` those of a net for BGR images are reversed, for RGB images.
 
     Raises:
-        OSError, ValueError: in one line, if it cannot be had, or is no checkpoint.
+        OSError, ValueError: in one line, if it cannot be read, or is no checkpoint.
     """
     # Here, since the readers of checkpoints take long to import.
     from vgg_mm.checkpoints import for_rgb, load_by_name

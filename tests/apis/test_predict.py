@@ -490,7 +490,7 @@ def test_pre_processing_of_the_weights_counts(checkpoint, folder, tmp_path, caps
     # What the config in it says counts as well.
     capsys.readouterr()
     (again,) = predict(image, checkpoint, cfg)
-    assert '(recorded: in the config of its training)), not in the config' in capsys.readouterr().err
+    assert '(recorded: in the config of its training)), not in the' in capsys.readouterr().err
     np.testing.assert_allclose(again.posterior, other.posterior, atol=1e-6)
 
 

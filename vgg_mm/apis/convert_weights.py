@@ -162,7 +162,7 @@ def convert_weights(
         out: File to write, ``.pth``.
         arch: Expected net; needed for A-LRN only, whose weights are A's.
         preprocessing: One of :data:`PREPROCESSING`, instead of the layout's.
-        trust_checkpoint: Run the code in files that cannot be read without.
+        trust_checkpoint: Run code in files that cannot be read otherwise.
         ema: Use the EMA weights, which the file must contain.
 
     Raises:

@@ -47,7 +47,7 @@ def report(
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: in one line, if files do not fit together or arguments are wrong.
+        ValueError: in one line, if files are incompatible or arguments are invalid.
     """
     if recipe is not None and files:
         raise ValueError(f'ensemble: give files or {argument("recipe")}, not both')

@@ -11,11 +11,11 @@ from vgg_mm.datasets import LoadImage
 from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
 
-#: What MMPretrain's CustomDataset takes for images.
+#: Extensions of images for MMPretrain's CustomDataset.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
-#: Folders that operating systems and network storage make beside one's own.
+#: Folders that operating systems and network storage create.
 SYSTEM_FOLDERS = ('@eaDir', '__MACOSX', '#recycle', '$RECYCLE.BIN')
 
 
@@ -25,7 +25,7 @@ def raise_error(error: OSError) -> None:
 
 
 def is_no_class(folder: str) -> bool:
-    """Whether a folder of this name is hidden or made by a system, and so no class."""
+    """Whether a folder of this name is hidden or made by a system, thus no class."""
     return folder.startswith('.') or folder in SYSTEM_FOLDERS
 
 
@@ -45,7 +45,7 @@ class RGBStatistics(NamedTuple):
 
 
 def find_images(folder: str) -> list[str]:
-    """All image files below a folder, sorted; hidden ones and those of systems are passed over.
+    """All image files below a folder, sorted; hidden ones and those of systems are skipped.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -62,10 +62,10 @@ def find_images(folder: str) -> list[str]:
 def images_below(
     folder: str, extensions: tuple[str, ...], onerror: Optional[Callable[[OSError], None]] = None
 ) -> Iterator[str]:
-    """Paths of the files with these extensions, hidden ones and those of systems passed over.
+    """Paths of the files with these extensions, hidden ones and those of systems skipped.
 
     Args:
-        onerror: As ``os.walk`` takes it; None: folders that cannot be read are passed over, too.
+        onerror: As ``os.walk`` takes it; None: folders that cannot be read are skipped, too.
     """
     for where, below, names in os.walk(folder, onerror=onerror):
         below[:] = [name for name in below if not is_no_class(name)]
@@ -106,7 +106,7 @@ def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = N
     Args:
         folder: Searched recursively.
         out: A JSON file for the numbers.
-        max_images: Take so many images, evenly spread over the folder.
+        max_images: Use at most this many images, evenly spaced over the folder.
     """
     paths = find_images(folder)
     if max_images is not None and max_images < len(paths):

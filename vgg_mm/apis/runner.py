@@ -15,12 +15,12 @@ from vgg_mm.kernels import accelerate
 
 from .config import config_name
 
-#: How layers run: in their faster forms where they pay, or as torch has them.
+#: How layers run: in faster forms where these pay off, or as torch's own.
 AUTO, PLAIN = 'auto', 'plain'
 
 
 def build_runner(cfg: Config, kernels: str = AUTO) -> Runner:
-    """The runner that the config asks for (``runner_type``), or mmengine's.
+    """The runner that the config names (``runner_type``), or mmengine's.
 
     Args:
         cfg: The whole config.
@@ -77,7 +77,7 @@ def prepare_processes(cfg: Config) -> None:
     """Let ``--launcher pytorch`` work on the CPU; nothing to do elsewhere.
 
     mmengine selects a GPU for each process before it starts the process group, and hands its number
-    to DistributedDataParallel: both fail without one. It leaves a group that is there alone.
+    to DistributedDataParallel: both fail without one. It does not change an existing group.
     """
     if cfg.launcher != 'pytorch' or torch.cuda.is_available():
         return

@@ -21,12 +21,12 @@ def tool_command(name: str, *args: str, processes: Optional[int] = None) -> list
     Args:
         name: File name of the tool.
         args: Its arguments.
-        processes: Start it so often with torch's launcher; None: once, without a launcher.
+        processes: Number of processes for torch's launcher; None: once, without a launcher.
     """
     tool = os.path.join(root_folder(), 'tools', name)
     if processes is None:
         return [sys.executable, tool, *args]
-    # --standalone: a free port, so that several can run beside each other.
+    # --standalone: a free port, so that several can run at the same time.
     launcher = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
     return [sys.executable, *launcher, tool, *args, '--launcher', 'pytorch']
 
@@ -38,7 +38,7 @@ def run_tool(
     on_start: Optional[Callable[[int], None]] = None,
     pass_fds: Sequence[int] = (),
 ) -> None:
-    """Run a command and wait for its end; whatever ends the wait ends its processes too.
+    """Run a command and wait for its end; an exception while waiting ends its processes, too.
 
     Args:
         command: What to run.
@@ -83,7 +83,7 @@ def run_tool(
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End a process that still runs, and those that it started; kill them if they do not."""
+    """End a running process and those that it started; kill them if they do not end."""
     if process.poll() is not None:
         return
     os.killpg(process.pid, signal.SIGTERM)
@@ -95,7 +95,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def message_of(line: str) -> str:
-    """What a line of mmengine's log says, without time, level and the seconds of an iteration."""
+    """The message of a line of mmengine's log, without time, level and seconds per iteration."""
     return re.sub(r' +(data_)?time: [\d.]+', '', line.split(' - ')[-1]).rstrip()
 
 

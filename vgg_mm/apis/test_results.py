@@ -1,4 +1,4 @@
-"""What is kept of a test: who was tested how, and a line for each protocol."""
+"""The records of a test, one for each protocol."""
 
 import os
 from typing import Any

@@ -36,10 +36,10 @@ VISUALIZATION_HOOKS = {
     'SegVisualizationHook': ('draw', None),
 }
 
-#: What becomes of images that cannot be read.
+#: Treatment of images that cannot be read.
 BROKEN_IMAGES = ('stop', 'count')
 
-#: What the file of results can be, by what it holds.
+#: Formats of the file of results, by its content.
 PREDICTIONS = 'pred'
 OUT_ENDINGS = {
     PREDICTIONS: ('.npz', '.pkl', '.pickle'),
@@ -65,7 +65,7 @@ def test(
             ``out_item='metrics'`` .json, .yaml or .pkl.
         out_item: What it holds, 'pred' or 'metrics'.
         kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
-        trust_checkpoint: Run the code in a checkpoint that cannot be read without; from sources
+        trust_checkpoint: Run code in a checkpoint that cannot be read otherwise; from sources
             you trust.
         **options: ``work_dir``, ``cfg_options``, ``tta`` and the others of :func:`test_config`.
 
@@ -74,7 +74,7 @@ def test(
 
     Raises:
         ValueError, FileNotFoundError, ImportError: in one line, before the test, if settings,
-            files or a package do not fit; ValueError, later, at an image that cannot be read.
+            files or a package are invalid; ValueError, later, at an image that cannot be read.
     """
     if out is not None:
         _check_out(out, out_item)
@@ -95,7 +95,7 @@ def test(
 
 
 def _check_out(out: str, item: str) -> None:
-    """Refuse a file that could not be written when the test is over."""
+    """Refuse a file that could not be written at the end of the test."""
     if item not in OUT_ENDINGS:
         raise ValueError(f'out_item must be one of {tuple(OUT_ENDINGS)}, got {item!r}')
     if not out.endswith(OUT_ENDINGS[item]):
@@ -146,7 +146,7 @@ def test_config(
         config: File, name (``vgg16_jitter_imagenet``), or mmengine's ``Config``.
         checkpoint: File or URL.
         work_dir: By default the config's, else ``work_dirs/NAME_OF_THE_CONFIG``.
-        cfg_options: Settings that replace those of the config: ``{'a.b': 1, 'DATA_ROOT': folder}``.
+        cfg_options: Settings that override the config: ``{'a.b': 1, 'DATA_ROOT': folder}``.
         tta: True: the config's test protocol (the paper's Section 3.2); a name among
             ``configs/_base_/tta``, or a file with ``tta_model`` and ``tta_pipeline``: another one.
         amp: Mixed precision (bfloat16).
@@ -155,19 +155,19 @@ def test_config(
         out: File for the predictions, .npz or .pkl.
         show_dir: Folder for pictures of the predictions.
         show: Show the predictions in a window.
-        interval: A picture every so many images.
+        interval: Save a picture every nth image.
         wait_time: Seconds that a window stays.
         pin_memory: False to have no data loader do it.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi': what started this process.
 
     Raises:
-        ValueError, FileNotFoundError, ImportError: in one line, if something does not fit.
+        ValueError, FileNotFoundError, ImportError: in one line, if something is invalid.
     """
     cfg = load_config(config, work_dir, cfg_options, launcher)
     options = parse_cfg_options(cfg_options)
     if broken_images not in BROKEN_IMAGES:
         raise ValueError(f'broken_images must be one of {BROKEN_IMAGES}, got {broken_images!r}')
-    # The config that a resumed training has written says resume=True; only weights are wanted.
+    # The config of a resumed training has resume=True; a test needs the weights only.
     cfg.load_from, cfg.resume = checkpoint, False
     if amp:
         warn_of_slow_bfloat16()
@@ -216,7 +216,7 @@ def _visualization_hook(cfg: Config) -> tuple[ConfigDict, Optional[str]]:
 
 
 def count_broken_images(pipeline: list[ConfigDict]) -> None:
-    """Let a pipeline go on with images that cannot be read, marked so that they count as errors.
+    """Let a pipeline mark images that cannot be read, so that they count as errors.
 
     Raises:
         ValueError: if the pipeline does not read images with ``vgg_mm.LoadImage``.
@@ -232,5 +232,5 @@ def count_broken_images(pipeline: list[ConfigDict]) -> None:
     pack['meta_keys'] = (*pack.get('meta_keys', default), LOAD_ERROR)
 
 
-test.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name looks like to pytest
+test.__test__ = False  # type: ignore[attr-defined]  # not a test case
 test_config.__test__ = False  # type: ignore[attr-defined]

@@ -27,7 +27,7 @@ from .downstream import add_checks, join_datasets, load_images_here, steps_of
 from .errors import one_line
 from .runner import AUTO, build_runner
 
-#: What becomes of images that cannot be read.
+#: Treatment of images that cannot be read.
 BROKEN_IMAGES = ('stop', 'skip')
 
 
@@ -42,7 +42,7 @@ def train(
     Args:
         config: File, name (``vgg16_jitter_imagenet``), or mmengine's ``Config``.
         kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
-        trust_checkpoint: Run the code in checkpoints that cannot be read without; from sources
+        trust_checkpoint: Run code in checkpoints that cannot be read otherwise; from sources
             you trust.
         **options: ``work_dir``, ``cfg_options`` and the others of :func:`training_config`.
 
@@ -51,7 +51,7 @@ def train(
 
     Raises:
         ValueError, FileNotFoundError, ImportError: in one line, before training, if settings,
-            files or a package do not fit; ValueError, later, at an image that cannot be read.
+            files or a package are invalid; ValueError, later, at an image that cannot be read.
     """
     cfg = training_config(config, **options)
     check_data_folders(cfg, ['train_dataloader', 'val_dataloader'])
@@ -83,12 +83,12 @@ def training_config(
     Args:
         config: File, name (``vgg16_jitter_imagenet``), or mmengine's ``Config``.
         work_dir: By default the config's, else ``work_dirs/NAME_OF_THE_CONFIG``.
-        cfg_options: Settings that replace those of the config: ``{'a.b': 1, 'DATA_ROOT': folder}``.
-        resume: True: go on from the last checkpoint in the work directory, if there is one; a
+        cfg_options: Settings that override the config: ``{'a.b': 1, 'DATA_ROOT': folder}``.
+        resume: True: from the last checkpoint in the work directory, if there is one; a
             path: from that one.
         amp: Mixed precision (bfloat16).
         auto_scale_lr: Scale the learning rate with the batch size (linear rule).
-        validate: Validate as often as the config says.
+        validate: Validate as often as configured.
         broken_images: 'stop' at an image that cannot be read, or 'skip': count it and train on
             another one.
         pin_memory: False to have no data loader do it.
@@ -96,7 +96,7 @@ def training_config(
         launcher: 'none', 'pytorch', 'slurm' or 'mpi': what started this process.
 
     Raises:
-        ValueError, FileNotFoundError, ImportError: in one line, if something does not fit.
+        ValueError, FileNotFoundError, ImportError: in one line, if something is invalid.
     """
     cfg = load_config(config, work_dir, cfg_options, launcher)
     if broken_images not in BROKEN_IMAGES:
@@ -110,7 +110,7 @@ def training_config(
             evaluate_in_mixed_precision(cfg, 'val_cfg')
     if resume is True:
         last = last_whole_checkpoint(cfg.work_dir)
-        # At the first start there is none: load_from is what the run begins with.
+        # At the first start there is none: the run begins with load_from.
         cfg.resume, cfg.load_from = last is not None, last or cfg.get('load_from')
     elif resume is not False:
         cfg.resume, cfg.load_from = True, run_checkpoint(resume)
@@ -137,7 +137,7 @@ def training_config(
 
 
 def skip_broken_images(cfg: Config) -> None:
-    """Train on other images in place of those that cannot be read, which are counted and listed.
+    """Train on other images instead of those that cannot be read, which are counted and listed.
 
     Raises:
         ValueError: if no pipeline of the training set reads images with ``vgg_mm.LoadImage``.

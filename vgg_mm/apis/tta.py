@@ -30,12 +30,12 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     Args:
         cfg: Changed in place.
         tta_cfg: A file with another ``tta_model`` and ``tta_pipeline``, or its name among
-            ``configs/_base_/tta``. Settings of the config's own ``tta_model`` stay where the file
-            says nothing (digits are not flipped by any protocol).
+            ``configs/_base_/tta``. Settings of the config's own ``tta_model`` that the file does
+            not set stay (digits are not flipped by any protocol).
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the config has no protocol, or the paper's Q is asked for without S.
+        ValueError: if the config has no protocol, or the paper's Q is requested without S.
     """
     model, step = PROTOCOL_PARTS.get(cfg.get('default_scope'), PROTOCOL_PARTS[None])
     if tta_cfg is not None:
@@ -74,8 +74,8 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
 
 
 def limit_batches(cfg: Config) -> None:
-    """Smaller batches of a classifier's protocol on a processor, where an image takes seconds, so
-    that it can be said how far the test is; results are the same."""
+    """Smaller batches of a classifier's protocol on a processor, where an image takes seconds, for
+    more frequent progress; results are the same."""
     if not torch.cuda.is_available() and not is_downstream(cfg):
         most = 1 if MULTI_CROP in str(cfg.tta_model.get('protocol', MULTI_CROP)) else CPU_BATCH
         cfg.test_dataloader.batch_size = min(cfg.test_dataloader.get('batch_size', 1), most)

@@ -48,7 +48,7 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
 
     Raises:
         ValueError: in one line, if there is no VGG in the classifier, no VGG layer in the model,
-            or a layer cannot be had from the other: another width, a kernel that is no multiple,
+            or a layer cannot be read from the other: another width, a kernel that is no multiple,
             norms on one side only.
     """
     if not has_own_names(f'.{name}' for name in source):

@@ -2,7 +2,7 @@
 
 What weights expect of an image is a property of the weights, and the names of the layers do not
 tell it: the authors' weights are about under the names of Caffe, Keras, TensorFlow, MatConvNet and
-torchvision, some with the channels of conv1_1 turned round for RGB images.
+torchvision, some with the channels of conv1_1 reversed for RGB images.
 """
 
 from itertools import product

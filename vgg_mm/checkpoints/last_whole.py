@@ -42,7 +42,7 @@ def last_whole_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
     """The checkpoint to resume from.
 
     The one that ``last_checkpoint`` names, if it is whole, else the newest whole one among
-    ``epoch_*.pth`` and ``iter_*.pth``, with a line on standard error for each that was passed over.
+    ``epoch_*.pth`` and ``iter_*.pth``, with a line on standard error for each that was skipped.
     If the folder was moved since ``last_checkpoint`` was written, the file of the same name in it
     is meant.
 

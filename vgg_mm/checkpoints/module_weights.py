@@ -210,7 +210,7 @@ class Pretrained(PretrainedInit):
         map_location: As in :func:`torch.load`.
 
     Raises:
-        OSError, ValueError: in one line, if the checkpoint cannot be had or does not fit.
+        OSError, ValueError: in one line, if the checkpoint cannot be read or does not fit.
     """
 
     def __call__(self, module: Any) -> None:

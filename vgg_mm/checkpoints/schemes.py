@@ -55,7 +55,7 @@ def loading_safely(trust: bool = False) -> Iterator[None]:
     first. Afterwards mmengine's loaders are what they were.
 
     Args:
-        trust: Run the code in files that cannot be read without, with a warning.
+        trust: Run code in files that cannot be read otherwise, with a warning.
     """
     before = CheckpointLoader._schemes
     CheckpointLoader._schemes = dict(before)
@@ -96,7 +96,7 @@ def read_by_name(name: Union[str, os.PathLike], map_location: Any = None) -> dic
 
 
 def for_rgb(checkpoint: dict) -> dict:
-    """A checkpoint of a net for BGR images as one for RGB images: conv1_1's channels turned round.
+    """A checkpoint of a net for BGR images as one for RGB images: conv1_1's channels reversed.
 
     Args:
         checkpoint: In this package's layout, with its pre-processing recorded.
@@ -136,7 +136,7 @@ def load_from_http(url: str, map_location: Any = None) -> dict:
     """Download once, into torch.hub's folder, and load.
 
     Raises:
-        OSError: in one line, if the file cannot be had.
+        OSError: in one line, if the file cannot be read.
         ValueError: in one line, as :func:`read_checkpoint`.
     """
     name = os.path.basename(urlparse(url).path)

@@ -74,7 +74,7 @@ def state_dicts(checkpoint: dict) -> dict[str, Weights]:
 
 
 def averaged_weights(checkpoint: dict) -> tuple[str, Weights]:
-    """Weights that are an average over a training (EMA) and stand beside plain ones.
+    """Weights that are an average over a training (EMA) and exist in addition to plain ones.
 
     Returns:
         Their container, or what they have before their names, and the weights; '', {} without.

@@ -126,7 +126,7 @@ def _names_below(folder: str, ending: str) -> set[str]:
 
 
 def _box(node: ElementTree.Element) -> tuple[float, float, float, float]:
-    """From the first and last pixels to edges; what is turned round stays so."""
+    """From the first and last pixels to edges; what is reversed stays so."""
     x1, y1, x2, y2 = (
         float(_text(node, f'bndbox/{name}')) for name in ('xmin', 'ymin', 'xmax', 'ymax')
     )

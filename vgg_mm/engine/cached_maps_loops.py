@@ -59,7 +59,7 @@ class CachedMapsTrainLoop(ResumableTrainLoop):
         seed: Of the crops. It is not the run's, which may be another one after an interruption.
 
     Raises:
-        ValueError: in one line, if an argument does not fit, no block is frozen, or the maps would
+        ValueError: in one line, if an argument is invalid, no block is frozen, or the maps would
             take more than ``max_gb``.
     """
 

@@ -53,7 +53,7 @@ def ensembles(
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: in one line, if files do not fit together or arguments are wrong.
+        ValueError: in one line, if files are incompatible or arguments are invalid.
     """
     if len(members) < 2:
         raise ValueError(f'an ensemble needs two files at least, got {len(members)}')

@@ -49,7 +49,7 @@ class TestRecord:
     checkpoint: str = ''
     members: list[str] = field(default_factory=list)
 
-    __test__ = False  # not a test case, whatever its name looks like to pytest
+    __test__ = False  # not a test case
 
     @property
     def key(self) -> tuple:

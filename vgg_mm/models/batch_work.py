@@ -66,7 +66,7 @@ class BatchWork:
 def telling(
     model: nn.Module, pixels: float, tell: Optional[Callable[[float], None]]
 ) -> Iterator[None]:
-    """Tell how much of one batch of so many pixels is done, as :class:`BatchWork`; None: nobody."""
+    """Report the progress of a batch of ``pixels``, as :class:`BatchWork`; None: no report."""
     if tell is None:
         yield
         return

@@ -213,7 +213,7 @@ class Job:
             )
         if changed := changes(record.settings, self.settings):
             return (
-                f'stage {self.name} was trained with other settings ({changed}): use another '
+                f'stage {self.name} was trained with {changed}: use another '
                 f'{argument("work_dir")}, or delete {self.work_dir}'
             )
         source = self.source.record() if self.source else None

@@ -56,7 +56,7 @@ class Stage(NamedTuple):
         source: Name of the stage it starts from; None: from ``weights``.
         all_layers: Whether it takes all layers of ``source``, or the paper's first four
             convolutional and the fully-connected ones (Section 3.1).
-        options: Settings that replace those of the config.
+        options: Settings that override the config.
         use: Which checkpoint later stages start from, 'last' (the paper's) or 'best' on validation.
         test: Protocols of its tests (``tools/test.py --tta-cfg``).
         weights: What its config has as ``load_from``; None: random initialisation.

@@ -27,8 +27,8 @@ FC_LAYERS = ('fc6', 'fc7')
 
 POOL_LAYERS = tuple(f'pool{block}' for block in range(1, NUM_BLOCKS + 1))
 
-#: Most pixels of a rescaled image for a layer whose map is not made in strips; the maps of net D's
-#: first block take 256 bytes a pixel.
+#: Maximum number of pixels of a rescaled image for a layer whose map is not made in strips; the
+#: maps of net D's first block take 256 bytes a pixel.
 WHOLE_PIXELS = 2**23
 
 #: Images that are read together and, where their shapes agree, share forward passes.
@@ -36,7 +36,7 @@ BATCH = 32
 
 
 class FeatureHead(nn.Module):
-    """What follows the backbone up to a layer, in the place of a :class:`ConvHead`.
+    """What follows the backbone up to a layer, replacing a :class:`ConvHead`.
 
     Args:
         layers: From the backbone's last map to the features' map.
@@ -58,7 +58,7 @@ class FeatureHead(nn.Module):
 
 
 class DenseFeatures(PaperTTA):
-    """Dense evaluation with features in the place of class scores, and no soft-max."""
+    """Dense evaluation with features instead of class scores, and no soft-max."""
 
     @torch.inference_mode()
     def extract(self, images: list[tuple[torch.Tensor, ...]]) -> torch.Tensor:
@@ -72,7 +72,7 @@ class DenseFeatures(PaperTTA):
             (N, Q, dimension), float32.
 
         Raises:
-            ValueError: if a view is smaller than what the layer sees.
+            ValueError: if a view is smaller than the layer's window.
         """
         self._check_sizes(images)
         return self._within_memory(images)[DENSE]
@@ -122,7 +122,7 @@ def end_at(model: ImageClassifier, layer: str) -> int:
 
 
 class Extractor:
-    """A net that ends at a layer, with what comes before and after it (Appendix B).
+    """A net that ends at a layer, with pre-processing and averaging (Appendix B).
 
     At each Q: the layer's map of the whole image, averaged over its positions, then over the image
     and its flip. The vectors of the Q are averaged or stacked; the result has length 1. A vector of
@@ -132,7 +132,7 @@ class Extractor:
         net: Of a checkpoint; its model is changed to end at the layer.
         layer: See :func:`end_at`.
         combine: 'average' or 'stack'.
-        flip: Whether the flip takes part; None: as in the config's test protocol.
+        flip: Whether the flip is used; None: as in the config's test protocol.
         scales: Test scales Q; None: the config's.
 
     Raises:
@@ -155,7 +155,7 @@ class Extractor:
         self.net = DenseFeatures(net.model, protocol=DENSE, **options).eval()
         self.layer = layer
         self.images = image_reader(net.cfg, scales, self.net.crop_size)
-        #: Of the images, told also within a batch; None: nobody asks.
+        #: Progress of the images, also within a batch; None: not reported.
         self.progress: Optional[Progress] = None
         several = len(self.images.scales)
         self.combine = combine if several > 1 else AVERAGE
@@ -188,7 +188,7 @@ class Extractor:
         return Part(features.numpy(), errors)
 
     def _too_large(self, image: Prepared) -> str:
-        """Why an image does not go through in one pass, where the layer needs it whole; or ''."""
+        """Why an image is too large for a layer that needs it whole; or ''."""
         sizes = [view.shape[-2:] for view in image.packed['inputs']]
         height, width = max(sizes, key=torch.Size.numel)
         if height * width <= WHOLE_PIXELS or can_be_cut(self.net.module):

@@ -19,7 +19,7 @@ from ..finetune.split import TRAIN_NAMES, VAL_NAMES
 from ..inference.images import expand_source
 from .parts import Part, parse_info
 
-#: Label of an image that lies in no class folder.
+#: Label of an image that is in no class folder.
 NO_LABEL = -1
 
 PARQUET, NPZ = ENDINGS = '.parquet', '.npz'
@@ -95,7 +95,7 @@ class Features(NamedTuple):
 
 
 def import_parquet() -> ModuleType:
-    """The library for files of Parquet.
+    """The library for Parquet files.
 
     Raises:
         ImportError: in one line.
@@ -118,7 +118,7 @@ def write(path: str, ending: str, parts: Iterable[Part], photos: Photos, info: d
         ending: One of :data:`ENDINGS`.
         parts: Those of the photos, in order.
         photos: What the features are of.
-        info: Settings, the folder and whatever else is worth knowing.
+        info: Settings, the folder and other metadata.
     """
     text = json.dumps(dict(info, classes=photos.classes), ensure_ascii=False)
     writer = _write_parquet if ending == PARQUET else _write_npz
@@ -187,7 +187,7 @@ def _write_parquet(
 
 
 def read_info(path: str) -> dict[str, Any]:
-    """The settings that a file of features says it was made with; errors of load_features."""
+    """The settings recorded in a file of features; errors as of load_features."""
     with _opened(path) as (info, _):
         return info
 
@@ -210,7 +210,7 @@ def load_features(path: Union[str, os.PathLike]) -> Features:
     with _opened(os.fspath(path)) as (info, column):
         values, labels, classes = column('features'), column('labels'), info['classes']
         paths, errors = column('paths').tolist(), column('errors').tolist()
-        # The parts of a file that another program wrote may not fit together.
+        # The parts of a file that another program wrote may be inconsistent.
         shape = (info['count'], info['dimension'])
         if values.shape != shape or not len(paths) == len(labels) == len(errors) == len(values):
             raise ValueError(
@@ -223,7 +223,7 @@ def load_features(path: Union[str, os.PathLike]) -> Features:
 
 @contextmanager
 def _opened(path: str) -> Iterator[tuple[dict[str, Any], Callable[[str], np.ndarray]]]:
-    """A file's settings, and what reads a column: 'features', 'paths', 'labels' or 'errors'."""
+    """A file's settings, and a reader of columns: 'features', 'paths', 'labels' or 'errors'."""
     if not os.path.isfile(path):
         under_way = os.path.isdir(f'{path}.parts')
         more = ': its extraction is not finished' if under_way else ''

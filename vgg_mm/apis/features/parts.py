@@ -28,7 +28,7 @@ SHARED = (
 
 SETTINGS_FILE, LOCK_FILE, WHOLE_FILE = 'settings.json', 'lock', 'whole'
 
-#: A file of finished features is written after so many images or seconds, whichever come first.
+#: A file of finished features is written after this many images or seconds, whichever is first.
 PART_IMAGES, PART_SECONDS = 1024, 20
 
 #: Images FIRST to LAST - 1.
@@ -44,10 +44,10 @@ class Settings:
         dimension: Numbers an image, all scales together.
         scales: Test scales Q in pixels, in the order in which they are stacked.
         combine: 'average' or 'stack'.
-        flip: Whether the mirrored image takes part.
+        flip: Whether the mirrored image is used.
         net: Name in the paper's Table 1.
         width: ``base_channels``; 64 in the paper.
-        preprocessing: Channel order, mean and deviation, in words.
+        preprocessing: Channel order, mean and deviation, as text.
         weights: Digest of all weights up to the layer.
         images: Digest of the images' paths and sizes in bytes.
         count: Number of images.
@@ -67,7 +67,7 @@ class Settings:
 
     @classmethod
     def from_info(cls, info: dict[str, Any]) -> 'Settings':
-        """From what a file says of itself.
+        """From the metadata of a file.
 
         Raises:
             ValueError: if that is not what :meth:`to_info` gives.
@@ -83,7 +83,7 @@ class Settings:
         return json.loads(json.dumps(asdict(self)))
 
     def differences(self, other: 'Settings', fields: tuple[str, ...] = ()) -> str:
-        """What ``other`` has in place of what is here, in words; '' if they are the same.
+        """The different fields of ``other``, as text; '' if there are none.
 
         Args:
             other: Those that were found.
@@ -92,7 +92,7 @@ class Settings:
         found = []
         for field in fields or tuple(self.__dataclass_fields__):
             mine, others = getattr(self, field), getattr(other, field)
-            # Weights up to another layer are others in any case.
+            # Weights up to another layer always differ.
             if mine == others or (field == 'weights' and self.layer != other.layer):
                 continue
             if field in ('weights', 'images'):
@@ -119,7 +119,7 @@ def _text(value: Any) -> str:
 
 
 def parse_info(text: Union[str, bytes, None]) -> dict[str, Any]:
-    """What a file says of itself, from its JSON text.
+    """The metadata of a file, from its JSON text.
 
     Raises:
         ValueError: if there is none, or it is something else.
@@ -136,7 +136,7 @@ def parse_info(text: Union[str, bytes, None]) -> dict[str, Any]:
 class Part(NamedTuple):
     """Features (n, dimension) float32 of images one after the other.
 
-    ``errors`` says of each why it could not be read, or ''; those have NaN for features.
+    ``errors`` has for each the reason why it could not be read, or ''; those have NaN for features.
     """
 
     features: np.ndarray
@@ -153,15 +153,15 @@ class Parts:
     def __init__(self, out: str):
         self.out = out
         self.folder = f'{out}.parts'
-        #: Where the whole is put together before it takes its name.
+        #: The complete file before it is renamed.
         self.whole = os.path.join(self.folder, WHOLE_FILE)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder and keep other processes away from it.
+        """Create the folder and lock it against other processes.
 
         Raises:
-            RuntimeError: if one has it.
+            RuntimeError: if one has locked it.
             ValueError: if a folder of that name is something else.
         """
         if os.path.isdir(self.folder) and not self._is_own():
@@ -186,15 +186,15 @@ class Parts:
             lock.release()
 
     def _is_own(self) -> bool:
-        """Whether it has settings, or was left before it had anything."""
+        """Whether it has settings, or is still empty."""
         names = set(os.listdir(self.folder))
         return SETTINGS_FILE in names or all(n == LOCK_FILE or n.startswith('.') for n in names)
 
     def begin(self, settings: Settings) -> int:
-        """Take up what is there, or begin; returns the number of images that are finished.
+        """Resume, or begin; returns the number of finished images.
 
         Raises:
-            ValueError: in one line, if what is there was begun with other settings.
+            ValueError: in one line, if the folder was started with other settings.
         """
         path = os.path.join(self.folder, SETTINGS_FILE)
         if os.path.isfile(path):
@@ -207,7 +207,7 @@ class Parts:
         for first, last, name in self._files():
             if first == done:
                 done = last
-            else:  # one before it is gone, and will be made again with what followed
+            else:  # one before it is missing: this one is computed again, too
                 os.remove(os.path.join(self.folder, name))
         return done
 
@@ -224,7 +224,7 @@ class Parts:
 
     @contextmanager
     def writer(self, done: int) -> Iterator['PartWriter']:
-        """For what follows the first ``done`` images; at its end nothing is left in memory."""
+        """A writer for the images after the first ``done``; saves the rest at its end."""
         writer = PartWriter(self, done)
         try:
             yield writer
@@ -252,16 +252,16 @@ class Parts:
             yield part
 
     def remove(self) -> None:
-        """Remove all, when the whole file is safely on the disk."""
+        """Remove all, once the complete file is safely on the disk."""
         sync_folder(os.path.dirname(self.out) or '.')
-        # By its settings the folder is known as one of these: they go when nothing else is left.
+        # The settings mark the folder as one of these: they are removed last.
         for name in set(os.listdir(self.folder)) - {SETTINGS_FILE, LOCK_FILE}:
             os.remove(os.path.join(self.folder, name))
         shutil.rmtree(self.folder)
 
 
 class PartWriter:
-    """Collects parts until a file of them is worth it."""
+    """Collects parts until there are enough for a file."""
 
     def __init__(self, parts: Parts, first: int):
         self._parts = parts
@@ -270,14 +270,14 @@ class PartWriter:
         self._since = time.monotonic()
 
     def add(self, part: Part) -> None:
-        """Take the features of the next images."""
+        """Add the features of the next images."""
         self._unsaved.append(part)
         images = sum(len(one.errors) for one in self._unsaved)
         if images >= PART_IMAGES or time.monotonic() - self._since >= PART_SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Bring what was taken to the disk."""
+        """Write the collected features to the disk."""
         if self._unsaved:
             errors = [error for part in self._unsaved for error in part.errors]
             features = np.concatenate([part.features for part in self._unsaved])

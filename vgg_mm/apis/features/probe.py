@@ -29,7 +29,7 @@ class Labelled(NamedTuple):
     """Features of images with a class: ``values`` (N, dimension) of length 1, ``labels`` (N,).
 
     ``photos`` are the images' files, ``classes`` the names; ``broken`` images could not be read and
-    ``unlabelled`` ones lie in no class folder: neither are among the N. ``settings`` are of each
+    ``unlabelled`` ones are in no class folder: neither are among the N. ``settings`` are of each
     file that the values were stacked from.
     """
 
@@ -57,7 +57,7 @@ def load_labelled(paths: Sequence[str]) -> Labelled:
 
     Raises:
         FileNotFoundError, ValueError, ImportError: in one line, if a file is missing, is another
-            kind of file, has other images than the first, or has no image with a class.
+            kind of file, has different images, or has no image with a class.
     """
     files = [load_features(path) for path in paths]
     first = files[0]
@@ -97,12 +97,12 @@ def train_and_test(
     Args:
         train: Files of features.
         test: Files of features of other images, by the same nets in the same order; None: a share
-            of the training images of each class is kept for the test.
+            of the training images of each class is held out for the test.
         val_fraction: That share.
         seed: Of that choice.
 
     Raises:
-        ValueError: in one line, if the two do not fit together, or there is only one class.
+        ValueError: in one line, if the two do not match, or there is only one class.
     """
     learn = load_labelled(train)
     if test is None:
@@ -184,7 +184,7 @@ def linear_probe(
 ) -> ProbeResult:
     """Learn a linear SVM for each class against the others, and test it (Appendix B).
 
-    C is the one with the best mean class recall in cross-validation on the images to learn from.
+    C is the one with the best mean class recall in cross-validation on the training images.
 
     >>> result = linear_probe('train.parquet', 'val.parquet')
     >>> result.accuracy, result.accuracy_interval, result.mean_class_recall
@@ -194,7 +194,7 @@ def linear_probe(
             features are stacked.
         test: The same for the images to test on; None: a share of the images of each class.
         val_fraction: That share.
-        c: What C is chosen from; with one there is no cross-validation.
+        c: Values of C to choose from; with one there is no cross-validation.
         folds: Of the cross-validation.
         seed: Of split, folds and the choice of queries.
         neighbours: How many images are retrieved for each test image.
@@ -203,8 +203,8 @@ def linear_probe(
             nothing.
 
     Raises:
-        FileNotFoundError, ValueError, ImportError: in one line, if a file is missing or files or
-            arguments do not fit together.
+        FileNotFoundError, ValueError, ImportError: in one line, if a file is missing or
+            files or arguments are incompatible.
     """
     import_sklearn()
     for name, value in (('neighbours', neighbours), ('queries', queries)):

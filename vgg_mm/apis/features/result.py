@@ -48,8 +48,8 @@ class ProbeResult:
         cross_validation: C -> mean class recall in cross-validation, in [0, 1].
         features: What the features are, one line a file.
         train_images, broken, unlabelled: Numbers of images that were learnt from, could not be
-            read, and lie in no class folder; the latter two of training and test together.
-        notices: What the user should know, one line each.
+            read, and are in no class folder; the latter two of training and test together.
+        notices: Notices for the user, one line each.
         files: Paths of what was written, by kind.
     """
 
@@ -155,7 +155,7 @@ class ProbeResult:
         return '\n\n'.join(blocks)
 
     def _lines(self) -> list[str]:
-        """What was learnt from, and how."""
+        """The training data and the choice of C."""
         left_out = ''.join(
             f'; {count:,} {what}'
             for count, what in ((self.broken, 'broken'), (self.unlabelled, 'in no class folder'))

@@ -72,8 +72,8 @@ def extract_features(
     averaged over the positions, then over the image and its flip; the vectors of several Q are
     averaged or stacked; the result is L2-normalised.
 
-    If it is interrupted, the same call resumes; it is an error if settings, weights or images are
-    others by then. If the file is finished, nothing is done.
+    If it is interrupted, the same call resumes; it is an error if settings, weights or images have
+    changed. If the file is finished, nothing is done.
 
     >>> extract_features('photos/train', 'vgg16.pth', 'train.npz', scales=[256, 384, 512])
     >>> load_features('train.npz').values.shape
@@ -82,7 +82,7 @@ def extract_features(
     Args:
         folder: ``FOLDER/*``, ``FOLDER/CLASS/*`` or ``FOLDER/{train,val,test}/CLASS/*``.
         checkpoint: File, folder of a run, URL, ``torchvision://vgg16``, or a model's name in
-            MMPretrain's lists; nothing in it is run.
+            MMPretrain's lists; no code in it is run.
         out: A .parquet or .npz file.
         config: By default the one in the checkpoint.
         layer: Where the net ends, after ReLU; the map is averaged over all positions. 'conv1_1' to
@@ -91,7 +91,7 @@ def extract_features(
             'fc6', 'fc7': 4,096 channels at stride 32.
         scales: Test scales Q; by default the config's.
         combine: 'average' or 'stack'.
-        flip: Whether the flip takes part; by default as in the config's test protocol.
+        flip: Whether the flip is used; by default as in the config's test protocol.
         broken_images: 'count': images that cannot be read have NaN (null) for features and a
             reason; 'stop': the first one is an error.
         workers: Threads that read images; by default one a core, at most 4.
@@ -99,7 +99,7 @@ def extract_features(
         kernels: 'auto': faster forms of layers (:mod:`vgg_mm.kernels`); 'plain': torch's own.
 
     Raises:
-        FileNotFoundError, ValueError, ImportError: in one line, if an argument does not fit or a
+        FileNotFoundError, ValueError, ImportError: in one line, if an argument is invalid or a
             file is missing.
         RuntimeError: if another process extracts into the same file.
     """
@@ -173,7 +173,7 @@ def _extract(
     stop: bool,
     workers: Optional[int],
 ) -> None:
-    """Bring what is missing to the disk, also what is finished when something stops it."""
+    """Compute and write the missing features; if interrupted, those that are finished."""
     if found:
         print(f'resuming after {found:,} of {len(photos.paths):,} images', file=sys.stderr)
         if stop:
@@ -201,7 +201,7 @@ def extract_files(
 
     Args:
         folder, checkpoint: As there.
-        trust_checkpoint: Run the code in a checkpoint that cannot be read without.
+        trust_checkpoint: Run code in a checkpoint that cannot be read otherwise.
         options: The other arguments of :func:`extract_features`.
 
     Returns:

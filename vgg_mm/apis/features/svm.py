@@ -40,7 +40,7 @@ class Fitted(NamedTuple):
 
 
 def import_sklearn() -> None:
-    """Say what to install where scikit-learn is missing.
+    """Check that scikit-learn is installed.
 
     Raises:
         ImportError: in one line.
@@ -64,7 +64,7 @@ def fit(
     Args:
         values: (N, dimension).
         labels: (N,), of two classes or more.
-        c: What to choose from; with one there is no cross-validation.
+        c: Values to choose from; with one there is no cross-validation.
         folds: Of the cross-validation, stratified.
         seed: Of the folds.
         threads: Fits at a time.
@@ -82,7 +82,7 @@ def fit(
     # for few images of many numbers, takes minutes at a C of 100.
     svm = LinearSVC(max_iter=MAX_ITERATIONS, dual=False)
     with warnings.catch_warnings():
-        # Fits that did not converge lose in cross-validation; of the last one the user is told.
+        # Fits that did not converge lose in cross-validation; the user is warned of the last one.
         warnings.filterwarnings('ignore', message='Liblinear failed to converge')
         if len(c) == 1:
             return Fitted(svm.set_params(C=c[0]).fit(values, labels), float(c[0]), {})
@@ -111,7 +111,7 @@ def fit(
 
 
 def _counted(scoring: str, progress: Progress) -> Callable[..., float]:
-    """A scorer, which is asked once a fit."""
+    """A scorer, called once per fit."""
     from sklearn.metrics import get_scorer
 
     scorer = get_scorer(scoring)

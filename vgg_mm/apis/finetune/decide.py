@@ -22,8 +22,8 @@ from .split import Split
 #: multiples of the crop: [256; 384] and 320 for 224.
 JITTER, TEST_SCALE = (8 / 7, 12 / 7), 10 / 7
 
-#: The same where fc6 is new and has seen no other scale: what a photo of one's own shows mostly
-#: fills it. [224; 320] and 256 for 224. Measured: benchmarks/README.md, "Fine-tuning from the
+#: The same where fc6 is new and not trained for another scale: the object of a photo mostly fills
+#: it. [224; 320] and 256 for 224. Measured: benchmarks/README.md, "Fine-tuning from the
 #: authors' convolutions".
 NEW_FC6_JITTER, NEW_FC6_TEST_SCALE = (1, 10 / 7), 8 / 7
 
@@ -62,7 +62,7 @@ POOLED_DECAY = 0.2
 #: as above.
 DIVISOR = 58.0
 
-#: What ``cache_maps`` can be.
+#: Values of ``cache_maps``.
 AUTO, ON, OFF = CACHE_MAPS = 'auto', 'on', 'off'
 
 #: With fewer frozen blocks the rest takes most of the time, and maps are large.
@@ -176,7 +176,7 @@ class Head(NamedTuple):
         return POOLED_DECAY if pooled and _of_authors(preprocessing) else None
 
     def divisor(self, preprocessing: Preprocessing, net: Net) -> float:
-        """What the images are divided by besides, in a net that takes such images; 1: nothing."""
+        """An additional divisor of the images, in a net for such images; 1: none."""
         homogeneous = not (net.norm or ARCHITECTURES[net.arch].lrn)
         wanted = 'fc6' in self.new and homogeneous and _of_authors(preprocessing)
         return DIVISOR if wanted else 1.0
@@ -198,11 +198,11 @@ def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int]
 
     Args:
         net: What the weights are of.
-        head: 'fc' or 'gap' for a new one; None: the weights' own, 'fc' where there is none.
+        head: 'fc' or 'gap' for a new one; None: the weights' own, 'fc' if they have none.
         fc_channels: Width of a new fc6 and fc7.
 
     Raises:
-        ValueError: in one line, if the arguments do not go together.
+        ValueError: in one line, if the arguments are incompatible.
     """
     own = net.head_config()
     kind = head or (None if own else FC)
@@ -231,7 +231,7 @@ def choose_views(
     frozen: Optional[int],
     unfreeze: Optional[int],
 ) -> tuple[int, str]:
-    """How many crops of each photo have their maps computed once, and why none, in words.
+    """How many crops of each photo have their maps computed once, and why none, as text.
 
     Args:
         split, net, crop: The photos, the net, the side of the crops in pixels.
@@ -242,7 +242,7 @@ def choose_views(
         (0, reason) where all layers are trained on new crops in every epoch.
 
     Raises:
-        ValueError: in one line, if the arguments do not go together, or the maps are too large.
+        ValueError: in one line, if the arguments are incompatible, or the maps are too large.
     """
     if cache not in CACHE_MAPS:
         raise ValueError(f'{argument("cache_maps")} must be auto, on or off, got {cache!r}')
@@ -279,7 +279,7 @@ def choose_views(
 
 
 def maps_gb(split: Split, net: Net, crop: int, frozen: int, views: int) -> float:
-    """What the maps of all photos take on the disk, in GB (1e9 bytes)."""
+    """The size of the maps of all photos on the disk, in GB (1e9 bytes)."""
     side = crop // 2**frozen
     a_map = 2 * net.base_channels * BLOCK_WIDTHS[frozen - 1] * side**2
     return (views * len(split.train) + len(split.val)) * a_map / 1e9

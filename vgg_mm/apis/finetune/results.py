@@ -1,4 +1,4 @@
-"""What a fine-tuned net takes each class for: a table, a CSV file and a confusion matrix."""
+"""The predictions of a fine-tuned net for each class: a table, a CSV file, a confusion matrix."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def confusion_matrix(posteriors: Posteriors, protocol: str) -> np.ndarray:
 
 
 def report_classes(folder: str) -> str:
-    """Write the files beside a test's posteriors, ``FOLDER/posteriors.npz``; the table to print."""
+    """Write the files next to a test's ``FOLDER/posteriors.npz``; returns the table to print."""
     posteriors = load_posteriors(osp.join(folder, 'posteriors.npz'))
     classes, matrix = posteriors.classes, confusion_matrix(posteriors, DENSE)
     images, right, taken = matrix.sum(1), matrix.diagonal(), matrix.sum(0)

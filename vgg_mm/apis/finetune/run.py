@@ -1,4 +1,4 @@
-"""``tools/finetune.py``: trained weights fitted to one's own photos in one line."""
+"""``tools/finetune.py``: fine-tuning of trained weights on one's own photos."""
 
 import io
 import os
@@ -41,13 +41,13 @@ from .results import report_classes
 from .split import BALANCED, Split, describe_balance, split_photos
 from .split import class_weights as class_weights_of
 
-#: What is said of images that are not of three channels.
+#: Description of images that do not have three channels.
 _CHANNELS = {4: '; blue, green, red and opacity'}
 
-#: So many classes are named.
+#: Maximum number of classes that are named.
 NAMED = 12
 
-#: What the decisions are filled into.
+#: The template for the decisions.
 TEMPLATE = 'vgg/vgg16_finetune.py'
 
 CHAIN = """# Written by {command}. To resume, or to test again:
@@ -77,7 +77,7 @@ def finetune(
     lr: Optional[float] = None,
     frozen: Optional[int] = None,
 ) -> str:
-    """Fine-tune on photos in class folders and test the result; a second call goes on.
+    """Fine-tune on photos in class folders and test the result; a second call resumes.
 
     Args:
         folder: FOLDER/CLASS/* or FOLDER/{train,val}/CLASS/*.
@@ -91,24 +91,23 @@ def finetune(
         head: 'fc' for a new fc6, fc7 and fc8, 'gap' for global average pooling and fc8; None: that
             of the weights with a new fc8, 'fc' where they are convolutions alone.
         fc_channels: Width of a new fc6 and fc7; None: 512.
-        class_weights: 'balanced': in the loss each class counts the same, however many photos it
-            has; None: each photo does.
-        in_channels: 1 to see grey images, 4 to see their opacity, too (then no block is frozen
-            unless ``frozen`` says so); None: as the weights.
+        class_weights: 'balanced': classes are weighted equally in the loss; None: photos are.
+        in_channels: 1 for grey images, 4 for images with opacity (then no block is frozen unless
+            ``frozen`` is given); None: as the weights.
         cache_maps: 'on': the maps of the frozen blocks are computed once, for some crops of each
             photo, and the layers after them trained on these; 'off': every epoch has its own crops;
             'auto': on where there is no GPU.
-        views: So many crops; None: 3.
-        unfreeze: With cached maps, so many last blocks that a second stage trains with the head;
+        views: Number of crops; None: 3.
+        unfreeze: With cached maps, number of last blocks that a second stage trains with the head;
             None: 0.
-        epochs, batch_size, lr, frozen: In place of those decided; ``frozen`` counts blocks.
+        epochs, batch_size, lr, frozen: Replace those decided; ``frozen`` counts blocks.
 
     Returns:
-        The table of errors, or of the plan. Beside the test's results are then also those of each
-        class and a confusion matrix.
+        The table of errors, or of the plan. The results of each class and a confusion matrix are
+        written next to the test's.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if photos or weights will not do.
+        FileNotFoundError, ValueError: in one line, if photos or weights are unsuitable.
     """
     split = split_photos(find_layout(folder), seed)
     weights, _ = resolve(weights, None)
@@ -121,14 +120,14 @@ def finetune(
     divisor = chosen_head.divisor(images, net)
     start = Start(weights, net, images.divided(divisor), chosen_head, found.unused(), divisor)
     if adds_channels and frozen is None:
-        frozen = 0  # what conv1_1 has for them is to be learnt
+        frozen = 0  # conv1_1's weights for them have to be learnt
     config = chosen_head.config
     crop = STRIDE * config['kernel_size'] if config['fc_channels'] else CROP
     views, why = choose_views(split, net, crop, cache_maps, views, frozen, unfreeze)
     new_fc6 = 'fc6' in chosen_head.new
     first = decide(split, crop, epochs, batch_size, lr, frozen, views, new_fc6)
     stages = [first, first.second_stage(unfreeze)] if unfreeze else [first]
-    # As far as mmengine takes it for a config's.
+    # Only characters that mmengine accepts in a config's name.
     name = re.sub(r'[^A-Za-z0-9_-]+', '_', osp.basename(osp.abspath(folder))).strip('_') or 'photos'
     work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
     balanced = class_weights == BALANCED
@@ -159,7 +158,7 @@ class Start(NamedTuple):
 
     ``weights`` names the checkpoint, of ``net``, for images of ``preprocessing``; ``head`` is the
     one that is trained; ``unused`` names what of the checkpoint no layer of the net has; images
-    (and biases with them) are divided by ``divisor`` besides what the checkpoint asks for.
+    (and biases with them) are divided by ``divisor`` in addition to the pre-processing.
     """
 
     weights: str
@@ -179,7 +178,7 @@ def _for_channels(net: Net, channels: Optional[int]) -> Net:
     """The net for images of another number of channels, if one is given.
 
     Raises:
-        ValueError: in one line, if conv1_1 cannot be fitted to it.
+        ValueError: in one line, if conv1_1 cannot be adapted to it.
     """
     if channels is None or channels == net.in_channels:
         return net
@@ -192,10 +191,10 @@ def _for_channels(net: Net, channels: Optional[int]) -> Net:
 
 
 def _to_start_from(found: Converted, start: Start, are_rgb: bool) -> Converted:
-    """The weights as the training starts from them; ``found`` itself if that is as they are.
+    """The weights that the training starts from; ``found`` itself if they are unchanged.
 
     Where channels are added their order has to be known, and where images are divided all biases
-    change, which is here; a head that a new one takes the place of is left out.
+    change, which is here; a head that is replaced is left out.
     """
     weights, classes = found.weights, found.classes
     if start.divisor != 1:
@@ -217,7 +216,7 @@ def _to_start_from(found: Converted, start: Start, are_rgb: bool) -> Converted:
 def _report(
     folder: str, split: Split, start: Start, stages: list[Decisions], balanced: bool
 ) -> list[str]:
-    """What was decided, and why, in lines."""
+    """The decisions and their reasons, as lines."""
     first = stages[0]
     train, val = (Counter(label for _, label in part) for part in (split.train, split.val))
     classes = [f'{name} {train[i]} + {val[i]}' for i, name in enumerate(split.classes)]
@@ -262,7 +261,7 @@ def _write(
 ) -> tuple[str, list[Config]]:
     """Write lists, a config for each stage and their chain; returns its path, and the configs.
 
-    The last stage has the name; the one before it, which trains the head, NAME_head.
+    The last stage is called NAME; the one before it, which trains the head, NAME_head.
     """
     lists = {part: osp.abspath(osp.join(work_dir, f'{part}.txt')) for part in ('train', 'val')}
     for part, path in lists.items():
@@ -292,10 +291,10 @@ def _write(
 
 
 def _write_once(path: str, text: str, what: str) -> None:
-    """Write a file, or find it there as it would be written: a run with it may be under way.
+    """Write a file, or check that it exists with the same content: a run may be using it.
 
     Raises:
-        ValueError: in one line, if it is there and differs.
+        ValueError: in one line, if it exists and differs.
     """
     if not osp.exists(path):
         write_atomically(path, text.encode())
@@ -316,7 +315,7 @@ def _config(
     is_first: bool,
     balanced: bool,
 ) -> Config:
-    """A config that ``tools/train.py`` and ``tools/test.py`` take, with nothing outside it."""
+    """A self-contained config for ``tools/train.py`` and ``tools/test.py``."""
     cfg = Config.fromfile(osp.join(configs_folder(), TEMPLATE))
     loss = dict(loss=dict(class_weight=class_weights_of(split))) if balanced else {}
     model = dict(
@@ -324,7 +323,7 @@ def _config(
         backbone=start.net.backbone_config(),
         head={**start.head.config, **loss},
     )
-    # That of a second stage is the chain's business.
+    # The chain sets that of a second stage.
     weights = _for_any_program(start.weights) if is_first else None
     cfg.merge_from_dict(dict(model=model, load_from=weights, DATA_ROOT=folder))
     cfg.model.head.num_classes = len(split.classes)
@@ -339,7 +338,7 @@ def _config(
             ann_file=lists[part],
             metainfo=dict(classes=list(split.classes)),
         )
-        # One broken photo is an error of the net's, not the end of the run.
+        # A broken photo counts as an error and does not end the run.
         loader.dataset.pipeline[0].on_error = 'skip' if part == 'train' else 'mark'
     pipelines = [cfg[f'{name}_dataloader'].dataset.pipeline for name in ('train', 'val', 'test')]
     for step in (step for pipeline in [*pipelines, cfg.tta_pipeline] for step in pipeline):
@@ -353,7 +352,7 @@ def _config(
     cfg.val_evaluator.topk = cfg.test_evaluator.topk = (1, 5) if len(split.classes) > 5 else (1,)
     cfg.tta_model.crop_size = chosen.crop
     cfg.optim_wrapper.optimizer.lr = chosen.lr
-    # New layers learn faster until they have learnt.
+    # New layers have a higher rate in the first stage.
     settings = dict(lr_mult=NEW_LAYER) if is_first else {}
     if start.decay is not None:
         settings['decay_mult'] = start.decay / cfg.optim_wrapper.optimizer.weight_decay
@@ -376,7 +375,7 @@ def _config(
 def _for_any_program(weights: str) -> str:
     """As ``load_from`` of a config that other programs of mmengine run, too.
 
-    Their loader knows PyTorch's files alone; the prefix has this package's read the others.
+    Their loader reads PyTorch's files only; with the prefix this package's loader is used.
     """
     if is_local(weights):
         return f'{PREFIX if format_of(weights) else ""}{osp.abspath(weights)}'

@@ -12,7 +12,7 @@ from vgg_mm.installation import argument
 
 from ..check_dataset.layout import NO_SPLITS, Layout
 
-#: Names of the folders that are taken as splits, in lower case.
+#: Names of the folders that are used as splits, in lower case.
 TRAIN_NAMES = ('train', 'training')
 
 VAL_NAMES = ('val', 'valid', 'validation', 'test', 'testing')
@@ -23,15 +23,15 @@ VAL_SHARE = 0.2
 #: (path relative to the folder, class number)
 Photos = list[tuple[str, int]]
 
-#: What ``class_weights`` can be.
+#: Values of ``class_weights``.
 BALANCED = 'balanced'
 
-#: So many times as many photos in the largest class as in the smallest are worth a notice.
+#: Ratio of photos in the largest and the smallest class from which on a notice is printed.
 STRONG = 5
 
 
 class Split(NamedTuple):
-    """Training and validation photos; ``how`` says in words where the split comes from.
+    """Training and validation photos; ``how`` describes where the split comes from.
 
     ``classes`` are sorted, names that are numbers as numbers.
     """
@@ -75,7 +75,7 @@ def split_photos(layout: Layout, seed: int = 0) -> Split:
 
 
 def _choose(layout: Layout, names: Sequence[str]) -> str:
-    """The split that has the first of these names, in whatever case."""
+    """The split that has the first of these names, ignoring case."""
     splits = {name.lower(): name for name in layout.splits}
     found = [splits[name] for name in names if name in splits]
     if not found:

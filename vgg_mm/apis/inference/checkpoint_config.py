@@ -1,11 +1,11 @@
 """The config inside a checkpoint, read without running any of it.
 
 mmengine writes the whole config as Python text into ``meta['cfg']`` and reads it back by running
-it. A checkpoint can come from anywhere, so here the text may hold plain values and ``dict(...)``
-only, and what it asks to be built are parts of nets and pipelines, by their registered names:
-mmengine would import and call any ``type='module.function'``. What prediction has no use for, as
-hooks and optimizers, is not read at all. Of detectors and segmentors, whose packages load files and
-run code by other settings too, only those are read that are made of :data:`DOWNSTREAM_PARTS`.
+it. A checkpoint can come from anywhere, so here the text may contain only plain values and
+``dict(...)``, and only parts of nets and pipelines are built, by their registered names:
+mmengine would import and call any ``type='module.function'``. What prediction does not need, such
+as hooks and optimizers, is not read at all. Of detectors and segmentors, whose packages load files
+and run code by other settings too, only those are read that are made of :data:`DOWNSTREAM_PARTS`.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ KEYS = (
     'model', 'tta_model', 'tta_pipeline', 'train_dataloader', 'test_dataloader', 'default_scope',
 )  # fmt: skip
 
-#: Registries by scope, and the modules whose classes a checkpoint may ask for by their names.
+#: Registries by scope, and the modules whose classes a checkpoint may name.
 MODEL_PARTS = (
     dict(vgg_mm=MODELS, mmpretrain=MMPRETRAIN_MODELS, mmengine=MMENGINE_MODELS),
     (
@@ -49,7 +49,7 @@ TRANSFORM_PARTS = (
 #: What is for training only, and may name files and addresses: of weights, and of losses' weights.
 TRAINING_KEYS = ('init_cfg', 'pretrained', 'train_cfg', 'class_weight', 'custom_class_weights')
 
-#: What may stand for a ``type`` in a detector's or segmentor's net and test pipeline.
+#: Permitted values of ``type`` in a detector's or segmentor's net and test pipeline.
 DOWNSTREAM_PARTS = frozenset(
     (
         # nets
@@ -60,7 +60,7 @@ DOWNSTREAM_PARTS = frozenset(
         'SingleRoIExtractor', 'RoIAlign', 'RoIPool', 'Shared2FCBBoxHead', 'SSDHead', 'FCNHead',
         'ASPPHead', 'PSPHead', 'vgg_mm.VGGBBoxHead', 'vgg_mm.SSDHead', 'vgg_mm.FCNHead',
         'vgg_mm.LargeFOVHead', 'nms', 'soft_nms',
-        # losses, which say how scores are meant
+        # losses, which define the meaning of scores
         'CrossEntropyLoss', 'FocalLoss', 'SmoothL1Loss', 'L1Loss', 'DiceLoss',
         # layers
         'BN', 'SyncBN', 'GN', 'ReLU', 'Conv', 'Conv2d',
@@ -73,7 +73,7 @@ DOWNSTREAM_PARTS = frozenset(
 #: What draws their results.
 VISUALIZERS = {'mmdet': 'DetLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}
 
-#: A data set that says nothing but the classes and their colours.
+#: A data set with nothing but the classes and their colours.
 DATASETS = {'mmdet': 'CocoDataset', 'mmseg': 'BaseSegDataset'}
 
 
@@ -81,8 +81,8 @@ def checkpoint_config(text: Any) -> Config:
     """The parts of a config in :data:`KEYS` from ``checkpoint['meta']['cfg']``.
 
     Raises:
-        ValueError: in one line, if it is no text, holds anything but plain values and
-            ``dict(...)`` there, or asks for anything but parts of nets and image transforms.
+        ValueError: in one line, if it is no text, contains anything but plain values and
+            ``dict(...)`` there, or names anything but parts of nets and image transforms.
     """
     found = parse_config_text(text, KEYS)
     if not isinstance(found.get('model'), dict):
@@ -115,14 +115,14 @@ def _of_downstream(found: dict[str, Any]) -> dict[str, Any]:
     pipeline = _checked(parts[0]['pipeline'], known)
     for step in pipeline:
         if step['type'] == 'vgg_mm.LoadImage':
-            step['type'] = 'LoadImageFromFile'  # which inferencers look for
+            step['type'] = 'LoadImageFromFile'  # which inferencers require
     dataset = dict(type=DATASETS[scope], pipeline=pipeline)
     if isinstance(metainfo := parts[0].get('metainfo'), dict):
         dataset['metainfo'] = metainfo
     model = _checked(found['model'], known)
     return dict(
         default_scope=scope,
-        model=dict(model, train_cfg=None),  # which FasterRCNN asks for
+        model=dict(model, train_cfg=None),  # which FasterRCNN requires
         test_dataloader=dict(dataset=dataset),
         visualizer=dict(type=VISUALIZERS[scope], vis_backends=[], name='visualizer'),
     )

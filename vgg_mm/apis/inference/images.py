@@ -1,4 +1,4 @@
-"""Which images are meant, and how they come to a net: some at a time, others read meanwhile."""
+"""Finding images and reading them for a net, in batches, the next ones in the background."""
 
 import glob
 import os
@@ -20,7 +20,7 @@ from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
 from ..cores import available_cores
 
-#: Read in a folder: what training reads, and the other formats that vgg_mm.LoadImage knows.
+#: Read in a folder: what training reads, and the other formats that vgg_mm.LoadImage supports.
 IMAGES = (*EXTENSIONS, '.tiff', '.webp', '.gif', '.avif', '.jp2')
 
 #: Bytes of the longest file name on the usual file systems.
@@ -38,17 +38,17 @@ CHANNEL_ORDERS = BGR, RGB = 'bgr', 'rgb'
 
 
 def expand_source(source: str, outside: str = '') -> list[str]:
-    """The files that one argument means.
+    """The files for one argument.
 
-    An existing file is itself, whatever its name looks like, and so is a web address. A folder is
-    all images in it and below, in natural order: frame_9 before frame_10; hidden files and folders
-    are passed over, and those that systems make (``@eaDir``, ``__MACOSX``). Anything else is a
+    An existing file is itself, also if its name looks like a pattern; so is a web address. A folder
+    is all images in it and below, in natural order: frame_9 before frame_10; hidden files and
+    folders are skipped, and those that systems make (``@eaDir``, ``__MACOSX``). Anything else is a
     pattern as in a shell, with ``**`` for folders at any depth, which finds images and folders;
     other files only if it ends in their extension.
 
     Args:
         source: File, folder or pattern.
-        outside: A folder, passed over: pictures that are written there are not input.
+        outside: A folder, skipped: pictures that are written there are not input.
 
     Raises:
         FileNotFoundError: if there is no such file or folder, and no match.
@@ -115,12 +115,12 @@ def as_sources(images: Union[ImageLike, Sequence[ImageLike]], outside: str = '')
 
 
 def name(image: ImageLike, number: int) -> str:
-    """What results and errors call an image: its path, or its number among the given ones."""
+    """The name of an image in results and errors: its path, or its number among the given ones."""
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f'image {number}'
 
 
 def picture_paths(names: list[str], folder: str) -> list[str]:
-    """Where each image's picture goes: below ``folder`` as the images lie below theirs.
+    """The file of each image's picture: below ``folder`` as the images are below theirs.
 
     ``a.jpg`` becomes ``a.png``. Where two images would share a picture, or pictures go among the
     images, of which one may be called so, all keep their extension: ``a.jpg.png``.
@@ -167,7 +167,7 @@ def _as_bgr(image: Union[np.ndarray, Image.Image], channel_order: str, channels:
 
 
 class Prepared(NamedTuple):
-    """An image on its way into the net.
+    """An image for the net.
 
     ``name`` is its path; ``photo`` uint8 (H, W, 3) RGB, None unless it is kept; ``packed`` what the
     pipeline made of it; ``error`` why it could not be read, else ''.
@@ -190,11 +190,11 @@ class ImageReader(NamedTuple):
     scales: tuple[int, ...]
 
     def read(self, image: ImageLike, name: str, channel_order: str = BGR) -> dict:
-        """What the pipeline begins with: ``img``, uint8 (H, W, 3) BGR or as ``load`` has it.
+        """The input of the pipeline: ``img``, uint8 (H, W, 3) BGR or as ``load`` has it.
 
         Args:
             image: A path, a PIL image or an array.
-            name: What errors call it.
+            name: Its name in errors.
             channel_order: Of an array: 'bgr' or 'rgb'.
 
         Raises:

@@ -29,14 +29,14 @@ class VGGInferencer(ImageClassificationInferencer):
     sub-folders and patterns. An image that cannot be read does not stop the others: its result is
     ``{'error': reason}`` (with ``return_datasamples``, a sample with ``load_error`` and no
     prediction). Drawing (``show_dir`` and so on) is MMPretrain's; for score maps see
-    :func:`vgg_mm.apis.predict`. What there is to know of the net, as which pre-processing was
-    assumed, is told on standard error when it is loaded.
+    :func:`vgg_mm.apis.predict`. Notices on the net, such as the assumed pre-processing,
+    are printed on standard error when it is loaded.
 
     Args:
         model: Config, its file, or a model's name in MMPretrain's lists; by default the config in
-            the checkpoint, or what its weights say.
-        pretrained: Checkpoint file, folder of a run, URL or ``torchvision://vgg16``, nothing in
-            which is run. True, the default: the published weights of the model named.
+            the checkpoint, or one recognised from its weights.
+        pretrained: Checkpoint file, folder of a run, URL or ``torchvision://vgg16``, no code in
+            it is run. True, the default: the published weights of the model named.
         device, classes, protocol, scales, kernels: As of :func:`vgg_mm.apis.predict`.
 
     Raises:

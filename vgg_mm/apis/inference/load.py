@@ -56,8 +56,8 @@ Checkpoint = Union[str, os.PathLike]
 class TrainedNet(NamedTuple):
     """A net with its weights, in evaluation mode.
 
-    ``classes`` are the names of its classes, none without fc8; ``notices`` what the user should
-    know, one line each.
+    ``classes`` are the names of its classes, none without fc8; ``notices`` are for the
+    user, one line each.
     """
 
     model: ImageClassifier
@@ -72,9 +72,9 @@ class TrainedNet(NamedTuple):
 
 
 class NotAClassifier(ValueError):
-    """What is to be a classifier is a detector or segmentor.
+    """A detector or segmentor instead of a classifier.
 
-    ``cfg`` is its config, ``content`` what its checkpoint holds.
+    ``cfg`` is its config, ``content`` that of its checkpoint.
     """
 
     def __init__(self, cfg: Config, content: dict, source: str):
@@ -97,15 +97,15 @@ def load_net(
 
     Args:
         checkpoint: File, folder of a run, URL, ``torchvision://vgg16``, or a model's name in
-            MMPretrain's lists; nothing in it is run. With the name of a model for ``config``, True
+            MMPretrain's lists; no code in it is run. With the name of a model for ``config``, True
             or None: its published weights.
         config: File, config, or a model's name in MMPretrain's lists. By default the config in the
             checkpoint; where there is none, net and pre-processing are found from the weights.
         device, classes, kernels: As of :func:`vgg_mm.apis.predict`.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or does
-            not say what is needed.
+        FileNotFoundError, ValueError: in one line, if a file is missing, of another net, or lacks
+            needed information.
         NotAClassifier: if it is a detector or segmentor.
     """
     checkpoint, config = resolve(checkpoint, config)
@@ -126,7 +126,7 @@ def load_net(
 
 
 def resolve(checkpoint: Any, config: Any) -> tuple[str, Any]:
-    """The file or URL of the weights, and the config: models' names and folders stand for them.
+    """The file or URL of the weights, and the config: also from models' names and folders.
 
     Raises:
         ValueError: in one line, if no weights are named.
@@ -153,7 +153,7 @@ def _is_model(name: str) -> bool:
 
 
 def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[str]]:
-    """The config that is meant, and what is to be said of it."""
+    """The config to use, and notices on it."""
     meta = content.get('meta') or {}
     cfg = None
     if isinstance(config, Config):
@@ -170,7 +170,7 @@ def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[s
             ) from error
     if cfg is not None and is_downstream(cfg):
         raise NotAClassifier(cfg, content, checkpoint)
-    # A config of MMPretrain's VGG does not go with weights that are in this package's layout now.
+    # A config of MMPretrain's VGG does not match weights in this package's layout.
     if cfg is None or 'conversion' in content and not _is_own(cfg):
         return _config_of_weights(content, checkpoint, cfg)
     undo_seeded_dataset(cfg)
@@ -199,7 +199,7 @@ def _config_of_weights(
         for name in [name for name in found.weights if name.startswith('head.')]:
             del content['state_dict'][name]
     elif found.net.num_classes is None:
-        # fc6 and fc7 give features; an fc8 of one output stands for the one that is missing.
+        # fc6 and fc7 give features; an fc8 of one output replaces the missing one.
         head['num_classes'] = 1
         zeros = found.weights['head.fc7.bias'].new_zeros
         for name, shape in (('weight', (1, head['fc_channels'][1])), ('bias', (1,))):
@@ -221,7 +221,7 @@ def _config_of_weights(
 
 
 def default_pipeline(scales: Union[Sequence[int], str] = SEVERAL) -> list[ConfigDict]:
-    """A pipeline for the protocols; by default it tests what a net trained at S sees."""
+    """A pipeline for the protocols; by default at the scales for a net trained at S."""
     return [
         ConfigDict(type='vgg_mm.LoadImage'),
         ConfigDict(type='vgg_mm.TestScales', scales=scales),
@@ -232,11 +232,11 @@ def default_pipeline(scales: Union[Sequence[int], str] = SEVERAL) -> list[Config
 def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Preprocessing:
     """What a loaded checkpoint's weights expect of images, and how that is known.
 
-    That is what the checkpoint records; else what its config says, or the one given; else what the
-    weights are recognised by; else the paper's, assumed.
+    That is what the checkpoint records; else its config, or the one given; else that of recognised
+    weights; else the paper's, assumed.
 
     Raises:
-        ValueError: in one line, if it says something that cannot be.
+        ValueError: in one line, if the recorded values are invalid.
     """
     found = noted_preprocessing(content)
     if found is not None and found.origin.startswith(RECORDED):
@@ -282,7 +282,7 @@ def _device(device: Union[str, torch.device, None]) -> torch.device:
     if device is None:
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
-        # torch says only here whether there is such a device.
+        # torch checks only here whether the device exists.
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'device {device!r} cannot be used: {error}') from error

@@ -20,7 +20,7 @@ from .report import collect, make_folder
 #: Boxes with a lower score are neither drawn nor listed, as in MMDetection's demos.
 LEAST_SCORE = 0.3
 
-#: So many of an image's boxes or classes are in the table; the file has all.
+#: Maximum number of an image's boxes or classes in the table; the file has all.
 LISTED = 5
 
 
@@ -74,9 +74,9 @@ def predict_objects(
         out: A .csv or .json file: the boxes with a score of 0.3 or more (x1, y1, x2, y2 in pixels
             of the image), or each class's share of the pixels.
         pictures: A folder for the images with boxes or masks drawn over them, below it as the
-            images lie below theirs.
+            images are below theirs.
         device: As torch names it.
-        trust_checkpoint: Run the code in a checkpoint that cannot be read without.
+        trust_checkpoint: Run code in a checkpoint that cannot be read otherwise.
 
     Returns:
         Exit status, as :func:`collect`.

@@ -17,7 +17,7 @@ from vgg_mm.models.tta.strips import score_maps_in_strips
 from vgg_mm.text import printable, shortened
 from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, encoded, plot_style
 
-#: Pixels of the longer side of what is drawn; a larger photo is reduced.
+#: Longer side of the drawn image in pixels; a larger photo is reduced.
 LONGER_SIDE = 700
 
 #: Inches: of a photo's longest side; of the bars; the least height of all panels, and width of a
@@ -32,7 +32,7 @@ DPI = 110
 #: Longest class name and longest path in a title, in characters.
 NAME_LENGTH, TITLE_LENGTH = 26, 90
 
-#: How much of a map's colour lies over the grey photo.
+#: Opacity of a map's colour over the grey photo.
 OPACITY = 0.6
 
 #: More bars than this would not be readable.
@@ -189,7 +189,7 @@ class Prediction:
 
         The map is the posterior of the class :attr:`shown` at every position: soft-max over the
         classes, bilinear between the centres of the receptive fields (dots), constant beyond them.
-        A map of a single position is not drawn; the caption says so.
+        A map of a single position is not drawn; the caption explains this.
 
         Raises:
             ValueError: if the image is broken, or no score map was asked for.
@@ -207,7 +207,7 @@ class Prediction:
             return encoded(self.figure(), 'png')
 
     def _repr_png_(self) -> Optional[bytes]:
-        """What a notebook shows."""
+        """The picture for a notebook."""
         return None if self.score_map is None else self.png()
 
 
@@ -258,21 +258,21 @@ def _reduced(photo: Any) -> np.ndarray:
 
 
 def with_longer_side(photo: np.ndarray, side: int) -> np.ndarray:
-    """The photo rescaled so that its longer side has so many pixels."""
+    """The photo rescaled so that its longer side has ``side`` pixels."""
     height, width = _size(photo, side)
     how = cv2.INTER_AREA if side < max(photo.shape[:2]) else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(photo), (width, height), interpolation=how)
 
 
 def _size(photo: np.ndarray, side: int) -> tuple[int, int]:
-    """(height, width) of a photo whose longer side has so many pixels."""
+    """(height, width) of a photo whose longer side has ``side`` pixels."""
     height, width = photo.shape[:2]
     factor = side / max(height, width)
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def _draw_map(panel: Axes, color_bar: Axes, prediction: Prediction) -> str:
-    """Draw the map over the greyed photo; returns what the caption says of it."""
+    """Draw the map over the greyed photo; returns the caption."""
     photo: Any = prediction.photo
     found: Any = prediction.score_map
     label = prediction.shown

@@ -68,10 +68,10 @@ class Predictor:
     Attributes:
         tta: The protocol around the net.
         images: Reads images for it.
-        progress: Of the images, told also within a batch; None: nobody asks.
+        progress: Progress of the images, also within a batch; None: not reported.
 
     Raises:
-        ValueError: in one line, if protocol or scales do not fit.
+        ValueError: in one line, if protocol or scales are invalid.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
 from vgg_mm.text import printable
 
-#: What ``out`` can be, by its ending.
+#: Formats of ``out``, by its ending.
 ENDINGS = ('.csv', '.json')
 
 #: Seconds between two writes of a file while results come; more if a write takes long.
@@ -23,7 +23,7 @@ SAVE_EVERY = 60
 
 
 def check_out(path: str, endings: Sequence[str] = ENDINGS) -> None:
-    """Refuse a file that could not be written when everything is done, and make its folder.
+    """Refuse a file that could not be written at the end, and make its folder.
 
     Raises:
         ValueError: if it does not end as it should, or is a folder.
@@ -37,10 +37,10 @@ def check_out(path: str, endings: Sequence[str] = ENDINGS) -> None:
 
 
 def make_folder(folder: str, option: str) -> None:
-    """Make a folder for results, or say in one line why not.
+    """Make a folder for results.
 
     Raises:
-        OSError: with the option that named it.
+        OSError: in one line with the option that named it.
     """
     try:
         os.makedirs(folder, exist_ok=True)
@@ -59,9 +59,9 @@ def collect(
     info: Optional[dict[str, Any]] = None,
     pictures: Optional[str] = None,
 ) -> int:
-    """Take results until the end, an error or a signal; print and write what came by then.
+    """Collect results until the end, an error or a signal; print and write them.
 
-    Killed, what was done up to about a minute before is in the file.
+    If killed, the file contains the results up to about a minute before.
 
     Args:
         results: Of images; each has ``image``, ``error`` ('' if it was read), ``picture`` (a file
@@ -70,7 +70,7 @@ def collect(
         describe: What the terminal shows of results.
         out: A file that :func:`check_out` passes. Names that are no text are written with
             ``\\udcxx`` for their bytes.
-        info: What a JSON file says besides.
+        info: Further content of a JSON file.
         pictures: Folder of the pictures.
 
     Returns:

@@ -51,7 +51,7 @@ def predict(
         images: Path of a file or folder, pattern, array, PIL image, or a sequence of these. Arrays
             are uint8 (H, W, 3) in the order of ``channel_order``.
         checkpoint: File, folder of a run, URL, ``torchvision://vgg16``, or a model's name in
-            MMPretrain's lists (``vgg16_torchvision``); nothing in it is run.
+            MMPretrain's lists (``vgg16_torchvision``); no code in it is run.
         config: By default the one in the checkpoint; where there is none, net, crop and
             pre-processing are found from the weights.
         protocol: 'dense', 'multi_crop' or 'dense+multi_crop'.
@@ -71,8 +71,8 @@ def predict(
         A :class:`Prediction` for each image, in order.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if a file is missing or an argument does not
-            fit.
+        FileNotFoundError, ValueError: in one line, if a file is missing or an argument is
+            invalid.
     """
     heatmap = None if heatmap is None else os.fspath(heatmap)
     sources = as_sources(images, heatmap or '')
@@ -94,7 +94,7 @@ def predict_files(
         images: Files, folders, patterns.
         checkpoint: As there, or of a detector or segmentor.
         out: A .csv or .json file.
-        trust_checkpoint: Run the code in a checkpoint that cannot be read without.
+        trust_checkpoint: Run code in a checkpoint that cannot be read otherwise.
         options: ``config``, ``protocol``, ``top``, ``heatmap``, ``scales``, ``shown_class``,
             ``device`` and ``kernels`` of :func:`predict`.
 
@@ -112,7 +112,7 @@ def predict_files(
             predictor = load_predictor(checkpoint, **options)
     except NotAClassifier as found:
         predictor = found.cfg
-    if isinstance(predictor, Config):  # outside of the clause, which keeps what was loaded
+    if isinstance(predictor, Config):  # outside of the clause, which keeps references
         refuse_classifiers_options(given)
         files, device = [str(source) for source in sources], options['device']
         return predict_objects(files, checkpoint, predictor, out, heatmap, device, trust_checkpoint)
@@ -146,7 +146,7 @@ def _table(predictions: Sequence[Prediction]) -> str:
 
 
 def _errors_by_folder(predictions: Sequence[Prediction], classes: Sequence[str]) -> str:
-    """The errors, if every image lies in a folder named, or numbered, as its class; else ''.
+    """The errors, if every image is in a folder named, or numbered, as its class; else ''.
 
     >>> _errors_by_folder(done, classes)
     'top-1 error 12.5 % [3.5, 36.0], by the names of the folders (16 images)'

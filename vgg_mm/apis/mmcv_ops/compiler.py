@@ -32,7 +32,7 @@ def _is_gcc(compiler: str) -> bool:
 
 
 def _precompiled(folder: str, compiler: str, arguments: list[str]) -> str:
-    """The header to include; GCC takes the precompiled one beside it if the flags are the same."""
+    """The header to include; GCC uses the precompiled one next to it if the flags are the same."""
     header = os.path.join(folder, 'torch_headers.h')
     with FileLock(f'{header}.lock'):
         if not os.path.exists(header):

@@ -1,4 +1,4 @@
-"""Test results below folders: found, and made where they are missing."""
+"""Finding the test results below folders, and running missing tests."""
 
 import os
 import shlex
@@ -89,8 +89,8 @@ def run_missing(
     """Run the tests whose results are missing; each adds its own to its work directory.
 
     Args:
-        folders: Where work directories are looked for.
-        results: What is there already.
+        folders: Searched for work directories.
+        results: Existing results.
         data_root: Replaces the configs' ``DATA_ROOT``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which result belongs in which table, beside which row of the paper."""
+"""Assignment of results to the paper's tables and rows."""
 
 import os
 from collections import Counter
@@ -27,7 +27,7 @@ SHARED_TIME = '* time of one pass that gave several protocols'
 
 
 class Row(NamedTuple):
-    """``net`` is what the first column says; ``record`` is None where there is no result."""
+    """``net`` is the first column; ``record`` is None where there is no result."""
 
     net: str
     record: Optional[TestRecord]
@@ -56,7 +56,7 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """The tables of one data set; ``compared``: beside the paper's figures."""
+    """The tables of one data set; ``compared``: with the paper's figures."""
 
     title: str
     compared: bool
@@ -138,7 +138,7 @@ def _section(compared: bool, imagenet: bool, data: str, results: Sequence[Result
 
 
 def _names(results: Sequence[Result], fusions: list[tuple[str, ...]]) -> list[str]:
-    """What the rows' first column says, with what tells equal ones apart."""
+    """The rows' first column, with what distinguishes equal ones."""
     keys = Counter(result.record.key for result in results)
     folders = [os.path.realpath(result.folder) for result in results]
     top = os.path.dirname(os.path.commonpath(folders)) if folders else ''
@@ -193,7 +193,7 @@ def setting_cells(row: Row) -> list[str]:
 
 
 def place(name: str, known: Sequence[str]) -> int:
-    """Where a name stands in a list; after its end if it does not."""
+    """The place of a name in a list; after its end if it is not in it."""
     return known.index(name) if name in known else len(known)
 
 

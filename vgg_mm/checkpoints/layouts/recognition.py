@@ -254,8 +254,8 @@ def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
     Args:
         checkpoint: With a ``state_dict``, or one in another container (see
             :func:`~vgg_mm.checkpoints.weights.weights_of`), or a state dict itself.
-        averaged: Take averaged weights (EMA) where they stand beside the plain ones. Otherwise
-            the log says so.
+        averaged: Take averaged weights (EMA) where they exist in addition to the plain ones.
+            Otherwise the log says so.
 
     Returns:
         The same object, or a new one with, in its ``meta``, ``layout`` (the library) and

@@ -44,7 +44,7 @@ class Segment(NamedTuple):
 
 
 def segments(content: bytes) -> Iterator[Segment]:
-    """The segments of a JPEG file, broken or not; what lies between them is passed over.
+    """The segments of a JPEG file, broken or not; what lies between them is skipped.
 
     Source: ITU-T T.81, Section B.1.1.
     """

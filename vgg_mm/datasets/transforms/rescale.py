@@ -267,7 +267,7 @@ class TestScales(RescalingStep):
             an image becomes too large.
     """
 
-    __test__ = False  # not a test case, whatever its name looks like to pytest
+    __test__ = False  # not a test case
 
     def __init__(
         self,

@@ -194,7 +194,7 @@ class ClassifierInitHook(InitHook):
             would stay as initialised.
 
     Raises:
-        OSError: in one line, if the checkpoint cannot be had.
+        OSError: in one line, if the checkpoint cannot be read.
         ValueError: if it does not fit, or the run has other weights to start from
             (``load_from``, ``runner.load_checkpoint``).
     """

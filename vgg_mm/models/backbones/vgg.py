@@ -82,7 +82,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
             (:meth:`frozen_map`) in place of images. 0, but for steps of CachedMapsTrainLoop.
 
     Raises:
-        ValueError: if an argument is invalid; it says what would work.
+        ValueError: if an argument is invalid.
     """
 
     first_block = 0

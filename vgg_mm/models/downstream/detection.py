@@ -37,7 +37,7 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
             ``bbox_coder``, losses, ...).
 
     Raises:
-        ValueError: if an argument is invalid; it says what would work.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(

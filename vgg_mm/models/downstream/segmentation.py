@@ -233,7 +233,7 @@ class FCNHead(DenseHead):
             ``sampler``, ...).
 
     Raises:
-        ValueError: if an argument is invalid; it says what would work.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(
@@ -364,7 +364,7 @@ class LargeFOVHead(DenseHead):
             ``sampler``, ...).
 
     Raises:
-        ValueError: if an argument is invalid; it says what would work.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class SSDVGG(VGG):
             except those that SSD's form decides.
 
     Raises:
-        ValueError: if an argument is invalid; it says what would work.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(

@@ -180,7 +180,7 @@ class ConvHead(FCLayers, ClsHead):
         init_cfg: One word ('normal_var', 'normal_std', 'glorot', 'kaiming') or mmengine's form.
 
     Raises:
-        ValueError: if an argument is invalid; it says what would work.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ class LocalisationHead(FCLayers, BaseModule):
         loss_weight: Factor of the loss.
 
     Raises:
-        ValueError: if an argument is invalid; it says what would work.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(

@@ -20,12 +20,12 @@ from ..batch_work import pixels_in
 from .merging import MATCH_THRESHOLD, merge_boxes
 from .strips import Views, is_to_be_cut, places_by_shape, score_maps_in_strips
 
-#: The test scales Q at which a net takes part; None for all.
+#: The test scales Q at which a net is used; None for all.
 Scales = Optional[tuple[int, ...]]
 
 
 class _Predictions(NamedTuple):
-    """What the nets say of one image at one Q."""
+    """The nets' outputs for one image at one Q."""
 
     boxes: list[torch.Tensor]  # of each localiser: (num_boxes, positions, 4), in image pixels
     class_map: torch.Tensor  # (num_classes, positions): posteriors, the mean over classifiers
@@ -60,13 +60,13 @@ class LocalisationTTA(BaseTTAModel):
         scales: The Q at which ``module`` takes part; all by default.
         topk: Guesses an image.
         threshold: Of the merging: boxes that match worse stay apart; 0 merges equal boxes only.
-        max_pixels: Most pixels in one forward pass; larger images go through in strips, whole if
-            the net has norms that see the whole map.
+        max_pixels: Maximum number of pixels in one forward pass; larger images go through in
+            strips, whole if the net has norms that see the whole map.
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if a net cannot be loaded or an argument does
-            not fit.
+        FileNotFoundError, ValueError: in one line, if a net cannot be loaded or an argument is
+            invalid.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class LocalisationTTA(BaseTTAModel):
                     )
 
     def _members(self, q: int) -> tuple[list[Any], list[Any]]:
-        """The localisers and the classifiers that look at test scale q."""
+        """The localisers and the classifiers that are used at test scale q."""
         localisers = _looking([self.module, *self.localisers], self._localiser_scales, q)
         classifiers = _looking(self.classifiers, self._classifier_scales, q)
         if localisers and not classifiers:
@@ -139,7 +139,7 @@ class LocalisationTTA(BaseTTAModel):
             ``pred_bboxes`` (1, 4), the box of that class.
 
         Raises:
-            ValueError: if an image is smaller than a crop, or no net looks at one of the Q.
+            ValueError: if an image is smaller than a crop, or no net is used at one of the Q.
         """
         images: list[Views] = list(zip(*data['inputs']))
         samples = data.get('data_samples') or [DataSample() for _ in images]
@@ -155,7 +155,7 @@ class LocalisationTTA(BaseTTAModel):
         return results
 
     def pixels(self, data: dict) -> int:
-        """How many go through all nets for a batch, as :meth:`test_step` takes it."""
+        """Number of pixels that go through all nets for a batch, as :meth:`test_step` takes it."""
         views = [view for scale in data['inputs'] for view in scale]
         return sum(
             pixels_in(view) * sum(map(len, self._members(min(view.shape[-2:])))) for view in views
@@ -231,12 +231,12 @@ class LocalisationTTA(BaseTTAModel):
 
 
 def _looking(nets: Iterable[Any], scales: Iterable[Scales], q: int) -> list[Any]:
-    """The nets that take part at test scale q."""
+    """The nets that are used at test scale q."""
     return [net for net, own in zip(nets, scales) if own is None or q in own]
 
 
 def _load_net(spec: Any, where: str) -> tuple[nn.Module, Scales]:
-    """Build a net that takes part beside the one that is tested, with its weights, and its scales.
+    """Build a net that is used in addition to the tested one, with its weights, and its scales.
 
     Args:
         spec: A dict with ``config``, the path of a config or the dict of its model; ``checkpoint``,
@@ -244,7 +244,7 @@ def _load_net(spec: Any, where: str) -> tuple[nn.Module, Scales]:
         where: The setting that ``spec`` comes from, for messages.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if something is missing or does not fit.
+        FileNotFoundError, ValueError: in one line, if something is missing or invalid.
     """
     known = {'config', 'checkpoint', 'scales'}
     if not isinstance(spec, Mapping) or not {'config'} <= set(spec) <= known:

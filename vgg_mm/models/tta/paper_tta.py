@@ -63,13 +63,13 @@ class PaperTTA(BaseTTAModel):
             corners and the centre. 1 is the centre crop.
         crop_size: Side of the crops in pixels; by default what the head's kernel covers (224).
         flip: Whether the horizontal flip takes part.
-        max_pixels: Most pixels in one forward pass, which bounds memory. Larger images go through
-            in strips, with the same result; whole, if the net has norms that see the whole map (GN,
-            IN). Halved when memory runs out all the same.
+        max_pixels: Maximum number of pixels in one forward pass, which bounds memory. Larger images
+            go through in strips, with the same result; whole, if the net has norms that see the
+            whole map (GN, IN). Halved when memory runs out all the same.
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
 
     Raises:
-        ValueError: if an argument is invalid; it says what would work.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(

@@ -62,7 +62,8 @@ def score_maps_in_strips(
     Args:
         module: A classifier of a :class:`VGG` that has cells, with a :class:`ConvHead`.
         image: (1, 3, H, W), normalised.
-        max_pixels: Most pixels in one strip, which has at least one position all the same.
+        max_pixels: Maximum number of pixels in one strip, which has at least one position all the
+            same.
 
     Yields:
         Score maps, (1, num_classes, h, w).
