@@ -72,7 +72,7 @@ def resolve_arch(arch: Arch) -> str:
 
 
 def architecture_of(arch: Arch) -> Architecture:
-    """The architecture that a name or a depth means, or that is given by value.
+    """The architecture for a name, a depth or a value.
 
     Raises:
         ValueError: in one line, if ``arch`` is no net.

@@ -1,4 +1,4 @@
-"""Where the package lies, and what its commands and their arguments are called there."""
+"""The package's location, and the names of its commands and their arguments."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def root_folder() -> str:
 
 
 def is_checkout() -> bool:
-    """Whether the package lies in a checkout, beside its configs and tools."""
+    """Whether the package is in a checkout, next to its configs and tools."""
     beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return os.path.isdir(os.path.join(beside, 'configs', '_base_'))
 
@@ -42,7 +42,7 @@ def command(name: str, *arguments: str) -> str:
 
     Args:
         name: As in ``vgg-mm NAME``.
-        arguments: What follows it.
+        arguments: Text after it.
 
     Returns:
         ``tools/train_chain.py``, or ``vgg-mm chain`` where there is no checkout.
@@ -68,11 +68,11 @@ def arguments_as_options(options: Mapping[str, str]) -> Iterator[None]:
 
 
 def argument(name: str, value: Any = None) -> str:
-    """An argument of a function in ``apis`` as messages name it, to who gave it.
+    """An argument of a function in ``apis`` as messages name it, for the caller.
 
     Args:
         name: In Python.
-        value: What it is or could be; None: it is named alone.
+        value: Its value or an example; None: the name only.
 
     Returns:
         ``in_channels=8``, ``dynamic=True``, ``out='FILE.npz'``; on the command line

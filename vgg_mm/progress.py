@@ -1,17 +1,17 @@
-"""How far a long work is: first words early, and words again before anyone wonders."""
+"""Progress of long work: lines early and at regular intervals."""
 
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Optional, TypeVar
 
-#: A first line after so many seconds.
+#: Seconds before the first line.
 FIRST_SECONDS = 30
 
-#: Seconds of silence after which a line is due again.
+#: Seconds without a line after which the next one is due.
 SILENCE = 60
 
-#: If the rest takes fewer seconds than these, nothing is said.
+#: If the rest takes fewer seconds, nothing is printed.
 SOON = 5
 
 #: Seconds between two changes of a line on a terminal.
@@ -26,11 +26,11 @@ def to_stderr(text: str) -> None:
 
 
 class Progress:
-    """Says how much of a work is done, and how long the rest takes.
+    """Reports the finished part of some work, and the remaining time.
 
     Args:
-        total: How much there is in all.
-        say: Is given each line; None: lines on standard error, or one that changes if that is a
+        total: Total amount.
+        say: Called with each line; None: lines on standard error, or one that changes if that is a
             terminal.
         what: What is counted.
     """
@@ -46,16 +46,16 @@ class Progress:
         self.begin()
 
     def begin(self) -> None:
-        """The time counts from now on."""
+        """Start measuring the time."""
         self._started = self._said_at = time.monotonic()
         self._begun_at, self._said = self.done, False
 
     def noted(self) -> None:
-        """Somebody else has said something."""
+        """Note that a line was written elsewhere."""
         self._said, self._said_at = True, time.monotonic()
 
     def is_due(self, early: bool = False) -> bool:
-        """Whether it is time for a line, or is ``early``; it is taken as said then."""
+        """Whether a line is due, or requested ``early``; it then counts as written."""
         silence = SILENCE if self._said else FIRST_SECONDS
         if not early and time.monotonic() - self._said_at < silence:
             return False
@@ -63,16 +63,16 @@ class Progress:
         return True
 
     def seconds_left(self) -> float:
-        """At the pace so far."""
+        """Remaining seconds at the pace so far."""
         done = self.done - self._begun_at
         return (time.monotonic() - self._started) / done * (self.total - self.done) if done else 0
 
     def left(self) -> str:
-        """The same in words."""
+        """The same as text."""
         return f'about {duration(self.seconds_left())} left'
 
     def set(self, done: float, early: bool = False) -> None:
-        """So much is done, also part of a piece; says so if a line is due, or asked for early."""
+        """Add a finished amount, also part of an item; prints a line if due, or requested early."""
         self.done = done = max(self.done, done)
         if done >= self.total or done <= self._begun_at:
             return
@@ -84,7 +84,7 @@ class Progress:
             self._say(self._text())
 
     def within(self, size: int) -> Callable[[float], None]:
-        """What is to be told which share of the next ``size`` is done."""
+        """A function to call with the finished share of the next ``size``."""
         before = self.done
         return lambda share: self.set(before + share * size)
 
@@ -96,7 +96,7 @@ class Progress:
         self._shown = text
 
     def end(self) -> None:
-        """Take away the line that changes."""
+        """Remove the line that changes."""
         if self._shown:
             self._show('')
             print(end='\r', file=sys.stderr, flush=True)
@@ -120,7 +120,7 @@ def short_duration(minutes: float) -> str:
 def with_progress(
     items: Iterable[T], progress: Progress, size: Callable[[T], int] = lambda item: 1
 ) -> Iterator[T]:
-    """The items, each counted when the next one is asked for.
+    """The items, each counted when the next one is requested.
 
     Args:
         items: What is worked on.

@@ -23,14 +23,14 @@ from mmengine.registry import Registry
 
 
 class LazyRegistry(Registry):
-    """mmengine's registry, where a module may also be imported when it is first asked for."""
+    """mmengine's registry, where a module may also be imported on first use."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._importers: dict[str, Callable[[], type]] = {}
 
     def register_when_asked_for(self, name: str, importer: Callable[[], type]) -> None:
-        """Make a name known whose module registers itself when ``importer()`` imports it."""
+        """Register a name whose module registers itself when ``importer()`` imports it."""
         self._importers[name] = importer
 
     @property

@@ -1,4 +1,4 @@
-"""Random draws that depend only on what they are for, not on what was drawn before."""
+"""Random draws that depend only on their purpose, not on earlier draws."""
 
 import random
 
@@ -18,7 +18,7 @@ def seed_draws(*numbers: int) -> None:
     words = np.random.SeedSequence(numbers).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(words[1])
-    # torch.manual_seed does the same, but takes 0.2 ms to look for every kind of device.
+    # torch.manual_seed does the same, but takes 0.2 ms to check for every kind of device.
     torch.default_generator.manual_seed(int(words[2]))
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(int(words[2]))

@@ -1,4 +1,4 @@
-"""Imports what takes long, and checks it, before any module that needs it does."""
+"""Checks and imports the slow packages before any module that needs them."""
 
 from .stack import import_slow_parts
 

@@ -17,7 +17,7 @@ TESTED_RANGES = {
     'mmpretrain': ('1.2.0', '1.4'),
 }
 
-#: The same for what VGG is also used in; neither is needed for classification.
+#: The same for packages in which VGG is also used; neither is needed for classification.
 DOWNSTREAM_RANGES = {
     'mmdet': ('3.5', '3.6'),
     'mmseg': ('1.4', '1.5'),
@@ -38,7 +38,7 @@ DISTRIBUTIONS = {
 
 def _release(version: str) -> tuple[int, ...]:
     """A version without what follows its numbers: '2.2.0rc1' -> (2, 2, 0, 0)."""
-    from mmengine.utils import digit_version  # only once mmengine is known to be there
+    from mmengine.utils import digit_version  # only once mmengine is installed
 
     return digit_version(version)[:4]
 
@@ -54,10 +54,10 @@ def check_version(name: str, version: str) -> None:
 
 
 def how_to_install(name: str) -> str:
-    """The command that installs a package in a tested version, beside those that are there.
+    """The command that installs a package in a tested version, compatible with the installed ones.
 
-    The fork's packages and OpenMMLab's have the same folders: who has the ones is not told to
-    install the others.
+    The fork's packages and OpenMMLab's have the same folders: users of the ones are not
+    advised to install the others.
     """
     has_fork = any(_is_installed(f'onedl-{one}') for one in DISTRIBUTIONS)
     has_openmmlab = any(_is_installed(one) for several in DISTRIBUTIONS.values() for one in several)
@@ -101,7 +101,7 @@ def _import_tested(name: str) -> ModuleType:
 
 
 def check_stack() -> None:
-    """Import mmengine, mmcv and mmpretrain, checking each, and see that torchvision is there.
+    """Import mmengine, mmcv and mmpretrain, checking each, and check that torchvision is installed.
 
     Raises:
         ImportError: in one line that names the package, the version found and the fix.
@@ -142,7 +142,7 @@ def import_downstream(name: str, owner: str) -> None:
         owner: What needs it, for the message.
 
     Raises:
-        ImportError: in one line that says what is missing and the fix.
+        ImportError: in one line with what is missing and the fix.
     """
     if find_spec(name) is None:
         raise ImportError(

@@ -1,4 +1,4 @@
-"""Words for messages and labels, and the message of a wrong size."""
+"""Text functions for messages and labels, and a check of sizes."""
 
 import difflib
 from collections.abc import Iterable, Sequence

@@ -26,16 +26,16 @@ def register() -> None:
     """Add the models to MMPretrain's ``ModelHub``, once a process, and two prefixes of names to
     mmengine's loader.
 
-    ``list_models``, ``get_model`` and ``inference_model`` know the models from then on. Their
+    ``list_models``, ``get_model`` and ``inference_model`` then include the models. Their
     published weights are named there with this package's prefixes, so that they are read by its
     own loader: ``vgg_mm://URL``, and ``vgg_mm-rgb://URL`` for the authors', which are for BGR
-    images. What others load is loaded as ever.
+    images. Other loads are unchanged.
     """
     root = root_folder()
     before = set(ModelHub._models_dict)
     for metafile in CLASSIFIERS:
         path = os.path.join(root, metafile)
-        if os.path.isfile(path):  # somebody may have copied the modules alone
+        if os.path.isfile(path):  # the modules may have been copied alone
             ModelHub.register_model_index(path, config_prefix=root)
     for name in ModelHub._models_dict.keys() - before:
         model = ModelHub._models_dict[name]
@@ -47,7 +47,7 @@ def register() -> None:
 
 
 def load_from_vgg_mm(name: str, map_location: Any = None) -> dict:
-    """Load what a name with one of this package's prefixes means; called by mmengine's loader.
+    """Load a checkpoint by a name with one of this package's prefixes; called by mmengine's loader.
 
     Args:
         name: :data:`PREFIX` or :data:`RGB_PREFIX`, and a file, a URL or a name of a list.

@@ -1,6 +1,6 @@
 """The console command ``vgg-mm``; the scripts of tools are its commands, too.
 
-A package beside ``vgg_mm``, not in it: Python would import that first, and with it torch and
+A package next to ``vgg_mm``, not in it: Python would import that first, and with it torch and
 MMPretrain, for seconds, before --help is printed.
 """
 
@@ -31,7 +31,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         arguments: Those of the command line; None: those of the process.
 
     Raises:
-        SystemExit: with the command's exit status; 2 for a command that there is not.
+        SystemExit: with the command's exit status; 2 for an unknown command.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0].startswith('-'):
@@ -95,11 +95,11 @@ def _version() -> str:
 
 
 def _completion(shell: str) -> str:
-    """What a shell reads to complete commands, options, choices and names of files at the tab key.
+    """The completion script of a shell for commands, options, choices and names of files.
 
     Raises:
-        SystemExit: with one line, if shtab, which nothing else needs, is missing or does not know
-            the shell.
+        SystemExit: with one line, if shtab, which nothing else needs, is missing or does not
+            support the shell.
     """
     try:
         import shtab

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple, Optional, Union
 
 EPILOG = 'Errors are one line; VGG_MM_TRACEBACK=1 in the environment shows where they come from.'
 
-#: What the commands for configs take.
+#: Help of the argument of commands for configs.
 CONFIG_FILE = 'config file, or the name of one that comes with vgg_mm: vgg16_jitter_imagenet'
 
-#: What the commands for trained nets take for a checkpoint, and for its config.
+#: Help of the arguments of commands for trained nets: checkpoint, and its config.
 CHECKPOINT = "file, a run's folder, URL, torchvision://vgg16 or a model's name, of any library"
 CONFIG = "config file or a model's name (default: the checkpoint's, or recognised from the weights)"
 
-#: What Ctrl-C prints where a second call takes up the work of the first.
+#: Printed at Ctrl-C if a second call resumes.
 RESUMES = 'stopped; run the same command again to resume'
 
 
@@ -30,11 +30,11 @@ class Command(NamedTuple):
     Args:
         description: For its --help.
         add_options: Adds its arguments to a parser.
-        run: Called with what was given. It imports what it needs itself: only then, and with
+        run: Called with the parsed arguments. It imports what it needs itself: only then, and with
             errors that are one line. Or 'module:function', which takes the options as arguments; a
             number that it returns is the exit status.
-        when_stopped: What Ctrl-C prints.
-        intermixed: Options may stand between the positional arguments.
+        when_stopped: Printed at Ctrl-C.
+        intermixed: Options may be between the positional arguments.
     """
 
     description: str
@@ -44,21 +44,21 @@ class Command(NamedTuple):
     intermixed: bool = False
 
     def main(self, prog: str, arguments: Optional[Sequence[str]] = None) -> None:
-        """Do what a command line says.
+        """Run a command line.
 
         Args:
-            prog: How the command is called, for its usage line.
+            prog: Name of the command in its usage line.
             arguments: Its arguments; None: those of the process.
 
         Raises:
-            SystemExit: with what the command says; 1 for a user's error, 2 for arguments that do
-                not fit, 130 after Ctrl-C.
+            SystemExit: with the command's status; 1 for a user's error, 2 for invalid arguments,
+                130 after Ctrl-C.
         """
         parser = argparse.ArgumentParser(prog=prog, description=self.description, epilog=EPILOG)
         self.add_options(parser)
         parse = parser.parse_intermixed_args if self.intermixed else parser.parse_args
         args = parse(arguments)
-        # mmcv says so at every start without its compiled operators, which VGG does not use.
+        # mmcv's warning at every start without its compiled operators, which VGG does not use.
         warnings.filterwarnings(
             'ignore', message='Fail to import ``MultiScaleDeformableAttention``'
         )
@@ -85,7 +85,7 @@ class Command(NamedTuple):
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What training and testing have in common, as in MMPretrain."""
+    """Options common to training and testing, as in MMPretrain."""
     parser.add_argument('--work-dir', help='folder for logs and results')
     add_config_options(parser, 'settings that override the config')
     add_trust_option(parser)

@@ -11,7 +11,7 @@ class Entry(NamedTuple):
 
     Args:
         module: Where it is.
-        summary: What --help says of it.
+        summary: Its line in --help.
         name: In the module; the script in tools that does the same is called like it.
     """
 

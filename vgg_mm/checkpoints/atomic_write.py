@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, whatever happens while they are written."""
+"""Atomic writes: files are complete or absent, also if the process is killed while writing."""
 
 import errno
 import math
@@ -15,14 +15,14 @@ from mmengine.fileio import LocalBackend, register_backend
 
 try:
     import fcntl
-except ImportError:  # not on Windows: what killed runs leave there stays
+except ImportError:  # not on Windows: files left by killed runs are not removed there
     fcntl = None  # type: ignore[assignment]
 
-#: How the hidden temporary files end.
+#: Ending of the hidden temporary files.
 PART_SUFFIX = '.vgg_mm_part'
 
-#: Temporary files that were written to within so many seconds are never taken for left ones: they
-#: may be about to be locked or renamed. So a folder need not be searched more often.
+#: Seconds since the last write for which a temporary file is kept: it may be about to be locked or
+#: renamed. A folder need not be searched more often.
 YOUNG = 60
 
 #: When this process last searched a folder for temporary files of others, by time.monotonic().
@@ -37,9 +37,9 @@ WHOLE_FILES = 'vgg_mm.whole_files'
 
 @register_backend(WHOLE_FILES)
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's backend of local files, with writes that are whole or have not happened.
+    """mmengine's backend of local files, with atomic writes.
 
-    A kill or a full disk during a write leaves what was there before.
+    If the process is killed or the disk is full, the previous file stays.
     """
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
@@ -50,7 +50,7 @@ class AtomicLocalBackend(LocalBackend):
 
 
 def write_atomically(path: Union[str, os.PathLike], content: bytes) -> None:
-    """Write a file so that at any moment ``path`` is what it was before, or whole.
+    """Write a file so that at any moment ``path`` is the previous file or the complete new one.
 
     The content goes to a hidden temporary file in the same folder, which takes the name ``path``
     when it is safely on the disk. Temporary files that killed processes left there are removed,
@@ -74,18 +74,18 @@ def whole_file(path: Union[str, os.PathLike], size: Optional[int] = None) -> Ite
     """The temporary file of :func:`write_atomically`, to be written by the block.
 
     Args:
-        path: Of a file that there is, or may be one.
+        path: Of an existing or new file.
         size: In bytes, if it is known.
 
     Raises:
-        OSError: as :func:`write_atomically`; ``path`` is then what it was before.
+        OSError: as :func:`write_atomically`; ``path`` is then unchanged.
     """
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     _remove_stale_parts(folder)
     check_room(folder, size or 0, name)
-    # File systems take 255 bytes, of which a letter may need four.
+    # File systems allow 255 bytes, of which a letter may need four.
     start = os.fsdecode(os.fsencode(name)[:80])
     part = os.path.join(folder, f'.{start}.{uuid.uuid4().hex}{PART_SUFFIX}')
     try:
@@ -105,7 +105,7 @@ def whole_file(path: Union[str, os.PathLike], size: Optional[int] = None) -> Ite
 
 
 def check_room(folder: Union[str, os.PathLike], needed: int, what: str) -> None:
-    """Refuse to begin to write what the disk cannot hold.
+    """Check that there is enough disk space.
 
     Args:
         folder: An existing folder.
@@ -161,7 +161,7 @@ def lock_file(file: IO) -> bool:
 
 
 def _remove_stale_parts(folder: str) -> None:
-    """Remove the temporary files of processes that are gone; at most once in ``YOUNG`` seconds."""
+    """Remove the temporary files of ended processes; at most once in ``YOUNG`` seconds."""
     now = time.monotonic()
     if now - _searched.get(folder, -math.inf) < YOUNG:
         return
@@ -179,7 +179,7 @@ def _remove_stale_parts(folder: str) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Make a renaming outlast a power failure, on file systems that can."""
+    """Make a renaming durable against a power failure, on file systems that support it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

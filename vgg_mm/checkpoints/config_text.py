@@ -14,7 +14,7 @@ NUMBER_NAMES = {'inf': float('inf'), 'nan': float('nan')}
 
 
 def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[str, Any]:
-    """What the assignments in a config's text mean, as mmengine's ``Config.pretty_text`` has it.
+    """The values of the assignments in a config's text, as written by ``Config.pretty_text``.
 
     Values are literals, ``dict(a=...)``, ``dict({'a.b': ...})``, ``inf`` and ``nan``; the name of a
     class, ``torch.nn.ReLU``, is given as text.
@@ -49,7 +49,7 @@ def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[
 
 
 def plain_value(node: ast.expr) -> Any:
-    """What an expression means, as :func:`parse_config_text` reads it.
+    """The value of an expression, as in :func:`parse_config_text`.
 
     Raises:
         ValueError: in one line, if it is more than a plain value.

@@ -3,7 +3,7 @@
 Detectors and segmentors carry fc6 and fc7 along in one of three forms: kept (a RoI head's two
 fully-connected layers), folded into convolutions (FCN: 7x7 and 1x1), or folded and sub-sampled
 (SSD, DeepLab-LargeFOV: of a 7x7 kernel every third row and column, of 4096 filters every fourth).
-The shape of the layer to be initialised says which.
+The shape of the layer to be initialised decides which.
 """
 
 import math
@@ -21,12 +21,12 @@ _LAYER = re.compile(r'(conv|bn)[1-5]_\d+|fc[67]')
 
 
 class Transfer(NamedTuple):
-    """What happens to a classifier's layers in another net.
+    """The transfer of a classifier's layers to another net.
 
     Args:
         weights: Name in the model -> its new value.
         lines: One line for every layer of the model and every unused one of the classifier.
-        notices: One line for what stays as initialised although it is a layer of VGG.
+        notices: One line for each layer of VGG that stays as initialised.
     """
 
     weights: Weights
@@ -35,7 +35,7 @@ class Transfer(NamedTuple):
 
 
 def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfer:
-    """Find for each VGG layer of a model, wherever it is in its tree, the classifier's.
+    """Find the classifier's weights for each VGG layer of a model, anywhere in its tree.
 
     A layer is the same if the last part of its module's name is: ``backbone.conv1_1`` and
     ``roi_head.bbox_head.fc6`` come from ``conv1_1`` and ``fc6``. Where the classifier is
@@ -48,8 +48,8 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
 
     Raises:
         ValueError: in one line, if there is no VGG in the classifier, no VGG layer in the model,
-            or a layer cannot be read from the other: another width, a kernel that is no multiple,
-            norms on one side only.
+            or a layer cannot be derived from the other: another width, a kernel that is no
+            multiple, norms on one side only.
     """
     if not has_own_names(f'.{name}' for name in source):
         raise unknown_layout(source, where)
@@ -92,9 +92,9 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
 
 
 def transfer_to_part(source: Weights, target: Weights, where: str) -> Transfer:
-    """:func:`transfer_classifier` for a backbone or a head, whose other layers come along.
+    """:func:`transfer_classifier` for a backbone or a head, including its other layers.
 
-    Those are fc8 and what a detector's or segmentor's head has besides: taken where names and
+    Those are fc8 and further layers of a detector's or segmentor's head: copied where names and
     shapes are the same, else left as initialised, with a notice.
 
     Args:
@@ -197,7 +197,7 @@ def _fitted(
 
 
 def _sub_sampled(source: torch.Tensor, shape: torch.Size) -> tuple[Optional[torch.Tensor], str]:
-    """Every so many filters, inputs, rows and columns.
+    """Every nth filter, input, row and column.
 
     fc7's inputs are fc6's outputs, which were sub-sampled in the same way. Rows and columns run
     from edge to edge: of 7, the first, the middle one and the last make 3.

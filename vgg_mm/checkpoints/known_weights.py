@@ -1,7 +1,7 @@
-"""Published weights that are known by the numbers of their conv1_1, whatever names they have.
+"""Published weights that are recognised by the values of their conv1_1, under any names.
 
-What weights expect of an image is a property of the weights, and the names of the layers do not
-tell it: the authors' weights are about under the names of Caffe, Keras, TensorFlow, MatConvNet and
+The pre-processing that weights expect cannot be derived from the names of the layers: the authors'
+weights exist under the names of Caffe, Keras, TensorFlow, MatConvNet and
 torchvision, some with the channels of conv1_1 reversed for RGB images.
 """
 
@@ -30,13 +30,13 @@ class Known(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Whose weights a conv1_1 has.
+    """The origin of a conv1_1.
 
     Args:
         preprocessing: What they expect, in the channel order that they are in, and how that is
             known: 'recognised' (the same numbers) or 'assumed' (similar ones, as after a training).
         rotated: Whether the kernels are turned by 180 degrees, for a convolution by definition, as
-            Theano's, in place of a correlation.
+            Theano's, instead of a correlation.
     """
 
     preprocessing: Preprocessing
@@ -94,7 +94,7 @@ ROUNDING, DESCENDANT = 0.01, 0.9
 
 
 def identify(weight: torch.Tensor, bias: Optional[torch.Tensor]) -> Optional[Identity]:
-    """Whose weights a conv1_1 has, in which order of channels and which direction; None: unknown.
+    """The origin of a conv1_1, its order of channels and direction; None: unknown.
 
     Args:
         weight: (out, in, 3, 3).

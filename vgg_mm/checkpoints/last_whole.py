@@ -1,4 +1,4 @@
-"""Which checkpoint of a work directory a run can go on from."""
+"""The checkpoint of a work directory that a run can resume from."""
 
 import os
 import re
@@ -14,7 +14,7 @@ NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 
 def is_whole(path: Union[str, os.PathLike]) -> bool:
-    """Whether a file is a checkpoint in PyTorch's zip format of which every byte is right.
+    """Whether a file is an intact checkpoint in PyTorch's zip format.
 
     The whole file is read and compared with its checksums.
     """
@@ -41,16 +41,16 @@ def _damage(path: Union[str, os.PathLike]) -> Optional[str]:
 def last_whole_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
     """The checkpoint to resume from.
 
-    The one that ``last_checkpoint`` names, if it is whole, else the newest whole one among
+    The one that ``last_checkpoint`` names, if it is intact, else the newest intact one among
     ``epoch_*.pth`` and ``iter_*.pth``, with a line on standard error for each that was skipped.
     If the folder was moved since ``last_checkpoint`` was written, the file of the same name in it
-    is meant.
+    is used.
 
     Returns:
         Its path; None if there is no checkpoint yet.
 
     Raises:
-        ValueError: in one line, if there are checkpoints, but none is whole.
+        ValueError: in one line, if there are checkpoints, but none is intact.
     """
     named = named_checkpoint(work_dir)
     candidates = [*([named] if named else []), *newest_first(work_dir)]
@@ -82,14 +82,14 @@ def named_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
 
 
 def run_checkpoint(path: Union[str, os.PathLike]) -> str:
-    """The checkpoint that is meant by a file, or by the folder of a run.
+    """The checkpoint for a path: a file, or the folder of a run.
 
     Of a run's work directory that is :func:`last_whole_checkpoint`; of a folder with the work
-    directories of several runs (a chain's, that of ``tools/finetune.py``) the one of the run that
+    directories of several runs (a chain's, that of ``tools/finetune.py``) that of the run that
     wrote last. For a folder, a line on standard error names the file.
 
     Returns:
-        The path as it is, if it is no folder.
+        The path itself, if it is no folder.
 
     Raises:
         FileNotFoundError: if there is no checkpoint in the folder, nor in the folders in it.
@@ -121,7 +121,7 @@ def _written(run: str) -> float:
 def newest_first(work_dir: Union[str, os.PathLike]) -> list[str]:
     """A run's numbered checkpoints: by number, those of the kind that was written last first.
 
-    They lie in its work directory, or where ``CheckpointHook(out_dir=...)`` puts them.
+    They are in its work directory, or where ``CheckpointHook(out_dir=...)`` puts them.
     """
     folders = {os.fspath(work_dir), os.path.dirname(named_checkpoint(work_dir) or '')}
     by_kind: dict[str, list[tuple[int, str]]] = {}

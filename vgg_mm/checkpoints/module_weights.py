@@ -1,8 +1,8 @@
 """Any library's weights for the modules of this package: from a state dict, or by ``Pretrained``.
 
-Whatever program loads (mmengine, MMPretrain, MMDetection, MMSegmentation, plain torch), in the end
-a module gets a state dict. :class:`vgg_mm.models.foreign_weights.ForeignWeights` lets the modules
-of this package look at it first, by the functions here.
+In any program (mmengine, MMPretrain, MMDetection, MMSegmentation, plain torch) a module finally
+loads a state dict. :class:`vgg_mm.models.foreign_weights.ForeignWeights` lets the modules
+of this package convert it first, by the functions here.
 """
 
 import logging
@@ -26,10 +26,10 @@ from .preprocessing import Preprocessing, noted_preprocessing
 from .schemes import load_by_name
 from .weights import Weights, colours_in_bgr, weights_of
 
-#: What a whole model's weights are called on their way to its parts' doors.
+#: Prefix of a whole model's weights for its parts.
 _ON_THE_WAY = 'vgg'
 
-#: In the names of what FSDP wraps.
+#: Part of the names of modules wrapped by FSDP.
 _SHARDED = '_fsdp_wrapped_module.'
 
 #: A convolution of VGG by the name that some library gives it.
@@ -37,9 +37,9 @@ _CONVOLUTION = re.compile(r'(^|[./])(features\.\d+\.|conv\d_\d[./]|block\d_conv\
 
 
 def take_weights(module: Any, state_dict: dict, prefix: str, unexpected: Iterable[str]) -> None:
-    """Bring what a state dict has for a module into the module's names and shapes, in place.
+    """Convert a module's part of a state dict to the module's names and shapes, in place.
 
-    Weights that have them are left as they are, at no cost; so is a state dict without any.
+    Weights that already have them are not changed; neither is a state dict without any.
 
     Args:
         module: With layers of VGG.
@@ -67,7 +67,8 @@ def take_weights(module: Any, state_dict: dict, prefix: str, unexpected: Iterabl
 
 
 def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
-    """Sort another library's whole net into what backbone and head of a classifier get, in place.
+    """Split another library's whole net into weights of a classifier's backbone and head, in
+    place.
 
     Args:
         backbone: The model's VGG.
@@ -124,7 +125,7 @@ def _tensors(state_dict: dict, prefix: str) -> Weights:
 
 
 def _is_name_in(module: Any, name: str) -> bool:
-    """Whether it is a name in the module as it is, or in what wrappers (FSDP) made of it."""
+    """Whether it is a name in the module, possibly inside wrappers (FSDP)."""
     first, *rest = name.split('.')
     if first.startswith('_'):
         return True
@@ -144,7 +145,7 @@ def _has_parts(given: Weights) -> bool:
 
 
 def _own_layout(given: Weights, where: str) -> tuple[Weights, Optional[Preprocessing]]:
-    """The same in this package's layout, and what is known of its pre-processing.
+    """The same in this package's layout, and its pre-processing if known.
 
     Raises:
         ValueError: in one line, if there is no VGG in it.
@@ -166,7 +167,7 @@ def _own_layout(given: Weights, where: str) -> tuple[Weights, Optional[Preproces
 
 
 def _check_whole(module: nn.Module, prefix: str) -> None:
-    """Refuse a sharded module, of whose layers no process knows all shapes."""
+    """Refuse a sharded module, of whose layers no process has all shapes."""
     if _SHARDED in prefix or any(isinstance(m, FullyShardedDataParallel) for m in module.modules()):
         raise ValueError(
             'the net is sharded (FSDP) and accepts weights in its own names only: convert the file '
@@ -229,7 +230,7 @@ class Pretrained(PretrainedInit):
             update_init_info(module, init_info=self._get_init_info())
 
     def _part(self, weights: Weights) -> Weights:
-        """What ``prefix`` names; all of it without."""
+        """The weights below ``prefix``; all without one."""
         if self.prefix is None:
             return weights
         start = f'{self.prefix.rstrip(".")}.'

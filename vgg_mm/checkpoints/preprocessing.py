@@ -1,4 +1,4 @@
-"""What a net expects its images to be: a property of its weights."""
+"""The pre-processing that a net expects: a property of its weights."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from mmengine.config import Config
 
 from .config_text import parse_config_text
 
-#: Where a converted checkpoint's ``meta`` holds it, and how it is known.
+#: Its key in a converted checkpoint's ``meta``, and that of its origin.
 META_KEY, ORIGIN_KEY = 'preprocessing', 'preprocessing_origin'
 
-#: What a file says itself, and what a config says.
+#: Origins: recorded in a file, or in a config.
 RECORDED = 'recorded'
 IN_CONFIG = f'{RECORDED}: in the config'
 
 #: The mean RGB of ImageNet's training images that the authors subtract.
 VGG_MEAN = (123.68, 116.779, 103.939)
 
-#: How far apart values may be that mean the same: some libraries round them.
+#: Tolerance for equal values: some libraries round them.
 _TOLERANCE = 0.02
 
 
@@ -31,9 +31,8 @@ class Preprocessing(NamedTuple):
 
     The names are those of MMPretrain's ``ClsDataPreprocessor``, which is given BGR images.
 
-    ``origin`` says how it is known, in a word that a reason may follow: 'recorded' in the file,
-    'recognised' by the weights' numbers, or 'assumed' from the names they have. It is '' where the
-    question does not arise, as for a model's own.
+    ``origin`` is 'recorded' in the file, 'recognised' by the weights' values, or 'assumed' from
+    their names, possibly followed by a reason. It is '' for a model's own.
     """
 
     to_rgb: bool
@@ -49,7 +48,7 @@ class Preprocessing(NamedTuple):
     def same_as(self, other: 'Preprocessing') -> bool:
         """Whether both give the same input, apart from how their numbers were rounded.
 
-        What is for three channels is taken as for as many as the other one is."""
+        Three channels are extended to the number of the other one."""
         if len(self.mean) == 3 != len(other.mean):
             return self.for_channels(len(other.mean)).same_as(other)
         other = other.for_channels(len(self.mean))
@@ -60,7 +59,7 @@ class Preprocessing(NamedTuple):
         )
 
     def to_meta(self) -> dict:
-        """As a checkpoint holds it: plain values, named as in a data_preprocessor's config."""
+        """As stored in a checkpoint: plain values, named as in a data_preprocessor's config."""
         return dict(to_rgb=self.to_rgb, mean=list(self.mean), std=list(self.std))
 
     def turned(self) -> 'Preprocessing':
@@ -71,7 +70,7 @@ class Preprocessing(NamedTuple):
         """For another number of input channels than three: grey ones, and those after the colours,
         get the average of the colours' means and deviations.
 
-        The colours of more channels are in BGR order: MMPretrain turns three channels only."""
+        The colours of more channels are in BGR order: MMPretrain reverses three channels only."""
         if channels == len(self.mean):
             return self
         if channels > 3 and self.to_rgb:
@@ -83,7 +82,7 @@ class Preprocessing(NamedTuple):
         return self._replace(mean=(*self.mean, *(mean,) * more), std=(*self.std, *(std,) * more))
 
     def divided(self, by: float) -> 'Preprocessing':
-        """For images that are divided by a number as well: see ``with_divided_images``."""
+        """For images that are also divided by a number: see ``with_divided_images``."""
         return self._replace(std=tuple(by * value for value in self.std))
 
     def quotient(self, weights: 'Preprocessing') -> Optional[float]:
@@ -121,7 +120,7 @@ CENTRED_RGB = Preprocessing(True, VGG_MEAN, (1.0, 1.0, 1.0))
 
 
 def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preprocessing]:
-    """What a model's data preprocessor does.
+    """The pre-processing of a model's data preprocessor.
 
     Args:
         data_preprocessor: MMPretrain's ``ClsDataPreprocessor``, or of mmengine's kind
@@ -142,7 +141,7 @@ def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preproc
 
 
 def _turns_channels(data_preprocessor: Optional[nn.Module]) -> Optional[str]:
-    """The attribute that says whether BGR becomes RGB: MMPretrain's or mmengine's."""
+    """The attribute for the conversion from BGR to RGB: MMPretrain's or mmengine's."""
     names = ('to_rgb', '_channel_conversion')
     return next((n for n in names if isinstance(getattr(data_preprocessor, n, None), bool)), None)
 
@@ -150,11 +149,11 @@ def _turns_channels(data_preprocessor: Optional[nn.Module]) -> Optional[str]:
 def noted_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
     """What a checkpoint's weights expect, and how that is known; None if nothing is known.
 
-    That is what its ``meta`` records, else what the config in it says; else what readers of files
-    note there of what they recognise or assume.
+    That is what its ``meta`` records, else the config in it; else what the readers of files
+    recognise or assume.
 
     Raises:
-        ValueError: in one line, if it says something that cannot be.
+        ValueError: in one line, if the recorded values are invalid.
     """
     meta = checkpoint.get('meta') or {}
     found = meta.get(META_KEY)
@@ -166,16 +165,16 @@ def noted_preprocessing(checkpoint: dict) -> Optional[Preprocessing]:
     return noted if said is None else said._replace(origin=f'{IN_CONFIG} of its training')
 
 
-@lru_cache(maxsize=8)  # of each net of an ensemble; several parts of a program ask
+@lru_cache(maxsize=8)  # of each net of an ensemble; used by several parts of a program
 def _said_in(text: str) -> Optional[Preprocessing]:
-    """What a config's text says; one that is more than plain values says nothing."""
+    """The pre-processing in a config's text; None if that contains more than plain values."""
     with suppress(ValueError):
         return config_preprocessing(text)
     return None
 
 
 def config_preprocessing(config: Any) -> Optional[Preprocessing]:
-    """What a config says of pre-processing, whatever model it is of; None: nothing.
+    """The pre-processing in a config of any model; None: not given.
 
     Args:
         config: A config, or its text in a checkpoint.
@@ -191,7 +190,7 @@ def config_preprocessing(config: Any) -> Optional[Preprocessing]:
     if not isinstance(settings, dict):
         return None
     mean, std = settings.get('mean') or (0.0,) * 3, settings.get('std') or (1.0,) * 3
-    # MMPretrain's word, and mmengine's of detectors and segmentors.
+    # MMPretrain's key, and mmengine's of detectors and segmentors.
     turns = any(settings.get(key) for key in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
     wanted = dict(mean=mean, std=std, to_rgb=turns)
     found = _of_settings(wanted, IN_CONFIG)

@@ -21,7 +21,7 @@ from .last_whole import run_checkpoint
 from .layouts import to_own_layout
 from .stand_ins import MOST_CLASSES, allowed_globals, inert, without_stand_ins
 
-#: What mmengine's checkpoints hold under these names, where they have them.
+#: Types of the optional entries of mmengine's checkpoints.
 _CONTENTS: dict[str, Union[type, tuple[type, ...]]] = {
     'state_dict': dict,
     'meta': dict,
@@ -31,10 +31,10 @@ _CONTENTS: dict[str, Union[type, tuple[type, ...]]] = {
     'ema_state_dict': dict,
 }
 
-#: torch's words for files that it reads in no other way.
+#: torch's message for files that it cannot read otherwise.
 _OTHER_KIND = re.compile(r'``weights_only=True`` with (TorchScript archives|files .* \.tar format)')
 
-#: torch's words for a class or function that is not allowed.
+#: torch's message for a class or function that is not allowed.
 _ASKED_FOR = re.compile(r'GLOBAL (\S+)')
 
 LONGEST_REASON = 200
@@ -44,7 +44,7 @@ _trusted = False
 
 @contextmanager
 def trusting(trust: bool) -> Iterator[None]:
-    """Let files that need it run their code while this lasts, or not."""
+    """Allow or forbid running code of files that need it, within the context."""
     global _trusted
     before, _trusted = _trusted, trust
     try:
@@ -78,8 +78,8 @@ def read_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
     """Read a checkpoint file, the weights by their names there, without running code from it.
 
     That is ``torch.load(..., weights_only=True)`` with stand-ins for the few classes of numpy and
-    mmengine that mmengine's checkpoints hold, and inert ones for the classes of modules and of what
-    lies beside weights. Files of safetensors, Keras, Caffe, numpy, MatConvNet and ONNX are read,
+    mmengine in mmengine's checkpoints, and inert ones for the classes of modules and of other
+    objects in a file. Files of safetensors, Keras, Caffe, numpy, MatConvNet and ONNX are read,
     too. ``meta.config``, the program text that old versions of mmcv wrote and that mmengine runs
     when it resumes, is left out.
 
@@ -90,8 +90,8 @@ def read_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') ->
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: in one line, if the library for the kind of file is missing.
-        ValueError: if it is no checkpoint, is truncated, or holds anything that is
-            not allowed.
+        ValueError: if it is no checkpoint, is truncated, or contains anything that
+            is not allowed.
     """
     path = run_checkpoint(os.path.expanduser(path))
     if not os.path.isfile(path):
@@ -141,12 +141,12 @@ def _run_and_load(path: str, map_location: Any) -> Any:
     try:
         return torch.load(path, map_location=map_location, weights_only=False)
     except Exception as error:
-        # What a stranger's code raises is not known.
+        # Unknown code may raise anything.
         raise ValueError(f'checkpoint {path} was not loaded: {_reason(error)}') from error
 
 
 def _needs_code(error: Exception, path: str) -> bool:
-    """Whether a file was refused, in distinction to one that cannot be read at all."""
+    """Whether a file was refused, rather than unreadable."""
     if _OTHER_KIND.search(str(error)):
         return True
     with open(path, 'rb') as file:
@@ -156,7 +156,7 @@ def _needs_code(error: Exception, path: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The part of torch's long message that says what was found."""
+    """The cause from torch's long message."""
     text = ''.join(c if c.isprintable() else ' ' for c in str(error))
     asked_for = _ASKED_FOR.search(text)
     other_kind = _OTHER_KIND.search(text)

@@ -1,6 +1,6 @@
-"""mmengine's ways to name a checkpoint, each ending in a load that runs no code from the file.
+"""mmengine's schemes for naming a checkpoint, loading without running code from the file.
 
-Whoever calls a loader of this package gets these; mmengine's own stay what they are, except within
+The loaders of this package use these; mmengine's own are unchanged, except within
 :func:`loading_safely`.
 """
 
@@ -37,7 +37,7 @@ _ZOOS = {
     'mmcls://': mmengine_checkpoint.get_mmcls_models,
 }
 
-#: Storage services whose files mmengine would load with the code in them.
+#: Storage services whose files mmengine would load, running the code in them.
 _REFUSED = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 
 
@@ -46,13 +46,13 @@ FIRST_WEIGHT = 'backbone.conv1_1.weight'
 
 @contextmanager
 def loading_safely(trust: bool = False) -> Iterator[None]:
-    """Let mmengine load checkpoints through :func:`read_checkpoint` while this lasts.
+    """Let mmengine load checkpoints through :func:`read_checkpoint` within the context.
 
     mmengine's own loaders fall back to running the file's code when the safe way fails (or, on
     OpenMMLab's 0.10.7, cannot read its own checkpoints with torch >= 2.6). The command-line tools
-    do their work in this context. Files, URLs and the model zoos' names work as ever, and files of
+    run in this context. Files, URLs and the model zoos' names work as before, and files of
     Keras, Caffe and safetensors as well; checkpoints on storage services have to be downloaded
-    first. Afterwards mmengine's loaders are what they were.
+    first. Afterwards mmengine's loaders are restored.
 
     Args:
         trust: Run code in files that cannot be read otherwise, with a warning.
@@ -69,8 +69,8 @@ def loading_safely(trust: bool = False) -> Iterator[None]:
 
 
 def load_by_name(name: Union[str, os.PathLike], map_location: Any = None) -> dict:
-    """Load a file, a URL or a model of a zoo (``torchvision://vgg16``), whatever mmengine's
-    loaders are in this process; a VGG's weights in this package's layout.
+    """Load a file, a URL or a model of a zoo (``torchvision://vgg16``), independent of mmengine's
+    loaders in this process; a VGG's weights in this package's layout.
 
     Raises:
         OSError, ValueError: in one line, as :func:`load_checkpoint` and the readers here.
@@ -102,7 +102,7 @@ def for_rgb(checkpoint: dict) -> dict:
         checkpoint: In this package's layout, with its pre-processing recorded.
 
     Returns:
-        The same object if it is for RGB, or says nothing; else a new one.
+        The same object if it is for RGB or not recorded; else a new one.
     """
     found = noted_preprocessing(checkpoint)
     weights = dict(weights_of(checkpoint, required=False))

@@ -1,4 +1,4 @@
-"""What a checkpoint may hold beyond tensors and plain containers, rebuilt under control.
+"""Safe stand-ins for what a checkpoint may contain beyond tensors and plain containers.
 
 numpy's own functions trust a pickle: the state of a dtype can declare plain bytes to be pointers to
 objects. mmengine's HistoryBuffer takes functions for its class from a pickle. Both get stand-ins
@@ -122,11 +122,11 @@ def allowed_globals() -> list[Any]:
     ]
 
 
-# Whole modules, and what training scripts put beside the weights (argparse.Namespace): classes that
-# a file names, of which only what an instance holds is wanted.
+# Whole modules, and other objects of training scripts (argparse.Namespace): classes that a file
+# names, of which only the content of an instance is used.
 
-#: What a file may name besides the classes of projects and other libraries. Everything else of
-#: Python's own, torch's, numpy's and mmengine's is refused, as nothing that a net needs.
+#: What a file may name in addition to the classes of projects and other libraries. Everything else
+#: of Python, torch, numpy and mmengine is refused, since no net needs it.
 _HARMLESS = re.compile(
     r'argparse\.Namespace|types\.SimpleNamespace|collections\.defaultdict'
     r'|pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path|torch\.nn\.[\w.]*[A-Z]\w*|__main__\.\w+'
@@ -142,13 +142,13 @@ MOST_CLASSES, DEEPEST = 200, 50
 
 
 class Inert:
-    """Stands in for a class that a file names: instances hold what they are given, do nothing."""
+    """Stands in for a class that a file names: instances store their state and do nothing."""
 
     def __new__(cls, *args: Any) -> Any:
         return super().__new__(cls)
 
     def __init__(self, *args: Any):
-        """Whatever an instance is made of, its state follows."""
+        """Ignores the arguments; the state follows."""
 
     def __setstate__(self, state: Any) -> None:
         self.__dict__['state'] = state
@@ -250,7 +250,7 @@ def _reconstruct_either(kind: type, shape: tuple, code: bytes) -> np.ndarray:
     return np.ndarray.__new__(ArrayOrObjects, (0,), 'i1')
 
 
-#: The classes and functions that a pickle of arrays may ask for, and what it gets.
+#: The classes and functions that a pickle of arrays may name, and their stand-ins.
 _OF_ARRAYS = {
     'numpy.ndarray': ArrayOrObjects,
     'numpy.dtype': _DtypeOrObject,

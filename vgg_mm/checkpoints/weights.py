@@ -1,4 +1,4 @@
-"""What the readers of checkpoints have in common."""
+"""Common functions of the readers of checkpoints."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ import torch
 
 from vgg_mm.text import first_few
 
-#: How many of the weights that do not fit an error names.
+#: Maximum number of wrong weights that an error names.
 NAMED = 3
 
 Weights = dict[str, torch.Tensor]
@@ -20,10 +20,10 @@ CONTAINERS = (
     'state_dict', '', 'model_state_dict', 'model', 'net', 'network', 'weights', 'params',
 )  # fmt: skip
 
-#: What holds tensors and is no state dict of a net.
+#: Entries with tensors that are no state dict of a net.
 NO_CONTAINERS = ('meta', 'message_hub', 'optimizer', 'conversion')
 
-#: What nn.DataParallel and torch.compile put into names.
+#: What nn.DataParallel and torch.compile add to names.
 WRAPPERS = ('module', '_orig_mod')
 
 
@@ -50,7 +50,7 @@ def weights_of(checkpoint: dict, required: bool = True) -> Weights:
 def recorded_classes(checkpoint: dict) -> Optional[Sequence[str]]:
     """The names of the classes that a checkpoint was trained on, where it has them.
 
-    MMDetection writes those of each of several data sets that were joined; the first's are meant.
+    MMDetection writes those of each of several joined data sets; the first's are used.
     """
     recorded = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
     if isinstance(recorded, (list, tuple)):
@@ -74,7 +74,7 @@ def state_dicts(checkpoint: dict) -> dict[str, Weights]:
 
 
 def averaged_weights(checkpoint: dict) -> tuple[str, Weights]:
-    """Weights that are an average over a training (EMA) and exist in addition to plain ones.
+    """Weights averaged over a training (EMA), in addition to plain ones.
 
     Returns:
         Their container, or what they have before their names, and the weights; '', {} without.
@@ -110,7 +110,7 @@ def as_tensor(value: Any) -> torch.Tensor:
 
 
 def unwrapped(name: str) -> str:
-    """A weight's name without what wrappers put before it."""
+    """A weight's name without the prefixes of wrappers."""
     first, _, rest = name.partition('.')
     return unwrapped(rest) if first in WRAPPERS and rest else name
 
@@ -153,9 +153,9 @@ def other_classes(weights: Weights, target: Weights) -> dict[str, str]:
 def with_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
     """conv1_1 of a net for colour images, for images of another number of channels.
 
-    One channel: summed over the colours, so that a grey image gives what it gave as three equal
-    channels. More than three: the others begin with zeros, so that the net begins as it was, and
-    are learnt; the colours stay in the weights' order (see :func:`colours_in_bgr`).
+    One channel: summed over the colours, so that a grey image gives the same result as three equal
+    channels. More than three: the others begin with zeros, so that the net is unchanged at first,
+    and are learnt; the colours stay in the weights' order (see :func:`colours_in_bgr`).
 
     Args:
         weight: (out, 3, k, k).
@@ -174,8 +174,8 @@ def with_divided_images(weights: Weights, by: float) -> Weights:
     """Weights for images that are divided by a number: the same maps, divided by it.
 
     Convolutions, ReLU and max-pooling are homogeneous: with each bias divided by it as well, every
-    map is. That does not hold for nets with batch normalization or LRN. From fc6 on all is as it
-    was: its weights are multiplied.
+    map is. That does not hold for nets with batch normalization or LRN. From fc6 on nothing
+    changes: its weights are multiplied.
     """
 
     def scaled(name: str, value: torch.Tensor) -> torch.Tensor:
@@ -216,10 +216,10 @@ def adapt_input_channels(weights: Weights, target: Weights) -> list[str]:
 
 
 def colours_in_bgr(weights: Weights, target: Weights) -> list[str]:
-    """Turn conv1_1 of a net for RGB images round, in place, where the model takes more channels.
+    """Reverse conv1_1 of a net for RGB images, in place, if the model has more than three channels.
 
-    MMPretrain's data preprocessor turns images of three channels into RGB, others stay as OpenCV
-    has them. Returns notices.
+    MMPretrain's data preprocessor converts images of three channels to RGB, others stay in OpenCV's
+    order. Returns notices.
     """
     channels = max((t.shape[1] for name, t in target.items() if _is_conv1_1(name)), default=0)
     notices = []

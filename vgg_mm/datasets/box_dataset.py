@@ -1,4 +1,4 @@
-"""Photos of a class each with boxes around the objects, whatever file they are written in."""
+"""Photos of one class each with boxes around the objects: the base of all file formats."""
 
 import logging
 import math
@@ -23,18 +23,18 @@ ON_ERROR = RAISE, SKIP = 'raise', 'skip'
 
 SEVERAL_CLASSES = ERROR, LARGEST = 'error', 'largest'
 
-#: So many pixels boxes may reach beyond their image: annotators count pixels from 0 or from 1.
+#: Pixels that boxes may reach beyond their image: annotators count pixels from 0 or from 1.
 TOLERANCE = 1
 
 Box = tuple[float, float, float, float]
 
 
 class Annotation(NamedTuple):
-    """What an annotation file says of one image."""
+    """The annotation of one image."""
 
-    where: str  # for messages: the file, and the entry if it holds several
+    where: str  # for messages: the file, and the entry if it has several
     img_path: str
-    shape: Optional[tuple[int, int]]  # (height, width), None if it does not say
+    shape: Optional[tuple[int, int]]  # (height, width), None if not recorded
     objects: list[tuple[str, Box]]  # class name, x1 y1 x2 y2 with pixel edges at whole numbers
 
 
@@ -51,9 +51,9 @@ class BoxDataset(BaseDataset):
 
     Args:
         on_error: 'raise' stops at the first bad annotation; 'skip' leaves out bad boxes, and images
-            without a good one, and says how many there are (``skipped`` holds all reasons).
-        several_classes: What an image with boxes of several classes is: an 'error', thus subject
-            to ``on_error``, or one of the class of its 'largest' box, without the others' boxes.
+            without a good one, and logs their number (``skipped`` has all reasons).
+        several_classes: Treatment of an image with boxes of several classes: an 'error', thus
+            subject to ``on_error``, or the class of its 'largest' box, without the others' boxes.
         kwargs: As in :class:`mmpretrain.datasets.BaseDataset`; ``classes`` among them.
 
     Raises:
@@ -83,7 +83,7 @@ class BoxDataset(BaseDataset):
 
     @abstractmethod
     def sources(self) -> Iterable[Any]:
-        """What :meth:`read` reads, one an image; sets the classes if nobody gave them."""
+        """The annotations from :meth:`read`, one per image; sets the classes if not given."""
 
     @abstractmethod
     def read(self, source: Any) -> Annotation:
@@ -158,7 +158,7 @@ class BoxDataset(BaseDataset):
         return name in self._listed[folder]
 
     def _problem(self, class_name: str, box: Box, shape: tuple[int, int]) -> str:
-        """What is wrong with a box; '' if nothing is."""
+        """The error in a box; '' if none."""
         height, width = shape
         x1, y1, x2, y2 = box
         text = ' '.join(f'{value:g}' for value in box)

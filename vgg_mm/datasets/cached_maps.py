@@ -17,7 +17,7 @@ from vgg_mm.checkpoints import write_atomically
 #: Maps a file.
 CHUNK = 32
 
-#: What the names of files end in: the maps, and what is known of each besides.
+#: Endings of the names of files: the maps, and the samples of each.
 MAPS, SAMPLES = '.npy', '.json'
 
 #: Meta keys of a data sample that are kept with its map.
@@ -25,7 +25,7 @@ META_KEYS = ('img_path', 'sample_idx', 'load_error')
 
 
 class Chunk(NamedTuple):
-    """The maps of images ``first`` to ``last`` - 1 in a view; ``name`` tells their content."""
+    """The maps of images ``first`` to ``last`` - 1 in a view; ``name`` identifies their content."""
 
     view: int
     first: int
@@ -34,12 +34,12 @@ class Chunk(NamedTuple):
 
 
 class MapFiles:
-    """A folder with the maps of some views of a data set's images, made when they are written.
+    """A folder with the maps of some views of a data set's images, created with the first file.
 
     A file holds the maps of 32 images in half precision. Its name has a digest of all that they
     depend on: the recipe, the view, and the paths and contents of those images
-    (:func:`image_digests`). So a file that is there is right, whatever happened since; what else is
-    in the folder is of no use any more.
+    (:func:`image_digests`). So an existing file is always valid; other files in the folder are
+    obsolete.
     """
 
     def __init__(self, folder: str, images: Sequence[bytes], views: int, recipe: str):
@@ -90,7 +90,7 @@ class MapFiles:
         write_atomically(path + MAPS, content.getvalue())
 
     def read_samples(self, chunk: Chunk) -> list[dict[str, Any]]:
-        """What is known of each of a chunk's images.
+        """The data sample of each of a chunk's images.
 
         Raises:
             ValueError: in one line, if a file is damaged.
@@ -111,12 +111,12 @@ class MapFiles:
     def read_map(self, chunk: Chunk, place: int) -> np.ndarray:
         """One of a chunk's maps, float16 (C, h, w)."""
         path = os.path.join(self.folder, chunk.name) + MAPS
-        # A copy: a map of the file holds it open, of which a process may have some 1,000.
+        # A copy: a memory map keeps the file open, and a process may have some 1,000 open files.
         return np.array(np.load(path, mmap_mode='r', allow_pickle=False)[place])
 
 
 def image_digests(dataset: Any) -> Iterator[bytes]:
-    """For each image of a data set a digest of its file's content and of what is known of it."""
+    """For each image of a data set a digest of its file's content and of its data sample."""
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         path = info.get('img_path')
@@ -134,12 +134,12 @@ def _entry(sample: DataSample) -> dict[str, Any]:
 
 
 class CachedMaps(Dataset):
-    """Maps in place of images: that of image i is its view number (epoch + i) mod views.
+    """Maps instead of images: that of image i is its view number (epoch + i) mod views.
 
     Items are ``dict(inputs=..., data_samples=...)``, as the pipelines of classification give them,
     with a float16 map (C, h, w) for ``inputs``. The index may also be what
-    :class:`~vgg_mm.datasets.ResumableSampler` yields. All of the files have to be there, those of
-    ``dataset``; a damaged one is a ValueError of one line.
+    :class:`~vgg_mm.datasets.ResumableSampler` yields. All files of ``dataset`` have to
+    exist; a damaged one is a ValueError of one line.
     """
 
     def __init__(self, files: MapFiles, dataset: Any):

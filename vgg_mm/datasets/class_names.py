@@ -1,4 +1,4 @@
-"""Names of classes: ImageNet's, and which class of a net is meant by a name."""
+"""Names of classes: ImageNet's, and matching names with a net's classes."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -53,10 +53,10 @@ def are_numbers(names: Iterable[str]) -> bool:
 
 
 def class_numbers(names: Sequence[str], classes: Sequence[str]) -> list[Optional[int]]:
-    """Which of a net's classes each name means.
+    """The class of a net for each name.
 
-    A class is meant by its name; by each of its synonyms, as in 'tench, Tinca tinca'; if it is one
-    of ImageNet's, by its WordNet number as well. Capitals do not matter, ``_`` is a blank. If all
+    A class is matched by its name; by each of its synonyms, as in 'tench, Tinca tinca'; if it is
+    one of ImageNet's, by its WordNet number as well. Case is ignored, ``_`` is a blank. If all
     names are numbers and no class is, they are the classes' numbers from 0 on.
 
     >>> class_numbers(['n01443537', 'Tinca_tinca', 'cat'], imagenet_names())
@@ -65,7 +65,7 @@ def class_numbers(names: Sequence[str], classes: Sequence[str]) -> list[Optional
     [1, 999, None]
 
     Args:
-        names: Of class folders, say.
+        names: E.g. of class folders.
         classes: The net's, in order.
 
     Returns:

@@ -9,7 +9,7 @@ from vgg_mm.registry import DATASETS
 from .box_dataset import Annotation, BoxDataset
 from .coco_file import read_coco
 
-#: What a COCO file must say here.
+#: Required keys of a COCO file.
 NEEDED = {
     'images': ('id', 'file_name'),
     'annotations': ('id', 'image_id', 'category_id', 'bbox'),
@@ -23,7 +23,7 @@ class CocoBoxes(BoxDataset):
 
     Classes are the file's categories in the order of their ids, or, if given, ``classes`` in their
     order; boxes of other categories are then bad. Boxes of groups (``iscrowd``) do not count.
-    What happens to images with boxes of several classes: see :class:`BoxDataset`.
+    For images with boxes of several classes see :class:`BoxDataset`.
 
     Args:
         ann_file: The COCO file, below ``data_root``.

@@ -12,7 +12,7 @@ from vgg_mm.registry import DATASETS
 
 from .box_dataset import Annotation, BoxDataset
 
-#: Beside ILSVRC/ in Kaggle's copy: a line ``n01440764 tench, Tinca tinca`` for each class.
+#: Next to ILSVRC/ in Kaggle's copy: a line ``n01440764 tench, Tinca tinca`` for each class.
 SYNSETS = 'LOC_synset_mapping.txt'
 
 IMAGE_ENDING = '.JPEG'
@@ -37,7 +37,7 @@ class ImageNetBoxes(BoxDataset):
 
     Args:
         split: 'train' or 'val', or another folder of that layout.
-        data_root: The folder that holds ILSVRC.
+        data_root: The folder that contains ILSVRC.
         image_folder, annotation_folder: Below it.
         on_error, several_classes, kwargs: As in :class:`BoxDataset`.
     """
@@ -126,7 +126,7 @@ def _names_below(folder: str, ending: str) -> set[str]:
 
 
 def _box(node: ElementTree.Element) -> tuple[float, float, float, float]:
-    """From the first and last pixels to edges; what is reversed stays so."""
+    """From the first and last pixels to edges; reversed boxes stay reversed."""
     x1, y1, x2, y2 = (
         float(_text(node, f'bndbox/{name}')) for name in ('xmin', 'ymin', 'xmax', 'ymax')
     )

@@ -1,4 +1,4 @@
-"""Orders of images: a training's that can be taken up again, and a test set's by shape."""
+"""Orders of images: for training, resumable, and for test sets, by shape."""
 
 import os
 import warnings
@@ -13,7 +13,7 @@ from PIL import Image
 
 from vgg_mm.registry import DATA_SAMPLERS
 
-#: EXIF orientations that turn an image by a quarter.
+#: EXIF orientations that rotate an image by 90 degrees.
 ORIENTATION_TAG, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
 
 
@@ -38,14 +38,14 @@ class ResumableSampler(DefaultSampler):
 
 @DATA_SAMPLERS.register_module()
 class ShapeSampler(DefaultSampler):
-    """A test set in order of its images' aspect ratio, then size, as the files' headers say.
+    """A test set in order of its images' aspect ratio, then size, from the files' headers.
 
-    Images that rescale to the same shape come one after the other. Each process of several takes
-    every so many-th image, as with mmengine's ``DefaultSampler``. Predictions carry their
-    ``sample_idx``, by which the data set's own order is found again.
+    Images that rescale to the same shape come one after the other. Each of n processes takes every
+    nth image, as with mmengine's ``DefaultSampler``. Predictions carry their ``sample_idx``, by
+    which the data set's own order is restored.
 
-    Headers that cannot be read, and files that are not on a local disk, come first in the data
-    set's order: a wrong shape costs time, not correctness.
+    Images whose headers cannot be read, or whose files are not on a local disk, are first, in the
+    data set's order: a wrong shape costs time, not correctness.
 
     Args:
         dataset: A data set whose ``get_data_info(i)`` gives ``img_path``.
@@ -81,6 +81,6 @@ def image_size(path: Optional[str]) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(ORIENTATION_TAG) in QUARTER_TURNS
-    except Exception:  # whatever is wrong with the file, loading it says so
+    except Exception:  # loading the file reports the error
         return 0, 0
     return (width, height) if turned else (height, width)

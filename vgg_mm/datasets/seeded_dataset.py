@@ -12,7 +12,7 @@ from vgg_mm.seeding import FOR_SAMPLE, seed_draws
 class SeededDataset(Dataset):
     """A data set whose draws for an image depend on (seed, epoch, index) and nothing else.
 
-    So jitter, crop and flip are the same whichever process or worker loads the image, and whether
+    So jitter, crop and flip are the same in any process or worker, and whether
     or not the run was interrupted before. The sampler :class:`ResumableSampler` gives the three.
 
     Args:
@@ -27,7 +27,7 @@ class SeededDataset(Dataset):
         return self.dataset.metainfo
 
     def get_data_info(self, place: tuple[int, int, int]) -> dict:
-        """What mmdet's samplers of batches by shape ask for."""
+        """Required by mmdet's samplers of batches by shape."""
         return self.dataset.get_data_info(place[-1])
 
     def __len__(self) -> int:

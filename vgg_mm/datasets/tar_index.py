@@ -1,4 +1,4 @@
-"""What is where in tar shards, read once and kept in a file."""
+"""The index of tar shards, read once and stored in a file."""
 
 import glob
 import io
@@ -23,7 +23,7 @@ INDEX_VERSION = 1
 
 INDEX_ENDING = '.index.npz'
 
-#: Files beside an image, of the same name, that hold its label; the first one counts.
+#: Files with the same name as an image that contain its label; the first one counts.
 LABEL_ENDINGS = '.cls', '.json'
 
 #: How compressed files begin: gzip, bzip2, xz, zstd.
@@ -79,8 +79,8 @@ def load_index(
 ) -> TarIndex:
     """The index of the shards: from its file, if that was made of them as they are now.
 
-    ``extensions`` are the endings of images, in lower case; ``file`` is beside the first shard if
-    None.
+    ``extensions`` are the endings of images, in lower case; ``file`` is next to the first shard
+    if None.
 
     Raises:
         ValueError: in one line, if a shard is truncated, compressed or no tar file.
@@ -95,7 +95,7 @@ def load_index(
     try:
         write_atomically(file, _to_bytes(index, state))
     except OSError as error:
-        # As where the shards lie on a medium that is read only.
+        # E.g. if the shards are on a read-only medium.
         print_log(
             f'the index of the shards is not kept ({error}): give another index_file',
             logger='current',
@@ -225,7 +225,7 @@ def _label(image: str, labels: dict[str, bytes], path: str) -> str:
 
 
 def _check_end(tar: tarfile.TarFile, path: str) -> None:
-    """Refuse what ``tarfile`` takes for an end: a cut between members, or a damaged header."""
+    """Refuse what ``tarfile`` treats as an end: a cut between members, or a damaged header."""
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise ValueError(f'shard {path} is truncated or damaged at byte {tar.offset:,}')

@@ -15,7 +15,7 @@ from .tar_index import TarIndex, find_shards, load_index
 #: The orders of the images.
 ORDERS = SHARD, CLASS = 'shard', 'class'
 
-#: A process keeps so many shards open. Systems often allow 1,024 files.
+#: Maximum number of shards that a process keeps open. Systems often allow 1,024 files.
 MAX_OPEN = 256
 
 
@@ -23,7 +23,7 @@ MAX_OPEN = 256
 class TarShards(BaseDataset):
     """Images in uncompressed tar files, as WebDataset's tools or ``tar cf`` write them.
 
-    Labels come from members ``KEY.cls`` beside ``KEY.jpg``, or ``KEY.json`` with "label" or
+    Labels are from members ``KEY.cls`` for ``KEY.jpg``, or ``KEY.json`` with "label" or
     "class", as numbers of classes or as names; else the image's folder is its class,
     ``CLASS/NAME.jpg``, where a folder that all images share is left out. Names are numbered in
     sorted order, as MMPretrain's ``CustomDataset`` numbers folders; given ``classes`` rename them.
@@ -102,7 +102,7 @@ class TarShards(BaseDataset):
         return data
 
     def _labels(self, index: TarIndex) -> list[int]:
-        """The number of each image's class; sets the classes' names, if nobody gave them."""
+        """The number of each image's class; sets the classes' names, if not given."""
         texts = index.labels if any(index.labels) else _folders(index.names)
         if not all(texts):
             raise ValueError(
@@ -170,7 +170,7 @@ def _folders(names: Sequence[str]) -> list[str]:
 class RangeReader:
     """Reads parts of files, each of which a process opens once.
 
-    A copy, also in another process, opens its own. A forked process may go on with its parent's:
+    A copy, also in another process, opens its own. A forked process may use its parent's:
     ``pread`` shares no position.
     """
 

@@ -30,15 +30,15 @@ from .unwrap import unwrap
 #: Folder of the maps in the work directory.
 FOLDER = 'maps'
 
-#: Most that the maps of a data set may take on the disk, in GB (1e9 bytes).
+#: Maximum size of the maps of a data set on the disk, in GB (1e9 bytes).
 MAX_GB = 20.0
 
 
 @LOOPS.register_module()
 class CachedMapsTrainLoop(ResumableTrainLoop):
-    """Train what comes after the frozen blocks on maps of these that are computed once.
+    """Train the layers after the frozen blocks on maps of these that are computed once.
 
-    The blocks that ``backbone.frozen_stages`` freezes give the same map of the same crop for ever.
+    The blocks that ``backbone.frozen_stages`` freezes always give the same map of the same crop.
     So they run once, over ``views`` random crops of each image, drawn by the data set's own
     pipeline; the maps stay on the disk in half precision, and all epochs train the other layers on
     them, each on another view of an image as long as there are any. With all blocks frozen that
@@ -47,20 +47,19 @@ class CachedMapsTrainLoop(ResumableTrainLoop):
     Model, optimizer, hooks and checkpoints are those of any training: a checkpoint is the whole
     net, and :class:`CachedMapsValLoop` or mmengine's ``ValLoop`` validates it.
 
-    If computing is interrupted, it goes on where it was; maps of other weights, settings or photos
-    are not used, but removed. ``train_cfg=dict(type='vgg_mm.CachedMapsTrainLoop', max_epochs=20)``
-    takes the place of ``by_epoch=True``.
+    If computing is interrupted, it resumes; maps of other weights, settings or photos are removed.
+    ``train_cfg=dict(type='vgg_mm.CachedMapsTrainLoop', max_epochs=20)`` replaces ``by_epoch=True``.
 
     Args:
         runner, dataloader, max_epochs, kwargs: As of mmengine's ``EpochBasedTrainLoop``.
         views: Crops of each image, 1 or more.
         folder: For the maps; None: ``maps`` in the work directory.
-        max_gb: Most that the maps may take on the disk, in GB.
-        seed: Of the crops. It is not the run's, which may be another one after an interruption.
+        max_gb: Maximum size of the maps on the disk, in GB.
+        seed: Of the crops. Not the run's, which may differ after an interruption.
 
     Raises:
         ValueError: in one line, if an argument is invalid, no block is frozen, or the maps would
-            take more than ``max_gb``.
+            need more than ``max_gb``.
     """
 
     dataloader: Any
@@ -145,7 +144,7 @@ class CachedMapsValLoop(ValLoop):
 
 @contextmanager
 def taking_maps(model: Any) -> Iterator[None]:
-    """Let a classifier take maps of its frozen blocks in place of images.
+    """Let a classifier accept maps of its frozen blocks instead of images.
 
     Args:
         model: An ``ImageClassifier`` with a :class:`VGG` as its backbone.
@@ -205,7 +204,7 @@ class _Cache:
         return unwrap(self.runner.model)
 
     def check(self, training: bool) -> None:
-        """Refuse models whose maps cannot be taken out and put in again."""
+        """Refuse models whose maps cannot be cached."""
         backbone = getattr(self.model, 'backbone', None)
         if not isinstance(backbone, VGG):
             raise ValueError(
@@ -247,7 +246,7 @@ class _Cache:
         return CachedMaps(files, images)
 
     def _recipe(self, context: Callable[[], AbstractContextManager]) -> str:
-        """All that the maps of an image depend on besides the image."""
+        """All that the maps of an image depend on, except the image."""
         backbone = self.model.backbone
         frozen = backbone.frozen_stages
         layers = {name for block in backbone._blocks[:frozen] for name in block}
@@ -341,7 +340,7 @@ def _over(maps: CachedMaps, loader: DataLoader) -> DataLoader:
 
 
 def _settings_of(dataloader: Union[DataLoader, dict]) -> str:
-    """What a loader's data set does to images, as text; which images those are is not in it."""
+    """The transforms of a loader's data set, as text, without the list of images."""
     if isinstance(dataloader, DataLoader):
         return repr(dataloader.dataset)
     return json.dumps(list(_pipelines(dataloader['dataset'])), sort_keys=True, default=str)

@@ -34,7 +34,7 @@ def layer_statistics(
     optim_wrapper: Optional[OptimWrapper] = None,
     backward: bool = True,
 ) -> tuple[float, list[LayerStatistics]]:
-    """One forward and backward pass of a training batch, which leaves the model as it was.
+    """One forward and backward pass of a training batch, without changing the model.
 
     Args:
         model: A classifier of mmengine's kind, without distributed wrapper.
@@ -71,7 +71,7 @@ def layer_statistics(
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Gives back gradients and buffers (running means) as they were."""
+    """Restores gradients and buffers (running means)."""
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     for parameter, _ in gradients:

@@ -17,11 +17,11 @@ from vgg_mm.registry import HOOKS, OPTIM_WRAPPERS
 
 @contextmanager
 def float32_operators(model: nn.Module) -> Iterator[None]:
-    """Let a detector's RoIAlign (RoIPool) and nms have float32, inside ``torch.autocast``, too.
+    """Run a detector's RoIAlign (RoIPool) and nms in float32, also inside ``torch.autocast``.
 
-    mmcv's operators know no bfloat16; in float16 coordinates of a thousand pixels would be rounded
-    to half a pixel. So the maps that a region extractor of MMDetection's gets are converted, and
-    the scores and boxes that its heads give. Other models are left alone.
+    mmcv's operators do not support bfloat16; in float16 coordinates of a thousand pixels would be
+    rounded to half a pixel. So the maps that a region extractor of MMDetection's gets are
+    converted, and the scores and boxes that its heads give. Other models are left alone.
     """
     with ExitStack() as stack:
         if 'mmdet.models' in sys.modules:  # else this is none of its detectors
@@ -58,7 +58,7 @@ def _float32(value: Any) -> Any:
 
 @HOOKS.register_module()
 class Float32OperatorsHook(Hook):
-    """Let RoIAlign and nms have float32 in training, validation and testing.
+    """Run RoIAlign and nms in float32 in training, validation and testing.
 
     For detectors in any program with mmengine's runner, with any optimizer wrapper or ``fp16=True``
     in the loops' settings. ``vgg_mm.Bf16OptimWrapper`` does it by itself while training. Without
@@ -79,8 +79,8 @@ class Float32OperatorsHook(Hook):
 class Bf16EvaluationHook(Hook):
     """Let validation and testing with ``fp16=True`` compute in bfloat16 on GPUs that have it.
 
-    mmengine's loops take torch's default, float16; VGG's inputs reach +-128 and its activations
-    thousands, near float16's limit. The default is put back at the end of the run. On the CPU it is
+    mmengine's loops use torch's default, float16; VGG's inputs reach +-128 and its activations
+    thousands, near float16's limit. The default is restored at the end of the run. On the CPU it is
     bfloat16 anyway.
     """
 

@@ -1,4 +1,4 @@
-"""What of a run's log goes to the screen; all of it is in the file."""
+"""The part of a run's log that is shown on the screen; all of it is in the file."""
 
 import logging
 from typing import Any
@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from vgg_mm.registry import RUNNERS
 
-#: How long records begin that mmengine writes at each start, and its repeated warnings.
+#: Beginnings of mmengine's long records at each start, and of its repeated warnings.
 FILE_ONLY = (
     'System environment:',
     'Config:',
@@ -19,12 +19,12 @@ FILE_ONLY = (
     '"HardDiskBackend" is the alias of',
 )
 
-#: How they end: of each weight of frozen layers.
+#: Endings: of each weight of frozen layers.
 SKIPPED = 'is skipped since its requires_grad=False'
 
 
 def only_news(record: logging.LogRecord) -> bool:
-    """Whether a record is for the screen: not what is the same, or long, at every start."""
+    """Whether a record is for the screen: not if it is long or the same at every start."""
     text = str(record.msg).lstrip('\n -=')
     return not text.startswith(FILE_ONLY) and not text.endswith(SKIPPED)
 

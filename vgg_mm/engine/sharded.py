@@ -23,7 +23,7 @@ _AT_THE_ROOT = partial(DefaultScope.overwrite_default_scope, 'mmengine')
 
 @RUNNERS.register_module()
 class ShardedRunner(FlexibleRunner):
-    """mmengine's ``FlexibleRunner``, whose checkpoints say where training stands.
+    """mmengine's ``FlexibleRunner``, with the right epoch in checkpoints.
 
     mmengine's counts an epoch too many in a checkpoint that is written anew after its validation.
     """
@@ -58,7 +58,7 @@ class FSDPStrategy(MMEngineFSDPStrategy):
 
     Raises:
         ValueError: in one line, if there is a single process, or gradients are to be clipped: each
-            process knows the norm of its own shard only.
+            process has the norm of its own shard only.
     """
 
     def __init__(

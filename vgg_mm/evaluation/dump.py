@@ -33,7 +33,7 @@ class DumpPosteriors(BaseMetric):
     Args:
         path: The ``.npz`` file.
         protocol: Name of the protocol where a prediction does not name several itself.
-        info: What :class:`Posteriors` says of where they come from. Images are named by their path
+        info: The ``info`` of :class:`Posteriors`. Images are named by their path
             below its ``data``, the folder of the test images.
     """
 

@@ -18,7 +18,7 @@ MIXED = 'mixed'
 
 
 class Member(NamedTuple):
-    """A file of posteriors, and the protocol that is taken from it (None: any that all have)."""
+    """A file of posteriors, and the protocol to use of it (None: any that all have)."""
 
     path: str
     protocol: Optional[str] = None
@@ -81,7 +81,7 @@ def ensembles(
 
 
 def _read(member: Member) -> Posteriors:
-    """The file, without protocols that were not asked for: ImageNet's take 200 MB each."""
+    """The file, without unused protocols: ImageNet's have 200 MB each."""
     content = load_posteriors(member.path)
     if member.protocol is None:
         return content
@@ -166,7 +166,7 @@ def _average(
 
 
 def _record(info: dict, protocol: str, scores: np.ndarray, labels: np.ndarray) -> TestRecord:
-    """What a net or an ensemble got wrong; '?' stands for a net that the file does not name."""
+    """The errors of a net or an ensemble; '?' is a net that the file does not name."""
     return TestRecord(
         net=info.get('net') or '?',
         width=info.get('width') or 0,

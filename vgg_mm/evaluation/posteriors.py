@@ -16,10 +16,10 @@ _ARRAY = 'posteriors/'
 class Posteriors(NamedTuple):
     """The class posteriors of a test set.
 
-    ``scores`` holds, for each protocol, (N, num_classes) float32; a row of NaN is an image that
+    ``scores`` has, for each protocol, (N, num_classes) float32; a row of NaN is an image that
     could not be read. ``labels`` is (N,) int64, ``names`` the N images' paths below the data
-    folder, ``classes`` the class names in the order of the columns. ``info`` says where they come
-    from: the fields of a :class:`~vgg_mm.evaluation.TestRecord` that are known before the errors.
+    folder, ``classes`` the class names in the order of the columns. ``info`` is their
+    origin: the fields of a :class:`~vgg_mm.evaluation.TestRecord` that are known before the errors.
     """
 
     scores: dict[str, np.ndarray]
@@ -49,7 +49,7 @@ def load_posteriors(path: Union[str, os.PathLike]) -> Posteriors:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: in one line, if it is no such file.
+        ValueError: in one line, if it is another kind of file.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'posteriors not found: {path}')
@@ -75,7 +75,7 @@ def load_posteriors(path: Union[str, os.PathLike]) -> Posteriors:
 
 
 def _check(posteriors: Posteriors) -> None:
-    """The parts of a file that another program wrote may not fit together."""
+    """Check the parts of a file, which another program may have written."""
     scores, labels, names, classes, info = posteriors
     shape = len(names), len(classes)
     if not names or not scores:

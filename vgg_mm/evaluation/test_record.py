@@ -1,4 +1,4 @@
-"""What is kept of every test: one line in WORK_DIR/test_results.jsonl."""
+"""The record of every test: one line in WORK_DIR/test_results.jsonl."""
 
 import json
 import os
@@ -53,7 +53,7 @@ class TestRecord:
 
     @property
     def key(self) -> tuple:
-        """What makes a row another row, rather than a newer result of the same."""
+        """The fields that distinguish rows; equal ones are newer results of the same row."""
         return (
             self.net, self.width, self.scale, self.test_scales, self.protocol, self.data,
             tuple(self.members),

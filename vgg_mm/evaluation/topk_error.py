@@ -15,13 +15,13 @@ from vgg_mm.registry import METRICS
 
 @METRICS.register_module()
 class TopKError(Accuracy):
-    """Top-k error beside MMPretrain's accuracy, both in percent.
+    """Top-k error in addition to MMPretrain's accuracy, both in percent.
 
     Gives ``error/top1`` and ``error/top5`` as well as ``accuracy/top1`` and ``accuracy/top5``. The
     top-k error is the share of images whose true class is not among the k most probable (paper,
     Section 4). Of several protocols tested at once each has its own: ``dense/error/top1``.
 
-    Images that could not be read, if testing goes on, count as errors and are listed.
+    Images that could not be read, if testing continues, count as errors and are listed.
 
     Args:
         topk: The k; arguments as in MMPretrain's ``Accuracy``. Where there are no more than k

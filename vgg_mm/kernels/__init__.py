@@ -1,6 +1,6 @@
 """Faster forms of plain layers, and :func:`accelerate`, which puts them into a model.
 
-Nothing in ``models`` knows of them; the tools put them in (``--kernels auto``, the default) or
+``models`` does not depend on them; the tools put them in (``--kernels auto``, the default) or
 leave them out (``--kernels plain``).
 """
 

@@ -1,4 +1,4 @@
-"""Faster forms of layers into a model, and out of it."""
+"""Putting faster forms of layers into a model, and removing them."""
 
 from typing import TypeVar
 
@@ -25,12 +25,12 @@ PLAIN = {faster: plain for plain, faster in FASTER.items()}
 
 
 def accelerate(model: Model, on: bool = True) -> Model:
-    """Put faster forms of layers into a model, in place; or take them out again.
+    """Put faster forms of layers into a model, in place; or remove them.
 
     >>> model = accelerate(torchvision.models.vgg16())
 
-    Layers stay the objects that they are, with their parameters, hooks and names in state dicts;
-    only their class is another, one derived from torch's. Each decides at every call whether it
+    Layers stay the same objects, with their parameters, hooks and names in state dicts;
+    only their class is replaced by one derived from torch's. Each decides at every call whether it
     helps: a 3x3 convolution or a pooling on the CPU, a VGG's convolution with its ReLU on a GPU in
     bfloat16. Everywhere else it is torch's layer: under autocast, compiling, exporting, tracing,
     ``torch.func``, in float64, on other devices. Results agree to float32's rounding.
@@ -38,7 +38,7 @@ def accelerate(model: Model, on: bool = True) -> Model:
     Args:
         model: Any model, before or after it was moved, wrapped or loaded. Layers of classes other
             than torch's own stay as they are.
-        on: False takes out all faster forms, also those that a config named.
+        on: False removes all faster forms, also those that a config named.
 
     Returns:
         The model.

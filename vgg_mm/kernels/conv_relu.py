@@ -1,8 +1,8 @@
 """A convolution with its ReLU, in one pass over the map or at least in one memory.
 
-torch takes the ReLU in a pass of its own, and VGG's early maps are so large for what is computed of
-them that such passes take time. On GPUs in bfloat16 cuDNN adds bias and ReLU as it convolves.
-Elsewhere the ReLU overwrites what the layer before it gave, which takes no new memory.
+torch computes the ReLU in a pass of its own, and VGG's early maps are so large for what is computed
+of them that such passes take time. On GPUs in bfloat16 cuDNN adds bias and ReLU as it convolves.
+Elsewhere the ReLU overwrites the output of the layer before it, without new memory.
 """
 
 from typing import Any, Optional
@@ -27,7 +27,7 @@ GIVES_NEW_MEMORY = (*CONVOLUTIONS, nn.BatchNorm2d, nn.SyncBatchNorm)
 def follows(layer: nn.Module, activation: nn.Module, x: torch.Tensor) -> bool:
     """Whether :func:`run_with_relu` does what the two layers do with x, (N, C, H, W).
 
-    Layers with hooks run by themselves, so that hooks see, and can keep, what is between them.
+    Layers with hooks run by themselves, so that hooks get the map between them.
     """
     return (
         is_ordinary(x)
@@ -69,10 +69,10 @@ class _ConvReLU(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
-        # cuDNN is called by its own name here, which autocast does not look at.
+        # cuDNN's function is called directly here, which autocast ignores.
         args = _narrow(x), _narrow(weight), bias.to(NARROW), ONE, ONE, ONE, 1
         out = torch.cudnn_convolution_relu(*args)
-        # What came in, for second derivatives; x is mostly in bfloat16 already.
+        # The input, for second derivatives; x is mostly in bfloat16 already.
         ctx.save_for_backward(x, weight, out)
         return out
 

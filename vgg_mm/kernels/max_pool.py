@@ -1,4 +1,4 @@
-"""Max pooling that keeps nothing but its input, which the layer before keeps anyway."""
+"""Max pooling that stores nothing but its input, which the layer before stores anyway."""
 
 from typing import Union
 
@@ -91,12 +91,12 @@ def _pair(size: Union[int, tuple[int, int]]) -> list[int]:
 
 
 class LeanMaxPool2d(nn.MaxPool2d):
-    """torch's MaxPool2d, but finds again in the backward pass where the maxima were.
+    """torch's MaxPool2d, but the places of the maxima are found again in the backward pass.
 
     torch keeps a 64-bit index for each output: for VGG's five poolings 12 MB an image of 224 x 224,
-    an eighth of what training holds. To look for them again takes about a hundredth of an
+    an eighth of the memory of training. Finding them again takes about a hundredth of an
     iteration. On the CPU windows of 2x2 are the maxima of pairs, which takes less time.
-    On GPUs, where to look again takes a fourteenth of an iteration, and where it has to step aside
+    On GPUs, where finding them takes a fourteenth of an iteration, and where it is not applicable,
     it is torch's own pooling.
     """
 
@@ -120,7 +120,7 @@ class LeanMaxPool2d(nn.MaxPool2d):
 
 
 def _has_fast_pairs(x: torch.Tensor) -> bool:
-    """Whether it is maps of which neighbours, or many channels, lie side by side."""
+    """Whether these are maps whose neighbours, or many channels, are contiguous in memory."""
     if x.dim() != 4 or min(x.shape[2:]) < 2 or not x.is_floating_point():
         return False
     last = x.is_contiguous(memory_format=torch.channels_last) and x.shape[1] >= MIN_CHANNELS

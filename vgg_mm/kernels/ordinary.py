@@ -1,4 +1,4 @@
-"""Where faster forms of layers may run: elsewhere they step aside, and torch's own layer runs."""
+"""Where faster forms of layers may run: elsewhere torch's own layer runs."""
 
 import torch
 import torch.nn as nn
@@ -13,7 +13,7 @@ def is_ordinary(*tensors: torch.Tensor) -> bool:
     proxies, ``DTensor``) or layouts, and batches of gradients.
     """
     return (
-        # First: the compiler then does not look at the rest.
+        # First: the compiler then skips the rest.
         not torch.compiler.is_compiling()
         and all(type(t) in (torch.Tensor, nn.Parameter) for t in tensors)
         and all(_holds_numbers(t) for t in tensors)
@@ -25,15 +25,13 @@ def is_ordinary(*tensors: torch.Tensor) -> bool:
 
 
 def _holds_numbers(tensor: torch.Tensor) -> bool:
-    """Whether it lies on a processor or a GPU as it is, dense, and not wrapped."""
+    """Whether it is a plain dense tensor on a processor or a GPU, not wrapped."""
     keys = torch._C._dispatch_keys(tensor)
     return keys.has(torch._C.DispatchKey.CPU) or keys.has(torch._C.DispatchKey.CUDA)
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Whether someone can hold what goes into the module or comes out of it: by a hook, or by a
-    ``forward`` of its own.
-    """
+    """Whether the module's input or output may be kept: by a hook or its own ``forward``."""
     hooks = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
     return (
         any(getattr(module, name) for name in hooks)

@@ -12,7 +12,7 @@ from .ordinary import is_ordinary
 
 
 class FasterVGG(VGG):
-    """What :func:`faster_vgg` puts before VGG or a class derived from it.
+    """The base that :func:`faster_vgg` adds before VGG or a class derived from it.
 
     Inside, maps are in channels_last where convolutions are faster so; those that come out are in
     the default format always: mmcv's operators (RoIAlign) read a map's memory as if it were.

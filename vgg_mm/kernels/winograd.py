@@ -1,7 +1,7 @@
 """3x3 convolutions by minimal filtering (Winograd), for the CPU.
 
 F(4x4, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016, arXiv
-1509.09308): a tile of 4x4 outputs takes 36 products a channel pair in place of 144. With x the 36
+1509.09308): a tile of 4x4 outputs takes 36 products a channel pair instead of 144. With x the 36
 inputs of a tile and w a 3x3 kernel, both as columns,
 
     y = A ((G w) * (B x)),    A, B, G: Kronecker squares of the 1-d transforms,
@@ -39,7 +39,7 @@ WINDOW = TILE + KERNEL - 1
 POINTS = (Fraction(0), Fraction(2, 3), Fraction(-2, 3), Fraction(3, 2), Fraction(-3, 2))
 
 #: Tiles that are transformed at a time: enough that the 36 matrix products run at the machine's
-#: rate, few enough that what lies between the transforms stays in the cache.
+#: rate, few enough that the intermediate results stay in the cache.
 TILES_AT_ONCE = 256
 
 #: What transforming a tile costs for a channel, and a kernel for a channel pair, in products of a
@@ -256,7 +256,7 @@ class WinogradConv2d(nn.Conv2d):
     """torch's Conv2d; on the CPU in float32, a 3x3 kernel's by minimal filtering where it pays.
 
     Everything else (other kernels, strides, paddings, dilations; GPUs; autocast; narrow layers;
-    few and small maps) is torch's own convolution, as where it has to step aside
+    few and small maps) is torch's own convolution, as where it is not applicable
     (:mod:`vgg_mm.kernels.ordinary`).
     """
 
@@ -272,7 +272,7 @@ class WinogradConv2d(nn.Conv2d):
         return is_plain_3x3(conv) and conv.in_channels >= MIN_CHANNELS
 
     def __prepare_scriptable__(self) -> nn.Conv2d:
-        """torch's layer in its place, where TorchScript compiles."""
+        """torch's layer instead, for TorchScript."""
         plain = nn.Conv2d.__new__(nn.Conv2d)
         plain.__dict__ = self.__dict__.copy()
         return plain

@@ -1,4 +1,4 @@
-"""How much of a batch has gone through a model, said while it goes."""
+"""The progress of a batch in a model, reported while it runs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import torch.nn as nn
 
 from .backbones.vgg import VGG
 
-#: A backward pass takes about as many times as long as the forward pass.
+#: Duration of a backward pass, as a multiple of the forward pass.
 BACKWARD = 2
 
 
@@ -18,8 +18,8 @@ class BatchWork:
     """Watches the :class:`VGG` s of a model on a CPU, where a batch can take minutes.
 
     After each block, ``tell`` is given the share of the batch's multiply-adds in convolutions that
-    are done, above 0 and below 1. On other devices, and of models without such nets, nothing is
-    told.
+    are done, above 0 and below 1. On other devices, and for models without such nets, nothing
+    is reported.
     """
 
     def __init__(self, model: nn.Module, tell: Callable[[float], None]) -> None:
@@ -35,11 +35,11 @@ class BatchWork:
         ]
 
     def begin(self, pixels: float) -> None:
-        """A batch comes, of which so many pixels go through the nets in all; 0: it is not known."""
+        """Start a batch with this number of pixels through all nets; 0: unknown."""
         self._pixels, self._done = pixels, 0.0
 
     def end(self) -> None:
-        """Watch no more."""
+        """Remove the hooks."""
         for hook in self._hooks:
             hook.remove()
 
@@ -89,7 +89,7 @@ def block_shares(net: VGG) -> list[float]:
 
 
 def training_cost(model: nn.Module) -> float:
-    """How many times as long as its forward pass a training step of a model takes, about."""
+    """Approximate duration of a model's training step, as a multiple of its forward pass."""
     nets = [net for net in model.modules() if isinstance(net, VGG)]
     if not nets:
         return 1.0 + BACKWARD
@@ -97,8 +97,8 @@ def training_cost(model: nn.Module) -> float:
 
 
 def pixels_of(model: Any, batch: Any) -> int:
-    """How many go through a model's nets for a batch of its data loader; 0: it is not known."""
-    if hasattr(model, 'pixels'):  # a test protocol, which looks at an image more than once
+    """Number of pixels through a model's nets for a batch of its data loader; 0: unknown."""
+    if hasattr(model, 'pixels'):  # a test protocol, which evaluates an image more than once
         return model.pixels(batch)
     return pixels_in(batch.get('inputs')) if isinstance(batch, dict) else 0
 

@@ -1,4 +1,4 @@
-"""How modules of this package take weights, whatever program loads them."""
+"""Loading weights of any layout into modules of this package, in any program."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ _PRETRAINED = ('Pretrained', 'vgg_mm.Pretrained', PretrainedInit)
 
 
 class ForeignWeights(BaseModule):
-    """mmengine's ``BaseModule`` for modules with layers of VGG, beside other bases.
+    """mmengine's ``BaseModule`` for modules with layers of VGG, as an additional base.
 
     A state dict in another library's layout is converted when the module is given it, by itself or
     as a part of a model, and ``init_cfg=dict(type='Pretrained', ...)`` means
-    :class:`~vgg_mm.checkpoints.module_weights.Pretrained`. What does not fit is a ValueError of one
+    :class:`~vgg_mm.checkpoints.module_weights.Pretrained`. Wrong weights are a ValueError of one
     line. State dicts in the module's own names are loaded as by torch.
     """
 
@@ -42,7 +42,7 @@ class ForeignWeights(BaseModule):
 
 
 class ForeignClassifierWeights(ForeignWeights):
-    """The same for a backbone, of whose model MMPretrain lets it see all weights."""
+    """The same for a backbone, which gets all weights of the model from MMPretrain."""
 
     def _checkpoint_filter(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Called by MMPretrain's ``ImageClassifier`` before a state dict is loaded."""

@@ -16,7 +16,7 @@ def _every_layer(**kwargs: Any) -> list[dict]:
 INITIALISERS: dict[str, list] = {
     # Section 3.1 as printed: "zero mean and 10^-2 variance", biases zero.
     'normal_var': _every_layer(type='Normal', std=0.1),
-    # What many think was meant: standard deviation 10^-2.
+    # Often assumed to be intended: standard deviation 10^-2.
     'normal_std': _every_layer(type='Normal', std=0.01),
     # Glorot & Bengio (2010), which the authors note makes pre-training unnecessary.
     'glorot': _every_layer(type='Xavier', distribution='uniform'),

@@ -25,7 +25,7 @@ class BoxVisualizer(UniversalVisualizer):
     red; of a central crop, the box of the true class.
 
     Args:
-        max_boxes: Most predicted boxes in a picture, at most five.
+        max_boxes: Maximum number of predicted boxes in a picture, up to five.
         name, kwargs: As in ``UniversalVisualizer``.
 
     Raises:

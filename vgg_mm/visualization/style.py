@@ -30,10 +30,10 @@ INK = '#222222'
 #: Inches of a page's plots: their width, and the height of one panel.
 WIDTH, PANEL = 10.0, 3.6
 
-#: Names of more classes than this do not fit along an axis.
+#: Maximum number of class names along an axis.
 NAMED_CLASSES = 30
 
-#: A legend beside a panel: nothing is hidden.
+#: A legend next to a panel, where it hides nothing.
 OUTSIDE = dict(loc='upper left', bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 STYLE: dict[str, Any] = {
@@ -75,7 +75,7 @@ def grid(panel: Axes, axis: Literal['both', 'x', 'y'] = 'both', **kwargs: Any) -
 
 
 def note(panel: Axes, text: str) -> None:
-    """Say in the middle of a panel why nothing is drawn in it."""
+    """Write in the middle of a panel why nothing is drawn in it."""
     panel.text(0.5, 0.5, text, ha='center', color=GREY, transform=panel.transAxes)
 
 

@@ -1,4 +1,4 @@
-"""Kinds of files that hold weights, besides PyTorch's: each is told by its first bytes."""
+"""File formats of weights other than PyTorch's, recognised by their first bytes."""
 
 import json
 import os
@@ -12,15 +12,15 @@ import torch
 
 
 class File(NamedTuple):
-    """What is in a file: the weights by the names they have there, and what a checkpoint's ``meta``
-    would hold of what it says besides."""
+    """The content of a file: the weights by their names in it, and further information as in a
+    checkpoint's ``meta``."""
 
     weights: dict[str, torch.Tensor]
     meta: dict = {}
 
 
 class Start(NamedTuple):
-    """By what a file is told: its first bytes, and the names in it if it is a zip archive."""
+    """For recognising a file: its first bytes, and the names in it if it is a zip archive."""
 
     bytes: bytes
     members: tuple[str, ...] = ()
@@ -31,10 +31,10 @@ class FileFormat(NamedTuple):
 
     Args:
         name: For messages.
-        endings: What names of such files end in.
+        endings: Endings of the names of such files.
         fits: Whether a file that starts so is of this kind.
         reader: In this package, 'module.function' with ``function(path) -> File``.
-        package: What ``pip install`` has to be given for it.
+        package: Its name for ``pip install``.
     """
 
     name: str
@@ -44,8 +44,8 @@ class FileFormat(NamedTuple):
     package: str = ''
 
 
-#: Most bytes that compressed numbers may become, for each byte that they take in a file; a megabyte
-#: is let pass: zeros take next to nothing.
+#: Maximum ratio of decompressed to compressed bytes of numbers; a megabyte is always permitted,
+#: since zeros take almost no space.
 LARGEST_RATIO, LET_PASS = 100, 2**20
 
 #: In a Keras 3 model's archive.
@@ -67,7 +67,7 @@ def _is_caffemodel(start: Start) -> bool:
         text = start.bytes[2 : 2 + length]
         whole = 0 < length < 128 and len(text) == length and text.isascii()
         return whole and (field == b'\n' or text.isalnum())
-    # Fields 2 and 100, in which a layer's name or what it takes comes first.
+    # Fields 2 and 100, in which a layer's name or input is first.
     return bool(re.match(rb'(\x12|\xa2\x06)[\x80-\xff]*[\x01-\x7f][\n\x12\x1a\x22]', start.bytes))
 
 
@@ -101,8 +101,8 @@ FORMATS = (
     FileFormat('Caffe', ('.caffemodel',), _is_caffemodel, 'protobuf.read_caffe', 'protobuf'),
 )
 
-#: Files that are whole, but are no weights or of a kind that is not read: how they begin, what they
-#: are, and what would do.
+#: Complete files that are no weights or of a format that is not supported: their first bytes, their
+#: format, and advice.
 OTHERS = (
     (rb'\s*(<!DOCTYPE|<html|<\?xml)', 'a web page: the download did not give the file'),
     (rb'version https://git-lfs', 'a pointer of Git LFS: fetch the file itself (git lfs pull)'),
@@ -116,19 +116,19 @@ OTHERS = (
     (rb'[\x01-\x06]\0\0\0[\x01-\x06]\0\0\0', "a file of Torch 7: save the weights as numpy's .npz"),
 )
 
-#: TensorFlow's files are told by the ends of their names, or, tables of its first checkpoints, by
-#: how they end.
+#: TensorFlow's files are recognised by the ends of their names or, tables of its first checkpoints,
+#: by their last bytes.
 TENSORFLOW = "a file of TensorFlow: save the variables as numpy's .npz, with the layers' names"
 TENSORFLOW_NAMES = ('.index', '.data-00000-of-00001', '.pb')
 TENSORFLOW_END = bytes.fromhex('57fb808b247547db')
 
 
 def format_of(path: Union[str, os.PathLike]) -> Optional[FileFormat]:
-    """The kind of a file, by what is in it; None for PyTorch's and unknown ones.
+    """The format of a file, by its content; None for PyTorch's and unknown ones.
 
     Raises:
-        ValueError: in one line, if it is of a known kind that is not read, or its name says one of
-            the kinds and its content does not.
+        ValueError: in one line, if its format is known but not supported, or its name is that of a
+            format and its content is not.
     """
     path = os.fspath(path)
     start = _start_of(path)
@@ -154,7 +154,7 @@ def format_of(path: Union[str, os.PathLike]) -> Optional[FileFormat]:
 
 
 def explodes(size: int, stored: int) -> bool:
-    """Whether that many bytes are more than weights become that take ``stored`` bytes in a file."""
+    """Whether that many bytes are more than weights of ``stored`` bytes in a file can have."""
     return size > max(LET_PASS, LARGEST_RATIO * stored)
 
 
@@ -182,11 +182,11 @@ def _other_kind(path: str, start: Start) -> Optional[str]:
 
 
 def read(path: Union[str, os.PathLike], kind: FileFormat) -> dict:
-    """All weights in a file, by the names they have there, as a checkpoint.
+    """All weights in a file, by their names in it, as a checkpoint.
 
     Raises:
         ImportError: in one line, if the library for it is missing.
-        ValueError: if the file is truncated or is not what it says.
+        ValueError: if the file is truncated or of another format.
     """
     module, function = kind.reader.split('.')
     try:
@@ -202,8 +202,8 @@ def read(path: Union[str, os.PathLike], kind: FileFormat) -> dict:
 
 
 def meta_of(notes: dict[str, str]) -> dict:
-    """What this package's exports say beside the weights, in files that hold texts by name, as the
-    ``meta`` of a checkpoint: pre-processing and classes.
+    """The metadata of this package's exports, in files with texts by name, as the ``meta`` of a
+    checkpoint: pre-processing and classes.
 
     Raises:
         ValueError: if a text is not what an export writes.

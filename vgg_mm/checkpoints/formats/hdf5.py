@@ -20,8 +20,8 @@ LONGEST_CONFIG = 2**24
 def read(path: str) -> File:
     """Every array of numbers in the file, by its path in it.
 
-    Links to other files, which HDF5 can hold, are not followed. If the file describes the model,
-    ``meta`` says under ``'flattens'`` whether it flattens a map, or averages over it.
+    Links to other files, which HDF5 can contain, are not followed. If the file describes the model,
+    ``meta['flattens']`` is whether it flattens a map, or averages over it.
     """
     try:
         if zipfile.is_zipfile(path):

@@ -1,7 +1,7 @@
 """MatConvNet's nets in MATLAB's files (Level 5, version 7 and before).
 
-A reader of its own: SciPy's crashes on cells within cells within cells, and decompresses whatever
-it is given.
+A reader of its own: SciPy's crashes on cells within cells within cells, and decompresses without
+limit.
 """
 
 import math

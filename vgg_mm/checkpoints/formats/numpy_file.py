@@ -13,14 +13,15 @@ from numpy.lib import format as npy
 from ..stand_ins import ArrayOrObjects, unpickle_arrays
 from . import File, explodes
 
-#: Names in names in names that a dict of weights has not.
+#: Maximum depth of nested names in a dict of weights.
 DEEPEST = 4
 
 
 def read(path: str) -> File:
     """Every array of floating-point numbers: 'conv1_1_W' of a .npz, 'conv1_1/0' of a dict's list.
 
-    The pickle of a dict is read by stand-ins that take arrays and plain values, and run nothing.
+    The pickle of a dict is read by stand-ins that accept only arrays and plain values, and run no
+    code.
     """
     weights: dict[str, torch.Tensor] = {}
     for name, value in _values(path):

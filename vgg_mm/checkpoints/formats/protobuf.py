@@ -84,8 +84,8 @@ def read_caffe(path: str) -> File:
 
 
 def read_onnx(path: str) -> File:
-    """The initializers that are floating-point numbers, by their names, and what this package's
-    exports say; not the graph."""
+    """The initializers that are floating-point numbers, by their names, and the metadata of
+    this package's exports; not the graph."""
     model = _parse(path, 'ONNX', ONNX, 'ModelProto')
     weights = {}
     for tensor in model.graph.initializer:

@@ -6,7 +6,7 @@ from . import File, meta_of
 
 
 def read(path: str) -> File:
-    """The weights, and the pre-processing and classes that this package's exports say."""
+    """The weights, and the pre-processing and classes recorded by this package's exports."""
     try:
         with safe_open(path, framework='pt') as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

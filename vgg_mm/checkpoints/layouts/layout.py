@@ -1,4 +1,4 @@
-"""What a layout is: the names that a library gives to the layers of VGG."""
+"""The definition of a layout: a library's names for the layers of VGG."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,18 +20,18 @@ class Layout(NamedTuple):
 
     Args:
         name: The library.
-        looks_like: Names by which it is known, for messages.
+        looks_like: Example names, for messages.
         preprocessing: What weights published in this layout expect; None: not known.
         tables: Function of one of :data:`ARCHITECTURES` that gives the possible tables.
         layer_of: Name of a weight -> its layer and 'weight', 'bias', 'running_mean' ...; None if it
-            belongs to no layer.
+            is of no layer.
         tensor_of: (layer of this package, 'weight' or the like, tensor of the file, channels of the
             last map) -> the tensor as this package stores it.
         applies: Whether weights with these names can be of this layout.
         positional: Whether fully-connected layers are known by their places in a list, so that two
-            of them may be anything.
+            of them are ambiguous.
         finish: (weights as this package stores them, the file's ``meta``, names in the file) -> the
-            same, after what only all of them tell; raises a ValueError if they do not.
+            same, after steps that need all of them; raises a ValueError if they are ambiguous.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Layout(NamedTuple):
 
 def split_name(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
     """PyTorch's way: 'features.0.weight' -> ('features.0', 'weight')."""
-    # nn.DataParallel and torch.compile put their names wherever they wrap.
+    # nn.DataParallel and torch.compile add their names at any level.
     layer, _, kind = name.rpartition('.')
     layer = '.'.join(part for part in layer.split('.') if part not in WRAPPERS)
     return (layer, kind) if layer else None

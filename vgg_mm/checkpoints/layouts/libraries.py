@@ -196,8 +196,8 @@ def _keras_layer_of(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]
 def _without_averages(weights: Weights, meta: dict, sources: dict[str, str]) -> Weights:
     """Leave out layers after a global pooling, and refuse those that may be.
 
-    A map of 1x1 that is flattened and a map that is averaged over give a number a channel: only
-    the model's description tells.
+    Flattening a 1x1 map and averaging over a map both give one number per channel: only the model's
+    description distinguishes them.
     """
     fc6 = weights.get('head.fc6.weight')
     named = _NAMED.search(sources.get('head.fc6.weight', ''))
@@ -219,7 +219,7 @@ def _from_theano(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> 
 
 
 def _unrotated(weights: Weights, meta: dict, sources: dict[str, str]) -> Weights:
-    """Kernels for a correlation. Which way they are is told by whose the first one is."""
+    """Kernels for a correlation. Their direction is known from the origin of the first one."""
     first = 'backbone.conv1_1.weight'
     identity = identify(weights[first], weights.get('backbone.conv1_1.bias'))
     if identity is None:
@@ -331,7 +331,7 @@ MXNET = Layout(
 )
 
 
-# This package's names with nothing before them: a backbone's or a head's own state dict, or the
+# This package's names without a prefix: a backbone's or a head's own state dict, or the
 # authors' release as others converted it. They get the prefixes of a classifier.
 
 
@@ -351,7 +351,7 @@ BARE = Layout(
 )
 
 
-#: Where two fit equally, the first is meant.
+#: Where two fit equally, the first is used.
 LAYOUTS = (
     TORCHVISION, TORCHVISION_FEATURES, TIMM, MMPRETRAIN, CAFFE, KERAS, KERAS_THEANO, TENSORFLOW,
     MATCONVNET, MXNET, BARE, SEQUENTIAL,

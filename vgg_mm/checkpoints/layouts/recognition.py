@@ -1,4 +1,4 @@
-"""Which layout weights are in, and the same weights in this package's."""
+"""Recognising the layout of weights, and converting them to this package's."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -25,15 +25,15 @@ _EXPORTED = re.compile(r'^(fc[678]\.)')
 
 OWN_LOOKS_LIKE = 'backbone.conv1_1.weight'
 
-#: How many of the names that were found an error shows, and how much of each.
+#: Maximum number of found names in an error, and maximum length of each.
 SHOWN, LONGEST_NAME = 3, 40
 
 
 def has_own_names(names: Iterable[str]) -> bool:
     """Whether weights are named as this package names them: ``backbone.conv1_1``, ``head.fc6``.
 
-    They are taken as they are, wherever they are in the tree: detectors hold more. A dot before the
-    names of a backbone or head alone says that theirs count, too.
+    They are used as they are, anywhere in the tree: detectors have further weights. A dot before
+    the names of a backbone or head alone includes these, too.
     """
     return any(_OWN.fullmatch(name) for name in names)
 
@@ -81,8 +81,8 @@ def recognise(weights: Weights, meta: Optional[dict] = None) -> Optional[Recogni
     """Find the layout by the weights' names and shapes; None if there is none that fits.
 
     Args:
-        weights: By the names in the file, whatever is before a layout's own.
-        meta: What the file says besides.
+        weights: By the names in the file, with any prefix before a layout's own.
+        meta: The file's metadata.
 
     Raises:
         ValueError: in one line, if a layer has a shape that it cannot have, or the names leave
@@ -113,7 +113,7 @@ def _best_matches(weights: Weights) -> list[_Match]:
 
 
 def _prefixes(layout: Layout, weights: Weights) -> list[str]:
-    """What stands before the layout's names: 'model.' in 'model.features.0.weight'."""
+    """The prefix of the layout's names: 'model.' in 'model.features.0.weight'."""
     tables = [table for arch in ARCHITECTURES for table in layout.tables(arch)]
     first = {layer for table in tables for layer, own in table.items() if own == 'conv1_1'}
     prefixes: dict[str, None] = {}
@@ -145,7 +145,7 @@ def _matches(layout: Layout, prefix: str, weights: Weights) -> Iterator[_Match]:
         if 'weight' in layers[layer] and weights[layers[layer]['weight']].ndim == 4
     }
     for arch, table in tables:
-        # SSD's fc6 and fc7 stand where a deeper net has convolutions.
+        # SSD's fc6 and fc7 are at the places of a deeper net's convolutions.
         if _convs(table) <= present <= table.keys():
             yield _Match(layout, prefix, arch, table, layers)
 
@@ -155,7 +155,7 @@ def _convs(table: Table) -> set[str]:
 
 
 def _kernels_fit(match: _Match, weights: Weights) -> bool:
-    """Whether the kernels have the sizes of the net, which tells C from D."""
+    """Whether the kernels have the sizes of the net, which distinguishes C from D."""
     kernels = chain.from_iterable(ARCHITECTURES[match.arch].kernels)
     for name, kernel in zip(conv_names(match.arch), kernels):
         stored = weights[match.layers[_layer(match.table, f'conv{name}')]['weight']]
@@ -177,7 +177,7 @@ def _convert(match: _Match, weights: Weights, meta: dict) -> Recognised:
             converted[f'{part}.{own}.{kind}'] = tensor
             sources[f'{part}.{own}.{kind}'] = name
 
-    # In the order of the table: convolutions first, so that fc6 can be told how wide the last is.
+    # In the order of the table: convolutions first, since fc6 depends on the width of the last one.
     for layer, own in match.table.items():
         add(layer, own)
         if own.startswith('conv'):
@@ -186,7 +186,7 @@ def _convert(match: _Match, weights: Weights, meta: dict) -> Recognised:
         if (last := _renamed_fc8(match, converted, weights)) is not None:
             add(last, 'fc8')
         elif layout.positional and not _is_square(converted.get('head.fc7.weight')):
-            # Two layers of a list may be any classifier; VGG's fc7 takes as many as it gives.
+            # Two layers of a list may be any classifier; VGG's fc7 has as many inputs as outputs.
             converted = without_head(converted)
     if layout.positional and _has_norms_between(match, weights):
         converted = without_head(converted)
@@ -248,14 +248,14 @@ def _check(own: str, kind: str, name: str, tensor: Any) -> None:
 def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
     """A checkpoint with its weights in this package's layout.
 
-    Weights of other models are left as they are: whoever needs a VGG's weights asks
-    :func:`unknown_layout` for the error.
+    Weights of other models are not changed: where a VGG's weights are required,
+    :func:`unknown_layout` gives the error.
 
     Args:
         checkpoint: With a ``state_dict``, or one in another container (see
             :func:`~vgg_mm.checkpoints.weights.weights_of`), or a state dict itself.
-        averaged: Take averaged weights (EMA) where they exist in addition to the plain ones.
-            Otherwise the log says so.
+        averaged: Use the EMA weights if the file contains both. Otherwise the log mentions
+            them.
 
     Returns:
         The same object, or a new one with, in its ``meta``, ``layout`` (the library) and
@@ -305,7 +305,7 @@ def _with_own_names(checkpoint: dict, weights: Weights, meta: dict) -> dict:
     taken = all(state.get(name) is tensor for name, tensor in weights.items())
     before = _before_own_names(weights)
     own = {_EXPORTED.sub(r'head.\1', n.removeprefix(before)): t for n, t in weights.items()}
-    # A config in the checkpoint says it, too.
+    # A config in the checkpoint contains it, too.
     expected = None if META_KEY in meta or 'cfg' in meta else _by_numbers(own)
     if expected is not None:
         note_preprocessing(meta, expected)

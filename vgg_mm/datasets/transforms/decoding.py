@@ -1,6 +1,6 @@
 """From the bytes of an image file to pixels, where OpenCV alone goes wrong or too far.
 
-Also of files that lack their last bytes, if that costs little of the picture.
+Files that lack only a few of their last bytes are decoded, too.
 """
 
 import functools
@@ -36,7 +36,7 @@ OTHER_DATA = tuple(
     np.random.default_rng(seed).integers(0, 0xFF, 64, np.uint8).tobytes() for seed in range(4)
 )
 
-#: So many bytes before its end a file is still picture, unless something else took that's place.
+#: Bytes before its end at which a file must still contain picture data.
 LAST = 64
 
 _limit_lock = threading.Lock()
@@ -45,8 +45,8 @@ _limit_lock = threading.Lock()
 def decode(
     content: bytes, path: str, color_type: str, backend: str, max_pixels: int
 ) -> tuple[np.ndarray, str]:
-    """The pixels of an image file, and in words what is missing at the end of one that is used all
-    the same; arguments as in :class:`vgg_mm.LoadImage`.
+    """The pixels of an image file, and a description of what is missing at its end, if it is used
+    anyway; arguments as in :class:`vgg_mm.LoadImage`.
 
     Raises:
         ValueError: in one line with ``path``, if the content is no whole image or too large.
@@ -139,13 +139,13 @@ def _formats() -> list[str]:
 
 
 def _open(content: bytes) -> Optional[Image.Image]:
-    """The image with its header read, or None if PIL does not know it."""
+    """The image with its header read, or None if PIL does not recognise it."""
     # PIL has a limit of its own, which is lower and warns at half of it.
     with _limit_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(io.BytesIO(content), formats=_formats())
-        except Exception:  # whatever is wrong with the file, the decoder says so
+        except Exception:  # the decoder reports the error
             return None
         finally:
             Image.MAX_IMAGE_PIXELS = limit
@@ -165,8 +165,8 @@ def _opencv_misreads(header: Image.Image) -> bool:
 def complete_jpeg(content: bytes) -> Optional[tuple[bytes, int]]:
     """A JPEG file without an end marker as one that decodes, and how many rows lack pixels.
 
-    Nobody says how far a decoder came. So other data are put after the file's end: rows that they
-    change are rows that the file does not hold.
+    Decoders do not report how far they came. So different data are appended to the file: rows that
+    depend on them are missing in the file.
 
     Returns:
         The file with an end marker, and the number of last rows, from 0, that are grey in part;
@@ -200,7 +200,7 @@ def _decode_jpeg(body: bytes) -> Any:
 
 
 def _with_other_data(body: bytes, data: bytes) -> bytes:
-    """The file, going on from wherever it was cut, also from the end of a restart interval."""
+    """The file, continued from where it was cut, also from the end of a restart interval."""
     last = max(body.rfind(bytes([0xFF, marker])) for marker in RESTARTS)
     next_one = body[last + 1] + 1 if last >= 0 else 0
     restarts = (bytes([0xFF, RESTARTS[(next_one + n) % 8]]) for n in range(8))
@@ -208,9 +208,9 @@ def _with_other_data(body: bytes, data: bytes) -> bytes:
 
 
 def complete_png(content: bytes) -> Optional[bytes]:
-    """A PNG file that ends too early as one that ends well, if no pixel is missing.
+    """A PNG file that ends too early, completed if no pixel is missing.
 
-    Whether that is so the decoder finds out; None for a file that has its end.
+    The decoder checks this; None for a file that has its end.
     """
     place, last = len(PNG_START), b''
     while place + 8 <= len(content):

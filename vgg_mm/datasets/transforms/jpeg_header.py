@@ -1,4 +1,4 @@
-"""What JPEG files say without their pixels: sizes, scans, what can be decoded in part."""
+"""The headers of JPEG files: sizes, scans, and whether a file can be decoded in part."""
 
 import re
 import struct
@@ -19,7 +19,7 @@ FRAMES = set(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}
 RESTARTS = range(0xD0, 0xD8)
 ALONE = {0x01, *range(0xD0, 0xDA)}
 
-#: What a component may be called where colours are YCbCr beyond doubt.
+#: Identifiers of components for which colours are certainly YCbCr.
 COMPONENT_NAMES = (b'\1', b'\1\2\3', b'\0\1\2')
 
 #: A marker in coded data: a byte 0xFF before 0 is data, before another one it fills, and markers
@@ -33,7 +33,7 @@ ORIENTATION, SHORT, UPRIGHT = 0x0112, 3, 1
 class Segment(NamedTuple):
     """A marker with its data: ``content[start:end]`` of a file.
 
-    ``is_whole`` is whether the file holds as many data as the segment says.
+    ``is_whole`` is whether the file contains as many data as the segment declares.
     """
 
     marker: int
@@ -44,7 +44,7 @@ class Segment(NamedTuple):
 
 
 def segments(content: bytes) -> Iterator[Segment]:
-    """The segments of a JPEG file, broken or not; what lies between them is skipped.
+    """The segments of a JPEG file, broken or not; data between them are skipped.
 
     Source: ITU-T T.81, Section B.1.1.
     """
@@ -63,8 +63,8 @@ def segments(content: bytes) -> Iterator[Segment]:
 class JpegHeader(NamedTuple):
     """A plain JPEG file: 8 bits, grey or YCbCr (1 or 3 components), Huffman-coded, upright.
 
-    ``scan`` is where the coded data of the first scan begin, ``single_scan`` whether that is meant
-    to hold the whole image.
+    ``scan`` is where the coded data of the first scan begin, ``single_scan`` whether that should
+    contain the whole image.
     """
 
     width: int
@@ -95,7 +95,7 @@ def read_plain_header(content: bytes) -> Optional[JpegHeader]:
         elif marker not in SKIPPED:
             return None
         elif marker == APP1 and segment.startswith(EXIF[:4]):
-            if upright or not is_upright(segment):  # two of them: nobody knows which one counts
+            if upright or not is_upright(segment):  # two of them: ambiguous
                 return None
             upright = True
         elif marker == APP14 and segment.startswith(ADOBE) and segment[11:12] != b'\1':
@@ -122,7 +122,7 @@ def _with_scan(frame: JpegHeader, segment: bytes, scan: int) -> Optional[JpegHea
 
 
 def is_upright(segment: bytes) -> bool:
-    """Whether an Exif segment is sound and says nothing of a rotation."""
+    """Whether an Exif segment is valid and contains no rotation."""
     tiff = segment[len(EXIF) :]
     order = {b'II*\0': '<', b'MM\0*': '>'}.get(tiff[:4])
     if order is None or not segment.startswith(EXIF) or len(tiff) < 8:
@@ -151,8 +151,8 @@ def declared_size(content: bytes) -> tuple[int, int, bool]:
     """(width, height, whole): the size that a JPEG file declares, and whether it has an end.
 
     OpenCV decodes truncated files to images whose lower part is grey, or not at all, depending on
-    its version. An end marker counts after the start of the first scan: what comes before may hold
-    thumbnails with theirs. What follows the image may be anything.
+    its version. An end marker counts after the start of the first scan: before it may be
+    thumbnails with theirs. Anything may follow the image.
     """
     width = height = 0
     for segment in segments(content):
@@ -160,7 +160,7 @@ def declared_size(content: bytes) -> tuple[int, int, bool]:
             return width, height, content.rfind(END, segment.start) >= 0
         if segment.marker in FRAMES:
             height, width = (int.from_bytes(segment.data[i : i + 2], 'big') for i in (1, 3))
-    return width, height, True  # nothing of an image: the decoder says so
+    return width, height, True  # no image: the decoder reports it
 
 
 def has_all_scans(content: bytes) -> bool:

@@ -18,20 +18,20 @@ READ_REDUCED = {
     1: cv2.IMREAD_COLOR,
 }
 
-#: A region has to spare so many pixels: calling its decoder costs as much time.
+#: Pixels that a region has to save: calling its decoder costs as much time.
 WORTHWHILE = 10_000
 
 
 class CannotDecode(ValueError):
-    """A file, sound as it looked, that is decoded neither in part nor whole."""
+    """A file with a valid header that cannot be decoded, neither in part nor whole."""
 
 
 class LazyImage:
     """A plain JPEG file of which only the header has been read.
 
-    Takes the place of the array (H, W, 3), uint8 BGR, for steps that ask for :meth:`crop`; for
+    Replaces the array (H, W, 3), uint8 BGR, for steps that call :meth:`crop`; for
     others, ``np.asarray`` decodes the whole. ``path`` is the file's name, ``loader`` the
-    ``LoadImage`` that made the image, and knows what to do if the file turns out to be broken.
+    ``LoadImage`` that made the image, and handles the file if it turns out to be broken.
     """
 
     dtype, ndim = np.dtype(np.uint8), 3
@@ -95,7 +95,7 @@ class LazyImage:
     def apply(self, step: Callable[[dict], Optional[dict]], results: dict) -> Optional[dict]:
         """``step(results)``; if this file is broken, as if that had been seen on loading it.
 
-        So errors are the loader's and, where the run goes on, so are the random draws.
+        So errors are the loader's and, if the run continues, so are the random draws.
         """
         goes_on = self._loader.goes_on
         state: Any = np.random.get_state() if goes_on else None

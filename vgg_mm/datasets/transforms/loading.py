@@ -19,25 +19,25 @@ from .jpeg_header import END, read_plain_header
 from .lazy_image import LazyImage
 from .region_decoder import announce
 
-#: Key of the reason why an image could not be read, where loading goes on all the same.
+#: Key of the reason why an image could not be read, where loading continues.
 LOAD_ERROR = 'load_error'
 
-#: Key of what is missing in an image that is used all the same.
+#: Key of what is missing in an image that is used anyway.
 LOAD_REMARK = 'load_remark'
 
-#: So many of these a process names.
+#: Maximum number of these that a process names.
 MOST_NAMED = 10
 
 #: Key of the (height, width) that an annotation with boxes claims of its image.
 ANNOTATED_SHAPE = 'annotated_shape'
 
-#: What a net can take: grey, colours, colours and opacity.
+#: Numbers of channels: grey, colours, colours and opacity.
 CHANNELS = (1, 3, 4)
 
 ON_ERROR = RAISE, MARK, SKIP = 'raise', 'mark', 'skip'
 
-#: So many images skipped one after the other, and it is not the images that are broken. Less than
-#: BaseDataset's ``max_refetch``, whose error does not say why.
+#: Maximum number of consecutively skipped images: beyond it, the cause is not single images. Less
+#: than BaseDataset's ``max_refetch``, whose error has no reason.
 MAX_SKIPPED_IN_A_ROW = 100
 
 #: The default limit of pixels, and the most that are decoded lazily: OpenCV has limits, too.
@@ -45,29 +45,30 @@ MAX_PIXELS = 2**28
 
 
 class UnreadableImage(ValueError):
-    """An image file is empty, damaged, too large, or not the one that its annotation means."""
+    """An image file is empty, damaged, too large, or not the one of its annotation."""
 
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """mmcv's ``LoadImageFromFile``: the same pixels, or one clear line with the path.
+    """mmcv's ``LoadImageFromFile``: the same pixels, or an error of one line with the path.
 
     Pixels are those of ``PIL.ImageOps.exif_transpose(image).convert('RGB')`` as BGR, up to 1 for
-    CMYK, with these conventions: transparency is dropped, the colours below it count, whatever they
-    are; of 16 bits the high byte counts (in TIFF, colours are rounded); of animations the first
+    CMYK, with these conventions: transparency is dropped, the colours below it are
+    kept; of 16 bits the high byte is used (in TIFF, colours are rounded); of animations the first
     image. The content decides, not the file's extension. Truncated files are refused, also JPEG
     files, of which some versions of OpenCV make images whose lower part is grey without complaint.
-    What lacks its last bytes only is used: PNG files with all pixels, and JPEG files that lack part
-    of the last 18 rows (and of the last tenth) at most. The log names them and counts them, and
-    ``vgg-mm check`` lists them.
+    Files that lack only their last bytes are used: PNG files with all pixels, and JPEG files that
+    lack part of the last 18 rows (and of the last tenth) at most. The log names them and counts
+    them, and ``vgg-mm check`` lists them.
 
     With ``in_channels=1`` colours become grey, 0.299 R + 0.587 G + 0.114 B, (H, W); with 4 there is
     the opacity after B, G and R, 255 where a file has none.
 
     Required key: ``img_path``. Optional: ``img_bytes``, the file's content, which is removed;
     ``img_path`` then names it in errors; ``annotated_shape``, (H, W), or ``height`` and ``width``,
-    which the image has to have, because its boxes are meant for that. Added: ``img``, (H, W, 3) BGR
-    uint8, ``img_shape`` and ``ori_shape``, (H, W); ``load_remark``, in words what a file lacks.
+    which the image has to have, since its boxes refer to that. Added: ``img``, (H, W, 3) BGR
+    uint8, ``img_shape`` and ``ori_shape``, (H, W); ``load_remark``, a description of what a file
+    lacks.
 
     With ``lazy``, plain JPEG files (8 bits, grey or YCbCr, upright) are decoded by the next step,
     ``ScaleJitter``, ``CentralCrop`` or ``TestScales``, as far as it needs: at 1/2, 1/4 or 1/8 of
@@ -79,27 +80,27 @@ class LoadImage(LoadImageFromFile):
     Args:
         on_error: 'raise'; 'mark': an image that cannot be read becomes a black one, with the
             reason under the key ``load_error``, by which the metrics count it as an error; or
-            'skip', for training: the data set draws another image in its place, and
-            :class:`vgg_mm.SkippedImagesHook` counts.
-        max_pixels: Images of more pixels are an error before they are decoded. It is meant for
-            files that are small and expand without end; the default is a photo of 16384 x 16384.
+            'skip', for training: the data set draws another image instead, and
+            :class:`vgg_mm.SkippedImagesHook` counts it.
+        max_pixels: Images of more pixels are an error before they are decoded. It is for
+            small files that expand without limit; the default is a photo of 16384 x 16384.
         skipped_file: Where 'skip' appends its lines. The hook gives one; only workers that start
             before training does, those of iteration-based loops, need it here.
         lazy: Leave decoding to the next step, which has to be one of those three; images that are
             not of 3 channels are loaded at once.
         in_channels: 3; 1 for grey images, 4 for the opacity (alpha) as well.
-        ignore_empty: As in ``LoadImageFromFile``: None for an image that cannot be read, in whose
-            place the data set draws another in training. Each is a warning in the log.
+        ignore_empty: As in ``LoadImageFromFile``: None for an image that cannot be read, for
+            which the data set draws another in training. Each is a warning in the log.
         kwargs: As in ``LoadImageFromFile``.
 
     Raises:
         FileNotFoundError: if the file is missing.
         ValueError: if ``lazy`` is to give other pixels than OpenCV's in uint8 colours,
-            ``in_channels`` is none of these, or of other than colours,
-            ``ignore_empty`` and ``on_error`` say different things, or ``skipped_file`` is given
+            ``in_channels`` is none of these, or not of colours,
+            ``ignore_empty`` and ``on_error`` contradict each other, or ``skipped_file`` is given
             where no image is skipped; if the file is empty,
             truncated, too large, not an image or not of the annotated shape; if 100 images in a
-            row were skipped, or one was where nobody counts.
+            row were skipped, or one without a hook that counts.
     """
 
     def __init__(
@@ -211,7 +212,7 @@ class LoadImage(LoadImageFromFile):
             raise FileNotFoundError(f'image not found: {path}') from None
 
     def _note_incomplete(self, path: str, remark: str) -> None:
-        """Name the image, once a process, and count it."""
+        """Log the image, once per process, and count it."""
         if path in self._incomplete or len(self._incomplete) > MOST_NAMED:
             return
         self._incomplete.add(path)
@@ -251,7 +252,7 @@ class LoadImage(LoadImageFromFile):
 
 
 def check_shape(img: Union[np.ndarray, LazyImage], results: dict) -> None:
-    """Compare an image with what its annotation says of it, if it does.
+    """Compare an image with the size in its annotation, if given.
 
     Raises:
         ValueError: in one line, if it is of another size.

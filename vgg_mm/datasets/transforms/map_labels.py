@@ -1,4 +1,4 @@
-"""Labels of a data set as those of a net that has other classes, too."""
+"""Labels of a data set as those of a net with further classes."""
 
 from collections.abc import Sequence
 

@@ -38,7 +38,7 @@ class PCAShift(BaseTransform):
         alphastd: Standard deviation of alpha.
 
     Raises:
-        ValueError: if the shapes do not fit or ``alphastd`` is negative.
+        ValueError: if the shapes are wrong or ``alphastd`` is negative.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""mmcv's random flip, as fast as a training crop wants it."""
+"""mmcv's random flip, fast enough for training crops."""
 
 from typing import Optional
 

@@ -31,7 +31,7 @@ def is_installed() -> bool:
 
 @functools.cache
 def announce() -> None:
-    """Say once in a process which decoder LoadImage(lazy=True) is going to use."""
+    """Log once per process which decoder LoadImage(lazy=True) uses."""
     if is_installed():
         how = 'nvImageCodec decodes just the region that a crop needs'
     else:
@@ -60,7 +60,7 @@ def decode_region(content: bytes, rows: slice, columns: slice) -> Optional[np.nd
     try:
         stream = codec.CodeStream(content).get_sub_code_stream(region=region)
         image = _decoders[key].decode(stream, params=params)
-    except (RuntimeError, ValueError):  # what the file is like, OpenCV decides
+    except (RuntimeError, ValueError):  # OpenCV decides on such files
         return None
     pixels = None if image is None else np.asarray(image)
     expected = (rows.stop - rows.start, columns.stop - columns.start, 3)

@@ -6,7 +6,7 @@ next pixel's place. It is made of three steps that are fast on a processor and c
 
 1. where ``factor`` source pixels become one, means of ``reduction`` x ``reduction`` pixels, the
    largest power of 2 that is not above it (JPEG's blocks give them directly);
-2. if what is left of the factor is above 1, a filter of three weights a side, which has the
+2. if the remaining factor is above 1, a filter of three weights a side, which has the
    variance that the linear weights lack: (factor^2 - 1) / 6 square pixels;
 3. bilinear interpolation, pixel centres at half-integers, edges repeated.
 
@@ -21,12 +21,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-#: How far from its exact place, in source pixels, a crop made by ``cv2.resize`` may lie: below the
-#: first nothing better is looked for, above the second it is not used. OpenCV's own warps were that
+#: How far from its exact place, in source pixels, a crop made by ``cv2.resize`` may be: below the
+#: first it is used without search, above the second it is not used. OpenCV's own warps were that
 #: far off before its version 5.
 GOOD_SHIFT, LARGEST_SHIFT = 1 / 64, 1 / 32
 
-#: Most rows or columns that are made before the crop's first one and cut off again.
+#: Maximum number of rows or columns made before the crop's first one and cut off again.
 LARGEST_LEAD = 48
 
 
@@ -35,12 +35,12 @@ class Axis(NamedTuple):
 
     Attributes:
         region: The pixels that it needs.
-        before, after: So many of them, at either end, only the filter needs.
+        before, after: Number of them, at either end, that only the filter needs.
         factor: Pixels per pixel of the crop, below 2.
         offset: Place of the crop's first pixel in the region without ``before``, centres of pixels
             at whole numbers.
         lead: The region without ``before``, rescaled from its edge, shows the crop after this many
-            pixels; -1 if that is nowhere true to 1/32 pixel.
+            pixels; -1 if there is no such place within 1/32 pixel.
         length: Pixels of the crop.
     """
 
@@ -98,7 +98,7 @@ def _find_lead(factor: float, start: int) -> int:
     best, lead = LARGEST_SHIFT, -1
     if factor < 0.5:
         return lead
-    # Where pixels are enlarged, those at the region's edge look for neighbours beyond it.
+    # Where pixels are enlarged, those at the region's edge need neighbours beyond it.
     for candidate in range(min(start, int(factor < 1)), min(start, LARGEST_LEAD) + 1):
         place = (start - candidate) * factor
         distance = abs(place - round(place))
@@ -110,7 +110,7 @@ def _find_lead(factor: float, start: int) -> int:
 
 
 def reduced(img: np.ndarray, reduction: int, rows: Axis, columns: Axis) -> np.ndarray:
-    """The region that the axes name, each of its pixels a mean of so many squared."""
+    """The region of the axes, each of its pixels a mean of ``reduction`` x ``reduction``."""
     img = img[_times(rows.region, reduction), _times(columns.region, reduction)]
     if reduction == 1:
         return img
@@ -138,7 +138,7 @@ def resample(region: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
         fx, fy = 1 / columns.factor, 1 / rows.factor
         wide = cv2.resize(region, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)
         crop = wide[rows.lead : rows.lead + shape[0], columns.lead : columns.lead + shape[1]]
-        # Where no side's number of pixels changes, cv2.resize copies, whatever the scale.
+        # Where no side's number of pixels changes, cv2.resize copies, regardless of the scale.
         copied = wide.shape == region.shape and (rows.factor, columns.factor) != (1, 1)
         if crop.shape[:2] == shape and not copied:
             return crop
@@ -154,7 +154,7 @@ def resample(region: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
 
 def _filter(factor: float) -> np.ndarray:
     """Three weights of variance (factor^2 - 1) / 6; none but the middle one up to a factor of 1."""
-    # OpenCV calculates with 8 bits: what does not fit them would change the brightness.
+    # OpenCV calculates with 8 bits: rounding would change the brightness.
     side = round(256 * max(0.0, factor**2 - 1) / 12) / 256
     return np.array([side, 1 - 2 * side, side], np.float32)
 
@@ -177,7 +177,7 @@ def rescale(img: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def to_planes(img: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> (C, H, W), contiguous; no copy where the image lies like this already.
+    """(H, W, C) -> (C, H, W), contiguous; no copy where the memory already has this order.
 
     Crops are made so, channel by channel in memory, and seen as (H, W, C): MMPretrain's
     ``PackInputs``, which turns them into (C, H, W), then has nothing to copy.

@@ -18,7 +18,7 @@ from .resampling import from_planes, rescale_crop, to_planes
 #: whole numbers.
 BOXES = 'gt_bboxes'
 
-#: So often a crop is drawn in search of one that shows a box.
+#: Maximum number of draws for a crop that shows a box.
 MOST_DRAWS = 10
 
 #: Words for the paper's choice of Q, by the training scale S.
@@ -80,7 +80,7 @@ def visible_shares(boxes: np.ndarray, crop_size: int) -> np.ndarray:
 
 
 class RescalingStep(BaseTransform):
-    """A step that rescales an image, also one that ``LoadImage(lazy=True)`` left undecoded."""
+    """A step that rescales an image, also an undecoded one of ``LoadImage(lazy=True)``."""
 
     def transform(self, results: dict) -> Optional[dict]:
         """``results`` after the step; None for a broken lazy image that its loader skips."""
@@ -178,7 +178,7 @@ class ScaleJitter(RescalingStep):
         crop_size: Side of the crop in pixels.
         min_visible: The crop shows at least this share of one of the boxes (of the area of the box
             or of the crop, whichever is smaller), 0 to 1. Crops that do not are drawn again, ten
-            times at most; then that of the ten which shows most is taken.
+            times at most; then the one of the ten that shows most is used.
 
     Raises:
         ValueError: if ``scale`` is not S or S_min <= S_max, or is below ``crop_size``, or
@@ -257,7 +257,7 @@ class TestScales(RescalingStep):
     Args:
         scales: Q, or several, in pixels; or a word for the paper's choice: 'one' (Section 4.1,
             Table 3) or 'several' (Section 4.2, Tables 4 and 5).
-        trained_at: S, or (S_min, S_max), which decides what a word means. The test tool takes it
+        trained_at: S, or (S_min, S_max), which decides the paper's choice. The test tool reads it
             from the config's ``vgg_mm.ScaleJitter``.
         max_pixels: Rescaled images of more pixels are an error: a strip of 20,000 x 10 is one of
             512,000 x 256 at Q = 256.

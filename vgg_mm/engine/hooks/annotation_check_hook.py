@@ -1,4 +1,4 @@
-"""Says which annotation file or mask is wrong, and how, before a net learns from it."""
+"""Checks annotation files and masks before training, and reports the wrong file."""
 
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,10 @@ from vgg_mm.registry import HOOKS
 
 from ..unwrap import unwrap, wrapped_datasets
 
-#: So many masks, or photos with boxes, of a data set are looked at before the first iteration.
+#: Number of masks, or photos with boxes, of a data set that are checked before the first iteration.
 SAMPLED = 16
 
-#: So many values of a mask a message names.
+#: Maximum number of values of a mask in a message.
 NAMED = 8
 
 ONE_LABEL = ('stop', 'warn')
@@ -26,22 +26,22 @@ ONE_LABEL = ('stop', 'warn')
 
 @HOOKS.register_module()
 class AnnotationCheckHook(Hook):
-    """Check what a detector or segmentor is to learn, in any program with mmengine's runner.
+    """Check the annotations for a detector or segmentor, in any program with mmengine's runner.
 
     Before training: that classes are a list of names, that no two categories of a COCO file share
     one, that images are left after filtering; of some photos with boxes that they are as large as
     their annotation says (all of them where ``vgg_mm.LoadImage`` reads them); of some masks of each
     data set that they have one channel, the image's size and the head's labels, and more than one
-    of these. In training, validation and testing the masks of each batch are looked at in the same
+    of these. In training, validation and testing the masks of each batch are checked in the same
     way.
 
     Args:
-        one_label: 'stop' or 'warn': what to do where all the masks looked at hold one label and the
-            ignored one, as masks of 0 and 255 do for background and object. The soft-max then
-            learns to say that label always, and is always right.
+        one_label: 'stop' or 'warn': the action if all checked masks contain one label and the
+            ignored one, as masks of 0 and 255 for background and object do. The soft-max then
+            learns to predict only that label, and is always right.
 
     Raises:
-        ValueError: in one line that names the file, its values, and what would be right.
+        ValueError: in one line that names the file, its values, and the correct ones.
     """
 
     def __init__(self, one_label: str = 'stop'):
@@ -196,9 +196,9 @@ def _labels(runner: Runner) -> Optional[tuple[int, int]]:
 
 
 def _check_photos(dataset: BaseDataset) -> None:
-    """Whether photos are as large as their boxes are meant for, once turned by their EXIF data."""
+    """Check that photos, rotated by their EXIF data, have the size in their annotation."""
     if any(isinstance(step, LoadImage) for step in dataset.pipeline.transforms):
-        return  # which looks at each
+        return  # which checks each one
     for place in _places(dataset):
         results = _loaded(dataset, place, 'img')
         if results is None:
@@ -212,7 +212,7 @@ def _places(dataset: BaseDataset) -> list[int]:
 
 
 def _loaded(dataset: BaseDataset, place: int, key: str) -> Optional[dict]:
-    """What the first transforms give of an image, up to the one that gives ``key``; else None."""
+    """The result of the first transforms, up to the one that adds ``key``; else None."""
     results = dataset.get_data_info(place)
     for transform in dataset.pipeline.transforms:
         results = transform(results)

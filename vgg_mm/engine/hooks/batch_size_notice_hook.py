@@ -1,4 +1,4 @@
-"""Says when a run's batches are not those that its learning rate is for."""
+"""A notice if the batch size is not the one that the learning rate is for."""
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
@@ -11,7 +11,7 @@ from vgg_mm.registry import HOOKS
 class BatchSizeNoticeHook(Hook):
     """Compare the images of a step with ``auto_scale_lr.base_batch_size``, once.
 
-    A config's learning rate is for that many; on one GPU, say, a run has an eighth of them.
+    A config's learning rate is for that many; e.g. on one GPU a run has an eighth of them.
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -38,7 +38,7 @@ class CheckpointCheckHook(Hook):
     pre-processing, if the model has it.
 
     mmengine copies what fits and warns about the rest in a long list, so that a test of the wrong
-    net goes on and prints a meaningless error. With ``strict`` (testing, resuming) every weight
+    net continues and prints a meaningless error. With ``strict`` (testing, resuming) every weight
     has to be there; without (``load_from`` for fine-tuning) weights may be missing, and layers that
     are for another number of classes (a classifier's fc8, a detector's fc_cls, a segmentor's
     conv_seg) are left as initialised, with a notice.
@@ -47,10 +47,10 @@ class CheckpointCheckHook(Hook):
         strict: See above.
 
     Raises:
-        ValueError: in one line, with the weights that do not fit.
+        ValueError: in one line, with the wrong weights.
     """
 
-    # Before other hooks look at the checkpoint.
+    # Before other hooks read the checkpoint.
     priority = 'VERY_HIGH'
 
     def __init__(self, strict: bool = True):
@@ -60,7 +60,7 @@ class CheckpointCheckHook(Hook):
         target = whole_weights(runner.model)
         if has_own_names(target):
             converted = to_own_layout(checkpoint)
-            if converted is not checkpoint:  # somebody else holds it
+            if converted is not checkpoint:  # the caller has a reference to it
                 checkpoint.clear()
                 checkpoint.update(converted)
         weights = weights_of(checkpoint)
@@ -97,7 +97,7 @@ class CheckpointCheckHook(Hook):
     def _other_classes(
         self, runner: Runner, checkpoint: dict, weights: Weights, wrong: dict[str, str]
     ) -> list[str]:
-        """Those of the wrong weights that are so because of the number of classes; it is said."""
+        """The wrong weights that differ only in the number of classes, with a notice."""
         shapes = class_dependent_shapes(runner.cfg.get('model') or {})
         names = [
             name
@@ -116,7 +116,7 @@ class CheckpointCheckHook(Hook):
 
 
 def _expects_rgb(runner: Runner, checkpoint: dict) -> bool:
-    """Whether weights are for RGB images; those that do not say so are as the config's."""
+    """Whether weights are for RGB images; if not recorded, as in the config."""
     expected = noted_preprocessing(checkpoint)
     if expected is not None:
         return expected.to_rgb
@@ -137,7 +137,7 @@ def class_dependent_shapes(model: dict) -> dict[str, tuple[Shape, Shape]]:
     try:
         with torch.device('meta'):
             here, more = (_shapes(_more_classes(model, extra)) for extra in (0, 1))
-    except (RuntimeError, NotImplementedError):  # what torch has no "meta" form of
+    except (RuntimeError, NotImplementedError):  # operators without a "meta" form
         return {}
     return {n: (here[n], more[n]) for n in here.keys() & more.keys() if here[n] != more[n]}
 

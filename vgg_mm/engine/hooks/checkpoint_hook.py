@@ -1,4 +1,4 @@
-"""mmengine's CheckpointHook, with a whole checkpoint on the disk at any moment."""
+"""mmengine's CheckpointHook, with an intact checkpoint on the disk at any moment."""
 
 import hashlib
 import io
@@ -35,21 +35,21 @@ from vgg_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """Save checkpoints so that a run that is killed, or whose disk is full, can go on.
+    """Save checkpoints so that a run that is killed, or whose disk is full, can be resumed.
 
-    It takes mmengine's arguments and does the same, but
+    It has mmengine's arguments and does the same, but
 
-    - a checkpoint gets its name when it is wholly on the disk, ``last_checkpoint`` names it after
+    - a checkpoint gets its name when it is complete on the disk, ``last_checkpoint`` names it after
       that, and only then are outdated ones removed, also the old best (``save_best``);
     - before a checkpoint is written, the free space is compared with its size;
-    - only this hook's own files in its own folder are removed, whatever paths are in the checkpoint
-      that a run goes on from;
+    - only this hook's own files in its own folder are removed, regardless of the paths in the
+      checkpoint that a run resumes from;
     - with ``save_best='auto'`` a segmentor's best checkpoint is that of its first mean over classes
-      (mIoU, mDice, mFscore), not that of the accuracy over all pixels, which comes first.
+      (mIoU, mDice, mFscore), not that of the accuracy over all pixels, which is the first metric.
 
     Raises:
-        OSError: in one line, if there is no room for a checkpoint, with the folder, the bytes
-            needed and free, and the checkpoint to go on from.
+        OSError: in one line, if there is not enough disk space, with the folder, the bytes needed
+            and free, and the checkpoint to resume from.
     """
 
     # Set by mmengine's, without types.
@@ -68,12 +68,12 @@ class CheckpointHook(MMEngineCheckpointHook):
             self.best_ckpt_path = self._own(self.best_ckpt_path)
         for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[key] = path and self._own(path)
-        # Not after an epoch of work.
+        # Now, not after an epoch.
         with _naming_what_stays(runner):
             self._check_room(runner)
 
     def _write_whole_files(self, folder: str) -> None:
-        """Where mmengine's plain backend of local files would write, have another one do it."""
+        """Replace mmengine's plain backend of local files by one with atomic writes."""
         if self.file_client_args is None:
             backend = get_file_backend(folder, backend_args=self.backend_args)
         else:
@@ -96,7 +96,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         kept = []
         if self.max_keep_ckpts > 0:
             kept = [*(old for old in self.keep_ckpt_ids if old != step), step]
-            # With outdated ones: if the run is killed before it removes them, the next one does.
+            # Including outdated ones: if the run is killed before it removes them, the next one
+            # does.
             runner.message_hub.update_info('keep_ckpt_ids', kept)
         name = self.filename_tmpl.format(step)
         path = self.file_backend.join_path(self.out_dir, name)
@@ -173,7 +174,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
 
 class _RemoveLater:
-    """A file backend that only notes what is to be removed."""
+    """A file backend that only records what to remove."""
 
     def __init__(self, backend: BaseStorageBackend):
         self._backend = backend
@@ -210,7 +211,7 @@ def _optimizer_tensors(wrapper: Union[OptimWrapper, OptimWrapperDict]) -> list[t
 
 @contextmanager
 def _naming_what_stays(runner: Runner) -> Iterator[None]:
-    """Add to an OSError which checkpoint the run can go on from."""
+    """Add to an OSError which checkpoint the run can resume from."""
     try:
         yield
     except OSError as error:

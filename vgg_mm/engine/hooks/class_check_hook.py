@@ -1,4 +1,4 @@
-"""Checks that data sets, head and checkpoint mean the same classes."""
+"""Checks that data sets, head and checkpoint have the same classes."""
 
 import re
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ class ClassCheckHook(Hook):
     """Compare class lists before training and testing.
 
     Class folders are numbered in sorted order, so that one folder missing from the validation set
-    shifts every label after it without a word. A validation or test set may have fewer classes than
-    the net, or others' order: its labels are matched by the names of the classes
-    (:func:`~vgg_mm.datasets.class_names.class_numbers`), which is said in the log; so is the order
+    shifts every label after it without an error. A validation or test set may have fewer classes
+    than the net, or another order: its labels are matched by the names of the classes
+    (:func:`~vgg_mm.datasets.class_names.class_numbers`), which is logged; so is the order
     of folders whose names are numbers, which MMPretrain sorts as text. A net of 1,000 classes whose
-    checkpoint names none is taken to be for ImageNet's.
+    checkpoint names none is assumed to be for ImageNet's.
 
     Args:
         names: Whether a test set's class names have to be among those that the checkpoint was
@@ -74,7 +74,7 @@ class ClassCheckHook(Hook):
 def _match(
     runner: Runner, loop: Any, classes: Sequence[str], trained_on: Sequence[str], which: str
 ) -> None:
-    """Let a validation or test set's labels be those of the net.
+    """Map a validation or test set's labels to those of the net.
 
     Raises:
         ValueError: in one line, if one of its classes is none of the net's.
@@ -115,7 +115,7 @@ def _match(
 
 
 def _note_order(runner: Runner, classes: Optional[Sequence[str]]) -> None:
-    """Say it where folders named by numbers have other labels than these."""
+    """Log it if folders named by numbers have other labels than these."""
     if not classes or not are_numbers(classes):
         return
     for label, name in enumerate(classes):
@@ -133,7 +133,7 @@ def _is_of_imagenets_size(runner: Runner) -> bool:
 
 
 def _classes(dataloader: DataLoader, which: str) -> Optional[Sequence[str]]:
-    """The classes of a data set, which all have that it is joined of."""
+    """The classes of a data set, the same in all of its parts."""
     parts = list(wrapped_datasets(dataloader.dataset))
     first, *others = [getattr(part, 'metainfo', {}).get('classes') for part in parts]
     for part, found in zip(parts[1:], others):
@@ -148,7 +148,7 @@ def _classes(dataloader: DataLoader, which: str) -> Optional[Sequence[str]]:
 
 
 def _use_one_metainfo(dataset: Any) -> None:
-    """Let joined data sets of the same classes be described by the first's.
+    """Use the first's metainfo for joined data sets of the same classes.
 
     Where any other entry differs, as VOC 2007's and 2012's ``dataset_type``, MMDetection has a list
     of descriptions, which goes into the checkpoints, and with which its inferencers fail.

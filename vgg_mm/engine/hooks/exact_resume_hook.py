@@ -14,15 +14,15 @@ from vgg_mm.seeding import FOR_ITERATION, seed_draws
 
 from ..unwrap import unwrap
 
-#: Where a checkpoint's ``meta`` holds a :class:`ResumeState`, and a checkpoint its gradients.
+#: Keys of a :class:`ResumeState` in a checkpoint's ``meta``, and of gradients in a checkpoint.
 STATE_KEY, GRADIENTS_KEY = 'vgg_mm_resume', 'accumulated_gradients'
 
-#: What of a scheduler's state is its place in the schedule, not a setting.
+#: Entries of a scheduler's state that are its place in the schedule, not a setting.
 PLACE = {'last_step', 'base_values', 'best', 'num_bad_epochs', 'cooldown_counter', 'verbose'}
 
 
 class ResumeState(NamedTuple):
-    """What mmengine's checkpoints lack."""
+    """The part of the state that mmengine's checkpoints lack."""
 
     seed: int  # of the order of images and of all draws
     iterations_per_epoch: int
@@ -32,7 +32,7 @@ class ResumeState(NamedTuple):
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """mmengine's ``EpochBasedTrainLoop`` whose count within a resumed epoch goes on.
+    """mmengine's ``EpochBasedTrainLoop`` that continues the count within a resumed epoch.
 
     :class:`ExactResumeHook` makes the data loader begin there.
     """
@@ -51,19 +51,19 @@ class ExactResumeHook(Hook):
     - draws: dropout's depend on (seed, process, iteration) only, those of transforms on (seed,
       epoch, image) by :class:`SeededDataset`;
     - the validation after an epoch, if the run was interrupted between an epoch's checkpoint and
-      its validation: it comes first, so that a plateau schedule misses none;
+      its validation: it runs first, so that a plateau schedule misses none;
     - gradients that were accumulated, but not yet applied, when the checkpoint was written (in
       training with one process; several hold different ones).
 
-    Settings of the config that the checkpoint's replace (rates, milestones, seed) are named in a
-    warning. With another number of images an iteration a run goes on from the end of an epoch only.
+    Settings of the config that the checkpoint overrides (rates, milestones, seed) are named in a
+    warning. With another number of images an iteration a run resumes from the end of an epoch only.
 
     Raises:
         ValueError: in one line, if the checkpoint was written in the middle of an epoch with
             another number of images an iteration.
     """
 
-    # Last: the validation that is made up for needs all other hooks ready.
+    # Last: the missed validation needs all other hooks.
     priority = 'LOWEST'
 
     def __init__(self):
@@ -75,7 +75,7 @@ class ExactResumeHook(Hook):
         stored = (checkpoint.get('meta') or {}).get(STATE_KEY)
         self._resumed = ResumeState(**stored) if stored else None
         self._gradients = checkpoint.get(GRADIENTS_KEY)
-        # A test by the config of a resumed training has no optimizer: there it is settings still.
+        # A test by the config of a resumed training has no optimizer, only its settings.
         if getattr(runner, '_resume', False) and isinstance(runner.optim_wrapper, OptimWrapper):
             self._name_what_is_not_taken(runner, checkpoint)
 
@@ -110,7 +110,7 @@ class ExactResumeHook(Hook):
             if self._gradients and name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter, copy=True)
         if hasattr(loop, 'dataloader_iterator'):  # by iterations
-            # The one that was made with the loop has another seed.
+            # The one created with the loop has another seed.
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
             return
         loader.sampler.start = done * loader.batch_size
@@ -155,7 +155,7 @@ def _validates(runner: Runner) -> bool:
 def _go_on_with_other_batches(
     runner: Runner, stored: ResumeState, here: ResumeState, done: int
 ) -> int:
-    """Count on from an epoch's end in the new iterations; returns how many of this epoch's."""
+    """Continue from an epoch's end with the new batches; returns those done in this epoch."""
     loop = runner.train_loop
     by_iterations = hasattr(loop, 'dataloader_iterator')
     if done not in (0, stored.iterations_per_epoch) or by_iterations:
@@ -169,7 +169,7 @@ def _go_on_with_other_batches(
         f'{stored.images_per_iteration} images an iteration before the interruption, now '
         f'{here.images_per_iteration}'
     )
-    # A checkpoint of an epoch's last iteration belongs to that epoch still.
+    # A checkpoint of an epoch's last iteration still belongs to that epoch.
     done = here.iterations_per_epoch if done else 0
     loop._iter = runner.epoch * here.iterations_per_epoch + done
     runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)

@@ -34,8 +34,8 @@ class GradientCompressionHook(Hook):
             gradients below 6e-8 become 0 and above 65,504 infinite. None switches the hook off.
 
     Raises:
-        ValueError: in one line, if ``dtype`` is another, or the model is wrapped by something else
-            than DistributedDataParallel.
+        ValueError: in one line, if ``dtype`` is another, or the model is not wrapped by
+            DistributedDataParallel.
         RuntimeError: if the processes' backend cannot add numbers of this type.
     """
 

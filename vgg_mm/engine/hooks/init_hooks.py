@@ -30,8 +30,7 @@ from .preprocessing_hook import differing_preprocessing, warn_of_other_preproces
 class InitHook(Hook):
     """Replaces weights by a checkpoint's once, before the first iteration; not in a resumed run.
 
-    Weights that the run was given otherwise (``load_from``, ``runner.load_checkpoint``) are an
-    error.
+    Other initial weights of the run (``load_from``, ``runner.load_checkpoint``) are an error.
     """
 
     priority = 'HIGH'
@@ -45,7 +44,7 @@ class InitHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         loaded = getattr(runner, '_has_loaded', False)
-        # From a checkpoint of before the first iteration, too.
+        # Also from a checkpoint before the first iteration.
         is_resumed = runner.iter > 0 or (getattr(runner, '_resume', False) and loaded)
         if self.checkpoint is None or self._done or is_resumed:
             return
@@ -68,7 +67,7 @@ class InitHook(Hook):
 
     @abstractmethod
     def _choose(self, runner: Runner, weights: Weights) -> Weights:
-        """What the model's weights of these names are replaced with."""
+        """The new values of the model's weights, by name."""
 
 
 @HOOKS.register_module()
@@ -166,20 +165,20 @@ class StagedInitHook(InitHook):
 
 
 def _names_in(layer: str, tensors: Weights) -> dict[str, str]:
-    """{'weight': full name, 'bias': ...} of the layer, wherever it is in the tree."""
+    """{'weight': full name, 'bias': ...} of the layer, anywhere in the tree."""
     return {name.split('.')[-1]: name for name in tensors if name.split('.')[-2:-1] == [layer]}
 
 
 @HOOKS.register_module()
 class ClassifierInitHook(InitHook):
-    """Copy a classification checkpoint's layers into a model that uses them in whatever form.
+    """Copy a classification checkpoint's layers into a model that uses them in any form.
 
     The backbone's convolutions as they are; fc6 and fc7 kept (``vgg_mm.VGGBBoxHead``), folded into
     convolutions (``vgg_mm.FCNHead``) or sub-sampled (``vgg_mm.SSDVGG``, LargeFOV), as the shape of
-    the model's layer asks; see :mod:`vgg_mm.checkpoints.from_classifier`. The log gets one line a
-    layer. What ``init_cfg`` of type 'Pretrained' gave a part of the model stays, with a warning. It
-    acts once, before the first iteration, after the model's own initialisation; never when a run is
-    resumed.
+    the model's layer requires; see :mod:`vgg_mm.checkpoints.from_classifier`. The log gets one line
+    a layer. A part of the model initialised by ``init_cfg`` of type 'Pretrained' stays, with a
+    warning. It acts once, before the first iteration, after the model's own initialisation; never
+    when a run is resumed.
 
     Where the config's images are the checkpoint's but for a larger ``std``, k times as large for
     all channels, the maps become k times smaller and nothing else changes: the convolutions' biases
@@ -195,7 +194,7 @@ class ClassifierInitHook(InitHook):
 
     Raises:
         OSError: in one line, if the checkpoint cannot be read.
-        ValueError: if it does not fit, or the run has other weights to start from
+        ValueError: if it does not match, or the run has other weights to start from
             (``load_from``, ``runner.load_checkpoint``).
     """
 
@@ -219,7 +218,7 @@ class ClassifierInitHook(InitHook):
         transfer = transfer_classifier(found, weights, where)
         chosen = {n: tensor for n, tensor in transfer.weights.items() if not n.startswith(given)}
         spared = transfer.weights.keys() - chosen.keys()
-        # How the report's lines of these weights begin.
+        # The beginning of the report's lines of these weights.
         layers = tuple({f'{name.rpartition(".")[0]} <-' for name in spared})
         report = '\n'.join(f'  {line}' for line in transfer.lines if not line.startswith(layers))
         runner.logger.info(f'initialised from the classifier {self.checkpoint}:\n{report}')
@@ -250,7 +249,7 @@ class ClassifierInitHook(InitHook):
         return with_divided_images(weights, by)
 
     def _say_what_is_spared(self, runner: Runner, parts: dict[str, str], others: bool) -> None:
-        """That ``Pretrained``, which somebody asked for, goes before a config's default."""
+        """Warn that ``Pretrained``, set by the user, overrides a config's default."""
         given = ', '.join(f'{part.rstrip(".") or "the model"} ({f})' for part, f in parts.items())
         mixed = ''
         if others and set(parts.values()) != {str(self.checkpoint)}:
@@ -276,7 +275,7 @@ def pretrained_parts(model: nn.Module) -> dict[str, str]:
 
 
 def _is_homogeneous(model: nn.Module) -> bool:
-    """Whether maps become smaller as images do: without norms, whatever the weights."""
+    """Whether maps scale with the images, for any weights: without norms."""
     norms = (nn.LocalResponseNorm, nn.modules.batchnorm._BatchNorm)
     backbone = getattr(model, 'backbone', model)
     return not any(isinstance(module, norms) for module in backbone.modules())

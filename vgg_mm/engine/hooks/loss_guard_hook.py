@@ -1,4 +1,4 @@
-"""Notices when a training run has gone wrong, and says where and what to do."""
+"""Detects failed trainings, and reports the layers and remedies."""
 
 import math
 from collections import deque
@@ -21,7 +21,7 @@ from .init_hooks import ClassifierInitHook
 
 ACTIONS = ('stop', 'warn', 'off')
 
-#: Losses of a net that has learnt nothing lie within this part of ln(num_classes).
+#: Relative distance from ln(num_classes) of the losses of a net that has learnt nothing.
 AT_CHANCE = 0.01
 
 #: Iterations after which a net that learns has left ln(num_classes), on any data set.
@@ -38,9 +38,9 @@ class LossGuardHook(Hook):
       weights gets stuck (Section 3.1): after ``patience`` iterations the mean of the last
       ``window`` losses is compared with it, once.
 
-    Either names the layers in which activations or gradients vanish or explode, computed as the run
-    computes (autocast, scaled losses). A sharded net (FSDP), which no process can run by itself, is
-    not examined.
+    Either names the layers in which activations or gradients vanish or explode, computed with the
+    run's settings (autocast, scaled losses). A sharded net (FSDP), which no process can run by
+    itself, is not examined.
 
     Args:
         not_finite: 'stop', 'warn' or 'off'.
@@ -50,7 +50,7 @@ class LossGuardHook(Hook):
         window: Number of losses in the mean, at most ``patience``.
 
     Raises:
-        ValueError: on an argument that does not fit.
+        ValueError: if an argument is invalid.
         RuntimeError: in one line, to stop the run.
     """
 
@@ -85,7 +85,7 @@ class LossGuardHook(Hook):
         model = unwrap(runner.model)
         self._chance = _loss_of_guessing(model)
         if self.not_finite != 'off' and isinstance(model, nn.Module):
-            # Where a loss is known first: the weights are still those that it was computed with.
+            # The first place with the loss: the weights are still those that it was computed with.
             look = partial(self._look, runner)
             self._handle = model.register_forward_hook(look, with_kwargs=True)
 

@@ -1,4 +1,4 @@
-"""Sees to it that weights get the images they were trained on."""
+"""Checks that weights get images with the pre-processing of their training."""
 
 from typing import Any, Optional
 
@@ -13,14 +13,14 @@ from ..unwrap import unwrap
 
 @HOOKS.register_module()
 class PreprocessingHook(Hook):
-    """Compare what a checkpoint says of pre-processing with the config's.
+    """Compare a checkpoint's pre-processing with the config's.
 
     It is recorded in the checkpoint, or in the config of its training, or recognised. A difference
-    is a warning that names both; checkpoints that say nothing change nothing.
+    is a warning that names both; checkpoints without it change nothing.
 
     Args:
-        use_checkpoints: Whether the model then takes the checkpoint's (testing), or goes on with
-            the config's (training, and where the user asked for it).
+        use_checkpoints: Whether the model then takes the checkpoint's (testing), or keeps
+            the config's (training, or on request).
     """
 
     def __init__(self, use_checkpoints: bool = False):
@@ -44,7 +44,7 @@ class PreprocessingHook(Hook):
 def differing_preprocessing(
     runner: Runner, expected: Optional[Preprocessing]
 ) -> Optional[Preprocessing]:
-    """What the model does to images, if that is not what is expected; None if it is, or unknown."""
+    """The model's pre-processing if it differs from the expected one; None if equal or unknown."""
     found = preprocessing_of(getattr(unwrap(runner.model), 'data_preprocessor', None))
     if expected is None or found is None or found.same_as(expected):
         return None
@@ -56,7 +56,7 @@ def warn_of_other_preprocessing(
 ) -> bool:
     """Whether a checkpoint's weights expect other images than the run's model gets; warns of it.
 
-    ``expected`` is what the checkpoint says, ``then`` what is done about it.
+    ``expected`` is the checkpoint's, ``then`` the action, for the message.
     """
     found = differing_preprocessing(runner, expected)
     if found is not None:

@@ -1,4 +1,4 @@
-"""First words early, and words again before anyone wonders."""
+"""Progress lines early and at regular intervals."""
 
 import time
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from vgg_mm.registry import HOOKS
 
 from ..unwrap import unwrap
 
-#: A first line comes after so many iterations, or FIRST_SECONDS if that is earlier.
+#: Iterations before the first line, or FIRST_SECONDS if that is earlier.
 FIRST_ITERATIONS = 10
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Say what is done and how long the rest will take, where mmengine's log is silent.
+    """Log the progress and the remaining time where mmengine's log is silent.
 
     Its ``LoggerHook`` writes every ``interval`` iterations, which on a processor may be hours. The
     first line comes after ten iterations or 30 seconds, whichever is first, the next ones after a
     minute of silence: in training with the loss, in validation and testing with the images done.
-    On a processor, where a single batch can take minutes, lines come within it, too: there a
-    :class:`VGG` tells after each block how far it is.
+    On a processor, where a single batch can take minutes, lines are logged within it, too: there a
+    :class:`VGG` reports its progress after each block.
     """
 
     priority = 'VERY_LOW'
@@ -45,7 +45,7 @@ class ProgressHook(Hook):
         self._begin_training(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        if runner.iter == self._place:  # what came before (CachedMapsTrainLoop) is no training
+        if runner.iter == self._place:  # the work before it (CachedMapsTrainLoop) is no training
             self._begin_training(runner)
 
     def _begin_training(self, runner: Runner) -> None:
@@ -92,8 +92,8 @@ class ProgressHook(Hook):
         return many or time.monotonic() - self._started >= FIRST_SECONDS
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
-        self._training.begin()  # at the pace of the training alone
-        self._training.noted()  # which has had its first words
+        self._training.begin()  # at the pace of the training only
+        self._training.noted()  # which has had its first line
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._begin_images(runner, runner.val_dataloader)
@@ -124,10 +124,10 @@ class ProgressHook(Hook):
         self._images.set(done, early=batches >= FIRST_ITERATIONS)
 
     def _watch(self, runner: Runner, batch: Any, tell: Callable[[float], None]) -> None:
-        """Be told how much of a batch has gone through the model."""
+        """Receive the progress of a batch in the model."""
         if runner.cfg.get('compile'):
             return  # hooks would be compiled as well
-        self._watch_no_more()  # of a batch that was broken off
+        self._watch_no_more()  # of an interrupted batch
         self._work = BatchWork(runner.model, tell)
         self._work.begin(pixels_of(runner.model, batch))
 

@@ -1,4 +1,4 @@
-"""Training goes on without the images that cannot be read, and says how many there were."""
+"""Counts and lists the images that training skips since they cannot be read."""
 
 import os
 import os.path as osp
@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from vgg_mm.datasets import LoadImage
 from vgg_mm.registry import HOOKS
 
-#: Where data sets, their wrappers and those of transforms keep their parts.
+#: Attributes in which data sets, their wrappers and those of transforms keep their parts.
 PARTS = ('dataset', 'datasets', 'pipeline', 'transforms')
 
 
@@ -23,8 +23,8 @@ class SkippedImagesHook(Hook):
     """Count the images that ``vgg_mm.LoadImage(on_error='skip')`` leaves out of training.
 
     Each of them is a line ``path<TAB>reason`` in ``WORK_DIR/skipped_images.txt``, written by
-    whichever worker of whichever process met it, once each time it was met; distinct paths are
-    counted. A resumed run adds to the file, a new one begins it anew. Files that the config gives
+    the worker that skips it, once each time; distinct paths are counted. A resumed run appends to
+    the file, a new one overwrites it. Files that the config gives
     to ``LoadImage`` are never removed.
 
     Raises:

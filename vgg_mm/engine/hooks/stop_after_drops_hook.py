@@ -15,9 +15,9 @@ class StopAfterDropsHook(Hook):
     """Stop when validation stops improving after the learning rate was dropped ``drops`` times.
 
     "In total, the learning rate was decreased 3 times, and the learning was stopped" (Section 3.1).
-    Goes with mmengine's ``ReduceOnPlateauLR``, whose state, stored in every checkpoint, is all it
-    looks at: ``patience`` validations in a row without improvement at the last rate end the run
-    (a drop comes after one more).
+    For mmengine's ``ReduceOnPlateauLR``, whose state, stored in every checkpoint, is all it
+    uses: ``patience`` validations in a row without improvement at the last rate end the run
+    (a drop follows after one more).
 
     Args:
         drops: Number of drops, at least 0; None switches the hook off.

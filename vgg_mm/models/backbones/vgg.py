@@ -45,8 +45,8 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
     W/32).
 
     Parameters are named as in the authors' release: ``conv1_1.weight`` ... ``conv5_4.bias``, and
-    ``bn1_1`` ... for norms. All layers are torch's; :func:`vgg_mm.kernels.accelerate` puts faster
-    ones in their place.
+    ``bn1_1`` ... for norms. All layers are torch's; :func:`vgg_mm.kernels.accelerate` replaces them
+    by faster ones.
 
     Args:
         arch: 'A', 'A-LRN', 'B', 'B-5x5', 'C', 'D' or 'E'; a depth: 11, 13, 16, 19 mean A, B, D, E;
@@ -61,15 +61,15 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
             the model's head.
         num_stages: Number of blocks, 1 to 5; by default all that the net has.
         strides: Stride of each block's pooling, 1 or 2 (default). Where it is 1, later blocks need
-            twice the dilation to see what they saw: DeepLab has strides=(2, 2, 2, 1, 1) and
-            dilations=(1, 1, 1, 1, 2).
+            twice the dilation to keep their receptive fields: DeepLab has strides=(2, 2, 2, 1, 1)
+            and dilations=(1, 1, 1, 1, 2).
         dilations: Dilation of the convolutions of each block; 1 by default.
         pool_size: Side of the poolings' windows: 2 as in the paper, or 3, centred (padding 1), as
             in DeepLab; stride 1 needs 3.
         out_indices: Which outputs: a block number 0-4 is the block's output after pooling, a layer
             name such as 'conv4_3' that layer's output after its ReLU. Default: the last block, or
             the score if ``num_classes`` is above 0.
-        frozen_stages: The first so many blocks are not trained; -1 or 0 freezes nothing.
+        frozen_stages: Number of first blocks that are not trained; -1 or 0 freezes nothing.
         conv_cfg, norm_cfg, act_cfg: Layer types, as in mmcv.
         norm_eval: Keep batch norms in eval mode while training.
         ceil_mode: Rounding of the poolings' output size.
@@ -78,8 +78,8 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         init_cfg: One word ('normal_var', 'normal_std', 'glorot', 'kaiming') or mmengine's form.
 
     Attributes:
-        first_block: How many blocks :meth:`forward` leaves out: it then takes the map after them
-            (:meth:`frozen_map`) in place of images. 0, but for steps of CachedMapsTrainLoop.
+        first_block: How many blocks :meth:`forward` leaves out: it then expects the map after them
+            (:meth:`frozen_map`) instead of images. 0, except in steps of CachedMapsTrainLoop.
 
     Raises:
         ValueError: if an argument is invalid.
@@ -230,7 +230,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
 
     @property
     def has_cells(self) -> bool:
-        """Whether each position of the net's last output stands for a cell of 32x32 pixels."""
+        """Whether each position of the net's last output is a cell of 32x32 pixels."""
         return self._sources[self.out_indices[-1]] == f'pool{NUM_BLOCKS}' and self.plain_pools
 
     @property
@@ -287,7 +287,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         return self.with_cp and self.training and torch.is_grad_enabled() and real
 
     def _run_recomputing(self, block: int, x: torch.Tensor) -> tuple[torch.Tensor, Maps]:
-        """A block of which only the input is kept; in the backward pass it runs again.
+        """A block of which only the input is stored; in the backward pass it runs again.
 
         Without batch norm in parts of the batch, so that little is held at once there, too.
         """

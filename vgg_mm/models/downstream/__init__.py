@@ -1,6 +1,6 @@
 """VGG in MMDetection and MMSegmentation.
 
-Neither is imported, or needed, before one of the names of :data:`PARTS` is asked for: by
+Neither is imported, or needed, before one of the names of :data:`PARTS` is used: by
 ``type='vgg_mm.NAME'`` in a config or by ``from vgg_mm.models.downstream import NAME``.
 """
 

@@ -64,7 +64,7 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
                 'VGGBBoxHead: with_avg_pool=True leaves fc6 no map; for a head without fc6 use '
                 'mmdet.BBoxHead'
             )
-        # Both predictors see fc7, which has one position.
+        # Both predictors use fc7, which has one position.
         super().__init__(in_channels=widths[1], roi_feat_size=1, **kwargs)
         self.in_channels = in_channels
         self.roi_feat_size = size
@@ -104,7 +104,7 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
 class SSDHead(MMDetSSDHead):
     """mmdet's ``SSDHead``, with its arguments and parameters.
 
-    From mmdet 3.3 on all dense heads ask their ``loss_cls`` for its kind when they predict. SSD's
+    From mmdet 3.3 on all dense heads check the type of their ``loss_cls`` when they predict. SSD's
     computes its losses itself and has none, which ends in an AttributeError.
     """
 

@@ -22,7 +22,7 @@ from ..heads.conv_head import FoldedLinear
 #: Which upsamplings are learned.
 LEARNED = ('none', 'skips', 'all')
 
-#: Arguments of ``BaseDecodeHead`` that mean nothing here, unless as by default.
+#: Arguments of ``BaseDecodeHead`` that are not supported here, except their defaults.
 UNUSED = dict(
     conv_cfg=None,
     norm_cfg=None,
@@ -37,8 +37,8 @@ class BilinearUpsampling(nn.ConvTranspose2d):
 
     A transposed convolution, (N, C, h, w) -> (N, C, factor * h, factor * w): a position is a cell
     of factor x factor pixels, its value that of the cell's centre. Every class can come to draw
-    on every other; at first each is only itself. Beyond its border a map goes on with its outermost
-    values, where zeros would fade the scores of the outer half cells.
+    on every other; at first each is only itself. Beyond its border a map is continued with its
+    outermost values, where zeros would fade the scores of the outer half cells.
 
     Args:
         channels: C, the number of classes.
@@ -146,7 +146,7 @@ class DenseHead(ForeignWeights, BaseDecodeHead):
         """The maps that the head takes, fine to coarse.
 
         Raises:
-            ValueError: in one line, if they are not those that it was made for.
+            ValueError: in one line, if their channels or number are wrong.
         """
         found = [tuple(x.shape[1:]) for x in inputs]
         wanted = [index + len(inputs) if index < 0 else index for index in self.in_index]
@@ -209,7 +209,7 @@ class FCNHead(DenseHead):
     scores of their own. The authors' nets come to the same register in another way: they pad the
     image by 100 pixels and fc6 not at all, so that a position of the scores is centred on pixel
     32 * i + 12.5, and cut the upsampled map, where it is on 32 * i + 31.5, at an offset of 19.
-    Their score positions thus lie 3 pixels beside these (15.5), and the borders see biases of
+    Their score positions thus are 3 pixels from these (15.5), and the borders see biases of
     the padded image where these see zeros.
 
     Score layers start at zero, learned upsamplings as bilinear ones (Section 4);
@@ -340,8 +340,9 @@ class LargeFOVHead(DenseHead):
                       dilations=(1, 1, 1, 1, 2), pool_size=3)
 
     With poolings of 3x3 position i is centred on pixel 8 * i: the scores are interpolated between
-    these points, and beyond the last one its value goes on. The authors compare scores and labels
-    at every eighth pixel while training, and interpolate for testing; here both are at every pixel.
+    these points, and continued with its value beyond the last one. The authors compare scores and
+    labels at every eighth pixel while training, and interpolate for testing; here both are at every
+    pixel.
 
     ``conv_seg``, the score layer, starts at a normal distribution of deviation 0.01;
     ``vgg_mm.ClassifierInitHook`` initialises fc6 and fc7 from a classifier, sub-sampled.

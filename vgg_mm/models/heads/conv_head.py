@@ -15,7 +15,7 @@ from vgg_mm.text import check_positive
 from ..foreign_weights import ForeignWeights
 from ..initialisers import InitCfg, resolve_init_cfg
 
-#: Whether torch.export is at work; before torch 2.7 nothing says so.
+#: Whether torch.export is running; unknown before torch 2.7.
 _is_exporting = getattr(torch.compiler, 'is_exporting', bool)
 
 
@@ -46,7 +46,7 @@ class FoldedLinear(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         k = self.kernel_size
         if torch.jit.is_tracing() or _is_exporting():
-            # No exported graph can hold a number of windows that depends on the image's size.
+            # No exported graph can contain a number of windows that depends on the image's size.
             return F.conv2d(x, self.kernel, self.bias)
         windows = x.unfold(2, k, 1).unfold(3, k, 1)  # (N, C, h, w, k, k)
         rows = windows.permute(0, 2, 3, 1, 4, 5).flatten(3)
@@ -64,7 +64,7 @@ class FoldedLinear(nn.Linear):
 
 
 class FCLayers(ForeignWeights):
-    """fc6, fc7 and fc8, sliding over larger maps, whatever fc8's outputs mean (see the heads).
+    """fc6, fc7 and fc8, sliding over larger maps, for any meaning of fc8's outputs (see the heads).
 
     Without fc6 and fc7, fc8 is the one linear layer on the last map: averaged over its positions,
     that is global average pooling with a linear classifier (Lin et al. 2014, Section 3.2), and its
@@ -106,7 +106,7 @@ class FCLayers(ForeignWeights):
 
     @property
     def window(self) -> int:
-        """Side of the image window that one position of the map stands for, in pixels."""
+        """Side of the image window of one position of the map, in pixels."""
         return STRIDE * self.kernel_size
 
     @property
@@ -115,7 +115,7 @@ class FCLayers(ForeignWeights):
         return hasattr(self, 'fc6')
 
     def _fc7_map(self, feats: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """What fc8 sees at every position: (N, fc7 width, h - k + 1, w - k + 1)."""
+        """fc8's input at every position: (N, fc7 width, h - k + 1, w - k + 1)."""
         x = feats[-1]
         self._check_map(x)
         if not self.has_fc6:

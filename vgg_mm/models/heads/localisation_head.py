@@ -21,16 +21,16 @@ BOX_PARAMETERS = 4
 
 @MODELS.register_module()
 class LocalisationHead(FCLayers, BaseModule):
-    """fc8 predicts where the object is, in place of class scores (Appendix A.1).
+    """fc8 predicts the object's box instead of class scores (Appendix A.1).
 
     Each position of the map predicts a box in its own window, the ``32 * kernel_size`` pixels of
     the image that fc6 covers there: (centre x, centre y, width, height), where the window is the
     square [0, 1] x [0, 1]. Boxes may reach beyond it. The unit of the loss is therefore the square
-    of the crop's side, whatever that is in pixels.
+    of the crop's side, for any size in pixels.
 
     The loss is the Euclidean loss as Caffe has it: half the squared distance between predicted and
     true parameters, summed over the four, averaged over the batch. Per class, only the box of the
-    image's own class takes part.
+    image's own class is used.
 
     Data samples need ``gt_bboxes``, (N, 4) x1 y1 x2 y2 in pixels of the crop, and ``gt_label`` to
     train. Of several boxes the target is the one with the largest part in the crop, in its whole

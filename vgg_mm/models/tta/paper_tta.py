@@ -27,8 +27,9 @@ CORNERS_AND_CENTRE = 'five'
 
 Grid = Union[int, Sequence[int], str]
 
-#: Most pixels that the backbone takes at once on a CPU. Larger batches are slower there, since the
-#: maps of the first blocks no longer fit the last-level cache; the head does like large batches.
+#: Maximum number of pixels in the backbone at once on a CPU. Larger batches are slower there, since
+#: the maps of the first blocks no longer fit the last-level cache; the head is faster with large
+#: batches.
 CPU_PIXELS = 4 * 224**2
 
 #: protocol -> the evaluations whose posteriors it averages
@@ -47,8 +48,8 @@ class PaperTTA(BaseTTAModel):
       is averaged over its positions, then comes the soft-max;
     - multi_crop: the soft-max of each crop of a regular grid, averaged over the crops.
 
-    Either is averaged over the image and its horizontal flip (whose crops lie on the same grid),
-    then over all Q. 'dense+multi_crop' is the mean of the two results. So the soft-max comes after
+    Either is averaged over the image and its horizontal flip (whose crops are on the same grid),
+    then over all Q. 'dense+multi_crop' is the mean of the two results. So the soft-max is after
     the average over positions and before all others.
 
     Input is what the transform ``vgg_mm.TestScales`` makes of an image: uint8 tensors (3, H, W),
@@ -62,10 +63,10 @@ class PaperTTA(BaseTTAModel):
         grid: Crops of a scale: n for n x n (the paper's 5), (rows, columns), or 'five' for the
             corners and the centre. 1 is the centre crop.
         crop_size: Side of the crops in pixels; by default what the head's kernel covers (224).
-        flip: Whether the horizontal flip takes part.
+        flip: Whether the horizontal flip is used.
         max_pixels: Maximum number of pixels in one forward pass, which bounds memory. Larger images
             go through in strips, with the same result; whole, if the net has norms that see the
-            whole map (GN, IN). Halved when memory runs out all the same.
+            whole map (GN, IN). Halved if memory still runs out.
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
 
     Raises:
@@ -129,7 +130,7 @@ class PaperTTA(BaseTTAModel):
 
         Raises:
             ValueError: if an image is smaller than a crop.
-            RuntimeError: if there is not the memory for a single crop.
+            RuntimeError: if there is not enough memory for a single crop.
         """
         images: list[Views] = list(zip(*data['inputs']))
         self._check_sizes(images)
@@ -146,7 +147,7 @@ class PaperTTA(BaseTTAModel):
         return samples
 
     def pixels(self, data: dict) -> int:
-        """How many go through the net for a batch, as :meth:`test_step` takes it."""
+        """Number of pixels that go through the net for a batch, as :meth:`test_step` takes it."""
         pixels = 0
         for views in data['inputs']:
             if DENSE in self._evaluations:
@@ -177,7 +178,7 @@ class PaperTTA(BaseTTAModel):
                     )
 
     def _within_memory(self, images: list[Views]) -> dict[str, torch.Tensor]:
-        """:meth:`_posteriors`, with a smaller and smaller ``max_pixels`` until there is memory."""
+        """:meth:`_posteriors`, with ``max_pixels`` halved until there is enough memory."""
         while True:
             try:
                 return self._posteriors(images)

@@ -33,7 +33,7 @@ def can_be_cut(module: nn.Module) -> bool:
 
 
 def is_to_be_cut(module: Any, image: torch.Tensor, max_pixels: int) -> bool:
-    """Whether images (N, 3, H, W) go through in strips; says once if they should and cannot."""
+    """Whether images (N, 3, H, W) go through in strips; one notice if they should and cannot."""
     if image.shape[-2] * image.shape[-1] <= max_pixels:
         return False
     if not can_be_cut(module):
@@ -56,14 +56,14 @@ def score_maps_in_strips(
 ) -> Iterator[torch.Tensor]:
     """The class score map of one image in parts along its longer side, without overlap.
 
-    Every strip brings the pixels around it that its positions see, so that together the parts are
-    exactly the map of the whole image. Nets for which that is not so take the image whole.
+    Every strip includes the pixels around it that its positions see, so that together the parts are
+    exactly the map of the whole image. For other nets the image is not cut.
 
     Args:
         module: A classifier of a :class:`VGG` that has cells, with a :class:`ConvHead`.
         image: (1, 3, H, W), normalised.
-        max_pixels: Maximum number of pixels in one strip, which has at least one position all the
-            same.
+        max_pixels: Maximum number of pixels in one strip, which always has at least one
+            position.
 
     Yields:
         Score maps, (1, num_classes, h, w).
@@ -82,7 +82,7 @@ def score_maps_in_strips(
     for first in range(0, total, positions):
         last = min(first + positions, total)
         begin = max(first - margin, 0)
-        # The image's last strip takes the pixels below the last whole cell along.
+        # The image's last strip includes the pixels below the last whole cell.
         end = last - 1 + window + margin
         pixels = min(end * STRIDE, length) - begin * STRIDE
         feats = module.extract_feat(image.narrow(axis, begin * STRIDE, pixels))
