@@ -99,7 +99,7 @@ def finished(chain, options, interrupted):
 def test_an_interruption_ends_everything_in_a_line(interrupted):
     work_dir, stdout, stderr, status, training = interrupted
     assert status == 130
-    assert stderr.strip().splitlines()[-1] == ('stopped; run the same command again: it resumes')
+    assert stderr.strip().splitlines()[-1] == 'stopped; run the same command again to resume'
     assert 'Traceback' not in stdout + stderr
     with pytest.raises(ProcessLookupError):
         os.kill(training, 0)

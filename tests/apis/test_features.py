@@ -184,7 +184,7 @@ def test_large_images_in_strips_are_the_same(checkpoint, photos, monkeypatch):
         assert_same(strips.features, whole.features)
     monkeypatch.setattr('vgg_mm.apis.features.extractor.WHOLE_PIXELS', 64 * 128)
     (error,) = features('conv5_2', 2**20).errors
-    assert 'rescaled to 274x64: layer conv5_2 takes at most 8,192 pixels' in error
+    assert 'rescaled to 274x64: layer conv5_2 allows at most 8,192 pixels' in error
     assert features('fc7', 2**20).errors == ['']
 
 

@@ -93,7 +93,7 @@ def test_averaged_weights_beside_plain_ones(plain, averaged, state, own, tmp_pat
         for flag, factor in ((False, 1), (True, 2)):
             converted = read_weights(str(tmp_path / 'x.pth'), ema=flag)
             assert all(torch.equal(converted.weights[n], factor * t) for n, t in own.items())
-            assert converted.averaged.startswith('averaged' if flag else 'plain; ema=True takes')
+            assert converted.averaged.startswith('averaged' if flag else 'plain; ema=True uses')
     torch.save(state, tmp_path / 'x.pth')
     with pytest.raises(ValueError, match='contains no EMA weights'):
         read_weights(str(tmp_path / 'x.pth'), ema=True)

@@ -359,7 +359,7 @@ def test_keras_for_theano(name_of, rotated, weights, tmp_path):
 def test_kernels_of_theano_that_may_be_turned(tmp_path):
     write_h5(tmp_path / 'x.h5', theano(sources.caffe_weights('vgg16', TINY), True, of_keras_1))
     message = r'block1_conv1/block1_conv1_W is in the order of Theano: whether .* cannot be told'
-    with pytest.raises(ValueError, match=message.replace('cannot be told', 'is known of')):
+    with pytest.raises(ValueError, match=message.replace('cannot be told', 'is known only of')):
         load_checkpoint(tmp_path / 'x.h5')
 
 
@@ -469,7 +469,7 @@ def test_a_class_of_a_file_is_never_imported(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / 'x.pth', 'w') as file:
         file.writestr('a/data.pkl', program)
         file.writestr('a/version', '3\n')
-    with pytest.raises(ValueError, match='holds a Net, not a dict of weights'):
+    with pytest.raises(ValueError, match='contains a Net, not a dict of weights'):
         load_checkpoint(tmp_path / 'x.pth')
     assert not (tmp_path / 'marker').exists()
 

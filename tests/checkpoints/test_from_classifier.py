@@ -170,7 +170,7 @@ def wrong_inputs():
         'filters',
         source(),
         Net(*(nn.Conv2d(32, 5, 3), nn.Conv2d(5, 5, 1))),
-        'wants (5, 32, 3, 3)',
+        'expects (5, 32, 3, 3)',
     )
     yield 'no VGG', nn.Conv2d(1, 1, 1), Net(*kept()), 'no VGG found in any known layout'
     yield (

@@ -85,7 +85,7 @@ def test_truncated_file_is_one_clear_line(tmp_path):
 
 def test_other_contents_are_one_clear_line(tmp_path):
     torch.save([1, 2], tmp_path / 'list.pth')
-    with pytest.raises(ValueError, match='holds a list, not a dict of weights'):
+    with pytest.raises(ValueError, match='contains a list, not a dict of weights'):
         load_checkpoint(tmp_path / 'list.pth')
     with pytest.raises(FileNotFoundError, match='checkpoint not found: .*nothing.pth'):
         load_checkpoint(tmp_path / 'nothing.pth')

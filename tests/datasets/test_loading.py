@@ -183,7 +183,7 @@ def test_ignore_empty_leaves_an_image_out(tmp_path, jpeg, log):
         results = dict(img_path=str(tmp_path / name))
         assert LoadImage(ignore_empty=True)(results) is None
     assert [line.split(':')[0] for line in log()] == ['left out'] * 2
-    with pytest.raises(ValueError, match="on_error='mark' says otherwise"):
+    with pytest.raises(ValueError, match="on_error='mark' does not: set one"):
         LoadImage(ignore_empty=True, on_error='mark')
     with pytest.raises(ValueError, match="skipped_file is for on_error='skip', got .*'raise'"):
         LoadImage(skipped_file='skipped.txt')

@@ -15,7 +15,7 @@ def test_a_strip_that_becomes_too_large_is_one_clear_line():
     strip = dict(img=np.zeros((10, 20000, 3), np.uint8), img_path='some/strip.png')
     with pytest.raises(ValueError, match='20000x10 is 512000x256 at test scale Q=256.*strip.png'):
         TestScales((32, 256)).transform(strip)
-    with pytest.raises(ValueError, match=r'TestScales\(max_pixels=63\) takes: a given image'):
+    with pytest.raises(ValueError, match=r'TestScales\(max_pixels=63\) allows: a given image'):
         TestScales(8, max_pixels=63).transform(dict(img=strip['img'][:, :10]))
     images = TestScales((8, 256), max_pixels=2**17).transform(dict(img=strip['img'][:, :10]))['img']
     assert [image.shape for image in images] == [(8, 8, 3), (256, 256, 3)]

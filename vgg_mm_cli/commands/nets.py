@@ -28,8 +28,8 @@ def _convert_weights_options(parser: argparse.ArgumentParser) -> None:
 CONVERT_WEIGHTS = Command(
     'Read weights in the layout of torchvision, timm, MMPretrain, Keras (.h5, .keras), the '
     'Caffe release (.caffemodel), TensorFlow users (.npy, .npz), MatConvNet (.mat), the ONNX '
-    'zoo (.onnx) or of this package, also as .safetensors; write a checkpoint that says which '
-    'pre-processing they need.',
+    'zoo (.onnx) or of this package, also as .safetensors; write a checkpoint that '
+    'records which pre-processing they need.',
     _convert_weights_options,
     'vgg_mm.apis.convert_weights:convert_weights',
 )

@@ -194,7 +194,7 @@ class Extractor:
         if height * width <= WHOLE_PIXELS or can_be_cut(self.net.module):
             return ''
         return (
-            f'{image.name}: rescaled to {width}x{height}: layer {self.layer} takes at most '
-            f'{WHOLE_PIXELS:,} pixels; pool5, fc6 and fc7 take more, if no norm sees the whole '
+            f'{image.name}: rescaled to {width}x{height}: layer {self.layer} allows at most '
+            f'{WHOLE_PIXELS:,} pixels; pool5, fc6 and fc7 allow more, if no norm sees the whole '
             'image (GN, IN)'
         )

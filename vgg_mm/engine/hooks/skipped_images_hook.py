@@ -47,8 +47,8 @@ class SkippedImagesHook(Hook):
             )
         if any(isinstance(part, BaseDataset) and part.test_mode for part in parts):
             raise ValueError(
-                'SkippedImagesHook: the training set has test_mode=True, where no other image '
-                'takes the place of one that cannot be read: remove it'
+                'SkippedImagesHook: the training set has test_mode=True, where images '
+                'that cannot be read are not replaced: remove it'
             )
         file = osp.join(osp.abspath(runner.work_dir), self.FILE_NAME)
         for load in loads:
