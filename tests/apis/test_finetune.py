@@ -101,7 +101,7 @@ def test_a_second_call_finds_it_done(done, photos, net_a):
         (('--views', '3'), '--views 3 requires cached maps, but --cache-maps is off'),
         (('--cache-maps', 'on', '--views', '0'), '--views must be at least 1, got 0'),
         (('--cache-maps', 'on', '--frozen', '0'), '--cache-maps on: --frozen 0 leaves no block'),
-        (('--cache-maps', 'on', '--frozen', '4', '--unfreeze', '1'), 'give one of the two'),
+        (('--cache-maps', 'on', '--frozen', '4', '--unfreeze', '1'), 'give only one of them'),
         (('--cache-maps', 'on', '--unfreeze', '5'), '--unfreeze must be 0 to 4 blocks, got 5'),
         (('--cache-maps', 'on', '--views', '999999'), 'GB, more than 20'),
         (('--seed', '1'), 'lists other photos than the folder has: use another --work-dir'),

@@ -70,7 +70,7 @@ def test_convolutions_alone_tell_no_classes_but_give_features(photo, tmp_path):
     published.keras_notop(tmp_path / name)
     failed = run_tool('predict.py', path, name, cwd=tmp_path, check=False)
     assert failed.returncode == 1 and failed.stderr.count('\n') == 1
-    assert 'without fc8, and cannot classify' in failed.stderr
+    assert 'without fc8 and cannot classify' in failed.stderr
     run_tool('extract_features.py', name, '.', '--layer', 'pool5', '--out', 'f.npz', cwd=tmp_path)
     failed = run_tool('extract_features.py', name, '.', '--out', 'g.npz', cwd=tmp_path, check=False)
     assert "no layer 'fc7' for features; available: conv1_1, " in failed.stderr
@@ -85,7 +85,7 @@ def test_ssds_fc6_and_fc7_are_no_classifiers(photo, tmp_path, capsys):
     convs |= {f'extras.{i}.weight': torch.zeros(2, 2) for i in range(3)}
     torch.save(convs | {f'features.{n}': t for n, t in reduced.items()}, tmp_path / 'ssd.pth')
     left_out = 'left out: extras.0.weight, extras.1.weight, and 1 more: of no layer of the net'
-    with pytest.raises(ValueError, match=rf'without fc8, and cannot classify \({left_out}\): '):
+    with pytest.raises(ValueError, match=rf'without fc8 and cannot classify \({left_out}\): '):
         predict(path, tmp_path / 'ssd.pth')
     # Their 3x3 kernel is no classifier's either: Q is that of convolutions alone.
     extract_features(path.parent, tmp_path / 'ssd.pth', tmp_path / 'f.npz', layer='conv4_3')
@@ -98,7 +98,7 @@ def test_a_net_without_its_last_layer_gives_features(photo, tmp_path):
     net, _ = sources.torchvision_net('vgg11')
     weights = {n: t for n, t in net.state_dict().items() if not n.startswith('classifier.6')}
     torch.save(weights, tmp_path / 'net.pth')
-    with pytest.raises(ValueError, match='without fc8, and cannot classify'):
+    with pytest.raises(ValueError, match='without fc8 and cannot classify'):
         predict(path, tmp_path / 'net.pth')
     folder = path.parent / 'photos'
     folder.mkdir()

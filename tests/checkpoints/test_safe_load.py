@@ -89,7 +89,7 @@ def test_other_contents_are_one_clear_line(tmp_path):
         load_checkpoint(tmp_path / 'list.pth')
     with pytest.raises(FileNotFoundError, match='checkpoint not found: .*nothing.pth'):
         load_checkpoint(tmp_path / 'nothing.pth')
-    with pytest.raises(ValueError, match='no weights found; the file holds epoch'):
+    with pytest.raises(ValueError, match='no weights found; the file contains epoch'):
         weights_of(dict(epoch=3))
 
 
