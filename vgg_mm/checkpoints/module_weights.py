@@ -201,7 +201,7 @@ class Pretrained(PretrainedInit):
     mmengine's copies what has the same name and shape and warns about the rest in a long list, so
     that a wrong checkpoint initialises nothing. This one takes weights in any library's layout, no
     code from the file is run, of a whole classifier each module takes its part (fc6 and fc7 in the
-    form that the module has), and what does not fit is refused. Layers that depend on the classes
+    form that the module has), and wrong shapes are refused. Layers that depend on the classes
     (fc8, a detector's predictors) stay as initialised, with a notice, if their number differs.
 
     Args:
@@ -211,7 +211,7 @@ class Pretrained(PretrainedInit):
         map_location: As in :func:`torch.load`.
 
     Raises:
-        OSError, ValueError: in one line, if the checkpoint cannot be read or does not fit.
+        OSError, ValueError: in one line, if the checkpoint cannot be read or does not match.
     """
 
     def __call__(self, module: Any) -> None:

@@ -136,7 +136,7 @@ def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preproc
     if not data_preprocessor._enable_normalize:
         return Preprocessing(to_rgb, (0.0,) * 3, (1.0,) * 3)
     mean, std = (_tuple(getattr(data_preprocessor, name)) for name in ('mean', 'std'))
-    # More channels than three are not turned, whatever it says.
+    # More channels than three are never reversed.
     return Preprocessing(to_rgb and len(mean) <= 3, mean, std)
 
 
@@ -194,7 +194,7 @@ def config_preprocessing(config: Any) -> Optional[Preprocessing]:
     turns = any(settings.get(key) for key in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
     wanted = dict(mean=mean, std=std, to_rgb=turns)
     found = _of_settings(wanted, IN_CONFIG)
-    # More channels than three are not turned, whatever it says.
+    # More channels than three are never reversed.
     return found._replace(to_rgb=turns and len(found.mean) <= 3)
 
 
