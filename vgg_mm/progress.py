@@ -72,7 +72,7 @@ class Progress:
         return f'about {duration(self.seconds_left())} left'
 
     def set(self, done: float, early: bool = False) -> None:
-        """Add a finished amount, also part of an item; prints a line if due, or requested early."""
+        """Set the finished amount, also within an item; prints a line if due."""
         self.done = done = max(self.done, done)
         if done >= self.total or done <= self._begun_at:
             return
