@@ -27,8 +27,8 @@ SCALES = (224, 320, 448)
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'predict.py')
 
-#: Inches: of all panels together, and of their titles.
-WIDTH, HEAD = 10.0, 0.3
+#: Inches: of all panels together, of a panel's title above it, and between panels.
+WIDTH, HEAD, GAP = 9.2, 0.3, 0.08
 
 
 def maps(photo: str, checkpoint: str) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
@@ -73,30 +73,33 @@ def main() -> None:
     photo, panels = maps(args.photo, args.classifier)
     found = boxes(args.other_photo, args.detector, args.score)
     other = cv2.imread(args.other_photo)[..., ::-1]
+    # The photo and its maps two by two, beside them, as high as both rows, the other photo.
+    (height, width), (tall, broad) = photo.shape[:2], other.shape[:2]
+    shape, other_shape = width / height, broad / tall
+    row = (WIDTH - 2 * GAP - (HEAD + GAP) * other_shape) / (2 * shape + 2 * other_shape)
+    total = 2 * (HEAD + row) + GAP
+    side = row * shape
+    places = [(x, y, side, row) for y in (total - HEAD - row, 0) for x in (0, side + GAP)]
+    high = total - HEAD
+    places.append((2 * (side + GAP), 0, high * other_shape, high))
     images = [('photo', photo), *panels, ('Faster R-CNN', other)]
-    widths = np.array([image.shape[1] / image.shape[0] for _, image in images])
-    widths = widths / widths.sum()
-    height = WIDTH * widths[0] / (photo.shape[1] / photo.shape[0])
     with plot_style():
-        figure = Figure(figsize=(WIDTH, height + HEAD))
-        left = 0.0
-        for (title, image), width in zip(images, widths):
-            share = height / (height + HEAD)
-            panel = figure.add_axes((left + 0.004, 0, width - 0.008, share))
+        figure = Figure(figsize=(WIDTH, total))
+        for (title, image), (left, bottom, wide, high) in zip(images, places):
+            panel = figure.add_axes((left / WIDTH, bottom / total, wide / WIDTH, high / total))
             panel.imshow(image, aspect='auto')
-            panel.set_title(title, fontsize=9)
+            panel.set_title(title, fontsize=10)
             panel.set_axis_off()
-            left += width
         for (x, y, right, bottom), text in found:
             panel.add_patch(
                 Rectangle((x, y), right - x, bottom - y, fill=False, color=ORANGE, lw=2)
             )
             panel.text(
-                x + 4, y + 4, text, va='top', color='white', fontsize=8, weight='bold',
+                x + 4, y + 4, text, va='top', color='white', fontsize=10, weight='bold',
                 bbox=dict(facecolor=ORANGE, edgecolor='none', pad=1.5),
             )  # fmt: skip
         path = os.path.join(args.out, 'first_look.jpg')
-        figure.savefig(path, dpi=130, pil_kwargs={'quality': 88})
+        figure.savefig(path, dpi=120, pil_kwargs={'quality': 88})
     print(path)
 
 
