@@ -36,6 +36,8 @@ include_patterns = [
 
 # Anchors of headings as GitHub makes them; a link to one that is not there is a warning.
 myst_heading_anchors = 3
+# Small pictures in the README's table.
+myst_enable_extensions = ['html_image']
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
