@@ -175,7 +175,7 @@ CONFIGS = {
     'docs/coming_from.md#from-mmpretrain': mmpretrains,
     'docs/configs.md#a-config-explained': explained,
     'docs/finetune.md#in-minutes-on-a-processor': cached_maps,
-    'docs/recipe.md#a-chain-of-ones-own': chain,
+    'docs/recipe.md#a-chain-of-your-own': chain,
     'benchmarks/scaling.md#the-data-path': lmdb,
     'docs/training.md#the-data': tar_shards,
     'docs/weights.md#using': pretrained,

@@ -59,7 +59,7 @@ def test_every_picture_is_shown():
 
 def test_every_page_is_in_the_sites_navigation():
     index = (ROOT / 'docs/index.md').read_text()
-    listed = re.findall(r'^[\w./]+$', index, flags=re.MULTILINE)
+    listed = re.findall(r'^(?:\w+ <)?([\w./]+)>?$', index, flags=re.MULTILINE)
     for page in PAGES:
         name = page.removesuffix('.md')
         name = name.removeprefix('docs/') if name.startswith('docs/') else f'../{name}'
