@@ -26,12 +26,13 @@ extensions = [
     'sphinx.ext.napoleon',
     'sphinx.ext.viewcode',
     'sphinx_copybutton',
+    'public_names',
     'repository_links',
 ]
 root_doc = 'docs/index'
 include_patterns = [
     *('README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'),
-    *(f'{folder}/*.md' for folder in ('benchmarks', 'studies', 'docs')),
+    *(f'{folder}/*.md' for folder in ('benchmarks', 'studies', 'docs', 'docs/api')),
 ]
 
 # Anchors of headings as GitHub makes them; a link to one that is not there is a warning.

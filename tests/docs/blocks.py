@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ('*.md', 'docs/*.md', 'benchmarks/*.md')
+    for pattern in ('*.md', 'docs/*.md', 'docs/api/*.md', 'benchmarks/*.md')
     for path in ROOT.glob(pattern)
 )
 

@@ -58,9 +58,10 @@ def test_every_picture_is_shown():
 
 
 def test_every_page_is_in_the_sites_navigation():
-    index = (ROOT / 'docs/index.md').read_text()
+    """The reference's page lists its parts."""
+    index = ''.join((ROOT / f'docs/{name}.md').read_text() for name in ('index', 'api'))
     listed = re.findall(r'^(?:\w+ <)?([\w./]+)>?$', index, flags=re.MULTILINE)
     for page in PAGES:
         name = page.removesuffix('.md')
         name = name.removeprefix('docs/') if name.startswith('docs/') else f'../{name}'
-        assert name in listed or page == 'docs/index.md', f'docs/index.md does not list {page}'
+        assert name in listed or page == 'docs/index.md', f'no list of pages has {page}'
