@@ -14,6 +14,7 @@ from .load import load_study
 from .missing import missing
 from .plan import Task, select, tasks
 from .report import write_report
+from .results import read_results
 from .schedule import Schedule
 from .study import Study
 from .trainings import trainings
@@ -75,6 +76,8 @@ def run_study(
         return
     failures = [] if report_only else _run_all(loaded, left, found, jobs)
     _report(loaded, found)
+    if report_only:
+        _name_unused(loaded, found)
     if failures:
         print('\nFailed:\n' + '\n'.join(f'  {line}' for line in failures))
         raise RuntimeError(
@@ -97,7 +100,15 @@ def _run_all(study: Study, todo: Sequence[Task], found: Trainings, jobs: int) ->
     failures, without = _without_data(study, {task.key.data for task in todo})
     possible = [task for task in todo if task.key.data not in without]
     log = osp.join(study.work_dir, LOG_FILE)
-    return failures + Schedule(possible, jobs, log, lambda: _report(study, found)).run()
+    schedule = Schedule(
+        possible,
+        jobs,
+        log,
+        # Results are kept at once: an interruption loses none.
+        on_task=lambda task: collect(study, task.key.data, found),
+        on_seed=lambda: _report(study, found),
+    )
+    return failures + schedule.run()
 
 
 def _without_data(study: Study, wanted: set[str]) -> tuple[list[str], set[str]]:
@@ -113,6 +124,15 @@ def _without_data(study: Study, wanted: set[str]) -> tuple[list[str], set[str]]:
     for line in lines:
         print(f'failed: {line}', flush=True)
     return lines, absent
+
+
+def _name_unused(study: Study, found: Trainings) -> None:
+    """Say which finished trainings are not in the report, and why."""
+    courses = {name: read_results(study, name).courses for name in study.data}
+    for key, training in found.items():
+        if f'{key.run}/{key.seed}' not in courses[key.data] and (problem := training.problem()):
+            # Without what to do about it, which is not what a training would need.
+            print(f'not in the report: {key}: {problem.rpartition(": ")[0]}', flush=True)
 
 
 def _report(study: Study, found: Trainings) -> None:

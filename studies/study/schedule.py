@@ -49,14 +49,21 @@ class Schedule:
         tasks: What is to be done, each after what it needs.
         jobs: How many at a time.
         log: Path of the file that all of the tools' output is added to.
+        on_task: Called with each task that is over.
         on_seed: Called when all tasks of a seed are over, the last seed's aside.
     """
 
     def __init__(
-        self, tasks: Sequence[Task], jobs: int, log: str, on_seed: Callable[[], None]
+        self,
+        tasks: Sequence[Task],
+        jobs: int,
+        log: str,
+        on_task: Callable[[Task], None],
+        on_seed: Callable[[], None],
     ) -> None:
         self.jobs = jobs
         self.log = log
+        self.on_task = on_task
         self.on_seed = on_seed
         self.failures: list[str] = []
         total = len(tasks)
@@ -122,6 +129,7 @@ class Schedule:
         print(f'failed: {self.failures[-1]}', flush=True)
 
     def _over(self, task: Task) -> None:
+        self.on_task(task)
         left = [*self._waiting, *self._running.values()]
         if left and all(one.task.key.seed != task.key.seed for one in left):
             self.on_seed()
