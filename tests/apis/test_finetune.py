@@ -104,7 +104,7 @@ def test_a_second_call_finds_it_done(done, photos, net_a):
         (('--cache-maps', 'on', '--frozen', '4', '--unfreeze', '1'), 'give only one of them'),
         (('--cache-maps', 'on', '--unfreeze', '5'), '--unfreeze must be 0 to 4 blocks, got 5'),
         (('--cache-maps', 'on', '--views', '999999'), 'GB, more than 20'),
-        (('--seed', '1'), 'lists other photos than the folder has: use another --work-dir'),
+        (('--seed', '1'), 'lists other photos than the folder contains: use another --work-dir'),
         (('--weights', 'none.pth'), 'checkpoint not found: none.pth'),
     ],
 )
