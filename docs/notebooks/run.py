@@ -15,6 +15,13 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
+#: Lines of libraries that say nothing about the notebook.
+NOISE = re.compile(
+    r'^(Could not import OneDL\.|.*Failed to search registry with scope|loading annotations into'
+    r'|Done \(t=|creating index|index created).*\n',
+    re.MULTILINE,
+)
+
 METADATA = dict(
     kernelspec=dict(display_name='Python 3', language='python', name='python3'),
     language_info=dict(name='python'),
@@ -43,8 +50,8 @@ def joined(outputs: list) -> list:
             found.append(output)
     for output in found:
         if output.output_type == 'stream':
-            output.text = re.sub(r'\x1b\[[\d;]*m', '', output.text)
-    return found
+            output.text = NOISE.sub('', re.sub(r'\x1b\[[\d;]*m', '', output.text))
+    return [output for output in found if output.get('text') != '']
 
 
 def run(path: str) -> None:
