@@ -179,7 +179,7 @@ SCRIPTS = {
     ),
     "{'train_cfg.max_epochs': 8}": repr([*NARROW, *ONE_PROCESS, *DIGITS, *SHORT_TRAINING]),
     "predict('photos'": "predict('photos/val/class_0'",
-    "('kangaroo-00134.jpg', 'raccoon-177.jpg', 'raccoon-30.jpg')": "('0.png', '1.png', '2.png')",
+    "('raccoon-177.jpg', 'raccoon-30.jpg', 'raccoon-192.jpg')": "('0.png', '1.png', '2.png')",
     "linear_probe('train.npz', 'val.npz')": "linear_probe('train.npz', 'val.npz', c=[1.0])",
 }
 
