@@ -28,7 +28,7 @@ PROTOCOLS = {'dense': 'dense', 'multi_crop': 'multi-crop', 'both': 'dense + mult
 VIEWS = MAP, WINDOWS, CROPS = ('score map', 'windows of dense', 'crops of multi-crop')
 
 #: Maximum number of pixels of a photo, and of bytes of its file.
-MOST_PIXELS, MOST_BYTES = 50_000_000, 20_000_000
+MOST_PIXELS, MOST_BYTES = 50_000_000, 20 << 20
 
 #: Q that can be chosen, in pixels.
 MOST_SCALE, SCALE_STEP = 768, 32
