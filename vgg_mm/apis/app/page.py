@@ -32,7 +32,7 @@ WEIGHTS = 'torchvision://vgg16'
 EXAMPLES = os.path.join(os.path.dirname(__file__), 'examples')
 
 #: Q at first, and the least, in pixels: of nets that take crops of 224.
-SCALE, LEAST_SCALE = 256, 224
+SCALE, LEAST_SCALE = 384, 224
 
 #: Classes that a list shows.
 TOP = 5
