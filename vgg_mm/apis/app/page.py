@@ -45,12 +45,14 @@ TITLE = 'VGG: what it sees, and where'
 #: cv2's viridis, which the map is drawn in, at eight places.
 _COLOURS = '#440154, #46327e, #365c8d, #277f8e, #1fa187, #4ac16d, #a0da39, #fde725'
 
-LEGEND = f"""<div style="display: flex; gap: 0.6em; align-items: center">
-<span>posterior of the class at a place: 0 %</span>
-<span style="flex: 1; height: 0.9em; background: linear-gradient(to right, {_COLOURS})"></span>
+LEGEND = f"""<div>posterior of the class at a place:</div>
+<div style="display: flex; gap: 0.6em; align-items: center; white-space: nowrap">
+<span>0 %</span>
+<span style="flex: 1; min-width: 6em; height: 0.9em;
+  background: linear-gradient(to right, {_COLOURS})"></span>
 <span>100 %</span></div>"""
 
-HINT = 'Touch a place in the picture: what would its window alone say?'
+HINT = 'Click a place in the picture to see what its window alone would say.'
 
 #: The whole picture is seen at once; on a phone tables scroll, not the page.
 CSS = """
@@ -59,6 +61,7 @@ CSS = """
 #compared {overflow-x: auto}
 #compared th, #compared td {padding: 0.2em 0.8em; text-align: right; white-space: nowrap}
 #compared th:first-child, #compared td:first-child {text-align: left}
+@media (max-width: 36rem) {#whole, #window {min-width: 100%}}
 """
 
 
