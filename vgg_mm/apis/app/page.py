@@ -140,7 +140,8 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         order = found.order()
         choices = [(found.classes[label], label) for label in order]
         lines = [f'{len(order):,} classes; dense evaluation took {found.seconds:.1f} s.']
-        said = '\n'.join(f'- {html.escape(line)}' for line in [*lines, *found.notices])
+        lines = [html.escape(line) for line in [*lines, *found.notices]]
+        said = '\n'.join(f'- {line}' for line in lines) if len(lines) > 1 else lines[0]
         classes = gr.update(choices=choices, value=order[0])
         picture, caption = found.draw(order[0]), found.caption(MAP)
         return [found, said, classes, picture, caption, _top(found.posterior, found), None, '']
