@@ -59,6 +59,7 @@ CSS = """
 .gradio-container {max-width: 1280px !important}
 #view img {object-fit: contain; max-height: 460px}
 #compared {overflow-x: auto}
+#weights input {text-overflow: ellipsis}
 #compared th, #compared td {padding: 0.2em 0.8em; text-align: right; white-space: nowrap}
 #compared th:first-child, #compared td:first-child {text-align: left}
 @media (max-width: 36rem) {#whole, #window {min-width: 100%}}
@@ -185,7 +186,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
                 photo.preprocess = lambda payload: None if payload is None else payload.path
                 gr.Examples(sorted(glob.glob(f'{EXAMPLES}/*.jpg')), photo, label='examples')
                 net = gr.Dropdown(
-                    list(weights), value=weights[0], label='weights', interactive=True,
+                    _choices(weights), value=weights[0], label='weights', interactive=True,
                     allow_custom_value=any_weights, elem_id='weights',
                     info='a name or a file' if any_weights else None,
                 )  # fmt: skip
@@ -231,6 +232,15 @@ def _gradio() -> Any:
     except ImportError as error:
         raise ImportError("the page needs Gradio: pip install 'vgg_mm[app]'") from error
     return gradio
+
+
+def _choices(weights: Sequence[str]) -> list[tuple[str, str]]:
+    """What the list shows and stands for: the last two parts of a path, if no other has them."""
+    shown = [
+        name if '://' in name else os.path.join(*os.path.normpath(name).split(os.sep)[-2:])
+        for name in weights
+    ]
+    return [(end if shown.count(end) == 1 else name, name) for end, name in zip(shown, weights)]
 
 
 def _is_local(host: str) -> bool:
