@@ -100,6 +100,39 @@ def test_a_visit(page, browser, spot, tmp_path):
     visit.close()
 
 
+def test_q_by_keyboard(page, browser, spot):
+    """Enter and arrow keys do what the mouse does; the view stays as it was chosen."""
+    visit = browser.new_page()
+    visit.goto(page)
+    upload(visit, spot)
+    before = shown(visit)
+    visit.click('#views >> text=windows of dense')
+    wait_for_other(visit, before)
+    number, slider = '#scale input[type=number]', '#scale input[type=range]'
+    for press in (
+        lambda: (visit.fill(number, '320'), visit.press(number, 'Enter')),
+        lambda: visit.press(slider, 'ArrowRight'),
+        lambda: (visit.fill(number, '9'), visit.press(number, 'Enter')),
+    ):
+        before = shown(visit)
+        press()
+        wait_for_other(visit, before)
+        q = int(visit.input_value(number))
+        assert f'on the photo at {q * 200 // 120} x {q}' in visit.inner_text('#caption')
+        assert 'Dense evaluation' in visit.inner_text('#caption')
+    assert q == 224
+    # What is shown is not computed again.
+    before = shown(visit)
+    visit.click('#view img')
+    wait_for_other(visit, before)
+    before = shown(visit)
+    visit.click(number)
+    visit.click('#caption')
+    visit.wait_for_timeout(2000)
+    assert shown(visit) == before and '%' in visit.inner_text('#window')
+    visit.close()
+
+
 def test_on_a_phone(page, browser, spot):
     visit = browser.new_page(viewport=dict(width=390, height=800))
     visit.goto(page)
@@ -108,6 +141,7 @@ def test_on_a_phone(page, browser, spot):
     visit.click('#compare')
     visit.wait_for_selector('#compared table', timeout=120_000)
     assert visit.evaluate('document.documentElement.scrollWidth') <= 390
+    assert visit.locator('[style*=linear-gradient]').bounding_box()['width'] > 90
     visit.close()
 
 

@@ -65,6 +65,17 @@ CSS = """
 @media (max-width: 36rem) {#whole, #window {min-width: 100%}}
 """
 
+#: Gradio's slider tells of a value when a pointer is released on it, not of one by keyboard.
+SCRIPT = """() => document.addEventListener('change', ({target}) => {
+  if (target.matches('#scale input')) {
+    if (target.type === 'number') {
+      target.value = Math.min(Math.max(target.value, target.min), target.max);
+      target.dispatchEvent(new Event('input', {bubbles: true}));
+    }
+    target.dispatchEvent(new Event('pointerup', {bubbles: true}));
+  }
+})"""
+
 
 def serve(
     weights: Sequence[str] = (),
@@ -101,6 +112,7 @@ def serve(
         server_port=port,
         theme=gradio.themes.Default(**fonts),  # the default's fonts come from the network
         css=CSS,
+        js=SCRIPT,
         max_file_size=MOST_BYTES,
         footer_links=[],
         ssr_mode=False,
@@ -126,11 +138,22 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
     gr = _gradio()
 
     def nothing(said: str = '') -> list:
-        return [None, said, gr.update(choices=[], value=None), None, '', None, None, '']
+        classes = gr.update(choices=[], value=None)
+        return [None, said, classes, gr.skip(), None, '', None, None, '']
 
-    def look(path: Optional[str], name: str, q: int) -> list:
+    def look(
+        path: Optional[str],
+        name: str,
+        q: int,
+        before: Optional[Look],
+        label: Optional[int],
+        view: str,
+    ) -> list:
         if path is None:
             return nothing()
+        same = before is not None and (before.path, before.weights) == (path, name)
+        if before is not None and same and before.score_map.q == int(q):
+            return [gr.skip()] * len(outputs)
         try:
             # Requests that do not come from the page's fields cannot read other files either.
             if not any_weights and name not in weights:
@@ -139,13 +162,15 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         except Exception as error:
             return nothing(f'**{_said(error)}**')
         order = found.order()
+        label = int(label) if same and label is not None else order[0]
         choices = [(found.classes[label], label) for label in order]
         lines = [f'{len(order):,} classes; dense evaluation took {found.seconds:.1f} s.']
         lines = [html.escape(line) for line in [*lines, *found.notices]]
         said = '\n'.join(f'- {line}' for line in lines) if len(lines) > 1 else lines[0]
-        classes = gr.update(choices=choices, value=order[0])
-        picture, caption = found.draw(order[0]), found.caption(MAP)
-        return [found, said, classes, picture, caption, _top(found.posterior, found), None, '']
+        classes = gr.update(choices=choices, value=label)
+        picture, caption = found.draw(label, view), found.caption(view)
+        top = _top(found.posterior, found)
+        return [found, said, classes, view, picture, caption, top, None, '']
 
     def draw(found: Optional[Look], label: Optional[int], view: str) -> list:
         if found is None or label is None:
@@ -214,10 +239,10 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
                 button = gr.Button('Compare the protocols', elem_id='compare')
                 compared = gr.HTML(elem_id='compared')
         net_runs = dict(concurrency_id='net', concurrency_limit=1, show_progress_on=picture)
-        outputs = [state, said, label, picture, caption, whole, window, compared]
-        inputs = [photo, net, scale]
+        outputs = [state, said, label, view, picture, caption, whole, window, compared]
+        inputs = [photo, net, scale, state, label, view]
         for happens in (photo.change, net.change, scale.release):
-            happens(look, inputs, outputs, **net_runs).then(lambda: MAP, None, view)
+            happens(look, inputs, outputs, trigger_mode='always_last', **net_runs)
         label.input(draw, [state, label, view], [picture, caption, window])
         view.input(draw, [state, label, view], [picture, caption, window])
         view.change(lambda shown: gr.update(visible=shown == MAP), view, legend)
