@@ -1,5 +1,7 @@
 """What the page in the browser computes and draws, and what it refuses; the page: tests/app."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -31,12 +33,14 @@ def a_look(posteriors, q=256, height=256, width=384):
         crop=224,
         grid=(5, 5),
         seconds=0.0,
+        pace=1e-6,
         notices=[],
     )
 
 
 def test_it_says_what_predict_says(explorer, spot, net_a):
     look = explorer.look(spot, str(net_a), 64)
+    assert 0 < look.seconds_to_compare() < math.inf
     results = explorer.compare(look)
     for ours, protocol in (('dense', 'dense'), ('multi_crop', 'multi_crop')):
         (expected,) = predict(spot, net_a, protocol=protocol, scales=[64], device='cpu')
@@ -66,6 +70,11 @@ def test_windows_and_crops_lie_on_the_photo():
     assert look.position(720 * 0.5, 480 * 0.5) in {(0, 2), (0, 3), (1, 2), (1, 3)}
     assert '2 x 6 windows of 224 x 224 pixels' in look.caption(WINDOWS)
     assert '25 crops' in look.caption(CROPS)
+
+
+def test_what_a_comparison_will_take_goes_by_pixels():
+    look = a_look(np.full((2, 2, 6), 0.5, np.float32))
+    assert look.seconds_to_compare() == pytest.approx(1e-6 * (256 * 384 + 25 * 224 * 224))
 
 
 def test_colours_mean_the_same_in_every_map():

@@ -87,6 +87,7 @@ def test_a_visit(page, browser, spot, tmp_path):
     visit.click('#view img')
     wait_for_other(visit, before)
     assert '%' in visit.inner_text('#window') and '%' in first
+    assert re.search(r'\(about \d+ s\)', visit.inner_text('#compare'))
     visit.click('#compare')
     visit.wait_for_selector('#compared table', timeout=120_000)
     text = visit.inner_text('#compared')
@@ -94,6 +95,7 @@ def test_a_visit(page, browser, spot, tmp_path):
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
     upload(visit, tmp_path / 'broken.jpg')
     visit.wait_for_selector('#said >> text=broken.jpg cannot be read as an image', timeout=60_000)
+    assert visit.inner_text('#compare') == 'Compare the protocols'
     upload(visit, spot)
     visit.wait_for_selector('#said >> text=dense evaluation took', timeout=60_000)
     assert not [url for url in others if not url.startswith(('data:', 'blob:'))]

@@ -66,6 +66,7 @@ class Look:
         crop: Side of the crops of multi-crop evaluation, in pixels.
         grid: Crops of multi-crop evaluation.
         seconds: Duration of dense evaluation.
+        pace: Seconds per pixel of the rescaled photo, with its mirror image.
         notices: Notes on the net, one line each.
     """
 
@@ -80,6 +81,7 @@ class Look:
     crop: int
     grid: Union[tuple[int, int], str]
     seconds: float
+    pace: float
     notices: list[str]
 
     def order(self) -> list[int]:
@@ -103,6 +105,11 @@ class Look:
             )
             for top, left in crop_corners(height, width, self.crop, self.grid)
         ]
+
+    def seconds_to_compare(self) -> float:
+        """What :meth:`Explorer.compare` will take, about: by the pixels of dense and multi-crop."""
+        height, width = self.rescaled
+        return self.pace * (height * width + len(self.crops()) * self.crop**2)
 
     def position(self, x: float, y: float) -> tuple[int, int]:
         """Row and column of the window whose centre is nearest to a pixel of :attr:`photo`."""
@@ -202,9 +209,13 @@ class Explorer:
             dense = Predictor(net.net, 'dense', [q])
             prepared = _prepared(dense, path)
             posterior, seconds = _evaluated(dense, prepared)
+            # A net's first pass is slower than the others; this one is not.
+            started = time.perf_counter()
             score_map = dense.score_map(prepared)
+            taken = time.perf_counter() - started
         assert prepared.photo is not None
         height, width = prepared.photo.shape[:2]
+        rescaled = rescaled_size(height, width, q)
         return Look(
             path=path,
             weights=weights,
@@ -212,11 +223,12 @@ class Explorer:
             posterior=posterior,
             score_map=score_map,
             classes=_different(net.classes),
-            rescaled=rescaled_size(height, width, q),
+            rescaled=rescaled,
             window=STRIDE * net.tta.module.head.kernel_size,
             crop=net.tta.crop_size,
             grid=net.tta.grid,
             seconds=seconds,
+            pace=taken * (2 if net.tta.flip else 1) / (rescaled[0] * rescaled[1]),
             notices=net.net.notices,
         )
 

@@ -52,6 +52,8 @@ LEGEND = f"""<div>posterior of the class at a place:</div>
   background: linear-gradient(to right, {_COLOURS})"></span>
 <span>100 %</span></div>"""
 
+COMPARE = 'Compare the protocols'
+
 HINT = 'Click a place in the picture to see what its window alone would say.'
 
 #: The whole picture is seen at once; on a phone tables scroll, not the page.
@@ -139,7 +141,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
 
     def nothing(said: str = '') -> list:
         classes = gr.update(choices=[], value=None)
-        return [None, said, classes, gr.skip(), None, '', None, None, '']
+        return [None, said, classes, gr.skip(), None, '', None, None, '', COMPARE]
 
     def look(
         path: Optional[str],
@@ -170,7 +172,8 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         classes = gr.update(choices=choices, value=label)
         picture, caption = found.draw(label, view), found.caption(view)
         top = _top(found.posterior, found)
-        return [found, said, classes, view, picture, caption, top, None, '']
+        compare = f'{COMPARE} (about {_rounded(found.seconds_to_compare())} s)'
+        return [found, said, classes, view, picture, caption, top, None, '', compare]
 
     def draw(found: Optional[Look], label: Optional[int], view: str) -> list:
         if found is None or label is None:
@@ -236,10 +239,10 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
                     window = gr.Label(
                         label='the window alone', elem_id='window', num_top_classes=TOP
                     )
-                button = gr.Button('Compare the protocols', elem_id='compare')
+                button = gr.Button(COMPARE, elem_id='compare')
                 compared = gr.HTML(elem_id='compared')
         net_runs = dict(concurrency_id='net', concurrency_limit=1, show_progress_on=picture)
-        outputs = [state, said, label, view, picture, caption, whole, window, compared]
+        outputs = [state, said, label, view, picture, caption, whole, window, compared, button]
         inputs = [photo, net, scale, state, label, view]
         for happens in (photo.change, net.change, scale.release):
             happens(look, inputs, outputs, trigger_mode='always_last', **net_runs)
@@ -280,6 +283,11 @@ def _said(error: Exception) -> str:
     if kind_of(error) is not Kind.USERS:
         raise error
     return one_line(error)
+
+
+def _rounded(seconds: float) -> str:
+    """To two digits, at least 1."""
+    return f'{max(1, float(f"{seconds:.2g}")):.0f}'
 
 
 def _top(posterior: np.ndarray, found: Look) -> dict[str, float]:
