@@ -132,6 +132,12 @@ def test_q_by_keyboard(page, browser, spot):
     visit.click('#caption')
     visit.wait_for_timeout(2000)
     assert shown(visit) == before and '%' in visit.inner_text('#window')
+    visit.fill(number, '288')
+    visit.click('#compare')
+    visit.wait_for_selector('#compared table', timeout=120_000)
+    assert 'on the photo at 480 x 288' in visit.inner_text('#caption')
+    visit.wait_for_timeout(2000)
+    assert visit.locator('#compared table').count() == 1
     visit.close()
 
 

@@ -250,7 +250,10 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         view.input(draw, [state, label, view], [picture, caption, window])
         view.change(lambda shown: gr.update(visible=shown == MAP), view, legend)
         picture.select(touch, [state, label, view], [picture, window])
-        button.click(compare, state, compared, concurrency_id='net', show_progress_on=compared)
+        # First what may just have been typed.
+        button.click(look, inputs, outputs, **net_runs).then(
+            compare, state, compared, concurrency_id='net', show_progress_on=compared
+        )
     return page
 
 
