@@ -141,14 +141,14 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
 
     def nothing(said: str = '') -> list:
         classes = gr.update(choices=[], value=None)
-        return [None, said, classes, gr.skip(), None, '', None, None, '', COMPARE]
+        return [None, None, said, classes, gr.skip(), None, '', None, None, '', COMPARE]
 
     def look(
         path: Optional[str],
         name: str,
         q: int,
         before: Optional[Look],
-        label: Optional[int],
+        chosen: Optional[int],
         view: str,
     ) -> list:
         if path is None:
@@ -164,8 +164,10 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         except Exception as error:
             return nothing(f'**{_said(error)}**')
         order = found.order()
-        label = int(label) if same and label is not None else order[0]
-        choices = [(found.classes[label], label) for label in order]
+        if not same:
+            chosen = None
+        label = order[0] if chosen is None else chosen
+        choices = [(found.classes[i], i) for i in order]
         lines = [f'{len(order):,} classes; dense evaluation took {found.seconds:.1f} s.']
         lines = [html.escape(line) for line in [*lines, *found.notices]]
         said = '\n'.join(f'- {line}' for line in lines) if len(lines) > 1 else lines[0]
@@ -173,7 +175,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         picture, caption = found.draw(label, view), found.caption(view)
         top = _top(found.posterior, found)
         compare = f'{COMPARE} (about {_rounded(found.seconds_to_compare())} s)'
-        return [found, said, classes, view, picture, caption, top, None, '', compare]
+        return [found, chosen, said, classes, view, picture, caption, top, None, '', compare]
 
     def draw(found: Optional[Look], label: Optional[int], view: str) -> list:
         if found is None or label is None:
@@ -204,6 +206,8 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(LOOK_FOR, KEEP)) as page:
         gr.Markdown(f'# {TITLE}')
         state = gr.State(None)
+        # A field's value may be of another photo by the time a request is served; a state is not.
+        chosen = gr.State(None)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 photo = gr.Image(
@@ -242,10 +246,23 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
                 button = gr.Button(COMPARE, elem_id='compare')
                 compared = gr.HTML(elem_id='compared')
         net_runs = dict(concurrency_id='net', concurrency_limit=1, show_progress_on=picture)
-        outputs = [state, said, label, view, picture, caption, whole, window, compared, button]
-        inputs = [photo, net, scale, state, label, view]
+        outputs = [
+            state,
+            chosen,
+            said,
+            label,
+            view,
+            picture,
+            caption,
+            whole,
+            window,
+            compared,
+            button,
+        ]
+        inputs = [photo, net, scale, state, chosen, view]
         for happens in (photo.change, net.change, scale.release):
             happens(look, inputs, outputs, trigger_mode='always_last', **net_runs)
+        label.input(int, label, chosen)
         label.input(draw, [state, label, view], [picture, caption, window])
         view.input(draw, [state, label, view], [picture, caption, window])
         view.change(lambda shown: gr.update(visible=shown == MAP), view, legend)
