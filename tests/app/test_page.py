@@ -87,7 +87,7 @@ def test_a_visit(page, browser, spot, tmp_path):
     visit.click('#view img')
     wait_for_other(visit, before)
     assert '%' in visit.inner_text('#window') and '%' in first
-    assert re.search(r'\(about \d+ s\)', visit.inner_text('#compare'))
+    assert re.search(r'\(about\s\d+\ss\)', visit.inner_text('#compare'))
     visit.click('#compare')
     visit.wait_for_selector('#compared table', timeout=120_000)
     text = visit.inner_text('#compared')
@@ -149,6 +149,8 @@ def test_on_a_phone(page, browser, spot):
     visit.click('#compare')
     visit.wait_for_selector('#compared table', timeout=120_000)
     assert visit.evaluate('document.documentElement.scrollWidth') <= 390
+    for name in ('whole', 'window'):
+        assert visit.locator(f'#{name}').bounding_box()['width'] > 300
     assert visit.locator('[style*=linear-gradient]').bounding_box()['width'] > 90
     visit.close()
 

@@ -61,10 +61,10 @@ CSS = """
 .gradio-container {max-width: 1280px !important}
 #view img {object-fit: contain; max-height: 460px}
 #compared {overflow-x: auto}
-#weights input {text-overflow: ellipsis}
+#weights input {text-overflow: ellipsis; margin-right: 2.5em}
 #compared th, #compared td {padding: 0.2em 0.8em; text-align: right; white-space: nowrap}
 #compared th:first-child, #compared td:first-child {text-align: left}
-@media (max-width: 36rem) {#whole, #window {min-width: 100%}}
+@media (max-width: 36rem) {#whole, #window {min-width: 100% !important}}
 """
 
 #: Gradio's slider tells of a value when a pointer is released on it, not of one by keyboard.
@@ -174,7 +174,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         classes = gr.update(choices=choices, value=label)
         picture, caption = found.draw(label, view), found.caption(view)
         top = _top(found.posterior, found)
-        compare = f'{COMPARE} (about {_rounded(found.seconds_to_compare())} s)'
+        compare = f'{COMPARE} (about\xa0{_rounded(found.seconds_to_compare())}\xa0s)'
         return [found, chosen, said, classes, view, picture, caption, top, None, '', compare]
 
     def draw(found: Optional[Look], label: Optional[int], view: str) -> list:
