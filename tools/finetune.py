@@ -1,4 +1,4 @@
-"""Fine-tune on one's own photos: python tools/finetune.py FOLDER --weights torchvision://vgg16"""
+"""Fine-tune on your own photos: python tools/finetune.py FOLDER --weights torchvision://vgg16"""
 
 from _command_line import run
 

@@ -1,4 +1,4 @@
-"""Mean RGB and PCA of one's own images: python tools/rgb_statistics.py FOLDER"""
+"""Mean RGB and PCA of your own images: python tools/rgb_statistics.py FOLDER"""
 
 from _command_line import run
 

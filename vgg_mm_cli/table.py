@@ -37,7 +37,7 @@ COMMANDS = {
         'photos', 'PREDICT', 'the classes of photos, with maps of where they are seen'
     ),
     'app': _entry('photos', 'APP', 'a page in the browser that shows what a net sees in a photo'),
-    'finetune': _entry('training', 'FINETUNE', "fit trained weights to one's own photos"),
+    'finetune': _entry('training', 'FINETUNE', 'fit trained weights to your own photos'),
     'train': _entry('training', 'TRAIN', 'train a net from a config'),
     'config': _entry('training', 'PRINT_CONFIG', 'a config as one file, to read or to edit'),
     'chain': _entry(
@@ -55,7 +55,7 @@ COMMANDS = {
     ),
     'prepare': _entry('photos', 'PREPARE_DATA', 'write the embedded digits as a data set'),
     'plot': _entry('training', 'PLOT_RUN', 'curves of trainings'),
-    'table': _entry('nets', 'PAPER_TABLE', "the paper's Tables 3 to 7, of one's own results"),
+    'table': _entry('nets', 'PAPER_TABLE', "the paper's Tables 3 to 7, of your own results"),
     'nets': _entry('nets', 'NET_TABLE', "the paper's nets: layers, parameters, multiply-adds"),
     'demo': _entry('training', 'DEMO', 'train and test two nets on the embedded digits'),
     'build-mmcv-ops': _entry('nets', 'BUILD_MMCV_OPS', "compile mmcv's operators, for detectors"),

@@ -91,7 +91,7 @@ def elsewhere(text, folder):
 #: Page#heading -> what is done with its configs.
 CONFIGS = {
     'docs/downstream.md#a-classifiers-weights': hook,
-    'docs/downstream.md#ones-own-photos-from-the-first-line-to-the-last': other_classes,
+    'docs/downstream.md#your-own-photos-from-the-first-line-to-the-last': other_classes,
     'docs/downstream.md#other-classes': other_classes,
     'docs/downstream.md#in-your-own-config': detector,
     'docs/segmentation.md#in-your-own-config': elsewhere,

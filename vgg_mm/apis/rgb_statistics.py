@@ -1,4 +1,4 @@
-"""``tools/rgb_statistics.py``: mean RGB and principal components of one's own images."""
+"""``tools/rgb_statistics.py``: mean RGB and principal components of your own images."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-# Photos of clothes in ten class folders, DATA_ROOT/{train,val}/CLASS/*.jpg; any photos of one's own
+# Photos of clothes in ten class folders, DATA_ROOT/{train,val}/CLASS/*.jpg; any photos of your own
 # laid out like this will do.
 _base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 

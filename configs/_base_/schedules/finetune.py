@@ -1,4 +1,4 @@
-# From trained weights to one's own photos: a tenth of the paper's first rate (as where it starts
+# From trained weights to your own photos: a tenth of the paper's first rate (as where it starts
 # from a trained net, Section 3.1), ten times that for the new last layer; two drops.
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -1,4 +1,4 @@
-"""``tools/finetune.py``: fine-tuning of trained weights on one's own photos."""
+"""``tools/finetune.py``: fine-tuning of trained weights on your own photos."""
 
 import io
 import os

@@ -50,7 +50,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
 
     Args:
         arch: 'A', 'A-LRN', 'B', 'B-5x5', 'C', 'D' or 'E'; a depth: 11, 13, 16, 19 mean A, B, D, E;
-            or a net of one's own by its kernel sizes, ``dict(kernels=((3, 3), (3, 3), (5,)))``,
+            or a net of your own by its kernel sizes, ``dict(kernels=((3, 3), (3, 3), (5,)))``,
             with ``lrn=True`` as A-LRN has it.
         depth: MMPretrain's name for the same choice; give one of the two.
         in_channels: Channels of the images: 3, or 1 for grey ones.
