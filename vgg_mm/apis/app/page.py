@@ -67,16 +67,23 @@ CSS = """
 @media (max-width: 36rem) {#whole, #window {min-width: 100% !important}}
 """
 
-#: Gradio's slider tells of a value when a pointer is released on it, not of one by keyboard.
-SCRIPT = """() => document.addEventListener('change', ({target}) => {
-  if (target.matches('#scale input')) {
+#: Gradio's slider tells of a value whenever a pointer is released on it or it loses the focus, also
+#: of the old one, and not of one by keyboard; with this, of each new value once.
+SCRIPT = """() => {
+  const isField = target => target.matches?.('#scale input');
+  for (const type of ['pointerup', 'blur'])
+    document.addEventListener(type, event => {
+      if (event.isTrusted && isField(event.target)) event.stopPropagation();
+    }, true);
+  document.addEventListener('change', ({target}) => {
+    if (!isField(target)) return;
     if (target.type === 'number') {
       target.value = Math.min(Math.max(target.value, target.min), target.max);
       target.dispatchEvent(new Event('input', {bubbles: true}));
     }
     target.dispatchEvent(new Event('pointerup', {bubbles: true}));
-  }
-})"""
+  });
+}"""
 
 
 def serve(
