@@ -218,7 +218,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 photo = gr.Image(
-                    label=f'photo (JPEG, PNG, WebP; at most {MOST_BYTES >> 20} MB)',
+                    label=f'photo, at most {MOST_BYTES >> 20} MB',
                     sources=['upload', 'clipboard'], image_mode=None, height=280, elem_id='photo',
                 )  # fmt: skip
                 # The file itself, so that the page's own message says what cannot be read.
