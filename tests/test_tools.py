@@ -60,7 +60,7 @@ def test_resume_goes_on_where_it_stopped(few_digits, tmp_path):
     ]  # fmt: skip
     done = run_tool('train.py', A_DIGITS, '--resume', *options, cwd=tmp_path)
     assert 'resumed epoch: 1, iter: 5' in done.stdout
-    (line,) = [line for line in done.stdout.splitlines() if 'not taken' in line]
+    (line,) = [line for line in done.stdout.splitlines() if 'ignored' in line]
     assert 'optim_wrapper.optimizer.lr=0.003 (0.01 stays)' in line
     assert 'optim_wrapper.optimizer.momentum=0.5 (0.9 stays)' in line
     assert 'param_scheduler.milestones=[2, 4] ([16, 20] stays)' in line

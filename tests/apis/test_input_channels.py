@@ -107,7 +107,7 @@ def test_finetune_and_on(home, channels):
     assert f'images of {channels} channel' in again
     command = ('photos', '--weights', run, '--work-dir', f'{run}_no', '--in-channels', '3')
     failed = run_tool('finetune.py', *command, cwd=home, check=False)
-    assert failed.returncode == 1 and f'this is one for {channels}' in failed.stderr
+    assert failed.returncode == 1 and f'this one is for {channels}' in failed.stderr
 
 
 def test_weight_decay_on_pooled_grey_maps(home):
