@@ -184,14 +184,15 @@ def estimate_table(
         row[2] += (hours or 0.0) + start * (1 + is_training) / 3600
         row[3].add(source)
     cells = [
-        [*key, str(n), str(tests), f'{hours:.2f}', ', '.join(sorted(sources))]
+        [*key, str(n), str(tests), f'{hours:.2f}' if hours else UNKNOWN, ', '.join(sorted(sources))]
         for key, (n, tests, hours, sources) in rows.items()
     ]
     total = sum(row[2] for row in rows.values())
     title = f'{study.title} Profile {study.profile}: {study.about}.'
     lines = [title, f'{len(todo) - len(left)} of {len(todo)} trainings and tests are done.']
     if cells:
-        lines += ['', format_table(HEADERS, cells), '', _note(total, measure)]
+        unknown = sum(UNKNOWN in sources for *_, sources in rows.values())
+        lines += ['', format_table(HEADERS, cells), '', _note(total, measure, unknown)]
     return '\n'.join(lines)
 
 
@@ -201,11 +202,11 @@ def _settled(task: Task) -> bool:
     return training.not_finite() is not None
 
 
-def _note(hours: float, measure: bool) -> str:
-    text = (
-        f'{duration(3600 * hours)} in all. {FINISHED.capitalize()}: of the same '
-        'net on the same data.'
-    )
+def _note(hours: float, measure: bool, unknown: int) -> str:
+    text = f'{duration(3600 * hours)} in all'
+    if unknown:
+        text += f", and what is not known ('{UNKNOWN}', in {unknown} of the lines)"
+    text += f'. {FINISHED.capitalize()}: of the same net on the same data.'
     if measure:
         text += (
             f' {MEASURED.capitalize()}: a few training steps of each net on random images on '
