@@ -44,6 +44,9 @@ def test_a_config_as_one_file_is_the_same(name, tmp_path, monkeypatch, capsys):
     assert Config.fromfile('mine.py').to_dict() == expected.to_dict()
     print_config('mine.py')
     assert capsys.readouterr().out.strip() == (tmp_path / 'mine.py').read_text().strip()
+    (tmp_path / 'own.py').write_text("_base_ = 'mine.py'\nwork_dir = 'there'\n")
+    print_config('own.py', 'own_whole.py')
+    assert Config.fromfile('own_whole.py').work_dir == 'there', 'a setting of its own stays'
     with pytest.raises(FileExistsError, match=r'^mine\.py is there already: give another name'):
         print_config(name, 'mine.py')
     with pytest.raises(ValueError, match=r'^out mine\.txt: a config ends in \.py'):

@@ -183,10 +183,10 @@ def estimate_table(
         # A training is started by the chain, in a process of its own.
         row[2] += (hours or 0.0) + start * (1 + is_training) / 3600
         row[3].add(source)
-    cells = [
-        [*key, str(n), str(tests), f'{hours:.2f}' if hours else UNKNOWN, ', '.join(sorted(sources))]
-        for key, (n, tests, hours, sources) in rows.items()
-    ]
+    cells = []
+    for key, (n, tests, hours, sources) in rows.items():
+        shown = UNKNOWN if sources == {UNKNOWN} else f'{hours:.2f}'
+        cells.append([*key, str(n), str(tests), shown, ', '.join(sorted(sources))])
     total = sum(row[2] for row in rows.values())
     title = f'{study.title} Profile {study.profile}: {study.about}.'
     lines = [title, f'{len(todo) - len(left)} of {len(todo)} trainings and tests are done.']

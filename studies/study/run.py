@@ -14,7 +14,7 @@ from .load import load_study
 from .missing import missing
 from .plan import Task, select, tasks
 from .report import write_report
-from .results import read_results
+from .results import ResultsByData
 from .schedule import Schedule
 from .study import Study
 from .trainings import trainings
@@ -75,9 +75,9 @@ def run_study(
         print(estimate_table(loaded, todo, left, everything, measure))
         return
     failures = [] if report_only else _run_all(loaded, left, found, jobs)
-    _report(loaded, found)
+    results = _report(loaded, found)
     if report_only:
-        _name_unused(loaded, found)
+        _name_unused(results, found)
     if failures:
         print('\nFailed:\n' + '\n'.join(f'  {line}' for line in failures))
         raise RuntimeError(
@@ -126,17 +126,18 @@ def _without_data(study: Study, wanted: set[str]) -> tuple[list[str], set[str]]:
     return lines, absent
 
 
-def _name_unused(study: Study, found: Trainings) -> None:
+def _name_unused(results: ResultsByData, found: Trainings) -> None:
     """Say which finished trainings are not in the report, and why."""
-    courses = {name: read_results(study, name).courses for name in study.data}
     for key, training in found.items():
-        if f'{key.run}/{key.seed}' not in courses[key.data] and (problem := training.problem()):
+        there = f'{key.run}/{key.seed}' in results[key.data].courses
+        if not there and (problem := training.problem()):
             # Without what to do about it, which is not what a training would need.
             print(f'not in the report: {key}: {problem.rpartition(": ")[0]}', flush=True)
 
 
-def _report(study: Study, found: Trainings) -> None:
+def _report(study: Study, found: Trainings) -> ResultsByData:
     """Results and report of what is there."""
     results = {name: collect(study, name, found) for name in study.data}
     for path in write_report(study, results):
         print(f'written: {path}', flush=True)
+    return results

@@ -49,7 +49,7 @@ class Schedule:
         tasks: What is to be done, each after what it needs.
         jobs: How many at a time.
         log: Path of the file that all of the tools' output is added to.
-        on_task: Called with each task that is over.
+        on_task: Called with each task that was done; an error of it is the task's.
         on_seed: Called when all tasks of a seed are over, the last seed's aside.
     """
 
@@ -58,8 +58,8 @@ class Schedule:
         tasks: Sequence[Task],
         jobs: int,
         log: str,
-        on_task: Callable[[Task], None],
-        on_seed: Callable[[], None],
+        on_task: Callable[[Task], object],
+        on_seed: Callable[[], object],
     ) -> None:
         self.jobs = jobs
         self.log = log
@@ -119,6 +119,7 @@ class Schedule:
             one = self._running.pop(future)
             try:
                 _finish(one.task, future)
+                self.on_task(one.task)
             except EXPECTED as error:
                 self._fail(one.task, error)
             self._over(one.task)
@@ -129,7 +130,6 @@ class Schedule:
         print(f'failed: {self.failures[-1]}', flush=True)
 
     def _over(self, task: Task) -> None:
-        self.on_task(task)
         left = [*self._waiting, *self._running.values()]
         if left and all(one.task.key.seed != task.key.seed for one in left):
             self.on_seed()

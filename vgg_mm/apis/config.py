@@ -4,6 +4,7 @@ import os
 import os.path as osp
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -144,9 +145,11 @@ def print_config(
         FileExistsError: if there is such a file already.
         FileNotFoundError, ImportError, ValueError: as of :func:`load_config`.
     """
-    cfg = load_config(config, cfg_options=cfg_options)
-    # Set for a run.
-    for key in {'launcher', 'work_dir'} - parse_cfg_options(cfg_options).keys():
+    own = config if isinstance(config, Config) else read_config(find_config(config))
+    with redirect_stdout(sys.stderr):  # notices are not part of the config
+        cfg = load_config(own, cfg_options=cfg_options)
+    # load_config sets these for a run.
+    for key in {'launcher', 'work_dir'} - {*own, *parse_cfg_options(cfg_options)}:
         cfg.pop(key)
     if out is None:
         print(cfg.pretty_text)
