@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional, TextIO
@@ -101,14 +102,32 @@ def message_of(line: str) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the end of a job or of its terminal be an interruption like Ctrl-C (main thread only)."""
+    """Let the end of a job or of its terminal be an interruption like Ctrl-C (main thread only).
+
+    Python drops an exception raised while it runs a finalizer; an interruption that meets one is
+    repeated shortly after.
+    """
     signals = [signal.SIGTERM, signal.SIGHUP]
     # nohup ignores the terminal's end on purpose.
     signals = [s for s in signals if signal.getsignal(s) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _interrupt) for number in signals}
+    report_dropped, repeats = sys.unraisablehook, []
+
+    def repeat(dropped: Any) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            again = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGTERM])
+            repeats.append(again)
+            again.start()
+        else:
+            report_dropped(dropped)
+
+    sys.unraisablehook = repeat
     try:
         yield
     finally:
+        sys.unraisablehook = report_dropped
+        for again in repeats:
+            again.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
