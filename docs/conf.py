@@ -21,11 +21,12 @@ copyright = 'the vgg_mm authors'
 version = release = __version__
 
 extensions = [
-    'myst_parser',
+    'myst_nb',
     'sphinx.ext.autodoc',
     'sphinx.ext.napoleon',
     'sphinx.ext.viewcode',
     'sphinx_copybutton',
+    'notebook_downloads',
     'public_names',
     'repository_links',
 ]
@@ -33,7 +34,10 @@ root_doc = 'docs/index'
 include_patterns = [
     *('README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'),
     *(f'{folder}/*.md' for folder in ('benchmarks', 'studies', 'docs', 'docs/api')),
+    'docs/notebooks/*.ipynb',
 ]
+# Notebooks are shown with the output that is stored in them.
+nb_execution_mode = 'off'
 
 # Anchors of headings as GitHub makes them; a link to one that is not there is a warning.
 myst_heading_anchors = 3
@@ -47,9 +51,9 @@ autodoc_typehints_format = 'short'
 autodoc_default_options = {'show-inheritance': True}
 python_maximum_signature_line_length = 90
 
-# Copied without the prompt and what a command prints; blocks of text are no code.
+# Copied without the prompt and what a command prints; text and cells' output are no code.
 copybutton_prompt_text = '$ '
-copybutton_selector = 'div:not(.highlight-text) > div.highlight pre'
+copybutton_selector = 'div:not(.highlight-text, .highlight-myst-ansi) > div.highlight pre'
 
 html_theme = 'furo'
 html_title = f'vgg_mm {release}'

@@ -24,7 +24,8 @@ NOISE = re.compile(
 
 METADATA = dict(
     kernelspec=dict(display_name='Python 3', language='python', name='python3'),
-    language_info=dict(name='python'),
+    # As Jupyter writes it: the lexer knows %pip and %%bash.
+    language_info=dict(name='python', pygments_lexer='ipython3'),
 )
 
 

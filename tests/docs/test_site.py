@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-for module in ('sphinx', 'myst_parser', 'furo'):
+for module in ('sphinx', 'myst_nb', 'furo'):
     pytest.importorskip(module, reason='needs requirements/docs.txt')
 
 
@@ -39,6 +39,15 @@ def test_the_site_has_pages_reference_and_no_dead_files(site):
         for target in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text()):
             if not re.match(r'[a-z]+:', target):
                 assert (page.parent / target).exists(), f'{page.name}: {target}'
+
+
+@pytest.mark.slow
+def test_notebooks_are_pages_and_downloads(site):
+    for notebook in (ROOT / 'docs/notebooks').glob('*.ipynb'):
+        page = (site / f'docs/notebooks/{notebook.stem}.html').read_text()
+        assert '<img' in page and 'class="output ' in page
+        (copy,) = re.findall(r'href="([^"]+)">Download this notebook', page)
+        assert (site / 'docs/notebooks' / copy).read_bytes() == notebook.read_bytes()
 
 
 @pytest.mark.slow
