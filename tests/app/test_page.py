@@ -96,6 +96,9 @@ def test_a_visit(page, browser, spot, tmp_path):
     upload(visit, tmp_path / 'broken.jpg')
     visit.wait_for_selector('#said >> text=broken.jpg cannot be read as an image', timeout=60_000)
     assert visit.inner_text('#compare') == 'Compare the protocols'
+    visit.click('#compare')
+    visit.wait_for_selector('#compared >> text=The photo was not evaluated', timeout=60_000)
+    assert 'cannot be read as an image' in visit.inner_text('#said')
     upload(visit, spot)
     visit.wait_for_selector('#said >> text=dense evaluation took', timeout=60_000)
     assert not [url for url in others if not url.startswith(('data:', 'blob:'))]

@@ -202,9 +202,9 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         shown = found.draw(int(label), view, None if view == CROPS else (row, column))
         return [shown, _top(found.score_map.posteriors[:, row, column], found)]
 
-    def compare(found: Optional[Look]) -> str:
+    def compare(path: Optional[str], found: Optional[Look]) -> str:
         if found is None:
-            return 'Give a photo first.'
+            return 'Give a photo first.' if path is None else 'The photo was not evaluated.'
         try:
             return _table(explorer.compare(found), found)
         except Exception as error:
@@ -276,7 +276,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         picture.select(touch, [state, label, view], [picture, window])
         # First what may just have been typed.
         button.click(look, inputs, outputs, **net_runs).then(
-            compare, state, compared, concurrency_id='net', show_progress_on=compared
+            compare, [photo, state], compared, concurrency_id='net', show_progress_on=compared
         )
     return page
 
