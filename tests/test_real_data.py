@@ -18,6 +18,7 @@ from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets import LoadImage, ScaleJitter
 from vgg_mm.datasets.transforms.resampling import rescale, rescale_crop
 from vgg_mm.datasets.transforms.rescale import rescaled_size
+from vgg_mm.evaluation import load_posteriors
 from vgg_mm.models import VGG
 
 VGG16 = ROOT / 'configs/vgg/vgg16_jitter_imagenet.py'
@@ -126,7 +127,7 @@ def test_the_authors_convolutions(real_data, tmp_path):
 
 
 def test_the_authors_convolutions_from_file_to_answer(real_data, tmp_path):
-    """At full width: finetune, predict, export, features, finetune again."""
+    """At full width: finetune, predict, export, features, SVM, test, tables, finetune again."""
     weights = real_data / KERAS_NOTOP
     if not weights.is_file():
         pytest.skip(f'no {KERAS_NOTOP} in the folder of VGG_MM_DATA')
@@ -143,9 +144,24 @@ def test_the_authors_convolutions_from_file_to_answer(real_data, tmp_path):
     shown = run_tool('predict.py', 'photos/val', 'run', '--scales', '224', cwd=tmp_path).stdout
     assert 'by the names of the folders (2 images)' in shown
     run_tool('export.py', 'run', 'net.onnx', cwd=tmp_path)
-    options = ('--layer', 'pool5', '--scales', '224', '--out', 'f.npz')
-    run_tool('extract_features.py', 'run', 'photos/val', *options, cwd=tmp_path)
-    assert load_features(tmp_path / 'f.npz').values.shape == (2, 512)
+    for split in ('train', 'val'):
+        options = ('--layer', 'pool5', '--scales', '224', '--out', f'{split}.npz')
+        run_tool('extract_features.py', 'run', f'photos/{split}', *options, cwd=tmp_path)
+    assert load_features(tmp_path / 'val.npz').values.shape == (2, 512)
+    probe = ('linear_probe.py', 'train.npz', '--test', 'val.npz', '--C', '1')
+    assert '2 classes' in run_tool(*probe, cwd=tmp_path).stdout
+    run_tool(
+        'test.py', 'run/photos.py', 'run/photos/epoch_1.pth', '--tta', '--out', 'crops.npz',
+        '--cfg-options', 'tta_model.protocol=multi_crop', 'tta_pipeline.1.scales=256', cwd=tmp_path,
+    )  # fmt: skip
+    both = ('run/photos/posteriors.npz:dense', 'crops.npz:multi_crop')
+    run_tool('ensemble.py', *both, '--out', 'both.npz', cwd=tmp_path)
+    files = ('run/photos/posteriors.npz', 'crops.npz', 'both.npz')
+    scores = [load_posteriors(tmp_path / name).scores for name in files]
+    average = (scores[0]['dense'] + scores[1]['multi_crop']) / 2
+    np.testing.assert_allclose(scores[2]['mixed'], average, rtol=1e-5)
+    table = run_tool('paper_table.py', 'run', 'work_dirs', cwd=tmp_path).stdout
+    assert 'Table 4' in table and len(re.findall(r'^D .*(?:dense|multi_crop) ', table, re.M)) == 2
     options = ('--weights', 'run', '--work-dir', 'again', '--dry-run')
     again = run_tool(*command[:2], *options, cwd=tmp_path).stdout
     assert 'global average pooling; fc8 is new' in again and 'recorded: in the config' in again
