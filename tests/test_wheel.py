@@ -6,9 +6,12 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import threading
 import venv
 import zipfile
 from email.parser import BytesParser
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -46,7 +49,11 @@ def build(what, folder):
     for path in shipped():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes((ROOT / path).read_bytes())
-    code = f'from setuptools.build_meta import build_{what} as build; build("dist")'
+    # The calls of pip; the first leaves the metadata by which openmim finds a checkout.
+    code = (
+        'import setuptools.build_meta as system; '
+        f'system.get_requires_for_build_{what}(); system.build_{what}("dist")'
+    )
     run([sys.executable, '-c', code], folder)
     (built,) = (folder / 'dist').iterdir()
     return built
@@ -75,15 +82,19 @@ def python(wheel, tmp_path_factory):
     return environment_with(wheel, tmp_path_factory.mktemp('environment'))
 
 
-def environment_with(wheel, folder):
-    venv.create(folder, with_pip=False)
+def environment_with(wheel, folder, with_pip=False):
+    venv.create(folder, with_pip=with_pip)
     python = folder / 'bin' / 'python'
-    purelib = run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], folder)
     # As a plain path: the .pth files there, one of which leads to the checkout, are not read.
-    (Path(purelib.strip()) / 'base.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    (purelib(python) / 'base.pth').write_text(sysconfig.get_path('purelib') + '\n')
     pip = [sys.executable, '-m', 'pip', '--python', python, 'install', '-q']
     run([*pip, '--no-deps', '--no-index', '--ignore-installed', wheel], folder)
     return python
+
+
+def purelib(python):
+    where = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+    return Path(run([python, '-c', where], python.parent).strip())
 
 
 @pytest.fixture(scope='module')
@@ -171,3 +182,58 @@ def test_training_from_an_empty_folder(python, mim, tmp_path):
     assert 'dense, Q = 64, 80, 96' in predicted
     # Nothing was written elsewhere.
     assert {path.name for path in tmp_path.iterdir()} == {'data', 'work_dirs'}
+
+
+def openmim_beside(wheel, folder):
+    """The command of openmim in an environment of its own, where the wheel is installed."""
+    python = environment_with(wheel, folder, with_pip=True)
+    install = [python, '-m', 'pip', 'install', '-q', 'openmim==0.3.9']
+    done = subprocess.run(install, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f'openmim cannot be installed: {done.stderr.strip().splitlines()[-1]}')
+    return python.parent / 'mim'
+
+
+#: Two iterations of a net of 4 channels, and a test of 20 images.
+SHORT = [
+    '--gpus', '0', '--cfg-options', 'train_dataloader.dataset.indices=64',
+    'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'val_dataloader.dataset.indices=20',
+    'test_dataloader.dataset.indices=20', 'default_hooks.logger.interval=1',
+    'model.backbone.base_channels=4', 'model.head.in_channels=32',
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_openmim_searches_downloads_trains_and_tests(wheel, tmp_path):
+    openmim = openmim_beside(wheel, tmp_path / 'environment')
+    assert 'config id: vgg16_jitter_imagenet' in run([openmim, 'search', 'vgg_mm'], tmp_path)
+    (tmp_path / 'published').mkdir()
+    (tmp_path / 'published/net.caffemodel').write_bytes(b'weights')
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / 'published')
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        metafile = purelib(openmim.with_name('python')) / 'vgg_mm/.mim/configs/vgg/metafile.yml'
+        address = f'http://127.0.0.1:{server.server_port}/net.caffemodel'
+        here = re.sub(r'http://\S+_16_layers.caffemodel', address, metafile.read_text())
+        metafile.write_text(here)
+        config = ['--config', 'vgg16_jitter_imagenet', '--dest', '.']
+        run([openmim, 'download', 'vgg_mm', *config], tmp_path)
+        server.shutdown()
+    assert (tmp_path / 'net.caffemodel').read_bytes() == b'weights'
+    assert "arch='D'" in (tmp_path / 'vgg16_jitter_imagenet.py').read_text()
+
+    run([openmim.parent / 'vgg-mm', 'prepare', 'digits', '--out', 'data/digits'], tmp_path)
+    log = run([openmim, 'train', 'vgg_mm', 'vgg11_jitter_digits.py', *SHORT], tmp_path)
+    assert 'Epoch(train) [1][2/2]' in log and 'error/top1' in log
+    checkpoint = ['--checkpoint', 'work_dirs/vgg11_jitter_digits/epoch_1.pth']
+    test = [openmim, 'test', 'vgg_mm', 'vgg11_jitter_digits.py', *checkpoint, *SHORT]
+    assert 'centre crop' in run(test, tmp_path)
+
+
+@pytest.mark.slow
+def test_openmim_finds_an_editable_install_on_pythonpath(tmp_path):
+    """By itself it looks in site-packages alone."""
+    checkout = tmp_path / 'checkout'
+    openmim = openmim_beside(build('editable', checkout), tmp_path / 'environment')
+    found = run(['env', f'PYTHONPATH={checkout}', openmim, 'search', 'vgg_mm'], tmp_path)
+    assert 'config id: vgg16_jitter_imagenet' in found
