@@ -1,5 +1,7 @@
 """Nets and files of features for tests."""
 
+from dataclasses import asdict
+
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -42,6 +44,6 @@ def write_features(path, values, labels, classes, errors=(), folder='/photos', *
         layer='fc7', dimension=values.shape[1], scales=(64,), combine='average', flip=True,
         net='A', width=4, preprocessing='RGB', weights='w', images='i', count=len(values),
     )  # fmt: skip
-    info = dict(Settings(**{**made, **settings}).to_info(), folder=str(folder))
+    info = dict(asdict(Settings(**{**made, **settings})), folder=str(folder))
     write(str(path), path.suffix, [Part(values, errors)], photos, info)
     return path

@@ -174,20 +174,21 @@ def test_stopped_what_is_finished_is_kept(
 
 def begin(folder, checkpoint, out, **options):
     """Stop when eight images are finished."""
-    real, calls = Parts.add, []
+    real, calls = Parts.save, []
 
-    def add(self, first, part):
-        real(self, first, part)
+    def save(self, first, parts):
+        end = real(self, first, parts)
         calls.append(first)
         if len(calls) == 2:
             raise KeyboardInterrupt
+        return end
 
-    Parts.add = add
+    Parts.save = save
     try:
         with pytest.raises(KeyboardInterrupt):
             extract_features(folder, checkpoint, out, **options)
     finally:
-        Parts.add = real
+        Parts.save = real
 
 
 @pytest.mark.parametrize(
@@ -276,10 +277,14 @@ def test_parts_are_written_after_some_time(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, 'PART_SECONDS', 0.05)
     one = Part(np.ones((1, 3), np.float32), [''])
     holder = Parts(str(tmp_path / 'f.npz'))
-    with holder.locked(), holder.writer(0) as writer:
-        writer.add(one)
+
+    def slow():
+        yield one
         assert len(list(holder)) == 0
         time.sleep(0.06)
-        writer.add(one)
+        yield one
         assert [len(part.errors) for part in holder] == [2]
+
+    with holder.locked():
+        holder.write(0, slow())
         (tmp_path / 'f.npz.parts' / 'settings.json').write_text('{}')

@@ -82,12 +82,7 @@ class DenseFeatures(PaperTTA):
 
 
 def end_at(model: ImageClassifier, layer: str) -> int:
-    """Let a classifier end at a layer: its head becomes a :class:`FeatureHead`.
-
-    Args:
-        model: With a :class:`VGG` and a :class:`ConvHead`, or none; changed in place.
-        layer: 'fc7', 'fc6' (after their ReLU), 'pool1' to 'pool5', or a convolution's name, such
-            as 'conv5_3' (after its ReLU). Channels and strides: :func:`extract_features`.
+    """Let a classifier end at a layer of :func:`extract_features`; its head is replaced.
 
     Returns:
         Number of channels of the layer's map.
@@ -130,7 +125,7 @@ class Extractor:
 
     Args:
         net: Of a checkpoint; its model is changed to end at the layer.
-        layer: See :func:`end_at`.
+        layer: As of :func:`extract_features`.
         combine: 'average' or 'stack'.
         flip: Whether the flip is used; None: as in the config's test protocol.
         scales: Test scales Q; None: the config's.

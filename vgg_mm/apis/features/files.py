@@ -111,15 +111,7 @@ def import_parquet() -> ModuleType:
 
 
 def write(path: str, ending: str, parts: Iterable[Part], photos: Photos, info: dict) -> None:
-    """Write all features; one part is in memory at a time.
-
-    Args:
-        path: File to write.
-        ending: One of :data:`ENDINGS`.
-        parts: Those of the photos, in order.
-        photos: What the features are of.
-        info: Settings, the folder and other metadata.
-    """
+    """Write the photos' features in the format of the ending; one part is in memory at a time."""
     text = json.dumps(dict(info, classes=photos.classes), ensure_ascii=False)
     writer = _write_parquet if ending == PARQUET else _write_npz
     writer(path, parts, photos, info['dimension'], text)

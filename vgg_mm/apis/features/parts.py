@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Union
@@ -70,17 +70,13 @@ class Settings:
         """From the metadata of a file.
 
         Raises:
-            ValueError: if that is not what :meth:`to_info` gives.
+            ValueError: if it is incomplete.
         """
         try:
             fields = {key: info[key] for key in cls.__dataclass_fields__}
             return cls(**{**fields, 'scales': tuple(fields['scales'])})
         except (KeyError, TypeError) as error:
             raise ValueError(f'its settings are incomplete ({error})') from error
-
-    def to_info(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return json.loads(json.dumps(asdict(self)))
 
     def differences(self, other: 'Settings', fields: tuple[str, ...] = ()) -> str:
         """The different fields of ``other``, as text; '' if there are none.
@@ -202,7 +198,7 @@ class Parts:
                 found = parse_info(file.read())
             check_same(settings, Settings.from_info(found), self.folder, 'was started with')
         else:
-            write_atomically(path, json.dumps(settings.to_info(), indent=1).encode())
+            write_atomically(path, json.dumps(asdict(settings), indent=1).encode())
         done = 0
         for first, last, name in self._files():
             if first == done:
@@ -215,21 +211,35 @@ class Parts:
         found = filter(None, map(_PART.fullmatch, os.listdir(self.folder)))
         return sorted((int(match[1]), int(match[2]), match[0]) for match in found)
 
-    def add(self, first: int, part: Part) -> None:
-        """Keep the features of the images from ``first`` on."""
-        content = io.BytesIO()
-        np.savez(content, features=part.features, errors=np.array(part.errors, np.str_))
-        name = f'{first:09d}-{first + len(part.errors):09d}.npz'
-        write_atomically(os.path.join(self.folder, name), content.getvalue())
+    def write(self, first: int, parts: Iterable[Part]) -> None:
+        """Write the features of the images from ``first`` on as they come, several to a file.
 
-    @contextmanager
-    def writer(self, done: int) -> Iterator['PartWriter']:
-        """A writer for the images after the first ``done``; saves the rest at its end."""
-        writer = PartWriter(self, done)
+        At an error or interruption those that have come are written first.
+        """
+        unsaved: list[Part] = []
+        since = time.monotonic()
         try:
-            yield writer
+            for part in parts:
+                unsaved.append(part)
+                images = sum(len(one.errors) for one in unsaved)
+                if images >= PART_IMAGES or time.monotonic() - since >= PART_SECONDS:
+                    complete, unsaved = unsaved, []
+                    first = self.save(first, complete)
+                    since = time.monotonic()
         finally:
-            writer.save()
+            if unsaved:
+                self.save(first, unsaved)
+
+    def save(self, first: int, parts: Sequence[Part]) -> int:
+        """Write a file of the images from ``first`` on; returns the number of the next image."""
+        errors = [error for part in parts for error in part.errors]
+        features = np.concatenate([part.features for part in parts])
+        content = io.BytesIO()
+        np.savez(content, features=features, errors=np.array(errors, np.str_))
+        end = first + len(errors)
+        path = os.path.join(self.folder, f'{first:09d}-{end:09d}.npz')
+        write_atomically(path, content.getvalue())
+        return end
 
     def __iter__(self) -> Iterator[Part]:
         """All of them, one in memory at a time.
@@ -258,33 +268,6 @@ class Parts:
         for name in set(os.listdir(self.folder)) - {SETTINGS_FILE, LOCK_FILE}:
             os.remove(os.path.join(self.folder, name))
         shutil.rmtree(self.folder)
-
-
-class PartWriter:
-    """Collects parts until there are enough for a file."""
-
-    def __init__(self, parts: Parts, first: int):
-        self._parts = parts
-        self._first = first
-        self._unsaved: list[Part] = []
-        self._since = time.monotonic()
-
-    def add(self, part: Part) -> None:
-        """Add the features of the next images."""
-        self._unsaved.append(part)
-        images = sum(len(one.errors) for one in self._unsaved)
-        if images >= PART_IMAGES or time.monotonic() - self._since >= PART_SECONDS:
-            self.save()
-
-    def save(self) -> None:
-        """Write the collected features to the disk."""
-        if self._unsaved:
-            errors = [error for part in self._unsaved for error in part.errors]
-            features = np.concatenate([part.features for part in self._unsaved])
-            self._unsaved.clear()
-            self._parts.add(self._first, Part(features, errors))
-            self._first += len(errors)
-        self._since = time.monotonic()
 
 
 def check_same(wanted: Settings, found: Settings, path: str, what: str) -> None:

@@ -17,8 +17,8 @@ from vgg_mm.visualization.style import ERROR, GREEN, encoded, note, plot_style
 from ..inference.prediction import with_longer_side
 from ..tables import format_table
 
-#: More classes than this are in the JSON file only.
-MOST_ROWS = 40
+#: With more classes their table is in the JSON file only.
+MAX_ROWS = 40
 
 #: Pixels of a photo's longer side, and inches that it takes.
 THUMBNAIL, PHOTO = 130, 1.05
@@ -145,7 +145,7 @@ class ProbeResult:
             f'{100 * self.precision_at_k:.1f}',
         ]
         blocks = ['\n'.join(self._lines()), format_table(head, [row])]
-        if len(self.classes) <= MOST_ROWS:
+        if len(self.classes) <= MAX_ROWS:
             rows = [
                 (printable(name), count, _percent(recall), _percent(precision))
                 for name, count, recall, precision in self._per_class()

@@ -1,9 +1,9 @@
 """``tools/extract_features.py``: features of all images of a folder (paper, Appendix B)."""
 
 import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any, NamedTuple, Optional, Union
 
 import torch
@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of, weights_digest
 from vgg_mm.installation import argument
-from vgg_mm.progress import Progress, with_progress
+from vgg_mm.progress import Progress, to_stderr, with_progress
 from vgg_mm.text import first_few, printable
 
 from ..inference.load import load_net
@@ -34,8 +34,8 @@ from .parts import AVERAGE, COMBINE, Part, Parts, Settings, check_same
 
 ON_BROKEN = STOP, COUNT = 'stop', 'count'
 
-#: Broken images that are listed on the terminal.
-LISTED = 20
+#: Maximum number of broken images that are listed on the terminal.
+MAX_BROKEN_LISTED = 20
 
 
 class Extraction(NamedTuple):
@@ -120,7 +120,7 @@ def extract_features(
             check_room(os.path.dirname(out) or '.', 8 * settings.count * settings.dimension, out)
             _extract(extractor, photos, parts, found, broken_images == STOP, workers)
             origin = dict(folder=os.path.abspath(folder), checkpoint=os.fspath(checkpoint))
-            info = dict(settings.to_info(), **origin)
+            info = dict(asdict(settings), **origin)
             try:
                 write(parts.whole, os.path.splitext(out)[1].lower(), parts, photos, info)
                 os.replace(parts.whole, out)
@@ -135,12 +135,10 @@ def extract_features(
 
 
 def _check(out: str, combine: str, broken_images: str, workers: Optional[int]) -> None:
-    if combine not in COMBINE:
-        raise ValueError(f'combine must be {" or ".join(map(repr, COMBINE))}, got {combine!r}')
-    if broken_images not in ON_BROKEN:
-        raise ValueError(
-            f'broken_images must be {" or ".join(map(repr, ON_BROKEN))}, got {broken_images!r}'
-        )
+    choices = (('combine', combine, COMBINE), ('broken_images', broken_images, ON_BROKEN))
+    for name, value, known in choices:
+        if value not in known:
+            raise ValueError(f'{name} must be {" or ".join(map(repr, known))}, got {value!r}')
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f'{argument("workers")} must be a positive number, got {workers!r}')
     if out.lower().endswith(PARQUET):
@@ -175,23 +173,22 @@ def _extract(
 ) -> None:
     """Compute and write the missing features; if interrupted, those that are finished."""
     if found:
-        print(f'resuming after {found:,} of {len(photos.paths):,} images', file=sys.stderr)
+        to_stderr(f'resuming after {found:,} of {len(photos.paths):,} images')
         if stop:
-            _stop_at_broken(parts)
+            for part in parts:
+                _without_broken(part)
     paths = [os.path.join(photos.folder, path) for path in photos.paths[found:]]
-    new = extractor.parts(paths, workers)
     extractor.progress = Progress(len(paths))
-    with closing(new), parts.writer(found) as writer:
-        for part in with_progress(new, extractor.progress, lambda part: len(part.errors)):
-            if stop:
-                _stop_at_broken([part])
-            writer.add(part)
+    with closing(extractor.parts(paths, workers)) as computed:
+        new = with_progress(computed, extractor.progress, lambda part: len(part.errors))
+        parts.write(found, map(_without_broken, new) if stop else new)
 
 
-def _stop_at_broken(parts: Iterable[Part]) -> None:
-    for error in (error for part in parts for error in part.errors):
-        if error:
-            raise ValueError(error)
+def _without_broken(part: Part) -> Part:
+    """The part itself; a ValueError if one of its images could not be read."""
+    for error in filter(None, part.errors):
+        raise ValueError(error)
+    return part
 
 
 def extract_files(
@@ -215,6 +212,6 @@ def extract_files(
     say(f'{printable(done.out)}: {count:,} images, {labels}{before}')
     say(done.settings.describe())
     if broken:
-        lines = first_few([*map(printable, broken.values())], LISTED, '\n  ')
+        lines = first_few([*map(printable, broken.values())], MAX_BROKEN_LISTED, '\n  ')
         say(f'could not be read: {len(broken):,}\n  {lines}')
     return int(len(broken) == count)

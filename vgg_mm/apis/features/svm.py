@@ -100,7 +100,7 @@ def fit(
         search = GridSearchCV(
             svm,
             dict(C=sorted(c)),
-            scoring=_counted('balanced_accuracy', Progress(fits, what='fits')),
+            scoring=_counting_scorer(Progress(fits, what='fits')),
             cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
         )
         # liblinear works without Python's lock, and threads share the features.
@@ -110,11 +110,11 @@ def fit(
     return Fitted(search.best_estimator_, float(search.best_params_['C']), recalls)
 
 
-def _counted(scoring: str, progress: Progress) -> Callable[..., float]:
-    """A scorer, called once per fit."""
+def _counting_scorer(progress: Progress) -> Callable[..., float]:
+    """Mean class recall; it is called once per fit."""
     from sklearn.metrics import get_scorer
 
-    scorer = get_scorer(scoring)
+    scorer = get_scorer('balanced_accuracy')
 
     def score(*args: Any) -> float:
         progress.set(progress.done + 1)
