@@ -27,7 +27,7 @@ Result = TypeVar('Result')
 STEPS = 2
 
 #: Time limit in seconds for the steps of a batch.
-ENOUGH = 15
+MAX_SECONDS = 15
 
 #: Pixels of the larger batch: 8 crops of 224 on a processor, 32 on a GPU.
 PIXELS = {'cpu': 8 * 224**2, 'cuda': 32 * 224**2}
@@ -131,6 +131,6 @@ def _fastest(work: Callable[[], Result]) -> tuple[float, Result]:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-        if sum(times) > ENOUGH:
+        if sum(times) > MAX_SECONDS:
             break
     return min(times[1:] or times), result

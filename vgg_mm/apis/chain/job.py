@@ -152,12 +152,7 @@ def final_checkpoints(work_dir: str, name: str) -> dict[str, str]:
 
 
 class Job:
-    """A stage in a run of its chain.
-
-    Args:
-        stage: The stage.
-        run: Options of the command line.
-        source: Job of the stage that it starts from.
+    """A stage in a run of its chain; ``source`` is the job of the stage that it starts from.
 
     Raises:
         ValueError: in one line that names the stage, if its settings are wrong.

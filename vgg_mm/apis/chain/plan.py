@@ -25,11 +25,7 @@ HEADERS = ['stage', 'config', 'starts from', 'images', 'epochs', 'batch', 'itera
 
 
 class Cost:
-    """The remaining work of a stage.
-
-    Args:
-        job: The stage.
-    """
+    """The remaining work of a stage."""
 
     def __init__(self, job: Job):
         self.job = job

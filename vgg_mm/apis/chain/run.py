@@ -4,7 +4,6 @@ import math
 import os.path as osp
 import re
 import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,7 +13,7 @@ import torch
 
 from vgg_mm.evaluation import RECORDS_FILE, TestRecord, read_records
 from vgg_mm.installation import argument
-from vgg_mm.progress import SILENCE, short_duration
+from vgg_mm.progress import SILENCE, short_duration, to_stderr
 
 from ..cfg_options import CfgOptions
 from ..errors import one_line
@@ -24,7 +23,7 @@ from ..test_results import describe
 from .curves import CURVES_FILE, draw_curves
 from .job import DONE, PART_WAY, TO_DO, Job, Record, final_checkpoints, locked, note_process
 from .plan import batch_notes, plan_table
-from .stages import RunOptions, load_chain, option_texts
+from .stages import LAST, RunOptions, load_chain, option_texts
 
 #: Lines shown of the output of a training, and of a test, whose results are in a table.
 TRAINING = re.compile(
@@ -159,22 +158,25 @@ def _check(jobs: Sequence[Job], accept_changes: bool) -> None:
 
 
 def _train(job: Job, title: str, accept_changes: bool) -> None:
-    """Train or resume a stage, unless it is finished."""
+    """Train or resume a stage, unless it is finished, and draw its curves."""
     with locked(job.work_dir, job.name) as lock:
         if not accept_changes:
             # Another chain may have trained it since the plan was made.
             _check([job], accept_changes)
         if job.state() == DONE:
             print(f'{title}: done before, in {short_duration(job.record().minutes)}', flush=True)
-            if not osp.isfile(osp.join(job.work_dir, CURVES_FILE)):
-                _draw(job)
+            if osp.isfile(osp.join(job.work_dir, CURVES_FILE)):
+                return
         else:
             start = job.progress() if job.state() == PART_WAY else f'from {job.stage.start}'
             print(f'{title}, {start}', flush=True)
             record = _train_now(job, lock)
-            last = osp.join(job.work_dir, record.checkpoints['last'])
+            last = osp.join(job.work_dir, record.checkpoints[LAST])
             print(f'  finished after {short_duration(record.minutes)}: {last}', flush=True)
-            _draw(job)
+        try:
+            draw_curves(job.work_dir, job.name)
+        except ValueError as error:
+            to_stderr(f'  no curves: {error}')
 
 
 def _train_now(job: Job, lock: TextIO) -> Record:
@@ -238,13 +240,6 @@ def _run(
                 f'stage {job.name} failed: {one_line(error)}; all of its output is in {path}; run '
                 'the same command again to resume it'
             ) from error
-
-
-def _draw(job: Job) -> None:
-    try:
-        draw_curves(job.work_dir, job.name)
-    except ValueError as error:
-        print(f'  no curves: {error}', file=sys.stderr)
 
 
 def _test(job: Job) -> None:

@@ -43,8 +43,8 @@ NO_TRAINING = (
 #: What the result of a test depends on, in addition to the checkpoint.
 TEST_PARTS = ('model.*', 'test_dataloader.dataset.*', 'test_evaluator*')
 
-#: Named in an error.
-NAMED = 3
+#: Maximum number of changed settings that an error names.
+MAX_CHANGES_NAMED = 3
 
 
 class Stage(NamedTuple):
@@ -219,14 +219,7 @@ def total_batch(cfg: Config, run: RunOptions) -> int:
 
 
 def training_settings(cfg: Config, stage: Stage, run: RunOptions, use: str) -> dict[str, Any]:
-    """Everything that a stage's result depends on.
-
-    Args:
-        cfg: Its config.
-        stage: The stage.
-        run: Options of the command line for all stages.
-        use: Which of its source's checkpoints it starts from.
-    """
+    """Everything that a stage's result depends on; ``use``: which checkpoint of its source."""
     known = set(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS
     settings = {
         key: value
@@ -275,16 +268,12 @@ def flatten(node: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """'lr=0.01, now 0.001' for every setting that differs, in a line; empty if none does."""
-
-    def shown(settings: dict[str, Any], key: str) -> str:
-        return str(settings[key]) if key in settings else 'nothing'
-
+    """'lr=0.01, now 0.001' for the settings that differ, in a line; empty if none does."""
     texts = []
     for key in sorted(before.keys() | now.keys()):
-        old, new = shown(before, key), shown(now, key)
+        old, new = (str(settings.get(key, 'nothing')) for settings in (before, now))
         if old != new:
             # Of the settings that records keep, two are arguments: --amp and --auto-scale-lr.
             argued = argument(key[2:].replace('-', '_')) if key.startswith('--') else key
             texts.append(f'{argued}={old}, now {new}')
-    return first_few(texts, NAMED, '; ')
+    return first_few(texts, MAX_CHANGES_NAMED, '; ')

@@ -46,7 +46,7 @@ VIEWS, EPOCHS_ON_MAPS = 3, 20
 FINE_EPOCHS, FINE_RATE = 10, 1e-3
 
 #: New heads: fc6, fc7 and fc8 as in the paper but narrow; global average pooling and fc8.
-HEADS = FC, GAP = 'fc', 'gap'
+FC, GAP = 'fc', 'gap'
 
 #: Width of new fc6 and fc7: few photos cannot fill 4,096.
 NARROW = 512
@@ -231,15 +231,10 @@ def choose_views(
     frozen: Optional[int],
     unfreeze: Optional[int],
 ) -> tuple[int, str]:
-    """How many crops of each photo have their maps computed once, and why none, as text.
+    """How many crops of each photo have their maps computed once: (number, '') or (0, why none).
 
-    Args:
-        split, net, crop: The photos, the net, the side of the crops in pixels.
-        cache: One of :data:`CACHE_MAPS`.
-        views, frozen, unfreeze: As of :func:`~vgg_mm.apis.finetune.finetune`; None: not given.
-
-    Returns:
-        (0, reason) where all layers are trained on new crops in every epoch.
+    ``crop`` is the side of the crops in pixels; the other arguments are those of
+    :func:`~vgg_mm.apis.finetune.finetune`.
 
     Raises:
         ValueError: in one line, if the arguments are incompatible, or the maps are too large.

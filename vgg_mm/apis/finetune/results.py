@@ -12,6 +12,7 @@ from vgg_mm.models.tta.paper_tta import DENSE
 from vgg_mm.text import printable
 from vgg_mm.visualization.confusion import confusion_picture
 
+from ..chain.job import POSTERIORS
 from ..tables import format_table
 
 TABLE_FILE, MATRIX_FILE, PICTURE_FILE = FILES = (
@@ -20,8 +21,8 @@ TABLE_FILE, MATRIX_FILE, PICTURE_FILE = FILES = (
     'confusion_matrix.png',
 )
 
-#: Classes that are printed, the worst first; the files have all.
-PRINTED = 12
+#: Maximum number of classes that are printed, the worst first; the files have all.
+MAX_ROWS = 12
 
 
 def confusion_matrix(posteriors: Posteriors, protocol: str) -> np.ndarray:
@@ -38,7 +39,7 @@ def confusion_matrix(posteriors: Posteriors, protocol: str) -> np.ndarray:
 
 def report_classes(folder: str) -> str:
     """Write the files next to a test's ``FOLDER/posteriors.npz``; returns the table to print."""
-    posteriors = load_posteriors(osp.join(folder, 'posteriors.npz'))
+    posteriors = load_posteriors(osp.join(folder, POSTERIORS))
     classes, matrix = posteriors.classes, confusion_matrix(posteriors, DENSE)
     images, right, taken = matrix.sum(1), matrix.diagonal(), matrix.sum(0)
     wrong = matrix - np.diag(right)
@@ -69,10 +70,10 @@ def report_classes(folder: str) -> str:
             f'{precision[i]:.1f}' if taken[i] else '',
             f'{printable(classes[mostly[i]])} ({times[i]})' if times[i] else '',
         ]
-        for i in worst[:PRINTED]
+        for i in worst[:MAX_ROWS]
     ]
     table = format_table(('class', 'images', 'recall, %', 'precision, %', 'mostly taken for'), rows)
-    more = f'; the {PRINTED} worst of {len(classes)}' if len(worst) > PRINTED else ''
+    more = f'; the {MAX_ROWS} worst of {len(classes)}' if len(worst) > MAX_ROWS else ''
     return (
         f'Each class, the worst first{more}:\n\n{table}\n\n'
         f'All classes: {", ".join(FILES)} in {folder}'

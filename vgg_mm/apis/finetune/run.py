@@ -38,14 +38,10 @@ from .decide import (
     describe_maps,
 )
 from .results import report_classes
-from .split import BALANCED, Split, describe_balance, split_photos
-from .split import class_weights as class_weights_of
+from .split import BALANCED, Split, balanced_weights, describe_balance, split_photos
 
-#: Description of images that do not have three channels.
-_CHANNELS = {4: '; blue, green, red and opacity'}
-
-#: Maximum number of classes that are named.
-NAMED = 12
+#: Maximum number of classes that the report names.
+MAX_CLASSES = 12
 
 #: The template for the decisions.
 TEMPLATE = 'vgg/vgg16_finetune.py'
@@ -220,13 +216,14 @@ def _report(
     first = stages[0]
     train, val = (Counter(label for _, label in part) for part in (split.train, split.val))
     classes = [f'{name} {train[i]} + {val[i]}' for i, name in enumerate(split.classes)]
+    opacity = '; blue, green, red and opacity' if start.net.in_channels == 4 else ''
     lines = [
         f'Photos     {folder}: {len(split.train):,} to train on, {len(split.val):,} to validate '
         f'on, {split.how}',
-        f'Classes    {len(classes)} (training + validation): {first_few(classes, NAMED)}',
+        f'Classes    {len(classes)} (training + validation): {first_few(classes, MAX_CLASSES)}',
         f'Weights    {start.weights}: net {start.net}; {start.head}',
         f'Left out   {start.unused}' if start.unused else '',
-        f'Images     {start.preprocessing}{_CHANNELS.get(start.net.in_channels, "")}',
+        f'Images     {start.preprocessing}{opacity}',
         'Divided    images and all biases, by '
         f'{start.divisor:g}: scales the maps down to a range in which new layers learn well'
         if start.divisor != 1
@@ -317,7 +314,7 @@ def _config(
 ) -> Config:
     """A self-contained config for ``tools/train.py`` and ``tools/test.py``."""
     cfg = Config.fromfile(osp.join(configs_folder(), TEMPLATE))
-    loss = dict(loss=dict(class_weight=class_weights_of(split))) if balanced else {}
+    loss = dict(loss=dict(class_weight=balanced_weights(split))) if balanced else {}
     model = dict(
         data_preprocessor=start.preprocessing.to_meta(),
         backbone=start.net.backbone_config(),

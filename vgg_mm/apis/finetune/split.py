@@ -27,7 +27,7 @@ Photos = list[tuple[str, int]]
 BALANCED = 'balanced'
 
 #: Ratio of photos in the largest and the smallest class from which on a notice is printed.
-STRONG = 5
+IMBALANCE = 5
 
 
 class Split(NamedTuple):
@@ -110,7 +110,7 @@ def _draw(photos: list[tuple[str, str]], seed: int) -> tuple[list, list, str]:
     return sorted(train), sorted(val), f'a fifth of each class for validation (seed {seed})'
 
 
-def class_weights(split: Split) -> list[float]:
+def balanced_weights(split: Split) -> list[float]:
     """Weights inverse to the photos to train on, on average 1 over the photos.
 
     N / (K n) for a class with n of the N photos of K classes, as scikit-learn's 'balanced'.
@@ -125,12 +125,12 @@ def describe_balance(split: Split, balanced: bool) -> str:
     ordered = Counter(label for _, label in split.train).most_common()
     (most, largest), (least, smallest) = ordered[0], ordered[-1]
     if balanced:
-        weights = class_weights(split)
+        weights = balanced_weights(split)
         return (
             f'Loss       weighted by class, from {min(weights):g} ({split.classes[most]}) to '
             f'{max(weights):g} ({split.classes[least]})'
         )
-    if largest < STRONG * smallest:
+    if largest < IMBALANCE * smallest:
         return ''
     return (
         f'Notice     {split.classes[most]} has {largest:,} photos to train on, '

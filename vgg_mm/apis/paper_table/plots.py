@@ -23,8 +23,6 @@ SAME_SCALE = (3, 4, 5, 6)
 #: Inches.
 ROW_HEIGHT, TABLE_HEIGHT = 0.24, 0.6
 
-
-ERROR_CAPTION = 'Top-1 error with its 95 % confidence interval (filled){paper}, table by table.'
 COST_CAPTION = (
     'Top-1 error against the time that an image takes, as measured. '
     'A pointer over a point shows its row.'
@@ -34,14 +32,11 @@ COST_CAPTION = (
 def plots_of(section: Section) -> list[Plot]:
     """Errors, and errors over time, as far as there is anything to draw."""
     plots = []
-    tables = [
-        table._replace(rows=[row for row in table.rows if _has_point(row)])
-        for table in section.tables
-    ]
+    tables = [t._replace(rows=list(filter(_has_point, t.rows))) for t in section.tables]
     tables = [table for table in tables if table.rows]
     if tables:
         paper = " and the paper's figure (hollow)" if section.compared else ''
-        caption = ERROR_CAPTION.format(paper=paper)
+        caption = f'Top-1 error with its 95 % confidence interval (filled){paper}, table by table.'
         plots.append(Plot(f'errors {section.title}', caption, partial(error_plot, tables)))
     rows = list({id(row.record): row for table in section.tables for row in table.rows}.values())
     rows = [r for r in rows if r.record and r.record.seconds_per_image and 1 in r.record.wrong]
