@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from tests.conftest import A_DIGITS, ROOT, run_tool
 from vgg_mm.apis.paper_table import paper_table
-from vgg_mm.apis.paper_table.report import cells, headers
+from vgg_mm.apis.paper_table.report import document_table
 from vgg_mm.apis.paper_table.run import Result, find_results, find_trained_nets, plan
 from vgg_mm.apis.paper_table.tables import sections
 from vgg_mm.evaluation import RECORDS_FILE, TestRecord, add_records, read_records
@@ -148,7 +148,7 @@ def test_markdown_is_well_formed(folder, found):
     tables = [table for section in found for table in section.tables]
     assert kinds['table_open'] == len(tables)
     assert kinds['tr_open'] == sum(len(table.rows) + 1 for table in tables)
-    assert kinds['td_open'] == sum(len(headers(t)) * len(t.rows) for t in tables)
+    assert kinds['td_open'] == sum(len(document_table(t).headers) * len(t.rows) for t in tables)
     assert kinds['bullet_list_open'] == 0
     assert kinds['heading_open'] == 1 + len(found) + len(tables)
 
@@ -195,7 +195,8 @@ def test_html_needs_nothing_else(folder, found):
     assert page.tags['h2'] == len(found) == 5
     assert page.tags['svg'] == 5 + 2
     assert page.tags['table'] == sum(len(section.tables) for section in found)
-    written = [cell for s in found for t in s.tables for row in cells(t) for cell in row if cell]
+    rows = [row for s in found for t in s.tables for row in document_table(t).rows]
+    written = [cell for row in rows for cell in row if cell]
     assert Counter(page.cells) == Counter(written)
     assert '<b>&, width 16' in page.cells and 'missing' in page.cells
     assert 'currentColor' in text and 'prefers-color-scheme: dark' in text

@@ -26,10 +26,10 @@ from vgg_mm.visualization.style import (
 #: The picture in a work directory.
 CURVES_FILE = 'curves.png'
 
-#: Two learning rates a factor of this or more apart are a drop.
+#: The learning rate drops where it falls to this share or less.
 DROP = 0.5
 
-#: The thick line is the mean of this share of the points around each.
+#: The thick line is a moving average over this share of the points.
 SMOOTHING = 1 / 30
 
 
@@ -86,7 +86,7 @@ def draw_curves(work_dir: str, title: Optional[str] = None) -> str:
 def _loss_panel(panel: Axes, curves: Curves) -> None:
     x, values = curves.loss.T
     panel.plot(x, values, color=BLUE, alpha=0.3, linewidth=0.8, label='as logged')
-    # Each learning rate for itself: the step at a drop is no noise.
+    # Smoothed for each learning rate separately: the step at a drop is not noise.
     for part in np.split(curves.loss, np.searchsorted(x, curves.drops)):
         smoothed = smooth(part[:, 1], max(1, round(SMOOTHING * len(x) / 2)))
         label = 'smoothed' if part[0, 0] == x[0] else None

@@ -93,12 +93,7 @@ def count_images(cfg: Config) -> Optional[int]:
 
 
 def plan_table(jobs: Sequence[Job], measure: bool = True) -> str:
-    """Table of the stages: what is finished, and what remains.
-
-    Args:
-        jobs: The stages.
-        measure: Estimate the hours from a step of each net on this machine.
-    """
+    """Table of the stages; ``measure``: with hours, from steps of each net on this machine."""
     costs = [Cost(job) for job in jobs]
     headers, rows, notes = list(HEADERS), [cost.row() for cost in costs], []
     folders = {osp.dirname(job.stage.config) for job in jobs}

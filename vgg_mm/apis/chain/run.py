@@ -33,7 +33,7 @@ TRAINING = re.compile(
 
 TESTING = re.compile(r'Epoch\(test\).* eta:')
 
-#: Lines of progress: the first one is shown, and another when the last is SILENCE old.
+#: Lines of progress: the first one is shown, then one every SILENCE seconds.
 PROGRESS = re.compile(
     r'Epoch\((train|val)\)|Iter\(train\)|iteration \d+ of|[\d,]+ of [\d,]+ images'
 )

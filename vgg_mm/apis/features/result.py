@@ -107,7 +107,6 @@ class ProbeResult:
     def to_json(self) -> dict[str, Any]:
         """Plain values; percent where this class has percent."""
         found = asdict(self)
-        low, high = self.accuracy_interval
         numbers = ('accuracy', 'mean_class_recall', 'mean_average_precision')
         per_class = [
             {'class': name, 'images': count, 'recall': recall, 'average_precision': precision}
@@ -115,7 +114,7 @@ class ProbeResult:
         ]
         found.update(
             {name: getattr(self, name) for name in numbers},
-            accuracy_interval=[low, high],
+            accuracy_interval=list(self.accuracy_interval),
             images=self.images,
             per_class=per_class,
             confusion=self.confusion.tolist(),

@@ -27,7 +27,7 @@ JITTER, TEST_SCALE = (8 / 7, 12 / 7), 10 / 7
 #: authors' convolutions".
 NEW_FC6_JITTER, NEW_FC6_TEST_SCALE = (1, 10 / 7), 8 / 7
 
-#: Images seen in a training, so far as its epochs stay within these.
+#: Images seen in a training, and the range of its epochs, which has precedence.
 IMAGES, EPOCHS = 32_000, (10, 30)
 
 #: The learning rate falls after these shares of the epochs.

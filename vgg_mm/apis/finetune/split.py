@@ -26,7 +26,7 @@ Photos = list[tuple[str, int]]
 #: Values of ``class_weights``.
 BALANCED = 'balanced'
 
-#: Ratio of photos in the largest and the smallest class from which on a notice is printed.
+#: A notice is printed if the largest class has this many times the photos of the smallest.
 IMBALANCE = 5
 
 

@@ -81,13 +81,8 @@ def paper_table(
         raise RuntimeError(f'{failed} of {tests} tests failed (see above)')
 
 
-def headers(table: Table) -> list[str]:
-    """Column titles; the paper's only where the paper has rows."""
-    return [*HEADERS, PAPER] if any(row.paper for row in table.rows) else list(HEADERS)
-
-
-def cells(table: Table) -> list[list[str]]:
-    """The cells of each row, a cell a title."""
+def document_table(table: Table) -> DocumentTable:
+    """The table as text; with a column of the paper's figures if it has any of these rows."""
     papers = [row.paper for row in table.rows if row.paper]
     has_test = any(paper.test_top5 is not None for paper in papers)
 
@@ -97,7 +92,10 @@ def cells(table: Table) -> list[list[str]]:
         errors = [row.paper.top1, row.paper.top5, *([row.paper.test_top5] if has_test else [])]
         return ' / '.join('-' if error is None else f'{error:.1f}' for error in errors)
 
-    return [[*_measured(row), *([of_paper(row)] if papers else [])] for row in table.rows]
+    if not papers:
+        return DocumentTable(HEADERS, list(map(_measured, table.rows)), RIGHT)
+    rows = [[*_measured(row), of_paper(row)] for row in table.rows]
+    return DocumentTable([*HEADERS, PAPER], rows, RIGHT)
 
 
 def _measured(row: Row) -> list[str]:
@@ -105,12 +103,8 @@ def _measured(row: Row) -> list[str]:
     if record is None:
         return [row.net, *setting_cells(row), MISSING if row.paper.protocol else '', '', '', '']
     time = f'{1000 * record.seconds_per_image:,.1f}' if record.seconds_per_image else ''
-    return [
-        row.net,
-        *record_cells(record)[1:],
-        f'{record.images:,}',
-        time + '*' * row.shares_time,
-    ]
+    time += '*' * row.shares_time
+    return [row.net, *record_cells(record)[1:], f'{record.images:,}', time]
 
 
 def blocks(sections: Sequence[Section], plots: bool = False) -> list[Block]:
@@ -120,7 +114,7 @@ def blocks(sections: Sequence[Section], plots: bool = False) -> list[Block]:
         caption = f'{CAPTION} {PAPER_CAPTION}' if section.compared else CAPTION
         found += [Heading(2, section.title), Text(caption)]
         for table in section.tables:
-            found += [Heading(3, table.title), DocumentTable(headers(table), cells(table), RIGHT)]
+            found += [Heading(3, table.title), document_table(table)]
             found += [Text(note, note=True) for note in table.notes]
         if plots:
             found += plots_of(section)

@@ -63,7 +63,7 @@ class Section(NamedTuple):
     tables: list[Table]
 
 
-#: Number of a table in the paper -> what it is of, and the paper's rows; None: one of our own.
+#: Number of a table in the paper -> its subject and its rows; None: a table the paper lacks.
 KINDS: dict[Optional[int], tuple[str, tuple[PaperResult, ...]]] = {
     3: ('one test scale', TABLE_3),
     4: ('several test scales', TABLE_4),
@@ -209,7 +209,7 @@ def _notes(rows: Sequence[Row], fusions: list[tuple[str, ...]]) -> list[str]:
 
 
 def _is_row(paper: PaperResult, record: TestRecord) -> bool:
-    """Whether the record is a measurement of the paper's row, the width aside."""
+    """Whether the record is a measurement of the paper's row; widths are not compared."""
     if paper.protocol != record.protocol:
         return False
     if paper.members or record.members:
