@@ -182,15 +182,10 @@ def option_texts(options: Mapping[str, Any]) -> list[str]:
 
 
 class RunOptions(NamedTuple):
-    """Options of the command line for all stages.
+    """Options of the command line for all stages, as of :func:`train_chain`.
 
-    Args:
-        work_dir: Folder of the stages' work directories.
-        cfg_options: ``KEY=VALUE`` settings for every stage.
-        amp: Mixed precision.
-        auto_scale_lr: Scale the learning rates with the batch.
-        processes: How many torch's launcher starts; None: one, without it.
-        kernels: 'auto' or 'plain', as of ``tools/train.py``.
+    ``cfg_options`` are ``KEY=VALUE``; ``processes`` is how many torch's launcher starts, None: one,
+    without it.
     """
 
     work_dir: str = 'work_dirs'

@@ -159,12 +159,7 @@ class Extractor:
     def parts(
         self, paths: Sequence[str], workers: Optional[int] = None
     ) -> Generator[Part, None, None]:
-        """Features of images, some at a time, in order; the next ones are read meanwhile.
-
-        Args:
-            paths: Files.
-            workers: Threads that read; by default one a core, at most four.
-        """
+        """Features of images, some at a time, in order; ``workers`` threads read the next ones."""
         for batch in self.images.batches(paths, BATCH, workers=workers):
             yield self.part(batch)
 

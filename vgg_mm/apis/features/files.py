@@ -95,11 +95,7 @@ class Features(NamedTuple):
 
 
 def import_parquet() -> ModuleType:
-    """The library for Parquet files.
-
-    Raises:
-        ImportError: in one line.
-    """
+    """The library for Parquet files; an ImportError of one line without it."""
     try:
         import pyarrow.parquet
     except ImportError as error:

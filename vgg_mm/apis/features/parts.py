@@ -79,12 +79,7 @@ class Settings:
             raise ValueError(f'its settings are incomplete ({error})') from error
 
     def differences(self, other: 'Settings', fields: tuple[str, ...] = ()) -> str:
-        """The different fields of ``other``, as text; '' if there are none.
-
-        Args:
-            other: Those that were found.
-            fields: The ones to compare; by default all.
-        """
+        """The fields, of those given or of all, that differ in ``other``, as text; '' if none."""
         found = []
         for field in fields or tuple(self.__dataclass_fields__):
             mine, others = getattr(self, field), getattr(other, field)

@@ -52,9 +52,6 @@ class Labelled(NamedTuple):
 def load_labelled(paths: Sequence[str]) -> Labelled:
     """Read files of features; those of several nets are stacked image by image (Appendix B).
 
-    Args:
-        paths: Files of the same images.
-
     Raises:
         FileNotFoundError, ValueError, ImportError: in one line, if a file is missing, is another
             kind of file, has different images, or has no image with a class.

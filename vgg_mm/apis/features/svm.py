@@ -40,11 +40,7 @@ class Fitted(NamedTuple):
 
 
 def import_sklearn() -> None:
-    """Check that scikit-learn is installed.
-
-    Raises:
-        ImportError: in one line.
-    """
+    """Raise an ImportError of one line if scikit-learn is not installed."""
     try:
         import sklearn  # noqa: F401
     except ImportError as error:

@@ -97,9 +97,8 @@ def _numbers(record: TestRecord, crops: set[tuple]) -> list[Optional[int]]:
 def sections(results: Iterable[Result], show_imagenet: bool = False) -> list[Section]:
     """Tables of every data set, those to compare with the paper first.
 
-    Args:
-        results: In any order; each is in one table at least.
-        show_imagenet: With a section of ImageNet even where there is no result of it.
+    Each result is in one table at least; ``show_imagenet``: with a section of ImageNet even where
+    there is no result of it.
     """
     groups: dict[tuple[bool, bool, str], list[Result]] = {}
     for result in results:
