@@ -21,8 +21,8 @@ from mmengine.runner import Runner
 
 from tests.conftest import file_limit
 from vgg_mm.checkpoints import (
+    find_resume_point,
     is_whole,
-    last_whole_checkpoint,
     load_checkpoint,
     loading_safely,
 )
@@ -128,7 +128,7 @@ def test_old_ones_go_when_the_new_one_is_there(tmp_path, order):
         *('write epoch_3.pth', 'write last_checkpoint', 'remove epoch_1.pth'),
     ]
     assert checkpoints(tmp_path) == ['epoch_2.pth', 'epoch_3.pth']
-    assert last_whole_checkpoint(tmp_path) == str(tmp_path / 'epoch_3.pth')
+    assert find_resume_point(tmp_path) == str(tmp_path / 'epoch_3.pth')
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def go_on(work_dir):
     torch.set_num_threads(1)
     settings = dict(epochs=10_000, scores=range(10_000), save_best='acc', rule='greater')
     with loading_safely():
-        train(work_dir, max_keep_ckpts=1, resume=last_whole_checkpoint(work_dir), **settings)
+        train(work_dir, max_keep_ckpts=1, resume=find_resume_point(work_dir), **settings)
 
 
 def test_killed_at_any_time(tmp_path):
@@ -322,7 +322,7 @@ def test_killed_at_any_time(tmp_path):
         time.sleep(random.uniform(0, 0.05))
         run.kill()
         run.join()
-        found = last_whole_checkpoint(tmp_path)
+        found = find_resume_point(tmp_path)
         epochs.append(load_checkpoint(found)['meta']['epoch'])
         assert is_whole(tmp_path / (tmp_path / 'last_checkpoint').read_text())
         assert len([n for n in checkpoints(tmp_path) if n.startswith('epoch_')]) <= 2

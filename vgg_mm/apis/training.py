@@ -5,8 +5,8 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config
 
-from vgg_mm.checkpoints import last_whole_checkpoint, loading_safely, run_checkpoint
-from vgg_mm.checkpoints.last_whole import named_checkpoint
+from vgg_mm.checkpoints import find_resume_point, loading_safely, run_checkpoint
+from vgg_mm.checkpoints.resume_point import named_checkpoint
 from vgg_mm.datasets.transforms.loading import UnreadableImage
 from vgg_mm.installation import argument
 
@@ -109,7 +109,7 @@ def training_config(
         if cfg.get('val_cfg') is not None:
             evaluate_in_mixed_precision(cfg, 'val_cfg')
     if resume is True:
-        last = last_whole_checkpoint(cfg.work_dir)
+        last = find_resume_point(cfg.work_dir)
         # At the first start there is none: the run begins with load_from.
         cfg.resume, cfg.load_from = last is not None, last or cfg.get('load_from')
     elif resume is not False:

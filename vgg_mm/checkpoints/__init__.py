@@ -12,19 +12,19 @@ from .from_classifier import (
     layers_of_vgg,
     transfer_classifier,
 )
-from .last_whole import (
-    LAST_CHECKPOINT,
-    is_whole,
-    last_whole_checkpoint,
-    named_checkpoint,
-    run_checkpoint,
-)
 from .layouts import has_own_names, to_own_layout, unknown_layout
 from .preprocessing import (
     Preprocessing,
     config_preprocessing,
     noted_preprocessing,
     preprocessing_of,
+)
+from .resume_point import (
+    LAST_CHECKPOINT,
+    find_resume_point,
+    is_whole,
+    named_checkpoint,
+    run_checkpoint,
 )
 from .safe_load import load_checkpoint
 from .schemes import for_rgb, is_local, load_by_name, loading_safely, read_by_name
@@ -44,7 +44,7 @@ __all__ = [
     'initialise_from_classifier',
     'is_local',
     'is_whole',
-    'last_whole_checkpoint',
+    'find_resume_point',
     'layers_of_vgg',
     'load_by_name',
     'load_checkpoint',

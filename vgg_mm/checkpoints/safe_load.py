@@ -17,8 +17,8 @@ from torch.serialization import SourceChangeWarning, safe_globals
 from vgg_mm.installation import argument
 
 from . import formats
-from .last_whole import run_checkpoint
 from .layouts import to_own_layout
+from .resume_point import run_checkpoint
 from .stand_ins import MOST_CLASSES, allowed_globals, inert, without_stand_ins
 
 #: Types of the optional entries of mmengine's checkpoints.

@@ -23,7 +23,7 @@ FILE_ONLY = (
 SKIPPED = 'is skipped since its requires_grad=False'
 
 
-def only_news(record: logging.LogRecord) -> bool:
+def is_for_terminal(record: logging.LogRecord) -> bool:
     """Whether a record is for the screen: not if it is long or the same at every start."""
     text = str(record.msg).lstrip('\n -=')
     return not text.startswith(FILE_ONLY) and not text.endswith(SKIPPED)
@@ -37,5 +37,5 @@ class ScreenRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(only_news)
+                handler.addFilter(is_for_terminal)
         return logger

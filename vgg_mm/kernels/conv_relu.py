@@ -10,7 +10,7 @@ from typing import Any, Optional
 import torch
 import torch.nn as nn
 
-from .ordinary import is_ordinary, is_watched
+from .conditions import can_accelerate, has_hooks
 from .winograd import WinogradConv2d, is_plain_3x3
 
 ONE = (1, 1)
@@ -30,17 +30,17 @@ def follows(layer: nn.Module, activation: nn.Module, x: torch.Tensor) -> bool:
     Layers with hooks run by themselves, so that hooks get the map between them.
     """
     return (
-        is_ordinary(x)
+        can_accelerate(x)
         and type(activation) is nn.ReLU
         and type(layer) in GIVES_NEW_MEMORY
-        and not (is_watched(layer) or is_watched(activation))
+        and not (has_hooks(layer) or has_hooks(activation))
     )
 
 
 def run_with_relu(layer: Any, x: torch.Tensor) -> torch.Tensor:
     """ReLU of the layer's output."""
     for_cudnn = type(layer) in CONVOLUTIONS and is_plain_3x3(layer) and layer.bias is not None
-    if for_cudnn and is_autocast_to_bfloat16(x) and is_ordinary(layer.weight, layer.bias):
+    if for_cudnn and is_autocast_to_bfloat16(x) and can_accelerate(layer.weight, layer.bias):
         return conv_relu(x, layer)
     return torch.relu_(layer(x))
 
@@ -48,7 +48,7 @@ def run_with_relu(layer: Any, x: torch.Tensor) -> torch.Tensor:
 def is_autocast_to_bfloat16(x: torch.Tensor) -> bool:
     """Whether x is on a GPU and what is computed of it is to be in bfloat16."""
     return (
-        is_ordinary(x)
+        can_accelerate(x)
         and x.device.type == 'cuda'
         and torch.is_autocast_enabled('cuda')
         and torch.get_autocast_dtype('cuda') == torch.bfloat16

@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .ordinary import is_ordinary
+from .conditions import can_accelerate
 
 
 class BandLocalResponseNorm(nn.LocalResponseNorm):
@@ -17,7 +17,7 @@ class BandLocalResponseNorm(nn.LocalResponseNorm):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if is_ordinary(x) and x.dim() == 4 and x.device.type == 'cpu' and x.is_floating_point():
+        if can_accelerate(x) and x.dim() == 4 and x.device.type == 'cpu' and x.is_floating_point():
             return _Normalise.apply(x, self.size, self.alpha / self.size, self.beta, self.k)
         return super().forward(x)
 

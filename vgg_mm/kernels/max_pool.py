@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .ordinary import is_ordinary
+from .conditions import can_accelerate
 
 #: Of channels_last: below, single channels cost more than the numbers in them.
 MIN_CHANNELS = 16
@@ -75,7 +75,7 @@ class _MaxPool(torch.autograd.Function):
     def backward(ctx, grad):
         (x,), pool = ctx.saved_tensors, ctx.pool
         # A second derivative is to come where gradients are recorded.
-        first = not torch.is_grad_enabled() and is_ordinary(x, grad)
+        first = not torch.is_grad_enabled() and can_accelerate(x, grad)
         if first and pool.halves() and _is_of_whole_pairs(x):
             return gradient_of_pairs(x, grad), None
         window = pool.kernel_size, pool.stride, pool.padding, pool.dilation
@@ -101,7 +101,7 @@ class LeanMaxPool2d(nn.MaxPool2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.return_indices or not is_ordinary(x) or x.device.type != 'cpu':
+        if self.return_indices or not can_accelerate(x) or x.device.type != 'cpu':
             return super().forward(x)
         if x.requires_grad and torch.is_grad_enabled():
             return _MaxPool.apply(x, self)

@@ -7,8 +7,8 @@ import torch
 
 from vgg_mm.models.backbones.vgg import VGG, Maps
 
+from .conditions import can_accelerate
 from .conv_relu import follows, is_autocast_to_bfloat16, run_with_relu
-from .ordinary import is_ordinary
 
 
 class FasterVGG(VGG):
@@ -64,7 +64,7 @@ def _new(plain: Any) -> VGG:
 
 
 def _is_faster_in_channels_last(x: torch.Tensor) -> bool:
-    if not is_ordinary(x) or x.dim() != 4:
+    if not can_accelerate(x) or x.dim() != 4:
         return False
     if x.device.type == 'cuda':
         return not torch.is_grad_enabled() or is_autocast_to_bfloat16(x)

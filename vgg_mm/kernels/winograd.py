@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from vgg_mm.registry import MODELS
 
-from .ordinary import is_ordinary
+from .conditions import can_accelerate
 
 #: Outputs of a tile, along each side.
 TILE = 4
@@ -220,7 +220,7 @@ class _Conv3x3(torch.autograd.Function):
         in_x, in_weight, in_bias = ctx.needs_input_grad
         input_grad = weight_grad = None
         # A second derivative is to come where gradients are recorded.
-        first = not torch.is_grad_enabled() and is_ordinary(x, weight, grad)
+        first = not torch.is_grad_enabled() and can_accelerate(x, weight, grad)
         with torch.autocast('cpu', enabled=False):  # the loss may be in its region
             if in_x and first and _pays(grad, weight):
                 kernels = weight.flip(2, 3).transpose(0, 1)
@@ -257,12 +257,12 @@ class WinogradConv2d(nn.Conv2d):
 
     Everything else (other kernels, strides, paddings, dilations; GPUs; autocast; narrow layers;
     few and small maps) is torch's own convolution, as where it is not applicable
-    (:mod:`vgg_mm.kernels.ordinary`).
+    (:mod:`vgg_mm.kernels.conditions`).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight, bias = self.weight, self.bias
-        if self.suits(self) and _is_ordinary(x, weight, bias) and x.shape[1] == self.in_channels:
+        if self.suits(self) and _can_filter(x, weight, bias) and x.shape[1] == self.in_channels:
             return _Conv3x3.apply(x, weight, bias)
         return self._conv_forward(x, weight, bias)
 
@@ -288,9 +288,9 @@ def is_plain_3x3(conv: nn.Conv2d) -> bool:
     )
 
 
-def _is_ordinary(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> bool:
+def _can_filter(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> bool:
     """Whether a layer with these weights filters x, (N, in_channels, H, W), minimally."""
     tensors = [x, weight] if bias is None else [x, weight, bias]
-    if not is_ordinary(*tensors) or torch.is_autocast_enabled('cpu') or x.dim() != 4:
+    if not can_accelerate(*tensors) or torch.is_autocast_enabled('cpu') or x.dim() != 4:
         return False
     return all(t.device.type == 'cpu' and t.dtype == torch.float32 for t in tensors)

@@ -14,7 +14,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from vgg_mm.engine.cached_maps_loops import frozen_maps, taking_maps
-from vgg_mm.engine.screen import only_news
+from vgg_mm.engine.screen import is_for_terminal
 from vgg_mm.progress import to_stderr
 
 from ..config import COLOURS
@@ -82,11 +82,11 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(cfg.model).to(device).train()
         logger = MMLogger.get_current_instance()
-        logger.addFilter(only_news)  # mmengine lists every weight with a rate of its own
+        logger.addFilter(is_for_terminal)  # mmengine lists every weight with a rate of its own
         try:
             optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
         finally:
-            logger.removeFilter(only_news)
+            logger.removeFilter(is_for_terminal)
     use_kernels(model, kernels)
     to_stderr(f'timing training steps on {device_name()}')
     large = max(2, min(cfg.train_dataloader.batch_size, PIXELS[device] // size**2))

@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from vgg_mm.checkpoints import named_checkpoint, write_atomically
 from vgg_mm.checkpoints.atomic_write import lock_file
-from vgg_mm.checkpoints.last_whole import NUMBERED, newest_first
+from vgg_mm.checkpoints.resume_point import NUMBERED, newest_first
 from vgg_mm.installation import argument
 
 from ..config import check_data_folders

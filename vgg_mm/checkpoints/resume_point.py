@@ -38,7 +38,7 @@ def _damage(path: Union[str, os.PathLike]) -> Optional[str]:
     return None if any(n.split('/')[1:] == ['data.pkl'] for n in names) else 'no checkpoint'
 
 
-def last_whole_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
+def find_resume_point(work_dir: Union[str, os.PathLike]) -> Optional[str]:
     """The checkpoint to resume from.
 
     The one that ``last_checkpoint`` names, if it is intact, else the newest intact one among
@@ -84,7 +84,7 @@ def named_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
 def run_checkpoint(path: Union[str, os.PathLike]) -> str:
     """The checkpoint for a path: a file, or the folder of a run.
 
-    Of a run's work directory that is :func:`last_whole_checkpoint`; of a folder with the work
+    Of a run's work directory that is :func:`find_resume_point`; of a folder with the work
     directories of several runs (a chain's, that of ``tools/finetune.py``) that of the run that
     wrote last. For a folder, a line on standard error names the file.
 
@@ -98,11 +98,11 @@ def run_checkpoint(path: Union[str, os.PathLike]) -> str:
     path = os.fspath(path)
     if not os.path.isdir(path):
         return path
-    found = last_whole_checkpoint(path)
+    found = find_resume_point(path)
     if found is None:
         below = [entry.path for entry in os.scandir(path) if entry.is_dir()]
         runs = {_written(run): run for run in sorted(below) if _written(run)}
-        found = last_whole_checkpoint(runs[max(runs)]) if runs else None
+        found = find_resume_point(runs[max(runs)]) if runs else None
     if found is None:
         raise FileNotFoundError(
             f'no checkpoint in the folder {path}: expected {LAST_CHECKPOINT} or epoch_N.pth in it, '

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import torch
 
-from vgg_mm.checkpoints import is_whole, last_whole_checkpoint, load_checkpoint, run_checkpoint
+from vgg_mm.checkpoints import find_resume_point, is_whole, load_checkpoint, run_checkpoint
 
 
 def save(path, seed=0):
@@ -56,41 +56,41 @@ def test_no_damage_to_the_directory_goes_unseen_or_raises(tmp_path, at):
 
 
 def test_nothing_there(tmp_path):
-    assert last_whole_checkpoint(tmp_path) is None
-    assert last_whole_checkpoint(tmp_path / 'nothing') is None
+    assert find_resume_point(tmp_path) is None
+    assert find_resume_point(tmp_path / 'nothing') is None
     name(tmp_path, '')
     save(tmp_path / 'best_accuracy_epoch_3.pth')
-    assert last_whole_checkpoint(tmp_path) is None
+    assert find_resume_point(tmp_path) is None
 
 
 def test_the_named_one(tmp_path, capsys):
     paths = [save(tmp_path / f'epoch_{i}.pth') for i in (1, 2, 3)]
     name(tmp_path, paths[1])
-    assert last_whole_checkpoint(tmp_path) == str(paths[1])
+    assert find_resume_point(tmp_path) == str(paths[1])
     assert capsys.readouterr() == ('', '')
 
 
 def test_the_newest_by_number(tmp_path):
     for i in (9, 10, 2):
         save(tmp_path / f'iter_{i}.pth')
-    assert last_whole_checkpoint(tmp_path) == str(tmp_path / 'iter_10.pth')
+    assert find_resume_point(tmp_path) == str(tmp_path / 'iter_10.pth')
     newer = save(tmp_path / 'epoch_1.pth')
     os.utime(newer, (newer.stat().st_mtime + 9,) * 2)
-    assert last_whole_checkpoint(tmp_path) == str(newer)
+    assert find_resume_point(tmp_path) == str(newer)
 
 
 @pytest.mark.parametrize('text', ['', '/a/folder/epoch_', 'run/epoch_7.pth', '\0\0\0', 'ä'])
 def test_a_useless_last_checkpoint(tmp_path, text):
     path = save(tmp_path / 'epoch_1.pth')
     (tmp_path / 'last_checkpoint').write_bytes(text.encode('latin-1'))
-    assert last_whole_checkpoint(tmp_path) == str(path)
+    assert find_resume_point(tmp_path) == str(path)
 
 
 def test_a_moved_folder(tmp_path):
     path = save(tmp_path / 'old' / 'latest.pth')
     name(tmp_path / 'old', path)
     (tmp_path / 'old').rename(tmp_path / 'new')
-    assert last_whole_checkpoint(tmp_path / 'new') == str(tmp_path / 'new' / 'latest.pth')
+    assert find_resume_point(tmp_path / 'new') == str(tmp_path / 'new' / 'latest.pth')
 
 
 def test_checkpoints_in_another_folder(tmp_path):
@@ -98,9 +98,9 @@ def test_checkpoints_in_another_folder(tmp_path):
     work_dir = tmp_path / 'run'
     work_dir.mkdir()
     name(work_dir, last)
-    assert last_whole_checkpoint(work_dir) == str(last)
+    assert find_resume_point(work_dir) == str(last)
     truncate(last)
-    assert last_whole_checkpoint(work_dir) == str(first)
+    assert find_resume_point(work_dir) == str(first)
 
 
 def test_damaged_ones_are_passed_over(tmp_path, capsys, monkeypatch):
@@ -109,7 +109,7 @@ def test_damaged_ones_are_passed_over(tmp_path, capsys, monkeypatch):
     name(tmp_path / 'run', 'run/epoch_4.pth')
     truncate(paths[3])
     flip_a_weight(paths[2])
-    assert last_whole_checkpoint('run') == 'run/epoch_2.pth'
+    assert find_resume_point('run') == 'run/epoch_2.pth'
     assert capsys.readouterr().err.splitlines() == [
         'checkpoint run/epoch_4.pth is truncated: resuming from run/epoch_2.pth',
         'checkpoint run/epoch_3.pth is damaged: resuming from run/epoch_2.pth',
@@ -122,14 +122,14 @@ def test_none_is_whole(tmp_path):
     with pytest.raises(
         ValueError, match='no intact checkpoint .*epoch_2.pth is truncated'
     ) as error:
-        last_whole_checkpoint(tmp_path)
+        find_resume_point(tmp_path)
     assert '\n' not in str(error.value) and 'epoch_1.pth is truncated' in str(error.value)
 
 
 def test_the_named_one_is_missing_and_there_is_no_other(tmp_path):
     name(tmp_path, tmp_path / 'gone.pth')
     with pytest.raises(ValueError, match='gone.pth is missing'):
-        last_whole_checkpoint(tmp_path)
+        find_resume_point(tmp_path)
 
 
 def test_the_checkpoint_of_a_folder(tmp_path, capsys):

@@ -5,7 +5,7 @@ import torch.nn as nn
 from torch.autograd import forward_ad
 
 
-def is_ordinary(*tensors: torch.Tensor) -> bool:
+def can_accelerate(*tensors: torch.Tensor) -> bool:
     """Whether the tensors hold numbers, and nothing records or transforms what is done with them.
 
     Not so: compiling, exporting and tracing; ``torch.func`` and forward-mode differentiation;
@@ -30,7 +30,7 @@ def _holds_numbers(tensor: torch.Tensor) -> bool:
     return keys.has(torch._C.DispatchKey.CPU) or keys.has(torch._C.DispatchKey.CUDA)
 
 
-def is_watched(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
     """Whether the module's input or output may be kept: by a hook or its own ``forward``."""
     hooks = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
     return (
