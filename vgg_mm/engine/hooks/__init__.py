@@ -1,12 +1,11 @@
 from .annotation_check_hook import AnnotationCheckHook
-from .batch_size_notice_hook import BatchSizeNoticeHook
 from .checkpoint_check_hook import CheckpointCheckHook
 from .checkpoint_hook import CheckpointHook
 from .class_check_hook import ClassCheckHook
 from .exact_resume_hook import ExactResumeHook, ResumableTrainLoop
 from .gradient_compression_hook import GradientCompressionHook
 from .init_hooks import ClassifierInitHook, StagedInitHook
-from .loss_guard_hook import LossGuardHook
+from .loss_guard_hook import BatchSizeNoticeHook, LossGuardHook
 from .preprocessing_hook import PreprocessingHook
 from .progress_hook import ProgressHook
 from .skipped_images_hook import SkippedImagesHook
