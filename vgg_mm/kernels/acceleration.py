@@ -57,8 +57,8 @@ def accelerate(model: Model, on: bool = True) -> Model:
 
 
 def _faster(module: nn.Module, kind: type) -> type:
-    if isinstance(module, nn.Conv2d) and kind is nn.Conv2d:
-        return WinogradConv2d if WinogradConv2d.suits(module) else kind
+    if type(module) is nn.Conv2d and not WinogradConv2d.suits(module):
+        return kind
     if kind in FASTER:
         return FASTER[kind]
     if issubclass(kind, VGG):
@@ -73,10 +73,8 @@ def _plain(module: nn.Module, kind: type) -> type:
         return plain_vgg(kind)
     if parametrize.is_parametrized(module) and kind.__base__ in PLAIN:
         # torch has derived a class for this layer; made once more, of the plain one.
-        own = {name: value for name, value in vars(kind).items() if name not in _SLOTS}
+        slots = ('__dict__', '__weakref__')
+        own = {name: value for name, value in vars(kind).items() if name not in slots}
         plain = PLAIN[kind.__base__]
         return type(f'Parametrized{plain.__name__}', (plain,), own)
     return kind
-
-
-_SLOTS = ('__dict__', '__weakref__')

@@ -1,4 +1,4 @@
-"""Where faster forms of layers may run: elsewhere torch's own layer runs."""
+"""When faster forms of layers may run; otherwise torch's own layer runs."""
 
 import torch
 import torch.nn as nn
@@ -6,9 +6,9 @@ from torch.autograd import forward_ad
 
 
 def can_accelerate(*tensors: torch.Tensor) -> bool:
-    """Whether the tensors hold numbers, and nothing records or transforms what is done with them.
+    """Whether the tensors are plain and dense, and nothing records or transforms operations.
 
-    Not so: compiling, exporting and tracing; ``torch.func`` and forward-mode differentiation;
+    That excludes compiling, exporting and tracing; ``torch.func`` and forward-mode differentiation;
     dispatch modes, which count or replace operations; tensors of other classes (``torch.fx``'s
     proxies, ``DTensor``) or layouts, and batches of gradients.
     """
@@ -16,7 +16,7 @@ def can_accelerate(*tensors: torch.Tensor) -> bool:
         # First: the compiler then skips the rest.
         not torch.compiler.is_compiling()
         and all(type(t) in (torch.Tensor, nn.Parameter) for t in tensors)
-        and all(_holds_numbers(t) for t in tensors)
+        and all(_is_dense(t) for t in tensors)
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
         and not torch._C._len_torch_dispatch_stack()
@@ -24,14 +24,14 @@ def can_accelerate(*tensors: torch.Tensor) -> bool:
     )
 
 
-def _holds_numbers(tensor: torch.Tensor) -> bool:
-    """Whether it is a plain dense tensor on a processor or a GPU, not wrapped."""
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Whether it is a dense tensor on a CPU or GPU, not wrapped by ``torch.func``."""
     keys = torch._C._dispatch_keys(tensor)
     return keys.has(torch._C.DispatchKey.CPU) or keys.has(torch._C.DispatchKey.CUDA)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether the module's input or output may be kept: by a hook or its own ``forward``."""
+    """Whether hooks, or a ``forward`` of its own, may keep the module's input or output."""
     hooks = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
     return (
         any(getattr(module, name) for name in hooks)

@@ -13,7 +13,7 @@ class BandLocalResponseNorm(nn.LocalResponseNorm):
     """torch's LocalResponseNorm; on the CPU four times as fast, forward and backward.
 
     The sum over neighbouring channels is a product with a band matrix. Autocast or not, it computes
-    in float32 at least. On GPUs, and where it is not applicable, it is torch's own.
+    in float32 at least. On GPUs it is torch's own.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,9 @@
 """Max pooling that stores nothing but its input, which the layer before stores anyway."""
 
-from typing import Union
-
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch.nn.modules.utils import _pair
 
 from .conditions import can_accelerate
 
@@ -86,18 +85,13 @@ class _MaxPool(torch.autograd.Function):
         return input_grad, None
 
 
-def _pair(size: Union[int, tuple[int, int]]) -> list[int]:
-    return [size, size] if isinstance(size, int) else list(size)
-
-
 class LeanMaxPool2d(nn.MaxPool2d):
     """torch's MaxPool2d, but the places of the maxima are found again in the backward pass.
 
     torch keeps a 64-bit index for each output: for VGG's five poolings 12 MB an image of 224 x 224,
-    an eighth of the memory of training. Finding them again takes about a hundredth of an
-    iteration. On the CPU windows of 2x2 are the maxima of pairs, which takes less time.
-    On GPUs, where finding them takes a fourteenth of an iteration, and where it is not applicable,
-    it is torch's own pooling.
+    an eighth of the memory of training. Finding them again takes about a hundredth of an iteration.
+    Windows of 2x2 are computed as maxima of pairs, which takes less time. On GPUs, where finding
+    the places takes a fourteenth of an iteration, it is torch's own pooling.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -116,7 +110,7 @@ class LeanMaxPool2d(nn.MaxPool2d):
     def halves(self) -> bool:
         """Whether its windows are 2x2, each next to the other."""
         window = _pair(self.kernel_size), _pair(self.stride), _pair(self.padding)
-        return window == ([2, 2], [2, 2], [0, 0]) and self.dilation == 1 and not self.ceil_mode
+        return window == ((2, 2), (2, 2), (0, 0)) and self.dilation == 1 and not self.ceil_mode
 
 
 def _has_fast_pairs(x: torch.Tensor) -> bool:

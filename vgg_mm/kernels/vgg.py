@@ -14,8 +14,8 @@ from .conv_relu import follows, is_autocast_to_bfloat16, run_with_relu
 class FasterVGG(VGG):
     """The base that :func:`faster_vgg` adds before VGG or a class derived from it.
 
-    Inside, maps are in channels_last where convolutions are faster so; those that come out are in
-    the default format always: mmcv's operators (RoIAlign) read a map's memory as if it were.
+    Maps inside are in channels_last where convolutions are faster so. Its outputs always have the
+    default format, in which mmcv's operators (RoIAlign) read memory.
     """
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -121,12 +121,11 @@ def _write_tiles(tiles: torch.Tensor, out: torch.Tensor, top: int) -> None:
     """Tiles (4, 4, N, tiles down, tiles across, K) -> the rows of out (N, H, W, K) from top on."""
     n, down, across, channels = tiles.shape[2:]
     rows = out[:, top : top + down * TILE]
-    whole = rows.shape[1:3] == (down * TILE, across * TILE)
+    height, width = rows.shape[1:3]
     ordered = tiles.permute(2, 3, 0, 4, 1, 5)
-    if whole:
+    if (height, width) == (down * TILE, across * TILE):
         rows.view(ordered.shape).copy_(ordered)
     else:
-        height, width = rows.shape[1:3]
         rows.copy_(ordered.reshape(n, down * TILE, across * TILE, channels)[:, :height, :width])
 
 
@@ -256,8 +255,8 @@ class WinogradConv2d(nn.Conv2d):
     """torch's Conv2d; on the CPU in float32, a 3x3 kernel's by minimal filtering where it pays.
 
     Everything else (other kernels, strides, paddings, dilations; GPUs; autocast; narrow layers;
-    few and small maps) is torch's own convolution, as where it is not applicable
-    (:mod:`vgg_mm.kernels.conditions`).
+    few and small maps; what :func:`~vgg_mm.kernels.conditions.can_accelerate` excludes) is torch's
+    own convolution.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
