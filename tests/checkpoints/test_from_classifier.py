@@ -14,7 +14,7 @@ from mmengine.model import ImgDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor
 
 from tests.models.test_vgg import classifier
-from vgg_mm.checkpoints import Preprocessing, initialise_from_classifier, transfer_classifier
+from vgg_mm.checkpoints import Preprocessing, transfer_classifier
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB
 from vgg_mm.checkpoints.weights import adapt_input_channels
 from vgg_mm.engine import ClassifierInitHook
@@ -51,6 +51,16 @@ def folded():
 
 def sub_sampled():
     return nn.Conv2d(8 * WIDTH, FC // 4, 3), nn.Conv2d(FC // 4, FC // 4, 1)
+
+
+def initialise_from_classifier(net, weights, where):
+    """Copy a classifier's layers into a net; returns the report."""
+    target = net.state_dict()
+    transfer = transfer_classifier(weights, target, where)
+    with torch.no_grad():
+        for name, value in transfer.weights.items():
+            target[name].copy_(value)
+    return transfer.lines
 
 
 def test_backbone_is_copied_and_the_rest_stays():

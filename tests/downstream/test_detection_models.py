@@ -23,10 +23,10 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.registry import MODELS, DefaultScope  # noqa: E402
 
 import vgg_mm  # noqa: E402
+from tests.checkpoints.test_from_classifier import initialise_from_classifier  # noqa: E402
 from tests.downstream import boxes  # noqa: E402
 from vgg_mm.checkpoints import (  # noqa: E402
     Preprocessing,
-    initialise_from_classifier,
     load_by_name,
     preprocessing_of,
     weights_of,

@@ -17,10 +17,12 @@ need('mmseg')
 from mmengine.config import Config  # noqa: E402
 from mmengine.registry import MODELS, DefaultScope  # noqa: E402
 
-from tests.checkpoints.test_from_classifier import source  # noqa: E402
+from tests.checkpoints.test_from_classifier import (  # noqa: E402
+    initialise_from_classifier,
+    source,
+)
 from tests.downstream import masks  # noqa: E402
 from tests.downstream.masks import NETS, scores  # noqa: E402
-from vgg_mm.checkpoints import initialise_from_classifier  # noqa: E402
 from vgg_mm.models.downstream.segmentation import BilinearUpsampling, upsample_cells  # noqa: E402
 
 

@@ -6,12 +6,7 @@ from .atomic_write import (
     write_atomically,
 )
 from .config_text import parse_config_text
-from .from_classifier import (
-    Transfer,
-    initialise_from_classifier,
-    layers_of_vgg,
-    transfer_classifier,
-)
+from .from_classifier import Transfer, layers_of_vgg, transfer_classifier
 from .layouts import has_own_names, to_own_layout, unknown_layout
 from .preprocessing import (
     Preprocessing,
@@ -41,7 +36,6 @@ __all__ = [
     'fits',
     'for_rgb',
     'has_own_names',
-    'initialise_from_classifier',
     'is_local',
     'is_whole',
     'find_resume_point',

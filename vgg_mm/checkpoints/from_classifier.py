@@ -11,7 +11,6 @@ import re
 from typing import NamedTuple, Optional
 
 import torch
-import torch.nn as nn
 
 from .layouts import has_own_names, unknown_layout
 from .weights import Weights, first_of, fits, takes_other_channels, with_input_channels
@@ -136,20 +135,6 @@ def by_layer(weights: Weights) -> dict[str, tuple[Optional[str], torch.Tensor]]:
 def last_two(name: str) -> str:
     """'backbone.conv1_1.weight' -> 'conv1_1.weight'"""
     return '.'.join(name.split('.')[-2:])
-
-
-def initialise_from_classifier(model: nn.Module, source: Weights, where: str) -> list[str]:
-    """Copy a classifier's layers into a model; see :func:`transfer_classifier`.
-
-    Returns:
-        The report, one line a layer.
-    """
-    target = model.state_dict()
-    transfer = transfer_classifier(source, target, where)
-    with torch.no_grad():
-        for name, value in transfer.weights.items():
-            target[name].copy_(value)
-    return transfer.lines
 
 
 def layers_of_vgg(target: Weights) -> Weights:
