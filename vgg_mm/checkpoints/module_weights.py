@@ -24,7 +24,7 @@ from .from_classifier import last_two, transfer_to_part
 from .layouts import has_own_names, recognise, unknown_layout
 from .preprocessing import Preprocessing, noted_preprocessing
 from .schemes import load_by_name
-from .weights import Weights, colours_in_bgr, weights_of
+from .weights import FIRST_WEIGHT, Weights, colours_in_bgr, weights_of
 
 #: Prefix of a whole model's weights for its parts.
 _ON_THE_WAY = 'vgg'
@@ -78,7 +78,7 @@ def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
     Raises:
         ValueError: in one line, if they are weights of something else, or the model is sharded.
     """
-    if f'{prefix}backbone.conv1_1.weight' in state_dict:
+    if f'{prefix}{FIRST_WEIGHT}' in state_dict:
         return
     given = _tensors(state_dict, prefix)
     if not given or _has_parts(given):
@@ -99,11 +99,7 @@ def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
 def _of_module(
     module: Any, weights: Weights, preprocessing: Optional[Preprocessing], where: str
 ) -> Weights:
-    """Weights of a net by the names and in the shapes of one of its modules.
-
-    Raises:
-        ValueError: in one line, as :func:`transfer_to_part`.
-    """
+    """Weights of a net by the names and in the shapes of one of its modules."""
     target = module.state_dict()
     is_rgb = preprocessing is not None and preprocessing.to_rgb
     turned = colours_in_bgr(weights, target) if is_rgb else []
@@ -145,11 +141,7 @@ def _has_parts(given: Weights) -> bool:
 
 
 def _own_layout(given: Weights, where: str) -> tuple[Weights, Optional[Preprocessing]]:
-    """The same in this package's layout, and its pre-processing if known.
-
-    Raises:
-        ValueError: in one line, if there is no VGG in it.
-    """
+    """The same in this package's layout, and its pre-processing if known."""
     if has_own_names(given):
         return given, None
     try:

@@ -23,7 +23,7 @@ from vgg_mm.text import nearest
 from .layouts import to_own_layout
 from .preprocessing import note_preprocessing, noted_preprocessing
 from .safe_load import read_checkpoint, trusting
-from .weights import weights_of
+from .weights import FIRST_WEIGHT, weights_of
 
 #: The first digits of the content's SHA-256 in a file's name; a date is none.
 _HASH = re.compile(r'-(?!20\d{6}\.)([0-9a-f]{8,64})\.')
@@ -39,9 +39,6 @@ _ZOOS = {
 
 #: Storage services whose files mmengine would load, running the code in them.
 _REFUSED = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
-
-
-FIRST_WEIGHT = 'backbone.conv1_1.weight'
 
 
 @contextmanager
@@ -121,10 +118,12 @@ def is_local(name: str) -> bool:
 
 
 def _readers() -> dict[str, Callable[[str, Any], dict]]:
-    readers = {'': load_from_local, 'http://': load_from_http, 'https://': load_from_http}
-    return (
-        readers | dict.fromkeys(_ZOOS, load_from_zoo) | dict.fromkeys(_REFUSED, load_from_storage)
-    )
+    return {
+        '': load_from_local,
+        **dict.fromkeys(('http://', 'https://'), load_from_http),
+        **dict.fromkeys(_ZOOS, load_from_zoo),
+        **dict.fromkeys(_REFUSED, load_from_storage),
+    }
 
 
 def load_from_local(path: str, map_location: Any = None) -> dict:

@@ -15,6 +15,9 @@ NAMED = 3
 
 Weights = dict[str, torch.Tensor]
 
+#: The first weight of a classifier, in this package's names.
+FIRST_WEIGHT = 'backbone.conv1_1.weight'
+
 #: Where files have their state dict; mmengine's first. '' is the file itself.
 CONTAINERS = (
     'state_dict', '', 'model_state_dict', 'model', 'net', 'network', 'weights', 'params',

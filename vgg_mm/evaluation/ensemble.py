@@ -7,11 +7,16 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from vgg_mm.text import first_few
+
 from .posteriors import Posteriors, load_posteriors, wrong_images
 from .test_record import TestRecord, scale_texts
 
 #: Top-k errors that are counted where there are k classes.
 TOP_K = (1, 5)
+
+#: Maximum number of images or classes in an error.
+NAMED = 3
 
 #: Protocol of an ensemble whose members were tested in different ways.
 MIXED = 'mixed'
@@ -115,10 +120,10 @@ def _in_order_of(first: Posteriors, other: Posteriors, both: str) -> Posteriors:
 
 def _require_same_set(kind: str, one: list[str], two: list[str], both: str) -> None:
     for here, there, which in ((one, set(two), 'first'), (two, set(one), 'second')):
-        if only := [entry for entry in here if entry not in there]:
+        if only := [repr(entry) for entry in here if entry not in there]:
             raise ValueError(
                 f'{both} have different {kind}, {len(one)} and {len(two)}: '
-                f'{len(only)} only in the {which}, among them {only[0]!r}'
+                f'only in the {which}: {first_few(only, NAMED)}'
             )
 
 

@@ -1,16 +1,17 @@
 """The layouts of other libraries. A new one is an entry in :data:`LAYOUTS`."""
 
 import re
+from collections.abc import Callable
 from typing import Optional
 
 import torch
 
 from ..known_weights import identify
 from ..preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB, Preprocessing
+from ..weights import FIRST_WEIGHT, Weights
 from .layout import (
     Layout,
     Table,
-    Weights,
     conv_names,
     flat_fc,
     from_hwc,
@@ -23,6 +24,23 @@ from .layout import (
 
 #: The authors' names are this package's.
 AUTHORS_FC = {name: name for name in ('fc6', 'fc7', 'fc8')}
+
+#: Other libraries' names for 'weight' and 'bias'.
+KINDS = {
+    **dict.fromkeys(('0', 'w', 'gamma'), 'weight'),
+    **dict.fromkeys(('1', 'b', 'beta'), 'bias'),
+}
+
+
+def _layer_and_kind(*patterns: str) -> Callable[[str, torch.Tensor], Optional[tuple[str, str]]]:
+    """A ``layer_of`` for names that match one of the patterns, of a layer and a kind."""
+    compiled = [re.compile(pattern) for pattern in patterns]
+
+    def layer_of(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
+        match = next(filter(None, (pattern.fullmatch(name) for pattern in compiled)), None)
+        return match and (match[1], KINDS.get(match[2], match[2]))
+
+    return layer_of
 
 
 def _authors_tables(arch: str) -> list[Table]:
@@ -42,17 +60,10 @@ OLD_FC = {'classifier.1': 'fc6', 'classifier.4': 'fc7', 'classifier.6': 'fc8'}
 #: whose classifier is not a number.
 FEATURES_PREPROCESSING = Preprocessing(True, (122.999, 116.999, 103.999), (1.0, 1.0, 1.0))
 
-_NUMBER = re.compile(r'(?:slice\d+\.)?(\d+)\.(\w+)')
-
 
 def _without_classifier(weights: Weights) -> bool:
     bias = weights.get('classifier.6.bias')
     return bias is not None and bool(bias.isnan().all())
-
-
-def _number_of(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
-    match = _NUMBER.fullmatch(name)
-    return match and (match[1], match[2])
 
 
 TORCHVISION = Layout(
@@ -79,7 +90,7 @@ SEQUENTIAL = TORCHVISION._replace(
     name='torchvision, a numbered list',
     looks_like='0.weight',
     tables=lambda arch: sequential_tables(arch, '', {}, reduced_fc(arch, '')),
-    layer_of=_number_of,
+    layer_of=_layer_and_kind(r'(?:slice\d+\.)?(\d+)\.(\w+)'),
     applies=lambda weights: True,
 )
 
@@ -126,14 +137,6 @@ MMPRETRAIN = Layout(
 # Caffe, the authors' release: images are BGR minus the mean, and fc6 takes the map in the order
 # C-H-W, as in PyTorch. Caffe numbers a layer's weights; Caffe2 adds ``_w`` and ``_b`` to the names.
 
-_CAFFE = re.compile(r'(.+)\.blobs\.([01])')
-_CAFFE2 = re.compile(r'(\w+)_([wb])(?:_0)?')
-
-
-def _caffes_layer_of(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
-    match = _CAFFE2.fullmatch(name) or _CAFFE.fullmatch(name)
-    return match and (match[1], 'weight' if match[2] in '0w' else 'bias')
-
 
 def _from_caffe(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torch.Tensor:
     """Without the dimensions of 1 that files of 2014 put before those of a weight."""
@@ -149,7 +152,7 @@ CAFFE = Layout(
     looks_like='conv1_1.blobs.0',
     preprocessing=CENTRED_BGR,
     tables=_authors_tables,
-    layer_of=_caffes_layer_of,
+    layer_of=_layer_and_kind(r'(\w+)_([wb])(?:_0)?', r'(.+)\.blobs\.([01])'),
     tensor_of=_from_caffe,
 )
 
@@ -220,13 +223,12 @@ def _from_theano(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> 
 
 def _unrotated(weights: Weights, meta: dict, sources: dict[str, str]) -> Weights:
     """Kernels for a correlation. Their direction is known from the origin of the first one."""
-    first = 'backbone.conv1_1.weight'
-    identity = identify(weights[first], weights.get('backbone.conv1_1.bias'))
+    identity = identify(weights[FIRST_WEIGHT], weights.get('backbone.conv1_1.bias'))
     if identity is None:
         raise ValueError(
-            f'{sources[first]} is in the order of Theano: whether its kernels are rotated by '
-            "180 degrees (th_kernels) or not (tf_kernels) is known only of the authors' weights. "
-            'Save the weights with Keras 2 or newer'
+            f'{sources[FIRST_WEIGHT]} is in the order of Theano: whether its kernels are rotated '
+            "by 180 degrees (th_kernels) or not (tf_kernels) is known only of the authors' weights"
+            '. Save the weights with Keras 2 or newer'
         )
     turned = {
         name: tensor.flip(2, 3) if identity.rotated and tensor.ndim == 4 else tensor
@@ -277,13 +279,6 @@ TENSORFLOW = Layout(
 
 # MatConvNet: the authors' names, kernels H-W-in-out, fc6 to fc8 as convolutions, RGB.
 
-_MATCONVNET = re.compile(r'layers/(\w+)/([01])')
-
-
-def _matconvnets_layer_of(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
-    match = _MATCONVNET.fullmatch(name)
-    return match and (match[1], ('weight', 'bias')[int(match[2])])
-
 
 def _from_matconvnet(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torch.Tensor:
     """MATLAB leaves out last dimensions of 1."""
@@ -297,7 +292,7 @@ MATCONVNET = Layout(
     looks_like='layers/conv1_1/0',
     preprocessing=CENTRED_RGB,
     tables=_authors_tables,
-    layer_of=_matconvnets_layer_of,
+    layer_of=_layer_and_kind(r'layers/(\w+)/([01])'),
     tensor_of=_from_matconvnet,
 )
 
@@ -305,9 +300,6 @@ MATCONVNET = Layout(
 # MXNet's model zoo, whose VGG the ONNX zoo has: each kind of layer is counted from 0.
 
 MXNET_FC = {'dense0': 'fc6', 'dense1': 'fc7', 'dense2': 'fc8'}
-MXNET_KINDS = {'gamma': 'weight', 'beta': 'bias'}
-
-_MXNET = re.compile(r'(?:vgg\d+_)?((?:conv|batchnorm|dense)\d+)_(\w+)')
 
 
 def _mxnets_tables(arch: str) -> list[Table]:
@@ -316,17 +308,12 @@ def _mxnets_tables(arch: str) -> list[Table]:
     return [convs | MXNET_FC, convs | norms | MXNET_FC]
 
 
-def _mxnets_layer_of(name: str, tensor: torch.Tensor) -> Optional[tuple[str, str]]:
-    match = _MXNET.fullmatch(name)
-    return match and (match[1], MXNET_KINDS.get(match[2], match[2]))
-
-
 MXNET = Layout(
     name='MXNet',
     looks_like='vgg0_conv0_weight',
     preprocessing=STANDARDISED_RGB,
     tables=_mxnets_tables,
-    layer_of=_mxnets_layer_of,
+    layer_of=_layer_and_kind(r'(?:vgg\d+_)?((?:conv|batchnorm|dense)\d+)_(\w+)'),
     tensor_of=flat_fc,
 )
 
@@ -336,9 +323,8 @@ MXNET = Layout(
 
 
 def _own_tables(arch: str) -> list[Table]:
-    convs = {f'conv{name}': f'conv{name}' for name in conv_names(arch)}
-    norms = {f'bn{name}': f'bn{name}' for name in conv_names(arch)}
-    return [convs | AUTHORS_FC, convs | norms | AUTHORS_FC]
+    (plain,) = _authors_tables(arch)
+    return [plain, plain | {f'bn{name}': f'bn{name}' for name in conv_names(arch)}]
 
 
 BARE = Layout(

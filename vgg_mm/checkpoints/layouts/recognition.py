@@ -10,10 +10,18 @@ import torch
 from mmengine.logging import print_log
 
 from vgg_mm.architectures import ARCHITECTURES
+from vgg_mm.text import first_few
 
 from ..known_weights import identify
 from ..preprocessing import META_KEY, Preprocessing, note_preprocessing
-from ..weights import Weights, averaged_weights, is_averaged, state_dicts, weights_of
+from ..weights import (
+    FIRST_WEIGHT,
+    Weights,
+    averaged_weights,
+    is_averaged,
+    state_dicts,
+    weights_of,
+)
 from .layout import Layout, Table, conv_names, without_head
 from .libraries import LAYOUTS
 
@@ -22,8 +30,6 @@ _OWN = re.compile(r'((.*\.)?(backbone\.conv1_1|\w*head\.fc6)|\.(conv1_1|fc6))\.w
 
 #: fc6, fc7 and fc8 as this package's ONNX files name them.
 _EXPORTED = re.compile(r'^(fc[678]\.)')
-
-OWN_LOOKS_LIKE = 'backbone.conv1_1.weight'
 
 #: Maximum number of found names in an error, and maximum length of each.
 SHOWN, LONGEST_NAME = 3, 40
@@ -288,12 +294,7 @@ def to_own_layout(checkpoint: dict, averaged: bool = False) -> dict:
     if name:
         print_log(f'plain weights are used; the file also contains EMA weights: {name}', 'current')
     conversion = dict(arch=found.arch, sources=found.sources, left_out=found.left_out)
-    return {
-        **rest,
-        'state_dict': found.weights,
-        'meta': meta,
-        'conversion': conversion,
-    }
+    return {**rest, 'state_dict': found.weights, 'meta': meta, 'conversion': conversion}
 
 
 def _with_own_names(checkpoint: dict, weights: Weights, meta: dict) -> dict:
@@ -338,14 +339,13 @@ def unknown_layout(weights: Weights, where: str) -> ValueError:
         return ValueError(
             f'{where} contains several nets ({", ".join(several)}): give a file with one of them'
         )
-    names = [repr(name[:LONGEST_NAME]) for name in weights]
-    more = f', ... ({len(names)} in all)' if len(names) > SHOWN else ''
-    examples = {'vgg_mm': {OWN_LOOKS_LIKE: None}}
+    found = first_few([repr(name[:LONGEST_NAME]) for name in weights], SHOWN)
+    examples = {'vgg_mm': {FIRST_WEIGHT: None}}
     for layout in LAYOUTS:
         library = layout.name.split()[0].rstrip(',')
         examples.setdefault(library, {})[layout.looks_like] = None
-    expected = '; '.join(f'{library} ({", ".join(found)})' for library, found in examples.items())
+    expected = '; '.join(f'{library} ({", ".join(names)})' for library, names in examples.items())
     return ValueError(
-        f'{where}: no VGG found in any known layout; found {", ".join(names[:SHOWN])}{more}; '
+        f'{where}: no VGG found in any known layout; found {found}; '
         f'expected the convolutions of A to E, named as by {expected}'
     )
