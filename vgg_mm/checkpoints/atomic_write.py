@@ -30,7 +30,6 @@ _searched: dict[str, float] = {}
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-
 #: :class:`AtomicLocalBackend` in mmengine's table of backends: ``backend_args=dict(backend=...)``.
 WHOLE_FILES = 'vgg_mm.whole_files'
 

@@ -31,16 +31,14 @@ def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[
     if len(text) > MAX_LENGTH:
         raise ValueError(f'it has {len(text):,} characters, more than {MAX_LENGTH:,}')
     try:
-        statements = ast.parse(text).body
         found = {}
-        for statement in statements:
-            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-                raise _refused(statement)
-            (target,) = statement.targets
-            if not isinstance(target, ast.Name):
-                raise _refused(statement)
-            if keys is None or target.id in keys:
-                found[target.id] = plain_value(statement.value)
+        for statement in ast.parse(text).body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    if keys is None or name in keys:
+                        found[name] = plain_value(value)
+                case _:
+                    raise _refused(statement)
     except SyntaxError as error:
         raise ValueError(f'its line {error.lineno} is not Python: {error.msg}') from error
     except (RecursionError, MemoryError) as error:

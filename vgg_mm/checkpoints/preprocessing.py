@@ -202,7 +202,8 @@ def _of_settings(found: Any, origin: str) -> Preprocessing:
     try:
         mean, std = (tuple(float(x) for x in found[name]) for name in ('mean', 'std'))
         to_rgb = found['to_rgb']
-        right = isinstance(to_rgb, bool) and len(mean) == len(std) and _possible(mean, std)
+        right = isinstance(to_rgb, bool) and len(mean) == len(std) and len(mean) in (1, 3, 4)
+        right = right and all(map(math.isfinite, (*mean, *std))) and min(std) > 0
     except (KeyError, TypeError, ValueError):
         right = False
     if not right:
@@ -217,10 +218,6 @@ def note_preprocessing(meta: dict, preprocessing: Preprocessing) -> None:
     """Write into a checkpoint's ``meta`` what its weights expect, and how that is known."""
     meta[META_KEY] = preprocessing.to_meta()
     meta[ORIGIN_KEY] = preprocessing.origin or RECORDED
-
-
-def _possible(mean: Sequence[float], std: Sequence[float]) -> bool:
-    return len(mean) in (1, 3, 4) and all(map(math.isfinite, (*mean, *std))) and min(std) > 0
 
 
 def _numbers(values: Sequence[float]) -> str:

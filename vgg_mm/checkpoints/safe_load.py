@@ -116,7 +116,9 @@ def _load_with_torch(path: str, map_location: Any) -> Any:
         except Exception as error:
             # A wrong file makes the unpickler raise errors of any kind.
             if not _needs_code(error, path):
-                raise ValueError(_unreadable(path, error)) from error
+                is_zip = zipfile.is_zipfile(path)
+                what = 'not a PyTorch file' if is_zip else 'truncated or not a PyTorch file'
+                raise ValueError(f'checkpoint {path} is {what}: {_reason(error)}') from error
             if _trusted:
                 return without_stand_ins(_run_and_load(path, map_location))
             asked_for = _ASKED_FOR.search(str(error))
@@ -127,11 +129,6 @@ def _load_with_torch(path: str, map_location: Any) -> Any:
                     f'{argument("trust_checkpoint", True)} loads it and runs its code'
                 ) from error
             classes.append(stand_in)
-
-
-def _unreadable(path: str, error: Exception) -> str:
-    whole = 'not a PyTorch file' if zipfile.is_zipfile(path) else 'truncated or not a PyTorch file'
-    return f'checkpoint {path} is {whole}: {_reason(error)}'
 
 
 def _run_and_load(path: str, map_location: Any) -> Any:

@@ -27,9 +27,8 @@ def read(path: str) -> File:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 content = io.BytesIO(_member(archive, KERAS_WEIGHTS))
-                config = (
-                    _member(archive, 'config.json') if 'config.json' in archive.namelist() else b''
-                )
+                has_config = 'config.json' in archive.namelist()
+                config = _member(archive, 'config.json') if has_config else b''
             weights, _ = _arrays(content, path)
         else:
             weights, config = _arrays(path, path)

@@ -115,11 +115,7 @@ def _array(content: bytes, kind: str, shape: tuple[int, ...], where: str) -> tor
 
 
 def _parse(path: str, library: str, schema: Schema, outermost: str) -> Message:
-    """A file as its outermost message.
-
-    Raises:
-        ValueError: in one line, if it is none.
-    """
+    """A file as its outermost message; a ValueError, in one line, if it is none."""
     package = f'vgg_mm.{library.lower()}'
     pool = descriptor_pool.DescriptorPool()
     pool.Add(_described(schema, package))
