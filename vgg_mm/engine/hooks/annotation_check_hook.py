@@ -65,7 +65,16 @@ class AnnotationCheckHook(Hook):
             check_classes(dataset, 'test')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        _check_batch(runner, data_batch)
+        samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+        labels = _labels(runner)
+        if labels is None or not samples or not isinstance(samples, (list, tuple)):
+            return
+        for image, sample in zip(data_batch['inputs'], samples):
+            if 'gt_sem_seg' in sample:
+                # When testing, masks have the size of the photo as it was before it was rescaled.
+                size = image.shape[-2:] if runner.model.training else None
+                path = sample.metainfo.get('seg_map_path')
+                check_mask(sample.gt_sem_seg.data, size, *labels, path)
 
     before_val_iter = before_test_iter = before_train_iter
 
@@ -73,9 +82,8 @@ class AnnotationCheckHook(Hook):
         check_classes(dataset, which)
         if len(dataset) == 0:
             filters = f' (filter_cfg={dict(dataset.filter_cfg)})' if dataset.filter_cfg else ''
-            raise ValueError(
-                f'the {which} set is empty: no image in {_where(dataset)} is left{filters}'
-            )
+            where = dataset.ann_file or dict(dataset.data_prefix)
+            raise ValueError(f'the {which} set is empty: no image in {where} is left{filters}')
         labels = _labels(runner)
         if labels is not None and hasattr(dataset, 'seg_map_suffix'):
             self._check_masks(runner, dataset, which, *labels)
@@ -173,18 +181,6 @@ def check_mask(
         )
 
 
-def _check_batch(runner: Runner, batch: Any) -> None:
-    samples = batch.get('data_samples') if isinstance(batch, dict) else None
-    labels = _labels(runner)
-    if labels is None or not samples or not isinstance(samples, (list, tuple)):
-        return
-    for image, sample in zip(batch['inputs'], samples):
-        if 'gt_sem_seg' in sample:
-            # When testing, masks have the size of the photo as it was before it was rescaled.
-            size = image.shape[-2:] if runner.model.training else None
-            check_mask(sample.gt_sem_seg.data, size, *labels, sample.metainfo.get('seg_map_path'))
-
-
 def _labels(runner: Runner) -> Optional[tuple[int, int]]:
     """(number of classes, the ignored label) of a segmentor; None of other models."""
     head: Any = getattr(unwrap(runner.model), 'decode_head', None)
@@ -223,10 +219,6 @@ def _loaded(dataset: BaseDataset, place: int, key: str) -> Optional[dict]:
 
 def _parts(dataset: Any) -> Iterator[BaseDataset]:
     return (one for one in wrapped_datasets(dataset) if isinstance(one, BaseDataset))
-
-
-def _where(dataset: BaseDataset) -> str:
-    return str(dataset.ann_file or dict(dataset.data_prefix))
 
 
 def _list(values: Any) -> str:

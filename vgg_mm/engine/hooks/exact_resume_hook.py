@@ -77,18 +77,20 @@ class ExactResumeHook(Hook):
         self._gradients = checkpoint.get(GRADIENTS_KEY)
         # A test by the config of a resumed training has no optimizer, only its settings.
         if getattr(runner, '_resume', False) and isinstance(runner.optim_wrapper, OptimWrapper):
-            self._name_what_is_not_taken(runner, checkpoint)
+            self._warn_of_ignored_settings(runner, checkpoint)
 
-    def _name_what_is_not_taken(self, runner: Runner, checkpoint: dict) -> None:
-        not_taken = settings_not_taken(runner, checkpoint)
+    def _warn_of_ignored_settings(self, runner: Runner, checkpoint: dict) -> None:
+        ignored: dict[str, str] = {}
+        for name, given, resumed in _differing_settings(runner, checkpoint):
+            ignored.setdefault(name, f'{name}={given} ({resumed} stays)')
         seed = (runner.cfg.get('randomness') or {}).get('seed')
         if self._resumed and seed not in (None, self._resumed.seed):
-            not_taken.append(f'randomness.seed={seed} ({self._resumed.seed} stays)')
-        if not_taken:
+            ignored['seed'] = f'randomness.seed={seed} ({self._resumed.seed} stays)'
+        if ignored:
             runner.logger.warning(
                 "a resumed run keeps the checkpoint's optimizer, schedulers and seed; ignored: "
-                f'{", ".join(not_taken)}. To use them, start from its weights in another work '
-                'directory: --cfg-options load_from=CHECKPOINT in place of --resume'
+                f'{", ".join(ignored.values())}. To use them, start from its weights in another '
+                'work directory: --cfg-options load_from=CHECKPOINT in place of --resume'
             )
 
     def before_train(self, runner: Runner) -> None:
@@ -176,24 +178,15 @@ def _go_on_with_other_batches(
     return done
 
 
-def settings_not_taken(runner: Runner, checkpoint: dict) -> list[str]:
-    """A phrase ``NAME=GIVEN (RESUMED stays)`` for each setting that differs.
+def _differing_settings(runner: Runner, checkpoint: dict) -> Iterator[tuple[str, Any, Any]]:
+    """(name, the run's value, the checkpoint's), before mmengine overrides the run's.
 
-    To be called before mmengine puts the checkpoint's optimizer and schedulers into the run's. A
-    ValueError if the checkpoint's optimizer is of another kind.
+    A ValueError if the checkpoint's optimizer is of another kind.
     """
     wrapper = runner.optim_wrapper
     if isinstance(wrapper, OptimWrapperDict) or 'optimizer' not in checkpoint:
-        return []
-    found: dict[str, str] = {}
-    for name, given, resumed in _differing(runner, checkpoint):
-        found.setdefault(name, f'{name}={given} ({resumed} stays)')
-    return list(found.values())
-
-
-def _differing(runner: Runner, checkpoint: dict) -> Iterator[tuple[str, Any, Any]]:
-    groups = runner.optim_wrapper.param_groups
-    for here, there in zip(groups, checkpoint['optimizer']['param_groups']):
+        return
+    for here, there in zip(wrapper.param_groups, checkpoint['optimizer']['param_groups']):
         if ('betas' in here) != ('betas' in there):
             raise ValueError(
                 'the checkpoint to resume was written with an optimizer of another kind: keep '

@@ -24,8 +24,8 @@ class SkippedImagesHook(Hook):
 
     Each of them is a line ``path<TAB>reason`` in ``WORK_DIR/skipped_images.txt``, written by
     the worker that skips it, once each time; distinct paths are counted. A resumed run appends to
-    the file, a new one overwrites it. Files that the config gives
-    to ``LoadImage`` are never removed.
+    the file, a new one overwrites it. Files that the config gives to ``LoadImage`` are never
+    removed.
 
     Raises:
         ValueError: in one line, if no image of the training set can be skipped, or if the set is in
