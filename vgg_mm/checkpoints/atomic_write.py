@@ -104,37 +104,30 @@ def whole_file(path: Union[str, os.PathLike], size: Optional[int] = None) -> Ite
 
 
 def check_room(folder: Union[str, os.PathLike], needed: int, what: str) -> None:
-    """Check that there is enough disk space.
-
-    Args:
-        folder: An existing folder.
-        needed: Bytes.
-        what: What is to be written, for the message.
+    """Check that an existing folder has room for ``needed`` bytes; ``what`` is for the message.
 
     Raises:
         OSError: in one line, with the folder, the bytes needed and free.
     """
     usage = shutil.disk_usage(folder)
     if usage.total and usage.free < needed:  # some network file systems report nothing
-        raise _no_room(folder, needed, what, errno.ENOSPC)
+        error = _no_room(folder, needed, what)
+        error.errno = errno.ENOSPC
+        raise error
 
 
-def _no_room(
-    folder: Union[str, os.PathLike], needed: Optional[int], what: str, number: int
-) -> OSError:
+def _no_room(folder: Union[str, os.PathLike], needed: Optional[int], what: str) -> OSError:
     free = shutil.disk_usage(folder).free
     size = f'{needed:,} bytes needed, ' if needed is not None else ''
-    error = OSError(
-        f'not enough disk space for {what} in {os.path.abspath(folder)}: {size}{free:,} free'
-    )
-    error.errno = number
-    return error
+    where = os.path.abspath(folder)
+    return OSError(f'not enough disk space for {what} in {where}: {size}{free:,} free')
 
 
 def _explained(error: OSError, folder: str, needed: Optional[int], name: str) -> OSError:
     if error.errno in _FULL:
-        return _no_room(folder, needed, name, error.errno)
-    new = OSError(f'{os.path.join(folder, name)} was not written: {error.strerror or error}')
+        new = _no_room(folder, needed, name)
+    else:
+        new = OSError(f'{os.path.join(folder, name)} was not written: {error.strerror or error}')
     new.errno = error.errno
     return new
 
@@ -142,11 +135,8 @@ def _explained(error: OSError, folder: str, needed: Optional[int], name: str) ->
 def lock_file(file: IO) -> bool:
     """Mark an open file as in use, as long as this process, or one that inherits it, has it open.
 
-    Returns:
-        Whether that was possible: not on Windows, nor on file systems without locks.
-
-    Raises:
-        BlockingIOError: if another process has it.
+    False where there are no locks: on Windows, and on some file systems. A BlockingIOError if
+    another process has it.
     """
     if fcntl is None:
         return False

@@ -47,11 +47,7 @@ def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[
 
 
 def plain_value(node: ast.expr) -> Any:
-    """The value of an expression, as in :func:`parse_config_text`.
-
-    Raises:
-        ValueError: in one line, if it is more than a plain value.
-    """
+    """The value of an expression, as in :func:`parse_config_text`; a ValueError if it is more."""
     if isinstance(node, ast.Call):
         return _dict_of(node)
     if isinstance(node, ast.Dict) and None not in node.keys:  # {**x} has None for a key

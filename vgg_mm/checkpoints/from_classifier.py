@@ -20,17 +20,11 @@ _LAYER = re.compile(r'(conv|bn)[1-5]_\d+|fc[67]')
 
 
 class Transfer(NamedTuple):
-    """The transfer of a classifier's layers to another net.
+    """The transfer of a classifier's layers to another net."""
 
-    Args:
-        weights: Name in the model -> its new value.
-        lines: One line for every layer of the model and every unused one of the classifier.
-        notices: One line for each layer of VGG that stays as initialised.
-    """
-
-    weights: Weights
-    lines: list[str]
-    notices: list[str] = []
+    weights: Weights  # name in the model -> its new value
+    lines: list[str]  # for every layer of the model and every unused one of the classifier
+    notices: list[str] = []  # for each layer of VGG that stays as initialised
 
 
 def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfer:
@@ -94,15 +88,8 @@ def transfer_to_part(source: Weights, target: Weights, where: str) -> Transfer:
     """:func:`transfer_classifier` for a backbone or a head, including its other layers.
 
     Those are fc8 and further layers of a detector's or segmentor's head: copied where names and
-    shapes are the same, else left as initialised, with a notice.
-
-    Args:
-        source: Weights of the part or of a whole classifier, in this package's names.
-        target: The part's state dict.
-        where: The checkpoint's name, for errors.
-
-    Raises:
-        ValueError: as :func:`transfer_classifier`.
+    shapes are the same, else left as initialised, with a notice. ``source`` is of the part or of a
+    whole classifier, ``target`` the part's state dict.
     """
     weights, lines, notices = transfer_classifier(source, target, where)
     sources = by_layer(source)

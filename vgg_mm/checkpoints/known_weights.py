@@ -1,8 +1,8 @@
 """Published weights that are recognised by the values of their conv1_1, under any names.
 
-The pre-processing that weights expect cannot be derived from the names of the layers: the authors'
-weights exist under the names of Caffe, Keras, TensorFlow, MatConvNet and
-torchvision, some with the channels of conv1_1 reversed for RGB images.
+The names of the layers do not tell the pre-processing that weights expect: the authors' weights
+exist under the names of Caffe, Keras, TensorFlow, MatConvNet and torchvision, some with the
+channels of conv1_1 reversed for RGB images.
 """
 
 from itertools import product
@@ -14,29 +14,20 @@ from .preprocessing import CENTRED_BGR, STANDARDISED_RGB, Preprocessing
 
 
 class Known(NamedTuple):
-    """Published weights.
+    """Published weights."""
 
-    Args:
-        name: For messages.
-        preprocessing: What they expect.
-        filters: The first three filters of conv1_1, (3, 3, 3, 3).
-        biases: Of the same.
-    """
-
-    name: str
+    name: str  # for messages
     preprocessing: Preprocessing
-    filters: torch.Tensor
-    biases: torch.Tensor
+    filters: torch.Tensor  # the first three of conv1_1, (3, 3, 3, 3)
+    biases: torch.Tensor  # (3,)
 
 
 class Identity(NamedTuple):
     """The origin of a conv1_1.
 
-    Args:
-        preprocessing: What they expect, in the channel order that they are in, and how that is
-            known: 'recognised' (the same numbers) or 'assumed' (similar ones, as after a training).
-        rotated: Whether the kernels are turned by 180 degrees, for a convolution by definition, as
-            Theano's, instead of a correlation.
+    ``preprocessing`` is for the channel order that it has; 'recognised' by the same numbers, or
+    'assumed' by similar ones, as after a training. ``rotated`` kernels are turned by 180 degrees,
+    for a convolution by definition, as Theano's, instead of a correlation.
     """
 
     preprocessing: Preprocessing

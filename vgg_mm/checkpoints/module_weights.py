@@ -43,8 +43,7 @@ def take_weights(module: Any, state_dict: dict, prefix: str, unexpected: Iterabl
 
     Args:
         module: With layers of VGG.
-        state_dict: As a module's ``_load_from_state_dict`` gets it.
-        prefix: Of the module's names in it: 'backbone.'.
+        state_dict, prefix: As the module's ``_load_from_state_dict`` gets them.
         unexpected: Names for which no module was found until now.
 
     Raises:
@@ -67,13 +66,11 @@ def take_weights(module: Any, state_dict: dict, prefix: str, unexpected: Iterabl
 
 
 def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
-    """Split another library's whole net into weights of a classifier's backbone and head, in
-    place.
+    """Split another library's whole net into a classifier's backbone and head, in place.
 
     Args:
         backbone: The model's VGG.
-        state_dict: As the model's ``_load_from_state_dict`` gets it.
-        prefix: Of the model's names in it.
+        state_dict, prefix: As the model's ``_load_from_state_dict`` gets them.
 
     Raises:
         ValueError: in one line, if they are weights of something else, or the model is sharded.

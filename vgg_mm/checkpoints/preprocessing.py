@@ -120,14 +120,8 @@ CENTRED_RGB = Preprocessing(True, VGG_MEAN, (1.0, 1.0, 1.0))
 
 
 def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preprocessing]:
-    """The pre-processing of a model's data preprocessor.
-
-    Args:
-        data_preprocessor: MMPretrain's ``ClsDataPreprocessor``, or of mmengine's kind
-            (``DetDataPreprocessor``, ``SegDataPreprocessor``). Given BGR images.
-
-    Returns:
-        None if it is of another kind.
+    """The pre-processing of MMPretrain's ``ClsDataPreprocessor`` or one of mmengine's kind
+    (``DetDataPreprocessor``, ``SegDataPreprocessor``), given BGR images; None of another kind.
     """
     attribute = _turns_channels(data_preprocessor)
     if data_preprocessor is None or attribute is None:
@@ -174,10 +168,7 @@ def _said_in(text: str) -> Optional[Preprocessing]:
 
 
 def config_preprocessing(config: Any) -> Optional[Preprocessing]:
-    """The pre-processing in a config of any model; None: not given.
-
-    Args:
-        config: A config, or its text in a checkpoint.
+    """The pre-processing in a config of any model, or its text in a checkpoint; None: not given.
 
     Raises:
         ValueError: in one line, as :func:`parse_config_text`.

@@ -44,18 +44,14 @@ def find_resume_point(work_dir: Union[str, os.PathLike]) -> Optional[str]:
     The one that ``last_checkpoint`` names, if it is intact, else the newest intact one among
     ``epoch_*.pth`` and ``iter_*.pth``, with a line on standard error for each that was skipped.
     If the folder was moved since ``last_checkpoint`` was written, the file of the same name in it
-    is used.
-
-    Returns:
-        Its path; None if there is no checkpoint yet.
+    is used. None if there is no checkpoint yet.
 
     Raises:
         ValueError: in one line, if there are checkpoints, but none is intact.
     """
     named = named_checkpoint(work_dir)
-    candidates = [*([named] if named else []), *newest_first(work_dir)]
     passed_over: dict[str, str] = {}
-    for path in candidates:
+    for path in [*([named] if named else []), *newest_first(work_dir)]:
         if any(os.path.realpath(path) == os.path.realpath(other) for other in passed_over):
             continue  # the named one is mostly a numbered one
         damage = _damage(path)

@@ -54,14 +54,9 @@ def trusting(trust: bool) -> Iterator[None]:
 
 
 def load_checkpoint(path: Union[str, os.PathLike], map_location: Any = 'cpu') -> dict:
-    """Read a checkpoint file without running code from it, as :func:`read_checkpoint` does.
+    """:func:`read_checkpoint`, with a VGG's weights in this package's layout, from any library's.
 
-    A VGG's weights in another library's layout are given in this package's, with their
-    pre-processing (:func:`~vgg_mm.checkpoints.layouts.to_own_layout`).
-
-    Args:
-        path: A file on this machine.
-        map_location: As in :func:`torch.load`, for PyTorch's files.
+    See :func:`~vgg_mm.checkpoints.layouts.to_own_layout`.
 
     Raises:
         FileNotFoundError, ImportError, ValueError: as :func:`read_checkpoint`.

@@ -33,13 +33,11 @@ WRAPPERS = ('module', '_orig_mod')
 def weights_of(checkpoint: dict, required: bool = True) -> Weights:
     """The state dict in a checkpoint, or the checkpoint itself if it is one.
 
-    Args:
-        checkpoint: As read. The state dict may be one level down, under one of
-            :data:`CONTAINERS`, which training scripts use, or any other.
-        required: Whether it is an error if there is no tensor in it.
+    It may be one level down, under one of :data:`CONTAINERS`, which training scripts use, or any
+    other key.
 
     Raises:
-        ValueError: if there is no tensor in it.
+        ValueError: if there is no tensor in it, and one is ``required``.
     """
     found = state_dicts(checkpoint)
     plain = [name for name in found if not is_averaged(name)] or list(found)
@@ -77,10 +75,9 @@ def state_dicts(checkpoint: dict) -> dict[str, Weights]:
 
 
 def averaged_weights(checkpoint: dict) -> tuple[str, Weights]:
-    """Weights averaged over a training (EMA), in addition to plain ones.
+    """Weights averaged over a training (EMA), if the checkpoint has them in addition to plain ones.
 
-    Returns:
-        Their container, or what they have before their names, and the weights; '', {} without.
+    With their container, or the prefix of their names; without any '' and {}.
     """
     # mmengine's EMAHook leaves the averaged ones in state_dict, the plain ones in ema_state_dict.
     if 'ema_state_dict' in checkpoint and 'state_dict' in checkpoint:
@@ -154,18 +151,12 @@ def other_classes(weights: Weights, target: Weights) -> dict[str, str]:
 
 
 def with_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    """conv1_1 of a net for colour images, for images of another number of channels.
+    """conv1_1 of a net for colour images, for images of 1 or more than 3 channels.
 
     One channel: summed over the colours, so that a grey image gives the same result as three equal
     channels. More than three: the others begin with zeros, so that the net is unchanged at first,
     and are learnt; the colours stay in the weights' order (see :func:`colours_in_bgr`).
-
-    Args:
-        weight: (out, 3, k, k).
-        channels: 1, or more than 3.
-
-    Returns:
-        (out, channels, k, k).
+    (out, 3, k, k) -> (out, channels, k, k).
     """
     if channels == 1:
         return weight.sum(1, keepdim=True)

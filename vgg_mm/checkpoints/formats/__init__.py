@@ -27,21 +27,13 @@ class Start(NamedTuple):
 
 
 class FileFormat(NamedTuple):
-    """One kind of file.
+    """One kind of file."""
 
-    Args:
-        name: For messages.
-        endings: Endings of the names of such files.
-        fits: Whether a file that starts so is of this kind.
-        reader: In this package, 'module.function' with ``function(path) -> File``.
-        package: Its name for ``pip install``.
-    """
-
-    name: str
-    endings: tuple[str, ...]
-    fits: Callable[[Start], bool]
-    reader: str
-    package: str = ''
+    name: str  # for messages
+    endings: tuple[str, ...]  # of the names of such files
+    fits: Callable[[Start], bool]  # whether a file that starts so is of this kind
+    reader: str  # 'module.function' of this package: path -> File
+    package: str = ''  # for pip install
 
 
 #: Maximum ratio of decompressed to compressed bytes of numbers; a megabyte is always permitted,
@@ -202,8 +194,7 @@ def read(path: Union[str, os.PathLike], kind: FileFormat) -> dict:
 
 
 def meta_of(notes: dict[str, str]) -> dict:
-    """The metadata of this package's exports, in files with texts by name, as the ``meta`` of a
-    checkpoint: pre-processing and classes.
+    """A checkpoint's ``meta`` (pre-processing, classes) from the texts that exports write.
 
     Raises:
         ValueError: if a text is not what an export writes.

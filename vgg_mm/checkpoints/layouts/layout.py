@@ -61,9 +61,7 @@ def flat_fc(layer: str, kind: str, tensor: torch.Tensor, channels: int) -> torch
 def module_indices(arch: str, step: int) -> Iterator[tuple[int, str]]:
     """Index of each convolution in an ``nn.Sequential`` of layers, and the end of its name: '1_1'.
 
-    Args:
-        arch: One of :data:`ARCHITECTURES`.
-        step: Modules from a convolution to the next of its block; a pooling follows each block.
+    ``step`` modules are from a convolution to the next of its block; a pooling follows each block.
     """
     index = 0
     for block, kernels in enumerate(ARCHITECTURES[arch].kernels, 1):
@@ -81,10 +79,7 @@ def conv_names(arch: str) -> list[str]:
 def sequential_tables(arch: str, prefix: str, *fc: Table) -> list[Table]:
     """Tables of nets like torchvision's, ``features`` a list of all layers: without and with norms.
 
-    Args:
-        arch: One of :data:`ARCHITECTURES`.
-        prefix: Of the convolutions: 'features.'.
-        fc: The possible names of the fully-connected layers.
+    ``prefix`` is before the convolutions' numbers, ``fc`` are the possible names of fc6 to fc8.
     """
     plain = {f'{prefix}{i}': f'conv{name}' for i, name in module_indices(arch, 2)}
     with_norms = {f'{prefix}{i}': f'conv{name}' for i, name in module_indices(arch, 3)}

@@ -38,28 +38,20 @@ SHOWN, LONGEST_NAME = 3, 40
 def has_own_names(names: Iterable[str]) -> bool:
     """Whether weights are named as this package names them: ``backbone.conv1_1``, ``head.fc6``.
 
-    They are used as they are, anywhere in the tree: detectors have further weights. A dot before
-    the names of a backbone or head alone includes these, too.
+    They may be anywhere in the tree: detectors have further weights. Those of a backbone or head
+    alone count if the names are given with a dot before them.
     """
     return any(_OWN.fullmatch(name) for name in names)
 
 
 class Recognised(NamedTuple):
-    """Weights in a known layout.
-
-    Args:
-        layout: The layout they were in.
-        arch: One of :data:`ARCHITECTURES`; A and A-LRN have the same weights.
-        weights: In this package's layout.
-        sources: Names in :attr:`weights` -> names in the file.
-        left_out: Names in the file that are of no layer of the net.
-    """
+    """Weights that were in a known layout."""
 
     layout: Layout
-    arch: str
-    weights: Weights
-    sources: dict[str, str]
-    left_out: list[str]
+    arch: str  # of ARCHITECTURES; A and A-LRN have the same weights
+    weights: Weights  # in this package's layout
+    sources: dict[str, str]  # names in weights -> names in the file
+    left_out: list[str]  # names in the file that are of no layer of the net
 
     @property
     def preprocessing(self) -> Optional[Preprocessing]:
@@ -86,9 +78,7 @@ class _Match(NamedTuple):
 def recognise(weights: Weights, meta: Optional[dict] = None) -> Optional[Recognised]:
     """Find the layout by the weights' names and shapes; None if there is none that fits.
 
-    Args:
-        weights: By the names in the file, with any prefix before a layout's own.
-        meta: The file's metadata.
+    The names may have any prefix before a layout's own; ``meta`` is the file's metadata.
 
     Raises:
         ValueError: in one line, if a layer has a shape that it cannot have, or the names leave
