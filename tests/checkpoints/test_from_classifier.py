@@ -285,7 +285,7 @@ def test_what_division_does_not_make_equal_is_said(norms, mean, std, tmp_path, c
 def test_quotient_is_the_division_undone(by, std):
     weights = Preprocessing(False, (1.0, 2.0, 3.0), (std, std, 2 * std))
     assert weights.divided(by).quotient(weights) == pytest.approx(by)
-    assert weights.divided(by).turned().quotient(weights) is None
+    assert weights.divided(by).reversed_channels().quotient(weights) is None
 
 
 def test_colours_before_a_fourth_channel_are_in_bgr(tmp_path, caplog):

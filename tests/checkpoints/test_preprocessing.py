@@ -139,7 +139,7 @@ def test_other_numbers_of_channels():
     grey = STANDARDISED_RGB.for_channels(1)
     assert str(grey).startswith('grey, mean 114.495, std 57.63')
     # Where there is one channel, there is no order; three are taken as what they give.
-    for order in (STANDARDISED_RGB, STANDARDISED_RGB.turned()):
+    for order in (STANDARDISED_RGB, STANDARDISED_RGB.reversed_channels()):
         assert grey.same_as(order) and order.same_as(grey)
         assert order.for_channels(1).same_as(grey) and not grey.same_as(CENTRED_BGR)
     four = STANDARDISED_RGB.for_channels(4)  # MMPretrain turns three channels only

@@ -20,7 +20,7 @@ from tests.engine.test_exact_resume import BY_ITERATION, TINY, assert_equal
 from tests.preloaded import start
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets.cached_maps import CHUNK, CachedMaps, MapFiles, image_digests
-from vgg_mm.engine.cached_maps_loops import taking_maps
+from vgg_mm.engine.cached_maps_loops import maps_as_inputs
 from vgg_mm.kernels import accelerate
 from vgg_mm.seeding import FOR_SAMPLE, seed_draws
 
@@ -103,7 +103,7 @@ def test_a_net_on_maps_is_the_net_on_images(arch, frozen, options, faster):
     with torch.no_grad():
         maps = model.backbone.frozen_map(data['inputs'])
     batch = dict(inputs=maps, data_samples=samples)
-    with taking_maps(model):
+    with maps_as_inputs(model):
         on_maps = model(**model.data_preprocessor(batch, True), mode='loss')['loss']
         on_maps.backward()
         halves = model.data_preprocessor(dict(batch, inputs=maps.half()), True)

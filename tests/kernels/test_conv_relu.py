@@ -86,7 +86,7 @@ def test_the_images_gradient_is_the_same(cudnn_calls):
 def test_only_such_pairs_are_fused(conv, activation, fused, cudnn_calls):
     x = torch.randn(1, 4, 8, 8)
     expected = activation(conv(x))
-    if conv_relu.follows(conv, activation, x):
+    if conv_relu.can_fuse(conv, activation, x):
         torch.testing.assert_close(conv_relu.run_with_relu(conv, x), expected)
     assert bool(cudnn_calls) == fused
 

@@ -95,15 +95,15 @@ def identify(weight: torch.Tensor, bias: Optional[torch.Tensor]) -> Optional[Ide
         return None
     found = weight[:3].detach().float().cpu()
     best, identity = DESCENDANT, None
-    for known, turned, rotated in product(KNOWN, (False, True), (False, True)):
-        filters = known.filters.flip(1) if turned else known.filters
+    for known, flip, rotated in product(KNOWN, (False, True), (False, True)):
+        filters = known.filters.flip(1) if flip else known.filters
         filters = filters.flip(2, 3) if rotated else filters
         cosine = float(torch.cosine_similarity(found.flatten(), filters.flatten(), dim=0))
         if cosine > best:
             best = cosine
             same = _same(found, filters) and (bias is None or _same(bias[:3], known.biases))
             how = 'recognised: conv1_1 is' if same else 'assumed: conv1_1 is much like'
-            expected = known.preprocessing.turned() if turned else known.preprocessing
+            expected = known.preprocessing.reversed_channels() if flip else known.preprocessing
             identity = Identity(expected._replace(origin=f'{how} that of {known.name}'), rotated)
     return identity
 

@@ -26,8 +26,8 @@ from .preprocessing import Preprocessing, noted_preprocessing
 from .schemes import load_by_name
 from .weights import FIRST_WEIGHT, Weights, colours_in_bgr, weights_of
 
-#: Prefix of a whole model's weights for its parts.
-_ON_THE_WAY = 'vgg'
+#: Before the names of a whole model's weights, until its parts convert them.
+_TEMPORARY = 'vgg'
 
 #: Part of the names of modules wrapped by FSDP.
 _SHARDED = '_fsdp_wrapped_module.'
@@ -36,7 +36,7 @@ _SHARDED = '_fsdp_wrapped_module.'
 _CONVOLUTION = re.compile(r'(^|[./])(features\.\d+\.|conv\d_\d[./]|block\d_conv\d/|layers/conv2d)')
 
 
-def take_weights(module: Any, state_dict: dict, prefix: str, unexpected: Iterable[str]) -> None:
+def convert_part(module: Any, state_dict: dict, prefix: str, unexpected: Iterable[str]) -> None:
     """Convert a module's part of a state dict to the module's names and shapes, in place.
 
     Weights that already have them are not changed; neither is a state dict without any.
@@ -65,7 +65,7 @@ def take_weights(module: Any, state_dict: dict, prefix: str, unexpected: Iterabl
     state_dict.update({prefix + name: tensor for name, tensor in weights.items()})
 
 
-def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
+def convert_classifier(backbone: Any, state_dict: dict, prefix: str) -> None:
     """Split another library's whole net into a classifier's backbone and head, in place.
 
     Args:
@@ -88,7 +88,7 @@ def take_whole_model(backbone: Any, state_dict: dict, prefix: str) -> None:
     for name, tensor in own.items():
         is_fc = last_two(name).startswith('fc')
         part = 'head' if is_fc and not with_classifier else 'backbone'
-        state_dict[f'{prefix}{part}.{_ON_THE_WAY}.{name}'] = tensor
+        state_dict[f'{prefix}{part}.{_TEMPORARY}.{name}'] = tensor
     if preprocessing is not None:
         backbone.pretrained_preprocessing = preprocessing
 

@@ -62,7 +62,7 @@ class Preprocessing(NamedTuple):
         """As stored in a checkpoint: plain values, named as in a data_preprocessor's config."""
         return dict(to_rgb=self.to_rgb, mean=list(self.mean), std=list(self.std))
 
-    def turned(self) -> 'Preprocessing':
+    def reversed_channels(self) -> 'Preprocessing':
         """For the same weights with the channels of conv1_1 in the opposite order."""
         return self._replace(to_rgb=not self.to_rgb, mean=self.mean[::-1], std=self.std[::-1])
 
@@ -74,7 +74,7 @@ class Preprocessing(NamedTuple):
         if channels == len(self.mean):
             return self
         if channels > 3 and self.to_rgb:
-            return self.turned().for_channels(channels)
+            return self.reversed_channels().for_channels(channels)
         mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
         more = max(channels - len(self.mean), 0)
         if channels == 1:
@@ -100,7 +100,7 @@ class Preprocessing(NamedTuple):
         for as many channels as it has."""
         found = preprocessing_of(data_preprocessor)
         new = self if found is None else self.for_channels(len(found.mean))
-        setattr(data_preprocessor, _turns_channels(data_preprocessor) or 'to_rgb', new.to_rgb)
+        setattr(data_preprocessor, _reversal_attribute(data_preprocessor) or 'to_rgb', new.to_rgb)
         for name, values in (('mean', new.mean), ('std', new.std)):
             old = getattr(data_preprocessor, name, None)
             device = old.device if isinstance(old, torch.Tensor) else data_preprocessor.device
@@ -123,7 +123,7 @@ def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preproc
     """The pre-processing of MMPretrain's ``ClsDataPreprocessor`` or one of mmengine's kind
     (``DetDataPreprocessor``, ``SegDataPreprocessor``), given BGR images; None of another kind.
     """
-    attribute = _turns_channels(data_preprocessor)
+    attribute = _reversal_attribute(data_preprocessor)
     if data_preprocessor is None or attribute is None:
         return None
     to_rgb = getattr(data_preprocessor, attribute)
@@ -134,7 +134,7 @@ def preprocessing_of(data_preprocessor: Optional[nn.Module]) -> Optional[Preproc
     return Preprocessing(to_rgb and len(mean) <= 3, mean, std)
 
 
-def _turns_channels(data_preprocessor: Optional[nn.Module]) -> Optional[str]:
+def _reversal_attribute(data_preprocessor: Optional[nn.Module]) -> Optional[str]:
     """The attribute for the conversion from BGR to RGB: MMPretrain's or mmengine's."""
     names = ('to_rgb', '_channel_conversion')
     return next((n for n in names if isinstance(getattr(data_preprocessor, n, None), bool)), None)

@@ -107,7 +107,7 @@ def for_rgb(checkpoint: dict) -> dict:
         return checkpoint
     weights[FIRST_WEIGHT] = weights[FIRST_WEIGHT].flip(1)
     meta = dict(checkpoint['meta'])
-    note_preprocessing(meta, found.turned())
+    note_preprocessing(meta, found.reversed_channels())
     return {**checkpoint, 'state_dict': weights, 'meta': meta}
 
 

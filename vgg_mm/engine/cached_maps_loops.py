@@ -88,12 +88,12 @@ class CachedMapsTrainLoop(ResumableTrainLoop):
             self._cache.check(training=True)
             context = self.runner.optim_wrapper.optim_context
             self._maps = self._cache.maps(self.dataloader, lambda: context(self.runner.model))
-            self.dataloader = _over(self._maps, self.dataloader)
+            self.dataloader = _loader_of(self._maps, self.dataloader)
         self._maps.epoch = self._epoch
         super().run_epoch()
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        with taking_maps(unwrap(self.runner.model)):
+        with maps_as_inputs(unwrap(self.runner.model)):
             super().run_iter(idx, data_batch)
 
 
@@ -133,25 +133,25 @@ class CachedMapsValLoop(ValLoop):
             self._cache.check(training=False)
             self.runner.model.eval()
             maps = self._cache.maps(self.dataloader, lambda: autocast(enabled=self.fp16))
-            self.dataloader = _over(maps, self.dataloader)
+            self.dataloader = _loader_of(maps, self.dataloader)
             self._has_maps = True
         return super().run()
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        with taking_maps(unwrap(self.runner.model)):
+        with maps_as_inputs(unwrap(self.runner.model)):
             super().run_iter(idx, data_batch)
 
 
 @contextmanager
-def taking_maps(model: Any) -> Iterator[None]:
+def maps_as_inputs(model: Any) -> Iterator[None]:
     """Let a classifier accept maps of its frozen blocks instead of images.
 
     Args:
         model: An ``ImageClassifier`` with a :class:`VGG` as its backbone.
     """
     backbone, preprocessor = model.backbone, model.data_preprocessor
-    as_they_are = _AsTheyAre().to(next(model.parameters()).device)
-    backbone.first_block, model.data_preprocessor = backbone.frozen_stages, as_they_are
+    for_maps = _MapPreprocessor().to(next(model.parameters()).device)
+    backbone.first_block, model.data_preprocessor = backbone.frozen_stages, for_maps
     try:
         yield
     finally:
@@ -171,7 +171,7 @@ def frozen_maps(model: Any, data: dict) -> torch.Tensor:
     return torch.cat([model.backbone.frozen_map(part).float() for part in parts])
 
 
-class _AsTheyAre(BaseDataPreprocessor):
+class _MapPreprocessor(BaseDataPreprocessor):
     """Brings maps to the device, in float32."""
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -328,7 +328,7 @@ class _Cache:
             self.runner.logger.info(f'cached maps ({self.part}): {text}')
 
 
-def _over(maps: CachedMaps, loader: DataLoader) -> DataLoader:
+def _loader_of(maps: CachedMaps, loader: DataLoader) -> DataLoader:
     """A loader of maps in the order, and in the batches, of one of images."""
     return DataLoader(
         maps,

@@ -37,7 +37,7 @@ def layer_statistics(
     """One forward and backward pass of a training batch, without changing the model.
 
     Args:
-        model: A classifier of mmengine's kind, without distributed wrapper.
+        model: Of mmengine's kind, without distributed wrapper.
         batch: As a training data loader gives it.
         optim_wrapper: Whose autocast and scale of losses are used. None: float32.
         backward: Whether gradients are computed; without, little memory is needed.
@@ -121,7 +121,6 @@ def _rms(tensor: Optional[torch.Tensor]) -> float:
 
 def suspects(input_rms: float, statistics: list[LayerStatistics]) -> list[str]:
     """One phrase for each way in which the signal is lost, with the first layer where it is."""
-    found = []
     broken = [s for s in statistics if not math.isfinite(s.weight)]
     if broken:
         return [f'the weights are not finite from {broken[0].layer} on, since an earlier step']
@@ -136,6 +135,7 @@ def suspects(input_rms: float, statistics: list[LayerStatistics]) -> list[str]:
     huge = [s for s in statistics if s.activation > EXPLODED * input_rms]
     weak = [s for s, gradient in gradients if gradient < NO_CHANGE * s.weight]
     strong = [s for s, gradient in gradients if gradient > OVERTHROWN * s.weight]
+    found = []
     if thin:
         found.append(f'activations vanish from {thin[0].layer} on ({thin[0].activation:.1e})')
     if huge:

@@ -6,15 +6,11 @@ from typing import Any
 import torch
 import torch.nn as nn
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from torch.distributed.fsdp import (
-    FullStateDictConfig,
-    FullyShardedDataParallel,
-    StateDictType,
-)
+from torch.distributed.fsdp import FullStateDictConfig, FullyShardedDataParallel, StateDictType
 
 
 def unwrap(model: Any) -> Any:
-    """The net inside distributed and test-time-augmentation wrappers, whose names files hold."""
+    """The net inside distributed and test-time-augmentation wrappers."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
@@ -40,6 +36,6 @@ def whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def load_if_sharded(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Let changes to :func:`whole_weights` reach the shards; else they are the model's already."""
+    """Load :func:`whole_weights`, after changes, into a sharded net; others share the memory."""
     if isinstance(model, FullyShardedDataParallel):
         model.load_state_dict(weights)

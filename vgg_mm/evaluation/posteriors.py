@@ -102,14 +102,7 @@ def wrong_images(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Which images count as errors: the true class is not among the k most probable.
 
     Equal posteriors are ranked by class number. Images without posteriors (NaN) are errors.
-
-    Args:
-        scores: (N, num_classes).
-        labels: (N,), true classes.
-        k: At most the number of classes.
-
-    Returns:
-        (N,) bool.
+    Scores (N, num_classes) and true classes (N,) give (N,) bool.
 
     Raises:
         ValueError: if there are fewer than k classes.

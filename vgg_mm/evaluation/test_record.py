@@ -70,11 +70,7 @@ class TestRecord:
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion (Wilson 1927), in [0, 1].
-
-    Args:
-        count, total: ``count`` of ``total`` trials.
-    """
+    """Wilson's 95 % score interval of ``count`` of ``total`` trials (Wilson 1927), in [0, 1]."""
     from scipy.stats import binomtest  # imported where a test has ended, not at every start
 
     low, high = binomtest(count, total).proportion_ci(method='wilson')

@@ -24,7 +24,7 @@ CONVOLUTIONS = (nn.Conv2d, WinogradConv2d)
 GIVES_NEW_MEMORY = (*CONVOLUTIONS, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
-def follows(layer: nn.Module, activation: nn.Module, x: torch.Tensor) -> bool:
+def can_fuse(layer: nn.Module, activation: nn.Module, x: torch.Tensor) -> bool:
     """Whether :func:`run_with_relu` does what the two layers do with x, (N, C, H, W).
 
     Layers with hooks run by themselves, so that hooks get the map between them.

@@ -8,7 +8,7 @@ import torch
 from vgg_mm.models.backbones.vgg import VGG, Maps
 
 from .conditions import can_accelerate
-from .conv_relu import follows, is_autocast_to_bfloat16, run_with_relu
+from .conv_relu import can_fuse, is_autocast_to_bfloat16, run_with_relu
 
 
 class FasterVGG(VGG):
@@ -32,7 +32,7 @@ class FasterVGG(VGG):
         while names:
             name = names.pop(0)
             layer = getattr(self, name)
-            if names and name not in asked_for and follows(layer, getattr(self, names[0]), x):
+            if names and name not in asked_for and can_fuse(layer, getattr(self, names[0]), x):
                 name = names.pop(0)
                 x = run_with_relu(layer, x)
             else:

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 
-from vgg_mm.checkpoints.module_weights import take_weights, take_whole_model
+from vgg_mm.checkpoints.module_weights import convert_classifier, convert_part
 
 #: mmengine's initialisation by a checkpoint, by its names.
 _PRETRAINED = ('Pretrained', 'vgg_mm.Pretrained', PretrainedInit)
@@ -22,7 +22,7 @@ class ForeignWeights(BaseModule):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         _local_metadata, _strict, _missing, unexpected_keys, _error_msgs = args
-        take_weights(self, state_dict, prefix, unexpected_keys)
+        convert_part(self, state_dict, prefix, unexpected_keys)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     init_cfg: Any
@@ -46,4 +46,4 @@ class ForeignClassifierWeights(ForeignWeights):
 
     def _checkpoint_filter(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Called by MMPretrain's ``ImageClassifier`` before a state dict is loaded."""
-        take_whole_model(self, state_dict, prefix)
+        convert_classifier(self, state_dict, prefix)

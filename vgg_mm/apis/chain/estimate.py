@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from vgg_mm.engine.cached_maps_loops import frozen_maps, taking_maps
+from vgg_mm.engine.cached_maps_loops import frozen_maps, maps_as_inputs
 from vgg_mm.engine.screen import is_for_terminal
 from vgg_mm.progress import to_stderr
 
@@ -101,7 +101,7 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
         return split_time(few, many, small, large)
     batch = dict(inputs=images(small))
     seconds, maps = _fastest(lambda: frozen_maps(model, batch))
-    with taking_maps(model):
+    with maps_as_inputs(model):
         few, many = (_step(model, optimizer, [maps[0]] * count) for count in (small, large))
     step = split_time(few, many, small, large)
     # The maps of each image are computed once, regardless of the number of epochs.

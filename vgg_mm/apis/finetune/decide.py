@@ -190,7 +190,7 @@ class Head(NamedTuple):
 
 
 def _of_authors(preprocessing: Preprocessing) -> bool:
-    return any(map(preprocessing.same_as, (CENTRED_BGR, CENTRED_BGR.turned())))
+    return any(map(preprocessing.same_as, (CENTRED_BGR, CENTRED_BGR.reversed_channels())))
 
 
 def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int] = None) -> Head:

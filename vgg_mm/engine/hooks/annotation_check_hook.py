@@ -152,9 +152,6 @@ def check_mask(
     """Compare a mask, (H, W) or (1, H, W) of integers, with its image's size and the labels.
 
     ``size`` is the image's (H, W), None if the mask need not have it; ``path`` is the mask's file.
-
-    Raises:
-        ValueError: in one line.
     """
     path = path or 'a mask'
     if mask.ndim == 3 and len(mask) == 1:

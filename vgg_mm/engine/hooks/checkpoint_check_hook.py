@@ -126,11 +126,10 @@ def _expects_rgb(runner: Runner, checkpoint: dict) -> bool:
 
 
 def class_dependent_shapes(model: dict) -> dict[str, tuple[Shape, Shape]]:
-    """Names of a model's weights whose shapes the number of classes changes -> shape, and that for
-    one class more; empty where the model cannot be built so.
+    """Names of the weights whose shapes depend on the number of classes -> shape, and that for one
+    class more; empty where a model cannot be built without memory.
 
-    Of any model of OpenMMLab's: its config is built twice, without memory, as it is and with each
-    ``num_classes`` in it one larger.
+    A config of any model of OpenMMLab's is built as it is and with each ``num_classes`` one larger.
     """
     if not model:
         return {}

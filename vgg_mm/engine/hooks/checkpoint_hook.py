@@ -61,7 +61,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     backend_args: Optional[dict]
 
     def before_train(self, runner: Runner) -> None:
-        self._write_whole_files(self.out_dir or runner.work_dir)
+        self._use_atomic_writes(self.out_dir or runner.work_dir)
         _check_kept(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))
         super().before_train(runner)
         if getattr(self, 'best_ckpt_path', None):
@@ -69,10 +69,10 @@ class CheckpointHook(MMEngineCheckpointHook):
         for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[key] = path and self._own(path)
         # Now, not after an epoch.
-        with _naming_what_stays(runner):
+        with _naming_resume_point(runner):
             self._check_room(runner)
 
-    def _write_whole_files(self, folder: str) -> None:
+    def _use_atomic_writes(self, folder: str) -> None:
         """Replace mmengine's plain backend of local files by one with atomic writes."""
         if self.file_client_args is None:
             backend = get_file_backend(folder, backend_args=self.backend_args)
@@ -89,7 +89,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         return self.file_backend.join_path(self.out_dir, name)
 
     def _save_checkpoint(self, runner: Runner) -> None:
-        with _naming_what_stays(runner):
+        with _naming_resume_point(runner):
             super()._save_checkpoint(runner)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -131,7 +131,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         backend = self.file_backend
         self.file_backend = later = _RemoveLater(backend)
         try:
-            with _naming_what_stays(runner):
+            with _naming_resume_point(runner):
                 super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
@@ -210,7 +210,7 @@ def _optimizer_tensors(wrapper: Union[OptimWrapper, OptimWrapperDict]) -> list[t
 
 
 @contextmanager
-def _naming_what_stays(runner: Runner) -> Iterator[None]:
+def _naming_resume_point(runner: Runner) -> Iterator[None]:
     """Add to an OSError which checkpoint the run can resume from."""
     try:
         yield

@@ -74,11 +74,7 @@ class ClassCheckHook(Hook):
 def _match(
     runner: Runner, loop: Any, classes: Sequence[str], trained_on: Sequence[str], which: str
 ) -> None:
-    """Map a validation or test set's labels to those of the net.
-
-    Raises:
-        ValueError: in one line, if one of its classes is none of the net's.
-    """
+    """Map a validation or test set's labels to those of the net; refuse classes it has not."""
     numbers = class_numbers(classes, trained_on)
     known = [number for number in numbers if number is not None]
     if numbers == list(range(len(trained_on))):
@@ -150,8 +146,8 @@ def _classes(dataloader: DataLoader, which: str) -> Optional[Sequence[str]]:
 def _use_one_metainfo(dataset: Any) -> None:
     """Use the first's metainfo for joined data sets of the same classes.
 
-    Where any other entry differs, as VOC 2007's and 2012's ``dataset_type``, MMDetection has a list
-    of descriptions, which goes into the checkpoints, and with which its inferencers fail.
+    Where another entry differs, as VOC 2007's and 2012's ``dataset_type``, MMDetection stores a
+    list of them in checkpoints, with which its inferencers fail.
     """
     while dataset is not None:
         found = vars(dataset).get('_metainfo')

@@ -96,10 +96,10 @@ class ExactResumeHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._seed = getattr(runner.train_dataloader.sampler, 'seed', runner.seed)
         if runner.iter > 0 and self._resumed:
-            self._go_on(runner, self._resumed)
+            self._resume(runner, self._resumed)
         self._resumed = self._gradients = None
 
-    def _go_on(self, runner: Runner, stored: ResumeState) -> None:
+    def _resume(self, runner: Runner, stored: ResumeState) -> None:
         self._seed = stored.seed
         self._validated_epoch = stored.validated_epoch
         loop, loader = runner.train_loop, runner.train_dataloader
@@ -107,7 +107,7 @@ class ExactResumeHook(Hook):
         done = runner.iter - runner.epoch * stored.iterations_per_epoch
         here = self._state(runner)
         if stored.images_per_iteration != here.images_per_iteration:
-            done = _go_on_with_other_batches(runner, stored, here, done)
+            done = _resume_with_other_batches(runner, stored, here, done)
         for name, parameter in unwrap(runner.model).named_parameters():
             if self._gradients and name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter, copy=True)
@@ -154,7 +154,7 @@ def _validates(runner: Runner) -> bool:
     return runner.val_loop is not None and due and runner.epoch >= loop.val_begin
 
 
-def _go_on_with_other_batches(
+def _resume_with_other_batches(
     runner: Runner, stored: ResumeState, here: ResumeState, done: int
 ) -> int:
     """Continue from an epoch's end with the new batches; returns those done in this epoch."""

@@ -208,7 +208,7 @@ class ClassifierInitHook(InitHook):
         parts = pretrained_parts(runner.model)
         given = tuple(parts)
         if parts and all(name.startswith(given) for name in layers_of_vgg(weights)):
-            self._say_what_is_spared(runner, parts, others=False)
+            self._warn_of_pretrained(runner, parts, others=False)
             return {}
         loaded = load_by_name(self.checkpoint)
         where = f'ClassifierInitHook: {self.checkpoint}'
@@ -225,7 +225,7 @@ class ClassifierInitHook(InitHook):
         for notice in transfer.notices:
             runner.logger.warning(notice)
         if spared:
-            self._say_what_is_spared(runner, parts, others=bool(chosen))
+            self._warn_of_pretrained(runner, parts, others=bool(chosen))
         return chosen
 
     def _for_images_of(self, runner: Runner, loaded: dict, target: Weights) -> Weights:
@@ -248,7 +248,7 @@ class ClassifierInitHook(InitHook):
         )
         return with_divided_images(weights, by)
 
-    def _say_what_is_spared(self, runner: Runner, parts: dict[str, str], others: bool) -> None:
+    def _warn_of_pretrained(self, runner: Runner, parts: dict[str, str], others: bool) -> None:
         """Warn that ``Pretrained``, set by the user, overrides a config's default."""
         given = ', '.join(f'{part.rstrip(".") or "the model"} ({f})' for part, f in parts.items())
         mixed = ''

@@ -75,7 +75,7 @@ class LossGuardHook(Hook):
         self.at_chance = at_chance
         self.patience = patience
         self._losses: deque[float] = deque(maxlen=window)
-        self._broken = self._checked = self._looking = False
+        self._broken = self._checked = self._examining = False
         self._loss: Optional[float] = None
         self._batch: Any = None
         self._handle: Any = None
@@ -87,7 +87,7 @@ class LossGuardHook(Hook):
         self._chance = _loss_of_guessing(model)
         if self.not_finite != 'off' and isinstance(model, nn.Module):
             # The first place with the loss: the weights are still those that it was computed with.
-            look = partial(self._look, runner)
+            look = partial(self._observe, runner)
             self._handle = model.register_forward_hook(look, with_kwargs=True)
 
     def after_train(self, runner: Runner) -> None:
@@ -97,8 +97,8 @@ class LossGuardHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._batch, self._loss = data_batch, None
 
-    def _look(self, runner: Runner, model: Any, args: tuple, kwargs: dict, losses: Any) -> None:
-        if kwargs.get('mode') != 'loss' or self._looking or not model.training:
+    def _observe(self, runner: Runner, model: Any, args: tuple, kwargs: dict, losses: Any) -> None:
+        if kwargs.get('mode') != 'loss' or self._examining or not model.training:
             return
         self._loss = model.parse_losses(losses)[0].item()
         if not math.isfinite(self._loss):
@@ -155,13 +155,13 @@ class LossGuardHook(Hook):
             return 'its layers are not examined, since the net is sharded'
         wrapper = getattr(runner, 'optim_wrapper', None)
         wrapper = wrapper if isinstance(wrapper, OptimWrapper) else None
-        self._looking = True
+        self._examining = True
         try:
             found = suspects(*layer_statistics(unwrap(runner.model), batch, wrapper, backward))
         except torch.OutOfMemoryError:
             return 'its layers are not examined, for lack of memory'
         finally:
-            self._looking = False
+            self._examining = False
         sizes = 'activations and gradients' if backward else 'activations'
         return ', '.join(found) or f'{sizes} have normal magnitudes in all layers'
 

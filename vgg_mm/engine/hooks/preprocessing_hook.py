@@ -54,10 +54,7 @@ def differing_preprocessing(
 def warn_of_other_preprocessing(
     runner: Runner, expected: Optional[Preprocessing], checkpoint: Any, then: str = ''
 ) -> bool:
-    """Whether a checkpoint's weights expect other images than the run's model gets; warns of it.
-
-    ``expected`` is the checkpoint's, ``then`` the action, for the message.
-    """
+    """Whether a checkpoint's weights expect other images than the run's model gets; warns of it."""
     found = differing_preprocessing(runner, expected)
     if found is not None:
         runner.logger.warning(
