@@ -6,7 +6,7 @@ from .atomic_write import (
     write_atomically,
 )
 from .config_text import parse_config_text
-from .from_classifier import Transfer, layers_of_vgg, transfer_classifier
+from .from_classifier import layers_of_vgg, transfer_classifier
 from .layouts import has_own_names, to_own_layout, unknown_layout
 from .preprocessing import (
     Preprocessing,
@@ -30,7 +30,6 @@ __all__ = [
     'WHOLE_FILES',
     'AtomicLocalBackend',
     'Preprocessing',
-    'Transfer',
     'check_room',
     'config_preprocessing',
     'fits',

@@ -48,30 +48,25 @@ def parse_config_text(text: Any, keys: Optional[Container[str]] = None) -> dict[
 
 def plain_value(node: ast.expr) -> Any:
     """The value of an expression, as in :func:`parse_config_text`; a ValueError if it is more."""
-    if isinstance(node, ast.Call):
-        return _dict_of(node)
-    if isinstance(node, ast.Dict) and None not in node.keys:  # {**x} has None for a key
-        return {_literal(key): plain_value(value) for key, value in zip(node.keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        items = [plain_value(item) for item in node.elts]
-        return items if isinstance(node, ast.List) else tuple(items)
-    if isinstance(node, (ast.Name, ast.Attribute)):
-        name = _dotted_name(node)
-        return NUMBER_NAMES.get(name, name)
-    if isinstance(node, ast.UnaryOp) and ast.unparse(node) == '-inf':
-        return -NUMBER_NAMES['inf']
+    match node:
+        case ast.Call(ast.Name('dict'), [], words) if all(word.arg for word in words):  # not **x
+            return {word.arg: plain_value(word.value) for word in words}
+        case ast.Call(ast.Name('dict'), [ast.Dict() as items], []):  # where keys are no names
+            return plain_value(items)
+        case ast.Call():
+            raise _refused(node)
+        case ast.Dict() if None not in node.keys:  # {**x} has None for a key
+            return {_literal(key): plain_value(value) for key, value in zip(node.keys, node.values)}
+        case ast.List():
+            return [plain_value(item) for item in node.elts]
+        case ast.Tuple():
+            return tuple(plain_value(item) for item in node.elts)
+        case ast.Name() | ast.Attribute():
+            name = _dotted_name(node)
+            return NUMBER_NAMES.get(name, name)
+        case ast.UnaryOp() if ast.unparse(node) == '-inf':
+            return -NUMBER_NAMES['inf']
     return _literal(node)
-
-
-def _dict_of(node: ast.Call) -> dict:
-    """``dict(a=1)``, and ``dict({'a.b': 1})``, which mmengine writes where keys are no names."""
-    words = {word.arg: word.value for word in node.keywords}  # dict(**x) has None for a word
-    if isinstance(node.func, ast.Name) and node.func.id == 'dict' and None not in words:
-        if not node.args:
-            return {word: plain_value(value) for word, value in words.items()}
-        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not words:
-            return plain_value(node.args[0])
-    raise _refused(node)
 
 
 def _dotted_name(node: ast.expr) -> str:

@@ -145,11 +145,10 @@ class StagedInitHook(InitHook):
                     f'{found} classes, the model {classes}'
                 )
                 return {}
-        names = {ours[kind]: theirs.get(kind) for kind in ours}
+        names: dict[str, Any] = {ours[kind]: theirs.get(kind) for kind in ours}
         norm = layer.replace('conv', 'bn')
         if norm != layer and (of_norm := _names_in(norm, source)):
             names |= {name: of_norm.get(kind) for kind, name in _names_in(norm, weights).items()}
-        chosen = {}
         for name, other in names.items():
             if other is None:
                 raise ValueError(f'StagedInitHook: {self.checkpoint} has no {name}')
@@ -160,8 +159,7 @@ class StagedInitHook(InitHook):
                     f'{tuple(weights[name].shape)}: copy from a net of the same width and kernel '
                     'size, or leave the layer out of `layers`'
                 )
-            chosen[name] = other
-        return chosen
+        return names
 
 
 def _names_in(layer: str, tensors: Weights) -> dict[str, str]:

@@ -60,5 +60,4 @@ def _plateau(runner: Runner) -> Optional[ReduceOnPlateauParamScheduler]:
     schedulers = runner.param_schedulers or []
     if isinstance(schedulers, dict):
         schedulers = [one for several in schedulers.values() for one in several]
-    found = [one for one in schedulers if isinstance(one, ReduceOnPlateauParamScheduler)]
-    return found[0] if found else None
+    return next((s for s in schedulers if isinstance(s, ReduceOnPlateauParamScheduler)), None)
