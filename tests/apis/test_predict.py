@@ -393,6 +393,7 @@ def test_a_config_in_pure_python(tmp_path):
         ("model = dict({'a': 1}, b=2)", 'line 1 is more than a plain value'),
         ("model = open('ran', 'w').name", 'line 1 is more than a plain value'),
         ('model = {(): {[]}}', 'line 1 is more than a plain value'),
+        ('model = {[]: 1}', 'line 1 is more than a plain value'),
         ('model = dict(**{})', 'line 1 is more than a plain value'),
         ('model = dict([1])', 'line 1 is more than a plain value'),
         ('model.x = 1', 'line 1 is more than a plain value'),

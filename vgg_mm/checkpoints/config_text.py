@@ -51,12 +51,16 @@ def plain_value(node: ast.expr) -> Any:
     match node:
         case ast.Call(ast.Name('dict'), [], words) if all(word.arg for word in words):  # not **x
             return {word.arg: plain_value(word.value) for word in words}
-        case ast.Call(ast.Name('dict'), [ast.Dict() as items], []):  # where keys are no names
-            return plain_value(items)
+        case ast.Call(ast.Name('dict'), [ast.Dict() as inner], []):  # where keys are no names
+            return plain_value(inner)
         case ast.Call():
             raise _refused(node)
         case ast.Dict() if None not in node.keys:  # {**x} has None for a key
-            return {_literal(key): plain_value(value) for key, value in zip(node.keys, node.values)}
+            items = [(_literal(key), plain_value(v)) for key, v in zip(node.keys, node.values)]
+            try:
+                return dict(items)
+            except TypeError:  # a key that cannot be hashed
+                raise _refused(node) from None
         case ast.List():
             return [plain_value(item) for item in node.elts]
         case ast.Tuple():
