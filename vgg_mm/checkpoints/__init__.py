@@ -1,10 +1,4 @@
-from .atomic_write import (
-    WHOLE_FILES,
-    AtomicLocalBackend,
-    check_room,
-    whole_file,
-    write_atomically,
-)
+from .atomic_write import WHOLE_FILES, AtomicLocalBackend, check_room, whole_file, write_atomically
 from .config_text import parse_config_text
 from .from_classifier import layers_of_vgg, transfer_classifier
 from .layouts import has_own_names, to_own_layout, unknown_layout

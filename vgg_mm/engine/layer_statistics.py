@@ -1,8 +1,9 @@
 """How large the signal is in each layer, forwards and backwards."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple, Optional
 
 import torch
@@ -90,14 +91,11 @@ def _activations(model: nn.Module) -> Iterator[list[tuple[str, Any, float]]]:
     """Collects (layer, module, root mean square of its output) of every layer with weights."""
     found: list[tuple[str, Any, float]] = []
 
-    def hook_for(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, out: torch.Tensor) -> None:
-            found.append((name.split('.')[-1], module, _rms(out)))
-
-        return hook
+    def note(name: str, module: nn.Module, args: Any, out: torch.Tensor) -> None:
+        found.append((name.split('.')[-1], module, _rms(out)))
 
     handles = [
-        module.register_forward_hook(hook_for(name))
+        module.register_forward_hook(partial(note, name))
         for name, module in model.named_modules()
         if isinstance(module, (nn.Conv2d, nn.Linear))
     ]

@@ -108,9 +108,5 @@ class Bf16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        with (
-            super().optim_context(model),
-            autocast(dtype=torch.bfloat16),
-            float32_operators(model),
-        ):
+        with super().optim_context(model), autocast(dtype=torch.bfloat16), float32_operators(model):
             yield

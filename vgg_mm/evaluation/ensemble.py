@@ -41,9 +41,7 @@ class Ensemble(NamedTuple):
 
 
 def ensembles(
-    members: Sequence[Member],
-    weights: Optional[Sequence[float]] = None,
-    name: Optional[str] = None,
+    members: Sequence[Member], weights: Optional[Sequence[float]] = None, name: Optional[str] = None
 ) -> list[Ensemble]:
     """Average the posteriors in files that ``tools/test.py --out FILE.npz`` wrote.
 

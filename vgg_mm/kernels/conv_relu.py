@@ -1,8 +1,7 @@
-"""A convolution with its ReLU, in one pass over the map or at least in one memory.
+"""A convolution with its ReLU: in one pass over the map, or at least in place.
 
-torch computes the ReLU in a pass of its own, and VGG's early maps are so large for what is computed
-of them that such passes take time. On GPUs in bfloat16 cuDNN adds bias and ReLU as it convolves.
-Elsewhere the ReLU overwrites the output of the layer before it, without new memory.
+torch computes the ReLU in a pass of its own, which takes time on VGG's large early maps. On GPUs in
+bfloat16 cuDNN adds bias and ReLU as it convolves. Elsewhere the ReLU overwrites its input.
 """
 
 from typing import Any, Optional

@@ -248,11 +248,7 @@ KERAS = Layout(
     finish=_without_averages,
 )
 
-KERAS_THEANO = KERAS._replace(
-    name='Keras for Theano',
-    tensor_of=_from_theano,
-    finish=_unrotated,
-)
+KERAS_THEANO = KERAS._replace(name='Keras for Theano', tensor_of=_from_theano, finish=_unrotated)
 
 
 # The authors' weights as TensorFlow users have them: kernels H-W-in-out, fc6 for maps in H-W-C.

@@ -14,14 +14,7 @@ from vgg_mm.text import first_few
 
 from ..known_weights import identify
 from ..preprocessing import META_KEY, Preprocessing, note_preprocessing
-from ..weights import (
-    FIRST_WEIGHT,
-    Weights,
-    averaged_weights,
-    is_averaged,
-    state_dicts,
-    weights_of,
-)
+from ..weights import FIRST_WEIGHT, Weights, averaged_weights, is_averaged, state_dicts, weights_of
 from .layout import Layout, Table, conv_names, without_head
 from .libraries import LAYOUTS
 

@@ -95,9 +95,7 @@ class StagedInitHook(InitHook):
     key = 'staged_init'
 
     def __init__(
-        self,
-        checkpoint: Union[str, os.PathLike, None],
-        layers: Sequence[str] = STAGED_LAYERS,
+        self, checkpoint: Union[str, os.PathLike, None], layers: Sequence[str] = STAGED_LAYERS
     ):
         if isinstance(layers, str) or not layers or not all(isinstance(n, str) for n in layers):
             raise ValueError(

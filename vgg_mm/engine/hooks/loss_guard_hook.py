@@ -105,11 +105,7 @@ class LossGuardHook(Hook):
             self._report_not_finite(runner, self._loss, self._batch)
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Optional[dict] = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
     ) -> None:
         loss = (outputs or {})['loss'].item() if self._loss is None else self._loss
         if not math.isfinite(loss) and self.not_finite != 'off':

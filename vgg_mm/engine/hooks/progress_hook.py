@@ -69,13 +69,9 @@ class ProgressHook(Hook):
         self._watch(runner, data_batch, tell)
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Optional[dict] = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
     ) -> None:
-        self._watch_no_more()
+        self._stop_watching()
         done = self._training.done = runner.iter + 1
         if self._interval and done % self._interval == 0:
             self._said_a_loss = True  # by LoggerHook
@@ -109,7 +105,7 @@ class ProgressHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        self._watch_no_more()
+        self._stop_watching()
         self._say_images(batch_idx + 1)
 
     after_test_iter = after_val_iter
@@ -127,11 +123,11 @@ class ProgressHook(Hook):
         """Receive the progress of a batch in the model."""
         if runner.cfg.get('compile'):
             return  # hooks would be compiled as well
-        self._watch_no_more()  # of an interrupted batch
+        self._stop_watching()  # of an interrupted batch
         self._work = BatchWork(runner.model, tell)
         self._work.begin(pixels_of(runner.model, batch))
 
-    def _watch_no_more(self) -> None:
+    def _stop_watching(self) -> None:
         if self._work is not None:
             self._work.end()
             self._work = None
