@@ -68,7 +68,8 @@ def state_dicts(checkpoint: dict) -> dict[str, Weights]:
     found = {}
     for name, value in [('', checkpoint), *checkpoint.items()]:
         if isinstance(value, dict) and isinstance(name, str) and name not in NO_CONTAINERS:
-            weights = {unwrapped(k): as_tensor(v) for k, v in value.items() if is_weight(k, v)}
+            tensors = {k: as_tensor(v) for k, v in value.items() if isinstance(k, str)}
+            weights = {unwrapped(k): t for k, t in tensors.items() if t is not None}
             if weights or name == 'state_dict':
                 found[name] = weights
     return found
@@ -97,16 +98,12 @@ def is_averaged(name: str) -> bool:
     return 'ema' in re.split(r'[._]', name.lower())
 
 
-def is_weight(name: Any, value: Any) -> bool:
-    is_array = isinstance(value, np.ndarray) and value.dtype.kind == 'f'
-    return isinstance(name, str) and (isinstance(value, torch.Tensor) or is_array)
-
-
-def as_tensor(value: Any) -> torch.Tensor:
-    if isinstance(value, torch.Tensor):
-        return value
-    # In the machine's own order of bytes, writable.
-    return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder('=')))
+def as_tensor(value: Any) -> Optional[torch.Tensor]:
+    """A tensor, or an array of floating-point numbers as one; None of anything else."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == 'f':
+        # In the machine's own order of bytes, writable.
+        return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder('=')))
+    return value if isinstance(value, torch.Tensor) else None
 
 
 def unwrapped(name: str) -> str:

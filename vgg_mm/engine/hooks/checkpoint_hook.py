@@ -62,7 +62,11 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         self._use_atomic_writes(self.out_dir or runner.work_dir)
-        _check_kept(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))
+        kept = runner.message_hub.runtime_info.get('keep_ckpt_ids', [])
+        if not isinstance(kept, list) or not all(isinstance(number, int) for number in kept):
+            raise ValueError(  # mmengine removes checkpoints of these numbers
+                f'the checkpoint to resume from names {kept!r} as the numbers of those to keep'
+            )
         super().before_train(runner)
         if getattr(self, 'best_ckpt_path', None):
             self.best_ckpt_path = self._own(self.best_ckpt_path)
@@ -187,14 +191,6 @@ class _RemoveLater:
         self.outdated.append(path)
 
     rmtree = remove
-
-
-def _check_kept(numbers: Any) -> None:
-    """mmengine removes checkpoints of these numbers."""
-    if not isinstance(numbers, list) or not all(isinstance(n, int) for n in numbers):
-        raise ValueError(
-            f'the checkpoint to resume from names {numbers!r} as the numbers of those to keep'
-        )
 
 
 def _optimizer_tensors(wrapper: Union[OptimWrapper, OptimWrapperDict]) -> list[torch.Tensor]:
