@@ -85,7 +85,6 @@ class CachedMapsTrainLoop(ResumableTrainLoop):
     def run_epoch(self) -> None:
         if self._maps is None:
             # Not earlier: weights and hooks have to be ready.
-            self._cache.check(training=True)
             context = self.runner.optim_wrapper.optim_context
             self._maps = self._cache.maps(self.dataloader, lambda: context(self.runner.model))
             self.dataloader = _loader_of(self._maps, self.dataloader)
@@ -130,7 +129,6 @@ class CachedMapsValLoop(ValLoop):
 
     def run(self) -> dict:
         if not self._has_maps:
-            self._cache.check(training=False)
             self.runner.model.eval()
             maps = self._cache.maps(self.dataloader, lambda: autocast(enabled=self.fp16))
             self.dataloader = _loader_of(maps, self.dataloader)
@@ -203,7 +201,7 @@ class _Cache:
     def model(self) -> Any:
         return unwrap(self.runner.model)
 
-    def check(self, training: bool) -> None:
+    def _check(self) -> None:
         """Refuse models whose maps cannot be cached."""
         backbone = getattr(self.model, 'backbone', None)
         if not isinstance(backbone, VGG):
@@ -222,7 +220,8 @@ class _Cache:
                 f'cached maps: out_indices={backbone.out_indices} names maps before the end of '
                 f'the {frozen} frozen blocks'
             )
-        if training and getattr(self.model.data_preprocessor, 'batch_augments', None) is not None:
+        augments = getattr(self.model.data_preprocessor, 'batch_augments', None)
+        if self.part == 'train' and augments is not None:
             raise ValueError(
                 'cached maps are of single images: train_cfg.augments of the model mixes them'
             )
@@ -231,6 +230,7 @@ class _Cache:
         self, dataloader: DataLoader, context: Callable[[], AbstractContextManager]
     ) -> CachedMaps:
         """All maps of a loader's images; missing ones are computed in ``context``, as autocast."""
+        self._check()
         dataset = dataloader.dataset
         images = dataset.dataset if isinstance(dataset, SeededDataset) else dataset
         files = MapFiles(
