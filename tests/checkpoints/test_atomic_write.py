@@ -19,7 +19,7 @@ from vgg_mm.checkpoints import (
     WHOLE_FILES,
     AtomicLocalBackend,
     check_room,
-    is_whole,
+    is_intact,
     whole_file,
     write_atomically,
 )
@@ -34,7 +34,7 @@ def test_mmengine_writes_through_it_where_it_is_told_to(tmp_path):
     path = tmp_path / 'new' / 'epoch_1.pth'
     backend_args = dict(backend=WHOLE_FILES)
     save_checkpoint(dict(w=torch.ones(3)), str(path), backend_args=backend_args)
-    assert is_whole(path)
+    assert is_intact(path)
     mmengine.dump({'a': 1}, tmp_path / 'new' / 'a.json', backend_args=backend_args)
     assert mmengine.load(tmp_path / 'new' / 'a.json') == {'a': 1}
     assert left_in(tmp_path / 'new') == ['a.json', 'epoch_1.pth']

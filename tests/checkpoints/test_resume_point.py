@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import torch
 
-from vgg_mm.checkpoints import find_resume_point, is_whole, load_checkpoint, run_checkpoint
+from vgg_mm.checkpoints import find_resume_point, is_intact, load_checkpoint, run_checkpoint
 
 
 def save(path, seed=0):
@@ -29,20 +29,20 @@ def name(folder, text):
     (folder / 'last_checkpoint').write_text(str(text))
 
 
-def test_is_whole(tmp_path):
+def test_is_intact(tmp_path):
     path = save(tmp_path / 'a.pth')
-    assert is_whole(path)
+    assert is_intact(path)
     flip_a_weight(path)
-    assert not is_whole(path)
+    assert not is_intact(path)
     save(path)
     truncate(path)
-    assert not is_whole(path)
+    assert not is_intact(path)
     with zipfile.ZipFile(path, 'w') as file:
         file.writestr('readme', 'no checkpoint')
-    assert not is_whole(path)
+    assert not is_intact(path)
     path.write_bytes(b'')
-    assert not is_whole(path)
-    assert not is_whole(tmp_path) and not is_whole(tmp_path / 'nothing')
+    assert not is_intact(path)
+    assert not is_intact(tmp_path) and not is_intact(tmp_path / 'nothing')
 
 
 @pytest.mark.parametrize('at', range(0, 22, 2))
@@ -52,7 +52,7 @@ def test_no_damage_to_the_directory_goes_unseen_or_raises(tmp_path, at):
     start = content.index(b'PK\x01\x02')  # zip's central directory; the first 20 bytes of an entry
     content[start + at : start + at + 2] = b'\xff\xff'
     path.write_bytes(content)
-    assert isinstance(is_whole(path), bool)
+    assert isinstance(is_intact(path), bool)
 
 
 def test_nothing_there(tmp_path):
@@ -116,7 +116,7 @@ def test_damaged_ones_are_passed_over(tmp_path, capsys, monkeypatch):
     ]
 
 
-def test_none_is_whole(tmp_path):
+def test_none_is_intact(tmp_path):
     for i in (1, 2):
         truncate(save(tmp_path / f'epoch_{i}.pth'))
     with pytest.raises(

@@ -22,7 +22,7 @@ from mmengine.runner import Runner
 from tests.conftest import file_limit
 from vgg_mm.checkpoints import (
     find_resume_point,
-    is_whole,
+    is_intact,
     load_checkpoint,
     loading_safely,
 )
@@ -191,7 +191,7 @@ def test_the_same_files_as_mmengine(tmp_path, by_epoch):
     unhashed = [[n.split('-')[0] for n in checkpoints(folder)] for folder in (ours, theirs)]
     assert unhashed[0] == unhashed[1] and len(unhashed[0]) == 7
     for name in checkpoints(ours):
-        assert is_whole(ours / name)
+        assert is_intact(ours / name)
         if '-' not in name:  # the hash of a published one includes the time
             one, other = (load_checkpoint(folder / name) for folder in (ours, theirs))
             assert one.keys() == other.keys()
@@ -271,7 +271,7 @@ def test_the_disk_gets_full_between_checkpoints(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: free)
     with pytest.raises(OSError, match='400,000 bytes needed, 399,999 free; .*epoch_1.pth stays$'):
         train(tmp_path, epochs=2, max_keep_ckpts=1, resume=first)
-    assert checkpoints(tmp_path) == ['epoch_1.pth'] and is_whole(first)
+    assert checkpoints(tmp_path) == ['epoch_1.pth'] and is_intact(first)
 
 
 def test_the_disk_gets_full_during_the_write(tmp_path):
@@ -279,7 +279,7 @@ def test_the_disk_gets_full_during_the_write(tmp_path):
     message = 'epoch_2.pth in .* needed, .* free; .*_1.pth stays$'
     with file_limit(4 * WEIGHTS), pytest.raises(OSError, match=message):
         train(tmp_path, max_keep_ckpts=1, resume=str(tmp_path / 'epoch_1.pth'))
-    assert checkpoints(tmp_path) == ['epoch_1.pth'] and is_whole(tmp_path / 'epoch_1.pth')
+    assert checkpoints(tmp_path) == ['epoch_1.pth'] and is_intact(tmp_path / 'epoch_1.pth')
 
 
 def test_the_disk_gets_full_at_a_new_best(tmp_path, monkeypatch):
@@ -296,7 +296,7 @@ def test_the_disk_gets_full_at_a_new_best(tmp_path, monkeypatch):
     ):
         train(tmp_path, scores=[1, 2], save_best='acc', rule='greater', max_keep_ckpts=1)
     assert checkpoints(tmp_path) == ['best_acc_epoch_1.pth', 'epoch_2.pth']
-    assert all(is_whole(tmp_path / name) for name in checkpoints(tmp_path))
+    assert all(is_intact(tmp_path / name) for name in checkpoints(tmp_path))
 
 
 def go_on(work_dir):
@@ -324,7 +324,7 @@ def test_killed_at_any_time(tmp_path):
         run.join()
         found = find_resume_point(tmp_path)
         epochs.append(load_checkpoint(found)['meta']['epoch'])
-        assert is_whole(tmp_path / (tmp_path / 'last_checkpoint').read_text())
+        assert is_intact(tmp_path / (tmp_path / 'last_checkpoint').read_text())
         assert len([n for n in checkpoints(tmp_path) if n.startswith('epoch_')]) <= 2
     assert sorted(set(epochs)) == epochs
 

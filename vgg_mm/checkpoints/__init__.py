@@ -11,7 +11,7 @@ from .preprocessing import (
 from .resume_point import (
     LAST_CHECKPOINT,
     find_resume_point,
-    is_whole,
+    is_intact,
     named_checkpoint,
     run_checkpoint,
 )
@@ -26,12 +26,12 @@ __all__ = [
     'Preprocessing',
     'check_room',
     'config_preprocessing',
+    'find_resume_point',
     'fits',
     'for_rgb',
     'has_own_names',
+    'is_intact',
     'is_local',
-    'is_whole',
-    'find_resume_point',
     'layers_of_vgg',
     'load_by_name',
     'load_checkpoint',

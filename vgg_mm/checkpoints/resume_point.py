@@ -13,7 +13,7 @@ LAST_CHECKPOINT = 'last_checkpoint'
 NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 
-def is_whole(path: Union[str, os.PathLike]) -> bool:
+def is_intact(path: Union[str, os.PathLike]) -> bool:
     """Whether a file is an intact checkpoint in PyTorch's zip format.
 
     The whole file is read and compared with its checksums.

@@ -25,7 +25,7 @@ from vgg_mm.checkpoints import (
     LAST_CHECKPOINT,
     WHOLE_FILES,
     check_room,
-    is_whole,
+    is_intact,
     load_checkpoint,
     named_checkpoint,
     write_atomically,
@@ -212,6 +212,6 @@ def _naming_resume_point(runner: Runner) -> Iterator[None]:
         yield
     except OSError as error:
         last = named_checkpoint(runner.work_dir)
-        stays = last is not None and is_whole(last)
+        stays = last is not None and is_intact(last)
         rest = f'{last} stays' if stays else 'there is no checkpoint to resume from'
         raise OSError(f'{error}; {rest}') from error

@@ -74,7 +74,7 @@ class ClassCheckHook(Hook):
 def _match(
     runner: Runner, loop: Any, classes: Sequence[str], trained_on: Sequence[str], which: str
 ) -> None:
-    """Map a validation or test set's labels to those of the net; refuse classes it has not."""
+    """Map a validation or test set's labels to those of the net; refuse other classes."""
     numbers = class_numbers(classes, trained_on)
     known = [number for number in numbers if number is not None]
     if numbers == list(range(len(trained_on))):
