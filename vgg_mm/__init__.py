@@ -36,18 +36,6 @@ if TYPE_CHECKING:
 
 zoo.register()
 
-#: What :func:`__getattr__` imports.
-PACKAGES = (
-    'apis',
-    'checkpoints',
-    'datasets',
-    'engine',
-    'evaluation',
-    'kernels',
-    'models',
-    'visualization',
-)
-
 __all__ = [
     '__version__',
     'apis',
@@ -64,10 +52,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in PACKAGES:
+    if name in __all__:
         return import_module(f'{__name__}.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *PACKAGES})
+    return sorted({*globals(), *__all__})
