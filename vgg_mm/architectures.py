@@ -64,9 +64,6 @@ def resolve_arch(arch: Arch) -> str:
     Raises:
         ValueError: in one line, if ``arch`` is no net.
     """
-    name = DEPTH_TO_ARCH.get(arch, arch) if isinstance(arch, int) else arch
-    if isinstance(name, str) and name in ARCHITECTURES:
-        return name
     value = architecture_of(arch)
     return next((name for name, known in ARCHITECTURES.items() if known == value), str(value))
 
