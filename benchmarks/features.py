@@ -21,9 +21,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from vgg_mm.apis.cores import available_cores  # noqa: E402
 from vgg_mm.apis.features.probe import train_and_test  # noqa: E402
 from vgg_mm.apis.features.svm import DEFAULT_C, FOLDS, fit  # noqa: E402
+from vgg_mm.apis.subprocess_tools import available_cores  # noqa: E402
 from vgg_mm.evaluation import wilson_interval  # noqa: E402
 
 RESULTS = ROOT / 'benchmarks/results/features_authors.json'

@@ -5,7 +5,7 @@ import os.path as osp
 from collections.abc import Sequence
 from typing import Optional
 
-from vgg_mm.apis.cores import available_cores
+from vgg_mm.apis.subprocess_tools import available_cores
 
 from .collect import collect
 from .estimate import estimate_table

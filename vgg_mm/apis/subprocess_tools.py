@@ -1,4 +1,4 @@
-"""Running the tools in processes of their own, as a user does."""
+"""The tools in processes of their own, as a user runs them; signals and processor cores."""
 
 import os
 import re
@@ -14,6 +14,13 @@ from vgg_mm.installation import root_folder
 
 #: Seconds that interrupted processes get to end by themselves; torch's launcher gives its own 30.
 GRACE = 45
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def tool_command(name: str, *args: str, processes: Optional[int] = None) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from vgg_mm.installation import argument
 from vgg_mm.text import first_few
 
-from ..cores import available_cores
+from ..subprocess_tools import available_cores
 from ..tables import format_table, say
 from .findings import (
     MISSING_CLASS,

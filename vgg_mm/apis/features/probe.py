@@ -12,8 +12,8 @@ from vgg_mm.installation import argument
 from vgg_mm.text import printable
 from vgg_mm.visualization.confusion import confusion_picture
 
-from ..cores import available_cores
 from ..inference.report import make_folder
+from ..subprocess_tools import available_cores
 from ..tables import say
 from .files import NO_LABEL, Features, load_features
 from .parts import SHARED, Settings

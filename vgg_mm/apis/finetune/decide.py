@@ -15,7 +15,7 @@ from vgg_mm.progress import duration
 
 from ..chain.estimate import device_name, measure_step
 from ..convert_weights import Net
-from ..cores import available_cores
+from ..subprocess_tools import available_cores
 from .split import Split
 
 #: The crop is rescaled from S in this range, and validation takes the central crop at Q, all as

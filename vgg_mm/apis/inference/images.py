@@ -18,7 +18,7 @@ from vgg_mm.datasets import LoadImage
 from vgg_mm.datasets.transforms.decoding import with_channels
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 
-from ..cores import available_cores
+from ..subprocess_tools import available_cores
 
 #: Read in a folder: what training reads, and the other formats that vgg_mm.LoadImage supports.
 IMAGES = (*EXTENSIONS, '.tiff', '.webp', '.gif', '.avif', '.jp2')

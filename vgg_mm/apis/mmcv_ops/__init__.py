@@ -19,7 +19,7 @@ import torch
 
 from vgg_mm.stack import OPERATORS
 
-from ..cores import available_cores
+from ..subprocess_tools import available_cores
 
 PACKAGE = 'onedl-mmcv'
 
