@@ -2,7 +2,6 @@
 
 import os
 import os.path as osp
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
@@ -14,6 +13,7 @@ from mmengine.registry import DATASETS
 from vgg_mm.datasets.coco_file import read_coco
 from vgg_mm.engine.hooks.annotation_check_hook import class_text
 from vgg_mm.installation import argument
+from vgg_mm.progress import to_stderr
 from vgg_mm.stack import DOWNSTREAM_RANGES, import_downstream
 from vgg_mm.text import first_few
 
@@ -160,7 +160,7 @@ def check_annotations(path: str, classes: Any, filter_cfg: dict, test_mode: bool
     others = sum(one['category_id'] not in known for one in content['annotations'])
     if others:
         text = f'{others} annotations of {path} have a category_id that no category has'
-        print(f'warning: {text}', file=sys.stderr)
+        to_stderr(f'warning: {text}')
     left = list(_usable(content, wanted))
     if content['annotations'] and not left:
         raise ValueError(_nothing_usable(path, content, wanted))

@@ -20,6 +20,7 @@ from mmengine.registry import build_functions
 
 import vgg_mm
 from vgg_mm.installation import root_folder
+from vgg_mm.progress import to_stderr
 
 #: Raised by checks of configs, files and data.
 EXPECTED = (
@@ -89,7 +90,7 @@ def one_line_errors() -> Iterator[None]:
             line += f'report it, with the lines above and the command ({_versions()})'
         else:
             line = one_line(error)
-        print(f'error: {line}', file=sys.stderr, flush=True)
+        to_stderr(f'error: {line}')
         sys.exit(1)
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from vgg_mm.datasets import LoadImage
 from vgg_mm.datasets.transforms.loading import LOAD_REMARK
-from vgg_mm.progress import Progress, with_progress
+from vgg_mm.progress import Progress, to_stderr, with_progress
 
 from .layout import Layout
 
@@ -232,7 +232,7 @@ def _read_all(layout: Layout, workers: int) -> Generator[tuple[range, list[Facts
             yield from _read_in_parallel(layout, chunks, under_way, workers)
             return
         except BrokenProcessPool:
-            print('\na process that read images died: looking for the image', file=sys.stderr)
+            to_stderr('\na process that read images died: looking for the image')
         for chunk in list(under_way):
             yield chunk, _read_apart([layout.path(index) for index in chunk])
             del under_way[chunk]
