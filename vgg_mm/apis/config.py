@@ -16,6 +16,7 @@ from mmpretrain.apis import ModelHub, list_models
 
 from vgg_mm.checkpoints.preprocessing import Preprocessing
 from vgg_mm.installation import argument, root_folder
+from vgg_mm.progress import to_stderr
 from vgg_mm.text import nearest
 
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
@@ -303,10 +304,9 @@ def _processor_flags() -> set[str]:
 def warn_of_slow_bfloat16() -> None:
     """Warn if ``amp`` is slower."""
     if not torch.cuda.is_available() and not has_bfloat16():
-        print(
+        to_stderr(
             f'warning: this processor has no bfloat16 instructions: {argument("amp")} is slower '
-            'than float32',
-            file=sys.stderr,
+            'than float32'
         )
 
 
@@ -349,6 +349,14 @@ def undo_seeded_dataset(cfg: Config) -> None:
         loader.sampler.type = 'DefaultSampler'
 
 
+def innermost(cfg: Config) -> ConfigDict:
+    """The net of a config without the wrapper of an earlier test."""
+    model = cfg.model
+    while 'module' in model:
+        model = model.module
+    return model
+
+
 def set_input_channels(cfg: Config) -> None:
     """Let images be loaded and normalised with as many channels as the backbone takes.
 
@@ -356,9 +364,7 @@ def set_input_channels(cfg: Config) -> None:
     deviation of three colours become those of the channels
     (:meth:`~vgg_mm.checkpoints.Preprocessing.for_channels`). What is given stays.
     """
-    model = cfg.get('model') or {}
-    while 'module' in model:  # of an earlier test
-        model = model['module']
+    model = innermost(cfg) if cfg.get('model') else {}
     channels = (model.get('backbone') or {}).get('in_channels', COLOURS)
     if channels == COLOURS:
         return

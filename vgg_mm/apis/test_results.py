@@ -10,6 +10,7 @@ from vgg_mm.architectures import BASE_CHANNELS, resolve_arch
 from vgg_mm.evaluation import TestRecord, add_records, is_imagenet
 from vgg_mm.models.tta.paper_tta import MULTI_CROP, PAPER_GRID
 
+from .config import innermost
 from .tables import format_table, record_cells
 from .tta import test_scales, training_scale
 
@@ -31,7 +32,7 @@ def describe(cfg: Config) -> dict[str, Any]:
     Returns:
         Fields of :class:`TestRecord`, and ``protocols``: those of the model.
     """
-    classifier = cfg.model.get('module', cfg.model)
+    classifier = innermost(cfg)
     backbone = classifier.get('backbone', classifier)
     is_vgg = backbone.type.split('.')[-1] == 'VGG'
     net = resolve_arch(backbone.get('arch') or backbone.get('depth')) if is_vgg else backbone.type

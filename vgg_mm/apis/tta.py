@@ -10,7 +10,7 @@ from vgg_mm.datasets.transforms.rescale import WORDS, scale_bounds
 from vgg_mm.installation import argument
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 
-from .config import find_config, read_config, set_input_channels, shipped
+from .config import find_config, innermost, read_config, set_input_channels, shipped
 from .downstream import is_downstream
 
 #: Scope of a config -> model and transform of its protocols.
@@ -62,8 +62,7 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     scales = find_step(cfg.tta_pipeline, 'vgg_mm.TestScales')
     if scales is not None and scales.scales in WORDS and 'trained_at' not in scales:
         scales.trained_at = training_scale(cfg)
-    # The config of an earlier test is wrapped already.
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model.get('module', cfg.model))
+    cfg.model = ConfigDict(**cfg.tta_model, module=innermost(cfg))
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     if is_downstream(cfg):
         return

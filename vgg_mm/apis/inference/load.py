@@ -1,7 +1,6 @@
 """From a checkpoint to its net."""
 
 import os
-import sys
 from collections.abc import Sequence
 from copy import deepcopy
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ from mmpretrain.apis import ModelHub, list_models
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import DATASETS, MODELS
 
-from vgg_mm.apis.config import find_config, read_config, undo_seeded_dataset
+from vgg_mm.apis.config import find_config, innermost, read_config, undo_seeded_dataset
 from vgg_mm.apis.convert_weights import understand
 from vgg_mm.apis.downstream import is_downstream
 from vgg_mm.apis.runner import AUTO, use_kernels
@@ -39,6 +38,7 @@ from vgg_mm.datasets.transforms.rescale import SEVERAL
 from vgg_mm.engine.hooks import CheckpointCheckHook
 from vgg_mm.installation import argument, command
 from vgg_mm.models import VGG
+from vgg_mm.progress import to_stderr
 
 from .checkpoint_config import checkpoint_config
 
@@ -68,7 +68,7 @@ class TrainedNet(NamedTuple):
     def tell_notices(self) -> None:
         """Print them on standard error."""
         for notice in self.notices:
-            print(f'notice: {notice}', file=sys.stderr)
+            to_stderr(f'notice: {notice}')
 
 
 class NotAClassifier(ValueError):
@@ -244,14 +244,6 @@ def expected_preprocessing(content: dict, config: Optional[Config] = None) -> Pr
     said = None if config is None else config_preprocessing(config)
     nothing = 'assumed: not recorded in checkpoint or config'
     return said or found or CENTRED_RGB._replace(origin=nothing)
-
-
-def innermost(cfg: Config) -> ConfigDict:
-    """The net of a config without the wrapper of an earlier test."""
-    model = cfg.model
-    while 'module' in model:
-        model = model.module
-    return model
 
 
 def build_model(cfg: Config) -> ImageClassifier:

@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import TRANSFORMS
 from mmpretrain.structures import DataSample
 
+from vgg_mm.apis.config import innermost
 from vgg_mm.apis.runner import AUTO
 from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import write_atomically
@@ -25,7 +26,7 @@ from vgg_mm.progress import Progress
 from vgg_mm.text import first_few
 
 from .images import BGR, CHANNEL_ORDERS, ImageLike, ImageReader, Prepared, name, picture_paths
-from .load import LEFT_OUT, Checkpoint, TrainedNet, default_pipeline, innermost, load_net
+from .load import LEFT_OUT, Checkpoint, TrainedNet, default_pipeline, load_net
 from .prediction import Prediction, ScoreMap, check_has_map, compute_score_map
 from .report import make_folder
 
