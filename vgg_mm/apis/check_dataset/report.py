@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Optional
 
 import numpy as np
@@ -204,10 +204,7 @@ def _skipped(findings: Findings) -> Iterator[str]:
 
 
 def _problems(findings: Findings) -> Iterator[str]:
-    counts = count_problems(findings)
     for kind, found in groupby(problems(findings), key=lambda problem: problem.kind):
-        lines = [f'{kind}: {counts[kind]:,}']
-        lines += [f'  {path}: {reason}' for path, _, reason in islice(found, EXAMPLES)]
-        if counts[kind] > EXAMPLES:
-            lines.append(f'  ... and {counts[kind] - EXAMPLES:,} more')
-        yield '\n'.join(lines)
+        lines = [f'{path}: {reason}' for path, _, reason in found]
+        some = first_few(lines, EXAMPLES, '\n  ')
+        yield f'{kind}: {len(lines):,}\n  {some}'

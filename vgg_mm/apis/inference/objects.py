@@ -12,7 +12,7 @@ from vgg_mm.checkpoints import loading_safely, run_checkpoint
 from vgg_mm.datasets import LoadImage
 from vgg_mm.installation import argument, command
 from vgg_mm.progress import Progress
-from vgg_mm.text import printable
+from vgg_mm.text import first_few, printable
 
 from .images import picture_paths
 from .report import collect, make_folder
@@ -165,8 +165,7 @@ def _table(done: list[Objects]) -> str:
 
 def _text(found: list[dict[str, Any]]) -> str:
     texts = []
-    for one in found[:LISTED]:
+    for one in found:
         part = one['score'] if 'score' in one else one['share']
         texts.append(f'{printable(one["class"])} {100 * part:.1f} %')
-    more = len(found) - LISTED
-    return ', '.join(texts) + (f' and {more} more' if more > 0 else '') or 'nothing'
+    return first_few(texts, LISTED) or 'nothing'
