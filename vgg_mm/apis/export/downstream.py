@@ -23,75 +23,6 @@ NO_TWO_STAGES = (
 )
 
 
-class Segmentor(Net):
-    outputs = {
-        'scores': '(N, classes, H, W), before the soft-max',
-        'posterior': '(N, classes, H, W), the soft-max of the scores',
-    }
-    multiple = STRIDE
-
-    @torch.inference_mode()
-    def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
-        """As MMSegmentation runs it."""
-        scores = torch.stack([found.seg_logits.data for found in self.model.predict(inputs)])
-        return scores.softmax(1) if output == 'posterior' else scores
-
-    def graph(self, output: str, preprocessing: bool) -> 'SegmentorGraph':
-        return SegmentorGraph(self, output, preprocessing)
-
-
-class SSD(Net):
-    outputs = {
-        'boxes': '(N, boxes, 4 + classes), before nms: x1, y1, x2, y2 in pixels of the input, then '
-        'the soft-max of the classes, the background left out',
-    }
-    multiple = STRIDE
-    fixed = True
-
-    @torch.inference_mode()
-    def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
-        return self.graph(output, False)(inputs)
-
-    def graph(self, output: str, preprocessing: bool) -> 'SSDGraph':
-        return SSDGraph(self, output, preprocessing)
-
-
-def load_object_net(checkpoint: str, content: dict, cfg: Config) -> Net:
-    """Build a segmentor or SSD with its weights, without running code from the checkpoint.
-
-    Args:
-        checkpoint: Its name.
-        content: Its content.
-        cfg: Its config.
-
-    Raises:
-        ValueError, ImportError: in one line, if a package is missing or the net cannot be exported.
-    """
-    check_package(cfg, checkpoint)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model).eval().requires_grad_(False)
-    notice = load_weights(model, content, checkpoint)
-    if notice:
-        print(f'notice: {notice}')
-    preprocessing = known_preprocessing(model, checkpoint)
-    classes = tuple(map(str, recorded_classes(content) or ()))
-    kind: type[Net] = Segmentor
-    side = SEGMENTORS_SIZE
-    if cfg.default_scope == 'mmdet':
-        from mmdet.models.dense_heads import SSDHead
-
-        head = getattr(model, 'bbox_head', None)
-        if not isinstance(head, SSDHead):
-            raise ValueError(f'{checkpoint} ({type(model).__name__}) {NO_TWO_STAGES}')
-        kind, side = SSD, head.prior_generator.input_size
-    if not isinstance(model.backbone, VGG):
-        raise ValueError(
-            f'{checkpoint}: only nets with a vgg_mm.VGG are exported, not with '
-            f'{type(model.backbone).__name__}'
-        )
-    return kind(model, classes, preprocessing, side)
-
-
 class SegmentorGraph(Graph):
     def __init__(self, net: Net, output: str, preprocessing: bool):
         super().__init__(net, output, preprocessing)
@@ -141,3 +72,68 @@ def _decoded(
     if not coder.clip_border:
         return boxes
     return boxes.clamp(min=0).minimum(boxes.new_tensor([size[1], size[0]] * 2))
+
+
+class Segmentor(Net):
+    graph_type = SegmentorGraph
+    outputs = {
+        'scores': '(N, classes, H, W), before the soft-max',
+        'posterior': '(N, classes, H, W), the soft-max of the scores',
+    }
+    multiple = STRIDE
+
+    @torch.inference_mode()
+    def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
+        """As MMSegmentation runs it."""
+        scores = torch.stack([found.seg_logits.data for found in self.model.predict(inputs)])
+        return scores.softmax(1) if output == 'posterior' else scores
+
+
+class SSD(Net):
+    graph_type = SSDGraph
+    outputs = {
+        'boxes': '(N, boxes, 4 + classes), before nms: x1, y1, x2, y2 in pixels of the input, then '
+        'the soft-max of the classes, the background left out',
+    }
+    multiple = STRIDE
+    fixed = True
+
+    @torch.inference_mode()
+    def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
+        return SSDGraph(self, output, False)(inputs)
+
+
+def load_object_net(checkpoint: str, content: dict, cfg: Config) -> Net:
+    """Build a segmentor or SSD with its weights, without running code from the checkpoint.
+
+    Args:
+        checkpoint: Its name.
+        content: Its content.
+        cfg: Its config.
+
+    Raises:
+        ValueError, ImportError: in one line, if a package is missing or the net cannot be exported.
+    """
+    check_package(cfg, checkpoint)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model).eval().requires_grad_(False)
+    notice = load_weights(model, content, checkpoint)
+    if notice:
+        print(f'notice: {notice}')
+    preprocessing = known_preprocessing(model, checkpoint)
+    classes = tuple(map(str, recorded_classes(content) or ()))
+    kind: type[Net] = Segmentor
+    side = SEGMENTORS_SIZE
+    if cfg.default_scope == 'mmdet':
+        from mmdet.models.dense_heads import SSDHead
+
+        head = getattr(model, 'bbox_head', None)
+        if not isinstance(head, SSDHead):
+            raise ValueError(f'{checkpoint} ({type(model).__name__}) {NO_TWO_STAGES}')
+        kind, side = SSD, head.prior_generator.input_size
+    if not isinstance(model.backbone, VGG):
+        raise ValueError(
+            f'{checkpoint}: only nets with a vgg_mm.VGG are exported, not with '
+            f'{type(model.backbone).__name__}'
+        )
+    return kind(model, classes, preprocessing, side)

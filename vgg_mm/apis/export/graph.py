@@ -34,8 +34,9 @@ class Net:
     preprocessing: Preprocessing
     crop: int
 
-    #: What its graph can compute, with the shape; the first by default.
-    outputs: ClassVar[dict[str, str]] = {}
+    #: Its graph, and what that can compute, with the shape; the first by default.
+    graph_type: ClassVar[type['Graph']]
+    outputs: ClassVar[dict[str, str]]
     #: Whether images have the side ``crop`` and no other; else their sides are multiples of this.
     fixed: ClassVar[bool] = False
     multiple: ClassVar[int] = 1
@@ -77,78 +78,6 @@ class Net:
         """One of ``outputs`` as this package runs the net, on normalised images."""
         raise NotImplementedError
 
-    def graph(self, output: str, preprocessing: bool) -> 'Graph':
-        raise NotImplementedError
-
-
-class Classifier(Net):
-    """An ``ImageClassifier`` of a VGG with a ConvHead."""
-
-    outputs = {
-        'scores': '(N, classes), before the soft-max; on larger images averaged over all positions',
-        'posterior': '(N, classes), the soft-max of the averaged scores',
-        'score_map': '(N, classes, h, w), a position every 32 pixels',
-    }
-
-    @property
-    def smallest(self) -> int:
-        return STRIDE * self.model.head.kernel_size
-
-    def metadata(self) -> dict[str, str]:
-        return dict(
-            **super().metadata(),
-            num_classes=str(self.model.head.num_classes),
-            smallest_size=str(self.smallest),
-        )
-
-    @torch.inference_mode()
-    def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
-        feats = self.model.extract_feat(inputs)
-        if output == 'score_map':
-            return self.model.head.score_map(feats)
-        scores = self.model.head(feats)
-        return scores.softmax(dim=1) if output == 'posterior' else scores
-
-    def graph(self, output: str, preprocessing: bool) -> 'ExportGraph':
-        return ExportGraph(self, output, preprocessing)
-
-
-def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier:
-    """Build the net of a checkpoint with its weights, without running code from the file.
-
-    Notices on the checkpoint (no class names, other pre-processing than the config's) are printed.
-
-    Args:
-        checkpoint, config: As :func:`~vgg_mm.apis.inference.load.load_net` takes them.
-
-    Raises:
-        FileNotFoundError, ValueError: in one line, if a file is missing or lacks what is
-            needed, or the net is no VGG with a ConvHead.
-    """
-    net = load_net(checkpoint, config, device='cpu', kernels=PLAIN)
-    net.tell_notices()
-    model: Any = net.model
-    backbone, head = getattr(model, 'backbone', None), getattr(model, 'head', None)
-    if not isinstance(backbone, VGG) or not isinstance(head, ConvHead) or model.with_neck:
-        raise ValueError(
-            'only a vgg_mm.VGG with a vgg_mm.ConvHead is exported, not '
-            f'{type(backbone).__name__} with {type(head).__name__}'
-        )
-    crop = tta_options(net.cfg).get('crop_size') or head.window
-    model.eval().requires_grad_(False)
-    return Classifier(model, tuple(net.classes), known_preprocessing(model, checkpoint), crop)
-
-
-def known_preprocessing(model: Any, checkpoint: str) -> Preprocessing:
-    """What a model's data preprocessor does; a ValueError, in one line, if that is not known."""
-    found = preprocessing_of(model.data_preprocessor)
-    if found is None:
-        raise ValueError(
-            f'the pre-processing of {checkpoint} is not known: its data_preprocessor is a '
-            f'{type(model.data_preprocessor).__name__}'
-        )
-    return found
-
 
 class Graph(nn.Module):
     """The common part of exported graphs: the pre-processing, of images 0 to 255 or done before.
@@ -188,7 +117,7 @@ class ExportGraph(Graph):
     conv1_1's bias: at the border conv1_1 gets padding, which is zero after the subtraction.
     """
 
-    def __init__(self, classifier: Classifier, output: str, preprocessing: bool):
+    def __init__(self, classifier: Net, output: str, preprocessing: bool):
         super().__init__(classifier, output, preprocessing)
         self.backbone = classifier.model.backbone
         head = classifier.model.head
@@ -213,3 +142,70 @@ def as_convolution(layer: FoldedLinear) -> nn.Conv2d:
     conv.weight = nn.Parameter(layer.kernel.detach(), requires_grad=False)
     conv.bias = nn.Parameter(layer.bias.detach(), requires_grad=False)
     return conv
+
+
+class Classifier(Net):
+    """An ``ImageClassifier`` of a VGG with a ConvHead."""
+
+    graph_type = ExportGraph
+    outputs = {
+        'scores': '(N, classes), before the soft-max; on larger images averaged over all positions',
+        'posterior': '(N, classes), the soft-max of the averaged scores',
+        'score_map': '(N, classes, h, w), a position every 32 pixels',
+    }
+
+    @property
+    def smallest(self) -> int:
+        return STRIDE * self.model.head.kernel_size
+
+    def metadata(self) -> dict[str, str]:
+        return dict(
+            **super().metadata(),
+            num_classes=str(self.model.head.num_classes),
+            smallest_size=str(self.smallest),
+        )
+
+    @torch.inference_mode()
+    def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
+        feats = self.model.extract_feat(inputs)
+        if output == 'score_map':
+            return self.model.head.score_map(feats)
+        scores = self.model.head(feats)
+        return scores.softmax(dim=1) if output == 'posterior' else scores
+
+
+def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier:
+    """Build the net of a checkpoint with its weights, without running code from the file.
+
+    Notices on the checkpoint (no class names, other pre-processing than the config's) are printed.
+
+    Args:
+        checkpoint, config: As :func:`~vgg_mm.apis.inference.load.load_net` takes them.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if a file is missing or lacks what is
+            needed, or the net is no VGG with a ConvHead.
+    """
+    net = load_net(checkpoint, config, device='cpu', kernels=PLAIN)
+    net.tell_notices()
+    model: Any = net.model
+    backbone, head = getattr(model, 'backbone', None), getattr(model, 'head', None)
+    if not isinstance(backbone, VGG) or not isinstance(head, ConvHead) or model.with_neck:
+        raise ValueError(
+            'only a vgg_mm.VGG with a vgg_mm.ConvHead is exported, not '
+            f'{type(backbone).__name__} with {type(head).__name__}'
+        )
+    crop = tta_options(net.cfg).get('crop_size') or head.window
+    model.eval().requires_grad_(False)
+    return Classifier(model, tuple(net.classes), known_preprocessing(model, checkpoint), crop)
+
+
+def known_preprocessing(model: Any, checkpoint: str) -> Preprocessing:
+    """What a model's data preprocessor does; a ValueError, in one line, if that is not known."""
+    found = preprocessing_of(model.data_preprocessor)
+    if found is None:
+        raise ValueError(
+            f'the pre-processing of {checkpoint} is not known: its data_preprocessor is a '
+            f'{type(model.data_preprocessor).__name__}'
+        )
+    return found

@@ -3,7 +3,7 @@
 import math
 import os
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Optional
@@ -154,7 +154,7 @@ def _export_graph(
         raise ValueError(f'{argument("output", output)}: of this net there is {known}')
     write, read = GRAPHS[kind]
     inside = preprocessing is not False
-    graph = net.graph(output, inside)
+    graph = net.graph_type(net, output, inside)
     facts = dict(
         **net.metadata(),
         input=_input_text(net, size, inside),
@@ -264,9 +264,4 @@ def _times(run: Run, name: str, graph: Graph, side: int) -> str:
 def _median(work: Callable[[], object]) -> float:
     """Median duration of :data:`RUNS` runs in milliseconds, after one more."""
     work()
-    seconds = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds)
+    return 1000 * statistics.median(timeit.repeat(work, number=1, repeat=RUNS))
