@@ -105,12 +105,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def add_config_options(parser: argparse.ArgumentParser, what: str) -> None:
-    """Of the commands that run configs.
-
-    Args:
-        what: The settings of ``--cfg-options`` are.
-    """
+def add_cfg_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--cfg-options``; ``what`` says in its help what the settings are."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -118,6 +114,11 @@ def add_config_options(parser: argparse.ArgumentParser, what: str) -> None:
         metavar='KEY=VALUE',
         help=f'{what}: a.b=1 c="[1,2]" DATA_ROOT=FOLDER',
     )
+
+
+def add_config_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Of the commands that run configs: :func:`add_cfg_options` and how layers run."""
+    add_cfg_options(parser, what)
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     add_kernels_option(parser)
 

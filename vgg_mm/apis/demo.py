@@ -13,16 +13,13 @@ CHAIN = 'vgg16_digits'
 DIGITS_TEST = 360
 
 
-def prepare_digits(folder: str) -> dict[str, int]:
+def prepare_digits(folder: str) -> None:
     """Write scikit-learn's 1,797 handwritten digits as FOLDER/{train,val}/DIGIT/NUMBER.png.
 
     Each is 8x8 pixels of 17 grey levels, stretched to [0, 255]. The last 360 are the test set.
 
     Args:
         folder: Created if missing; files already there are written again.
-
-    Returns:
-        Number of images per split.
     """
     from sklearn.datasets import load_digits
 
@@ -35,22 +32,17 @@ def prepare_digits(folder: str) -> dict[str, int]:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if not cv2.imwrite(path, image):
             raise OSError(f'cannot write {path}')
-    return {'train': first_test, 'val': DIGITS_TEST}
+    print(f'{folder}: {first_test} training and {DIGITS_TEST} test images')
 
 
-def demo(work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> str:
+def demo(work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> None:
     """Train A, then D from A, and test both: a chain of two stages.
 
     Args:
         work_dir: Folder for checkpoints and logs. Runs that are finished there are used, ones that
             were interrupted are resumed.
         data_root: Folder for the digits.
-
-    Returns:
-        The table of errors.
     """
-    counts = prepare_digits(data_root)
-    print(f'{data_root}: {counts["train"]} training and {counts["val"]} test images')
-    table = train_chain(CHAIN, work_dir, {'DATA_ROOT': data_root})
+    prepare_digits(data_root)
+    train_chain(CHAIN, work_dir, {'DATA_ROOT': data_root})
     print('The test images are the last 360 digits, by other writers than the training images.')
-    return table

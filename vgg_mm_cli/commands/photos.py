@@ -237,8 +237,7 @@ def _prepare_data_options(parser: argparse.ArgumentParser) -> None:
 def _prepare_data(args: argparse.Namespace) -> None:
     from vgg_mm.apis.demo import prepare_digits
 
-    counts = prepare_digits(args.out)
-    print(f'{args.out}: {counts["train"]} training and {counts["val"]} test images')
+    prepare_digits(args.out)
 
 
 PREPARE_DATA = Command(

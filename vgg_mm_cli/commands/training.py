@@ -6,6 +6,7 @@ from vgg_mm_cli.command import (
     CONFIG_FILE,
     RESUMES,
     Command,
+    add_cfg_options,
     add_config_options,
     add_kernels_option,
     add_run_options,
@@ -50,13 +51,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 def _print_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help=CONFIG_FILE)
     parser.add_argument('--out', metavar='FILE', help='write it to this file (.py, .yml, .json)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='settings that replace those of the config: a.b=1 c="[1,2]" DATA_ROOT=FOLDER',
-    )
+    add_cfg_options(parser, 'settings that replace those of the config')
 
 
 PRINT_CONFIG = Command(
