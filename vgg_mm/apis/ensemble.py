@@ -13,8 +13,8 @@ from .config import find_config, read_config
 from .tables import format_table, record_cells
 from .test_results import CENTRE_CROP
 
-#: Keys of a recipe and of its members.
-RECIPE_KEYS, MEMBER_KEYS = {'members', 'weights', 'name'}, {'config', 'protocol'}
+#: Keys of a recipe's members.
+MEMBER_KEYS = ('config', 'protocol')
 
 
 class Recipe(NamedTuple):
@@ -105,7 +105,7 @@ def load_recipe(path: str) -> Recipe:
     members = content.get('members')
     if not isinstance(members, list) or not members:
         raise ValueError(f'{path}: a recipe needs members = [dict(config=NAME), ...]')
-    _check_keys(path, content, RECIPE_KEYS)
+    _check_keys(path, content, Recipe._fields)
     for member in members:
         if not isinstance(member, dict) or not isinstance(member.get('config'), str):
             raise ValueError(f'{path}: a member is dict(config=NAME, protocol=NAME), got {member}')
@@ -113,8 +113,8 @@ def load_recipe(path: str) -> Recipe:
     return Recipe(**content)
 
 
-def _check_keys(path: str, content: dict, known: set[str]) -> None:
-    if unknown := set(content) - known:
+def _check_keys(path: str, content: dict, known: Sequence[str]) -> None:
+    if unknown := set(content).difference(known):
         raise ValueError(f'{path}: unknown {min(unknown)!r}; available: {", ".join(sorted(known))}')
 
 
