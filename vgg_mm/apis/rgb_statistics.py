@@ -14,7 +14,6 @@ from vgg_mm.progress import Progress, with_progress
 #: Extensions of images for MMPretrain's CustomDataset.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
-
 #: Folders that operating systems and network storage create.
 SYSTEM_FOLDERS = ('@eaDir', '__MACOSX', '#recycle', '$RECYCLE.BIN')
 
@@ -27,6 +26,12 @@ def raise_error(error: OSError) -> None:
 def is_no_class(folder: str) -> bool:
     """Whether a folder of this name is hidden or made by a system, thus no class."""
     return folder.startswith('.') or folder in SYSTEM_FOLDERS
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a path is a folder or below it, wherever links lead."""
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([path, folder]) == folder
 
 
 class RGBStatistics(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_no_class, raise_error
+from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_inside, is_no_class, raise_error
 
 #: Name of the only split where class folders are directly in the data set's folder.
 NO_SPLITS = ''
@@ -20,10 +20,10 @@ class Layout(NamedTuple):
 
     ``splits`` has the class folders of each split, sorted: a class's place is its label, as in
     MMPretrain's ``CustomDataset``, which numbers empty folders, too; hidden folders and those that
-    systems make are skipped (training refuses them). Image i is
-    ``paths[i]``, relative to ``folder``, of split number ``split[i]`` and of class ``label[i]``
-    within it. Not used for training: ``outside`` counts the images that are in no class
-    folder, by folder, and ``skipped`` the other files, by extension.
+    systems make are skipped (training refuses them). Image i is ``paths[i]``, relative to
+    ``folder``, of split number ``split[i]`` and of class ``label[i]`` within it. Not used for
+    training: ``outside`` counts the images that are in no class folder, by folder, and ``skipped``
+    the other files, by extension.
     """
 
     folder: str
@@ -95,8 +95,9 @@ def _list_files(folder: str) -> tuple[dict[Parts, list[str]], Counter]:
     for where, below, names in os.walk(folder, onerror=raise_error, followlinks=True):
         skipped['hidden or system folder'] += sum(map(is_no_class, below))
         below[:] = [name for name in below if not is_no_class(name)]
-        for name in below:
-            _check_link(os.path.join(where, name))
+        for path in (os.path.join(where, name) for name in below):
+            if os.path.islink(path) and is_inside(where, path):
+                raise ValueError(f'the link {path} leads to a folder above it: an endless loop')
         relative = os.path.relpath(where, folder)
         found = images[() if relative == os.curdir else tuple(relative.split(os.sep))] = []
         for name in sorted(names):
@@ -107,13 +108,6 @@ def _list_files(folder: str) -> tuple[dict[Parts, list[str]], Counter]:
             else:
                 skipped[os.path.splitext(name)[1].lower() or name] += 1
     return dict(sorted(images.items())), +skipped
-
-
-def _check_link(path: str) -> None:
-    if os.path.islink(path):
-        target, here = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
-        if os.path.commonpath([target, here]) == target:
-            raise ValueError(f'the link {path} leads to a folder above it: an endless loop')
 
 
 def _has_splits(images: dict[Parts, list[str]]) -> bool:

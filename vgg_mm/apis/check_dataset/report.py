@@ -13,6 +13,7 @@ import numpy as np
 from vgg_mm.installation import argument
 from vgg_mm.text import first_few
 
+from ..rgb_statistics import is_inside
 from ..subprocess_tools import available_cores
 from ..tables import format_table, say
 from .findings import (
@@ -76,8 +77,7 @@ def check_dataset(
     layout = find_layout(folder)
     name = os.path.basename(os.path.realpath(folder))
     out = out or os.path.join('work_dirs', 'check_dataset', name)
-    inside = os.path.realpath(folder)
-    if os.path.commonpath([os.path.realpath(out), inside]) == inside:
+    if is_inside(out, folder):
         raise ValueError(
             f'{out} lies in the data set, which the report would change: give '
             f'{argument("out", "FOLDER")} elsewhere'

@@ -13,7 +13,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS, images_below, is_no_class, raise_error
+from vgg_mm.apis.rgb_statistics import (
+    EXTENSIONS,
+    images_below,
+    is_inside,
+    is_no_class,
+    raise_error,
+)
 from vgg_mm.datasets import LoadImage
 from vgg_mm.datasets.transforms.decoding import with_channels
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
@@ -69,7 +75,7 @@ def expand_source(source: str, outside: str = '') -> list[str]:
         path
         for path in found
         if not any(is_no_class(part) for part in path.split(os.sep)[:-1] if part not in named)
-        and not (outside and _lies_in(os.path.dirname(path), outside))
+        and not (outside and is_inside(os.path.dirname(path), outside))
     ]
     if is_folder and not kept:
         raise ValueError(f'no images below {source!r}; extensions are {", ".join(IMAGES)}')
@@ -78,11 +84,6 @@ def expand_source(source: str, outside: str = '') -> list[str]:
             f'no image found: {source!r} is no file, no folder, and as a pattern matches no image'
         )
     return sorted(kept, key=_natural)
-
-
-def _lies_in(inner: str, folder: str) -> bool:
-    inner, folder = os.path.realpath(inner), os.path.realpath(folder)
-    return os.path.commonpath([inner, folder]) == folder
 
 
 def _natural(path: str) -> list[tuple[str, int, str]]:
