@@ -1,6 +1,5 @@
 """``--cfg-options``: OpenMMLab's syntax, with a one-line error for keys that no config accepts."""
 
-import argparse
 import ast
 import inspect
 import re
@@ -38,7 +37,7 @@ OTHER_KEYS = {
     'tta_pipeline',
 }
 
-#: What mmengine builds of sections that name no type, and what it takes out before.
+#: What mmengine builds of sections that name no type, and the keys that it takes out before.
 UNTYPED: dict[str, tuple] = {
     'train_dataloader': (DataLoader,),
     'val_dataloader': (DataLoader,),
@@ -67,24 +66,20 @@ def parse_cfg_options(options: CfgOptions) -> dict[str, Any]:
     """
     if isinstance(options, Mapping):
         return dict(options)
-    literals, others = {}, []
+    parsed: dict[str, Any] = {}
     for option in options or ():
         key, equals, value = option.partition('=')
         if not equals:
             raise ValueError(f'{argument("cfg_options")} expects key=value, got {option!r}')
         if re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", value):
-            literals[key] = value.strip()[1:-1]
+            parsed[key] = value.strip()[1:-1]
         elif re.match(r'\s*(dict\(|[\[({])', value) and re.search(r'dict\(|[{\'"]', value):
-            literals[key] = _literal(key, value)
+            parsed[key] = _literal(key, value)
         elif ' ' in value.strip() and not re.search(r'[,()\[\]]', value):
-            literals[key] = value.strip()  # a path, say; mmengine takes blanks out
+            parsed[key] = value.strip()  # a path, say; mmengine takes blanks out
         else:
-            others.append(option)
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
-    parsed = parser.parse_args(['--cfg-options', *others] if others else []).cfg_options | literals
-    keys = [option.partition('=')[0] for option in options or ()]
-    return {key: parsed[key] for key in keys}
+            parsed[key] = DictAction._parse_iterable(value)
+    return parsed
 
 
 def _literal(key: str, text: str) -> Any:
@@ -110,7 +105,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
         first, *rest = key.split('.')
         if first not in cfg and (rest or first not in runner_keys):
             raise _unknown(key, first, [*cfg, *runner_keys], cfg)
-        depth = _make_room(cfg, key)
+        depth = _prepare_parents(cfg, key)
         if depth is not None:
             new[key] = depth
         cfg.merge_from_dict({key: value})
@@ -118,7 +113,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
         _check_new(cfg, key, depth)
 
 
-def _make_room(cfg: Config, key: str) -> Optional[int]:
+def _prepare_parents(cfg: Config, key: str) -> Optional[int]:
     """Prepare the parents of a key: check that an index exists, replace None by a dict.
 
     Returns:
@@ -156,13 +151,13 @@ def _check_new(cfg: Config, key: str, depth: int) -> None:
     node: Any = cfg
     for one in path:
         node = node[int(one)] if isinstance(node, (list, tuple)) else node[one]
-    taken = _taken(cfg, path, node) if path else None
-    if taken is not None and part not in taken:
-        raise _unknown(key, part, taken | set(node) - {part}, cfg)
+    accepted = _accepted_keys(cfg, path, node) if path else None
+    if accepted is not None and part not in accepted:
+        raise _unknown(key, part, accepted | set(node) - {part}, cfg)
 
 
-def _taken(cfg: Config, path: list[str], node: Any) -> Optional[set[str]]:
-    """Valid keys of a dict of the config; None: any."""
+def _accepted_keys(cfg: Config, path: list[str], node: Any) -> Optional[set[str]]:
+    """Keys that a dict of the config may have; None: any."""
     kind = node.get('type')
     classes = UNTYPED.get('.'.join(path), ())
     if kind is not None:
