@@ -5,7 +5,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from tests.test_cli import hello, test_a_command_is_added_by_one_entry  # noqa: F401
-from vgg_mm.apis.convert_weights import understand
+from vgg_mm.apis.convert_weights import identify_weights
 from vgg_mm.apis.net_table import report
 from vgg_mm.architectures import ARCHITECTURES, Architecture
 from vgg_mm.checkpoints import load_checkpoint
@@ -62,7 +62,7 @@ def test_a_net(monkeypatch, tmp_path):
     # Weights of it are recognised in the layouts that there are.
     (torchvisions,) = (one for one in recognition.LAYOUTS if one.name == 'torchvision')
     torch.save(in_layout(classifier('B-half'), torchvisions, 'B-half'), tmp_path / 'net.pth')
-    assert understand(load_checkpoint(tmp_path / 'net.pth'), 'net.pth').net.arch == 'B-half'
+    assert identify_weights(load_checkpoint(tmp_path / 'net.pth'), 'net.pth').net.arch == 'B-half'
 
 
 def test_a_protocol(monkeypatch):
@@ -88,7 +88,7 @@ def test_a_layout(monkeypatch, tmp_path):
     assert 'head.fc6.weight' not in load_checkpoint(tmp_path / 'net.pth')['state_dict']
     monkeypatch.setattr(recognition, 'LAYOUTS', (*recognition.LAYOUTS, example))
     loaded = load_checkpoint(tmp_path / 'net.pth')
-    assert understand(loaded, 'net.pth').net.arch == 'D'
+    assert identify_weights(loaded, 'net.pth').net.arch == 'D'
     expected = model.state_dict()
     assert loaded['state_dict'].keys() == {n for n in expected if not n.startswith('data_')}
     for name, tensor in loaded['state_dict'].items():

@@ -29,7 +29,7 @@ class LazyRegistry(Registry):
         super().__init__(*args, **kwargs)
         self._importers: dict[str, Callable[[], type]] = {}
 
-    def register_when_asked_for(self, name: str, importer: Callable[[], type]) -> None:
+    def register_lazily(self, name: str, importer: Callable[[], type]) -> None:
         """Register a name whose module registers itself when ``importer()`` imports it."""
         self._importers[name] = importer
 

@@ -12,7 +12,7 @@ import torch
 from mmpretrain.registry import MODELS
 
 from tests.checkpoints import source_nets as sources
-from vgg_mm.apis.convert_weights import describe, read_weights
+from vgg_mm.apis.convert_weights import identify_net, read_weights
 from vgg_mm.architectures import DEPTH_TO_ARCH
 from vgg_mm.checkpoints import load_checkpoint
 
@@ -32,7 +32,7 @@ def arch_of(name):
 def classifier_for(path):
     """A net of this package, built and filled from nothing but a file."""
     checkpoint = load_checkpoint(path)
-    net = describe(checkpoint['state_dict'], str(path))
+    net = identify_net(checkpoint['state_dict'], str(path))
     model = MODELS.build(
         dict(
             type='ImageClassifier',

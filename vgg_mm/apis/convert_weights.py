@@ -205,12 +205,12 @@ def read_weights(source: str, arch: Optional[str] = None, ema: bool = False) -> 
         loaded = to_own_layout(as_read, averaged=ema)
     except ValueError as error:
         raise ValueError(f'checkpoint {source}: {error}') from error
-    found = understand(loaded, source, arch)
+    found = identify_weights(loaded, source, arch)
     plain = f'plain; {argument("ema", True)} uses the EMA weights in the file'
     return found._replace(averaged='averaged (EMA)' if ema else plain if average else '')
 
 
-def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Converted:
+def identify_weights(loaded: dict, source: str, arch: Optional[str] = None) -> Converted:
     """What :func:`read_weights` gives, of a checkpoint that is loaded already.
 
     Raises:
@@ -228,7 +228,7 @@ def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Convert
     if conversion is None:
         left_out = [name for name in weights if name not in own]
         conversion = dict(sources={name: name for name in own}, left_out=left_out)
-    net = describe(own, source, arch)
+    net = identify_net(own, source, arch)
     classes = recorded_classes(loaded)
     return Converted(
         own,
@@ -241,7 +241,7 @@ def understand(loaded: dict, source: str, arch: Optional[str] = None) -> Convert
     )
 
 
-def describe(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
+def identify_net(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
     """What net the weights of a classifier or a backbone are, checked against the net itself.
 
     Args:

@@ -187,7 +187,7 @@ def load_classifier(checkpoint: str, config: Optional[str] = None) -> Classifier
             needed, or the net is no VGG with a ConvHead.
     """
     net = load_net(checkpoint, config, device='cpu', kernels=PLAIN)
-    net.tell_notices()
+    net.print_notices()
     model: Any = net.model
     backbone, head = getattr(model, 'backbone', None), getattr(model, 'head', None)
     if not isinstance(backbone, VGG) or not isinstance(head, ConvHead) or model.with_neck:

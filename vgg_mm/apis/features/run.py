@@ -115,7 +115,7 @@ def extract_features(
             check_same(settings, Settings.from_info(read_info(out)), out, 'was made with')
             found = settings.count
         else:
-            net.tell_notices()
+            net.print_notices()
             found = parts.begin(settings)
             check_room(os.path.dirname(out) or '.', 8 * settings.count * settings.dimension, out)
             _extract(extractor, photos, parts, found, broken_images == STOP, workers)

@@ -23,7 +23,7 @@ from vgg_mm.zoo import PREFIX
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
 from ..config import configs_folder, set_input_channels
-from ..convert_weights import Converted, Net, understand
+from ..convert_weights import Converted, Net, identify_weights
 from ..inference.load import expected_preprocessing, resolve
 from ..net_table import CROP
 from ..tables import say
@@ -108,7 +108,7 @@ def finetune(
     split = split_photos(find_layout(folder), seed)
     weights, _ = resolve(weights, None)
     content = load_by_name(weights)
-    found = understand(content, weights)
+    found = identify_weights(content, weights)
     net = _for_channels(found.net, in_channels)
     adds_channels = net.in_channels > found.net.in_channels
     chosen_head = choose_head(net, head, fc_channels)

@@ -62,7 +62,7 @@ class VGGInferencer(ImageClassificationInferencer):
         self.predictor = load_predictor(
             pretrained, model, protocol, scales, device, classes, kernels
         )
-        self.predictor.net.tell_notices()
+        self.predictor.net.print_notices()
         self.config = self.predictor.cfg
         self.model = self.predictor.tta
         self.pipeline = self.predictor.images.pipeline

@@ -14,7 +14,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import DATASETS, MODELS
 
 from vgg_mm.apis.config import find_config, innermost, read_config, undo_seeded_dataset
-from vgg_mm.apis.convert_weights import understand
+from vgg_mm.apis.convert_weights import identify_weights
 from vgg_mm.apis.downstream import is_downstream
 from vgg_mm.apis.runner import AUTO, use_kernels
 from vgg_mm.checkpoints import (
@@ -65,7 +65,7 @@ class TrainedNet(NamedTuple):
     cfg: Config
     notices: list[str]
 
-    def tell_notices(self) -> None:
+    def print_notices(self) -> None:
         """Print them on standard error."""
         for notice in self.notices:
             to_stderr(f'notice: {notice}')
@@ -188,7 +188,7 @@ def _config_of_weights(
     content: dict, checkpoint: str, others: Optional[Config]
 ) -> tuple[Config, list[str]]:
     """A config for weights that have none, or that of another library's net."""
-    found = understand(content, checkpoint)
+    found = identify_weights(content, checkpoint)
     content['state_dict'] = found.weights
     preprocessing = expected_preprocessing(content, others)
     content['meta'] = dict(content.get('meta') or {})

@@ -126,7 +126,7 @@ class Predictor:
         if heatmap is not None:
             make_folder(heatmap, argument('heatmap'))
             files = iter(picture_paths([name(one, i) for i, one in enumerate(images)], heatmap))
-        self.net.tell_notices()
+        self.net.print_notices()
         size = CPU_BATCH if next(self.tta.parameters()).device.type == 'cpu' else GPU_BATCH
         for batch in self.images.batches(images, size, channel_order, with_maps):
             for prepared, sample, file in zip(batch, self.evaluate(batch), files):

@@ -44,6 +44,6 @@ def __getattr__(name: str) -> Any:
 
 
 for _name in PARTS:
-    MODELS.register_when_asked_for(_name, partial(load, _name))
+    MODELS.register_lazily(_name, partial(load, _name))
 
 __all__ = ['PARTS', 'SSDVGG', *PARTS]
