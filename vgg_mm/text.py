@@ -27,7 +27,8 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, length: int, keep_end: bool = False) -> str:
-    """A text cut to at most ``length`` characters, with an ellipsis where some are left out."""
+    """Printable text of at most ``length`` characters, with an ellipsis where some are left out."""
+    text = printable(text)
     if len(text) <= length:
         return text
     return f'…{text[1 - length :]}' if keep_end else f'{text[: length - 1]}…'

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from vgg_mm.text import printable, shortened
+from vgg_mm.text import shortened
 
 from .style import INK, NAMED_CLASSES, encoded, plot_style
 
@@ -29,7 +29,7 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
     shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     count = len(classes)
     named = count <= NAMED_CLASSES
-    names = [shortened(printable(name), NAME_LENGTH) for name in classes]
+    names = [shortened(name, NAME_LENGTH) for name in classes]
     margin = LETTER * max(map(len, names)) + 0.5 if named else 0.7
     side = CELL * count if named else 6.0
     with plot_style():

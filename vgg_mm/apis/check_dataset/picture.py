@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from vgg_mm.text import printable, shortened
+from vgg_mm.text import shortened
 from vgg_mm.visualization.style import COLORS, ERROR, GREY, NAMED_CLASSES, WARNING, note, plot_style
 
 from .findings import SERIOUS, Findings, class_counts, count_problems
@@ -33,7 +33,7 @@ def picture(findings: Findings, verdict: str, path: str) -> None:
             layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, hspace=0.05, wspace=0.04),
         )
         name = os.path.basename(os.path.realpath(findings.layout.folder))
-        title = f'{_short(name)}, {len(findings.layout.paths):,} images: {verdict}'
+        title = f'{shortened(name, NAME_LENGTH)}, {len(findings.layout.paths):,} images: {verdict}'
         figure.suptitle(textwrap.fill(title, 120), x=0.012, ha='left', fontsize=13)
         (classes, sizes), (kinds, ratios) = figure.subplots(2, 2)
         _classes(classes, findings)
@@ -41,10 +41,6 @@ def picture(findings: Findings, verdict: str, path: str) -> None:
         _ratios(ratios, findings)
         _kinds(kinds, findings)
         figure.savefig(path)
-
-
-def _short(name: str) -> str:
-    return shortened(printable(name), NAME_LENGTH)
 
 
 def _classes(panel: Axes, findings: Findings) -> None:
@@ -64,7 +60,8 @@ def _classes(panel: Axes, findings: Findings) -> None:
         for row, start, color, label in zip(table, starts, colors, labels):
             panel.barh(places, row, 0.8, start, color=color, label=label)
         size = 9.5 if len(names) <= 16 else 7
-        panel.set_yticks(places, [_short(names[i]) for i in order], fontsize=size)
+        shown = [shortened(names[i], NAME_LENGTH) for i in order]
+        panel.set_yticks(places, shown, fontsize=size)
         panel.set(ylim=(len(names) - 0.4, -0.6), xlabel='images')
         panel.tick_params(axis='y', length=0)
         panel.xaxis.set_major_locator(MaxNLocator('auto', integer=True))

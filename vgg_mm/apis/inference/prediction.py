@@ -14,17 +14,18 @@ from mmpretrain.models.classifiers import ImageClassifier
 from vgg_mm.architectures import STRIDE
 from vgg_mm.models import VGG
 from vgg_mm.models.tta.strips import score_maps_in_strips
-from vgg_mm.text import printable, shortened
+from vgg_mm.text import shortened
 from vgg_mm.visualization.style import BLUE, GREEN, GREY, INK, encoded, plot_style
 
 #: Longer side of the drawn image in pixels; a larger photo is reduced.
 LONGER_SIDE = 700
 
-#: Inches: of a photo's longest side; of the bars; the least height of all panels, and width of a
-#: photo's; of title and caption; between panels; of the colour bar, and of it with its numbers; of
-#: a letter, and of one in a title.
+#: Sizes in inches: longest side of a photo; width of the bars; least height of all panels and least
+#: width of a photo's; title; caption; space between panels.
 PHOTO, BARS, LEAST_HEIGHT, LEAST_WIDTH, HEAD, FOOT, GAP = 4.0, 2.4, 2.4, 2.6, 0.75, 0.5, 0.2
 
+#: Widths in inches: of the colour bar, alone and with its numbers; of a letter, and of one in a
+#: title.
 COLOR_BAR, COLOR_BAR_WITH_NUMBERS, LETTER, TITLE_LETTER = 0.14, 0.85, 0.085, 0.1
 
 DPI = 110
@@ -216,7 +217,7 @@ def _figure(prediction: Prediction) -> Figure:
     height, width = prediction.photo.shape[:2]
     scale = PHOTO / max(height, width)
     across, down = max(width * scale, LEAST_WIDTH), max(height * scale, LEAST_HEIGHT)
-    names = LETTER * max(len(_class(name)) for name in prediction.classes) + 0.1
+    names = LETTER * max(len(shortened(name, NAME_LENGTH)) for name in prediction.classes) + 0.1
     widths = [across, across, COLOR_BAR, BARS]
     gaps = [GAP, GAP, GAP / 2, COLOR_BAR_WITH_NUMBERS - COLOR_BAR + names]
     total, high = sum(widths) + sum(gaps) + 0.1, down + HEAD + FOOT
@@ -227,22 +228,18 @@ def _figure(prediction: Prediction) -> Figure:
         for right, own in zip(rights, widths)
     )
     left = GAP / total
-    title = shortened(printable(prediction.image), TITLE_LENGTH, keep_end=True)
+    title = shortened(prediction.image, TITLE_LENGTH, keep_end=True)
     figure.text(left, 1 - 0.12 / high, title, va='top', fontsize=11)
     _show(photo, _reduced(prediction.photo), prediction)
     photo.set_title(f'{width} x {height} pixels')
     room = int(across / TITLE_LETTER) - 14
-    score_map.set_title(f"'{_class(prediction.shown_class, room)}' by position")
+    score_map.set_title(f"'{shortened(prediction.shown_class, room)}' by position")
     note = _draw_map(score_map, color_bar, prediction)
     scales = ', '.join(map(str, prediction.scales))
     note = textwrap.fill(f'{note} Bars: {prediction.protocol} at Q = {scales}.', round(total * 15))
     figure.text(left, 0.1 / high, note, va='bottom', fontsize=8.5, color=GREY)
     _draw_bars(bars, prediction)
     return figure
-
-
-def _class(name: str, length: int = NAME_LENGTH) -> str:
-    return shortened(printable(name), length)
 
 
 def _show(panel: Axes, pixels: np.ndarray, prediction: Prediction, **kwargs: Any) -> Any:
@@ -311,7 +308,8 @@ def _draw_bars(panel: Axes, prediction: Prediction) -> None:
             f'{100 * score:.1f} %', (score, place), xytext=(4, 0), textcoords='offset points',
             va='center', color=INK,
         )  # fmt: skip
-    panel.set_yticks(range(count), [_class(name) for name in prediction.classes[:count]])
+    names = [shortened(name, NAME_LENGTH) for name in prediction.classes[:count]]
+    panel.set_yticks(range(count), names)
     panel.set(xlim=(0, 1.3), ylim=(max(count, 5) - 0.4, -0.6))
     panel.tick_params(axis='y', length=0)
     panel.xaxis.set_visible(False)
