@@ -148,6 +148,9 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 def add_inference_options(parser: argparse.ArgumentParser) -> None:
     """Of the commands that run a trained net over images."""
+    parser.add_argument(
+        '--scales', type=int, nargs='+', metavar='Q', help="test scales (default: the config's)"
+    )
     add_device_options(parser)
     add_trust_option(parser)
 

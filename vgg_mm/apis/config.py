@@ -49,7 +49,7 @@ VALIDATION_FOLDERS = 'validation', 'valid'
 #: Names of processors' bfloat16 instructions: x86's two, ARM's.
 BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'}
 
-#: mmengine's part -> this package's, which resumes exactly and else does the same.
+#: mmengine's part -> this package's, which resumes exactly and is otherwise the same.
 RESUMABLE = {
     'DefaultSampler': 'vgg_mm.ResumableSampler',
     'EpochBasedTrainLoop': 'vgg_mm.ResumableTrainLoop',

@@ -45,8 +45,8 @@ SURROUNDINGS = (
 
 OPENMMLAB = ('mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg')
 
-#: A line of a traceback in text, and the source below it.
-_FRAME = re.compile(r'^ +File "(.+)", line (\d+), in .*\n(?: +(.*)\n)?', re.MULTILINE)
+#: A line of a traceback in text: the file, and the source below it.
+_FRAME = re.compile(r'^ +File "(.+)", line \d+, in .*\n(?: +(.*)\n)?', re.MULTILINE)
 
 #: With this variable set, tools show the traceback, too.
 TRACEBACK_VARIABLE = 'VGG_MM_TRACEBACK'
@@ -166,7 +166,7 @@ def _is_of_a_worker(error: BaseException) -> bool:
 def _frames(error: BaseException) -> list[_Frame]:
     """Where it was raised, outermost first; in the worker, if it came from one."""
     if _is_of_a_worker(error):
-        return [_Frame(path, source) for path, _, source in _FRAME.findall(str(error))]
+        return [_Frame(*found) for found in _FRAME.findall(str(error))]
     return [_Frame(f.filename, f.line) for f in traceback.extract_tb(error.__traceback__)]
 
 

@@ -28,9 +28,6 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
         help='dense (default), multi_crop or dense+multi_crop',
     )
     parser.add_argument(
-        '--scales', type=int, nargs='+', metavar='Q', help="test scales (default: the config's)"
-    )
-    parser.add_argument(
         '--top', type=int, default=5, metavar='K', help='number of classes per image (default: 5)'
     )
     parser.add_argument(
@@ -94,9 +91,6 @@ def _extract_features_options(parser: argparse.ArgumentParser) -> None:
         default='fc7',
         metavar='NAME',
         help='fc7 (default), fc6, pool1 to pool5, or a convolution such as conv5_3',
-    )
-    parser.add_argument(
-        '--scales', type=int, nargs='+', metavar='Q', help="test scales (default: the config's)"
     )
     parser.add_argument(
         '--combine',
