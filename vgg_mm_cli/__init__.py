@@ -95,12 +95,7 @@ def _version() -> str:
 
 
 def _completion(shell: str) -> str:
-    """The completion script of a shell for commands, options, choices and names of files.
-
-    Raises:
-        SystemExit: with one line, if shtab, which nothing else needs, is missing or does not
-            support the shell.
-    """
+    """The completion script of a shell for commands, options, choices and names of files."""
     try:
         import shtab
     except ImportError:

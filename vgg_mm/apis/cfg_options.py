@@ -114,11 +114,8 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
 
 
 def _prepare_parents(cfg: Config, key: str) -> Optional[int]:
-    """Prepare the parents of a key: check that an index exists, replace None by a dict.
-
-    Returns:
-        The number of the key's first part that is new in the config; None if none is.
-    """
+    """Check that indices in a key exist, and replace None by a dict; the number of the key's first
+    part that is new in the config, None if none is."""
     node: Any = cfg
     new = None
     parts = key.split('.')

@@ -129,11 +129,8 @@ def _of_downstream(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(node: Any, name_of: Callable[[Any], str]) -> Any:
-    """The same without :data:`TRAINING_KEYS`, and with ``name_of(type)`` for every ``type``.
-
-    Raises:
-        ValueError: if ``name_of`` does, or if a part changes registries.
-    """
+    """The same without :data:`TRAINING_KEYS`, and with ``name_of(type)`` for every ``type``;
+    ValueError if a part changes registries."""
     if isinstance(node, dict):
         if '_scope_' in node:
             raise ValueError("it changes registries by '_scope_'")
@@ -145,11 +142,7 @@ def _checked(node: Any, name_of: Callable[[Any], str]) -> Any:
 
 
 def _registered_name(name: Any, registries: dict[str, Registry], modules: tuple[str, ...]) -> str:
-    """The registered name of a class of these modules.
-
-    Raises:
-        ValueError: if there is none.
-    """
+    """The registered name of a class of these modules; ValueError if there is none."""
     where, _, short = name.rpartition('.') if isinstance(name, str) else ('', '', '')
     if where in registries:
         scopes = [where]

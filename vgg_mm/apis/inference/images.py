@@ -142,11 +142,8 @@ def _cut(file: str) -> str:
 
 
 def _as_bgr(image: Union[np.ndarray, Image.Image], channel_order: str, channels: int) -> np.ndarray:
-    """uint8 (H, W, 3) BGR, (H, W) or (H, W, 4), as ``vgg_mm.LoadImage`` gives it for ``channels``.
-
-    Raises:
-        ValueError: if an array is of another type or shape, or empty.
-    """
+    """uint8 (H, W, 3) BGR, (H, W) or (H, W, 4), as ``vgg_mm.LoadImage`` gives it for ``channels``;
+    ValueError if an array is of another type or shape, or empty."""
     if isinstance(image, Image.Image):
         upright = ImageOps.exif_transpose(image)
         alpha = np.array(upright.convert('RGBA'))[..., 3] if channels == 4 else None
