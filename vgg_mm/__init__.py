@@ -23,16 +23,7 @@ check_stack()
 from . import registry, zoo  # noqa: E402  (only on a checked stack)
 
 if TYPE_CHECKING:
-    from . import (
-        apis,
-        checkpoints,
-        datasets,
-        engine,
-        evaluation,
-        kernels,
-        models,
-        visualization,
-    )
+    from . import apis, checkpoints, datasets, engine, evaluation, kernels, models, visualization
 
 zoo.register()
 

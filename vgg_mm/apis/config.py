@@ -20,13 +20,7 @@ from vgg_mm.progress import to_stderr
 from vgg_mm.text import nearest
 
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
-from .downstream import (
-    check_files,
-    check_package,
-    datasets_of,
-    give_data_root,
-    is_downstream,
-)
+from .downstream import check_files, check_package, datasets_of, give_data_root, is_downstream
 from .errors import one_line, users_line
 from .rgb_statistics import is_no_class
 
@@ -132,9 +126,7 @@ def load_config(
 
 
 def print_config(
-    config: ConfigLike,
-    out: Optional[Union[str, os.PathLike]] = None,
-    cfg_options: CfgOptions = (),
+    config: ConfigLike, out: Optional[Union[str, os.PathLike]] = None, cfg_options: CfgOptions = ()
 ) -> None:
     """Print a config with all of its bases as one file, to read, or to edit and train from.
 

@@ -7,13 +7,7 @@ from typing import NamedTuple, Optional, Union
 
 import torch
 
-from vgg_mm.architectures import (
-    BASE_CHANNELS,
-    BLOCK_WIDTHS,
-    DEPTH_TO_ARCH,
-    STRIDE,
-    resolve_arch,
-)
+from vgg_mm.architectures import BASE_CHANNELS, BLOCK_WIDTHS, DEPTH_TO_ARCH, STRIDE, resolve_arch
 from vgg_mm.checkpoints import (
     Preprocessing,
     has_own_names,
@@ -41,11 +35,7 @@ from .net_table import CROP
 from .tables import format_table, say
 
 #: Values of ``preprocessing``.
-PREPROCESSING = {
-    'torchvision': STANDARDISED_RGB,
-    'caffe': CENTRED_BGR,
-    'paper': CENTRED_RGB,
-}
+PREPROCESSING = {'torchvision': STANDARDISED_RGB, 'caffe': CENTRED_BGR, 'paper': CENTRED_RGB}
 
 PARTS = ('backbone.', 'head.')
 

@@ -182,10 +182,7 @@ def layer_table(
 
 
 def report(
-    net: Optional[str] = None,
-    num_classes: int = 1000,
-    size: int = CROP,
-    markdown: bool = False,
+    net: Optional[str] = None, num_classes: int = 1000, size: int = CROP, markdown: bool = False
 ) -> str:
     """What the tool prints: every net, or the layers of one.
 

@@ -32,10 +32,7 @@ BROKEN_IMAGES = ('stop', 'skip')
 
 
 def train(
-    config: ConfigLike,
-    kernels: str = AUTO,
-    trust_checkpoint: bool = False,
-    **options: Any,
+    config: ConfigLike, kernels: str = AUTO, trust_checkpoint: bool = False, **options: Any
 ) -> Optional[str]:
     """Train a net; log and checkpoints go to the work directory.
 

@@ -18,9 +18,7 @@ def _convert_weights_options(parser: argparse.ArgumentParser) -> None:
         'standard deviation; BGR minus the mean; RGB minus the mean',
     )
     parser.add_argument(
-        '--ema',
-        action='store_true',
-        help='use the EMA weights if the file contains both',
+        '--ema', action='store_true', help='use the EMA weights if the file contains both'
     )
     add_trust_option(parser)
 
@@ -120,9 +118,7 @@ def _net_table(args: argparse.Namespace) -> None:
 
 
 NET_TABLE = Command(
-    "Print the paper's Tables 1 and 2 from the code.",
-    _net_table_options,
-    _net_table,
+    "Print the paper's Tables 1 and 2 from the code.", _net_table_options, _net_table
 )
 
 

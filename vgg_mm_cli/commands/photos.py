@@ -23,9 +23,7 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help=CHECKPOINT)
     parser.add_argument('--config', metavar='FILE', help=CONFIG)
     parser.add_argument(
-        '--protocol',
-        default='dense',
-        help='dense (default), multi_crop or dense+multi_crop',
+        '--protocol', default='dense', help='dense (default), multi_crop or dense+multi_crop'
     )
     parser.add_argument(
         '--top', type=int, default=5, metavar='K', help='number of classes per image (default: 5)'
@@ -235,7 +233,5 @@ def _prepare_data(args: argparse.Namespace) -> None:
 
 
 PREPARE_DATA = Command(
-    "Write scikit-learn's digits as an image folder.",
-    _prepare_data_options,
-    _prepare_data,
+    "Write scikit-learn's digits as an image folder.", _prepare_data_options, _prepare_data
 )

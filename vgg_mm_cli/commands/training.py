@@ -68,11 +68,7 @@ def _train(args: argparse.Namespace) -> None:
     train(**run_options(args))
 
 
-TRAIN = Command(
-    'Train a net from a config.',
-    _train_options,
-    _train,
-)
+TRAIN = Command('Train a net from a config.', _train_options, _train)
 
 
 def _train_chain_options(parser: argparse.ArgumentParser) -> None:
@@ -147,9 +143,7 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
         help='grey images (1), or images with their opacity (4); conv1_1 is adapted',
     )
     parser.add_argument(
-        '--class-weights',
-        choices=['balanced'],
-        help='weight classes equally in the loss',
+        '--class-weights', choices=['balanced'], help='weight classes equally in the loss'
     )
     parser.add_argument('--work-dir', help='results (default: work_dirs/finetune_FOLDER)')
     parser.add_argument('--epochs', type=int, help='passes over the photos')
@@ -238,11 +232,7 @@ def _test(args: argparse.Namespace) -> None:
     test(**{**options, 'tta': tta_cfg or options['tta']})
 
 
-TEST = Command(
-    'Test a checkpoint.',
-    _test_options,
-    _test,
-)
+TEST = Command('Test a checkpoint.', _test_options, _test)
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:

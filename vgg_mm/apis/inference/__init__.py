@@ -5,11 +5,4 @@ from .prediction import Prediction, ScoreMap
 from .predictor import load_predictor
 from .run import predict, predict_files
 
-__all__ = [
-    'Prediction',
-    'ScoreMap',
-    'VGGInferencer',
-    'load_predictor',
-    'predict',
-    'predict_files',
-]
+__all__ = ['Prediction', 'ScoreMap', 'VGGInferencer', 'load_predictor', 'predict', 'predict_files']
