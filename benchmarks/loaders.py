@@ -25,7 +25,7 @@ from model_speed import CONFIGS
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 import vgg_mm  # noqa: F401  (registers its parts)
-from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.apis.image_folders import find_images
 
 BATCH = 64
 

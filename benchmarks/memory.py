@@ -31,7 +31,7 @@ from jitter import by_this_package
 from machine import describe, device_name, memory_held, resident_memory
 from mmengine.registry import DefaultScope
 
-from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.apis.image_folders import find_images
 from vgg_mm.datasets.transforms import region_decoder
 
 RESULT = Path(__file__).parent / 'results' / 'memory.json'

@@ -37,7 +37,7 @@ from timing import in_turn, ratios, seconds, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.config import has_bfloat16
-from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.apis.image_folders import find_images
 from vgg_mm.apis.runner import use_kernels
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -37,7 +37,7 @@ from timing import ratios, spread
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.config import has_bfloat16
-from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.apis.image_folders import find_images
 from vgg_mm.apis.runner import use_kernels
 from vgg_mm.datasets.transforms.resampling import rescale
 from vgg_mm.datasets.transforms.rescale import rescaled_size

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.models.test_paper_tta import MEAN, multi_crop_places
 from tests.models.test_vgg import classifier, copy_in_order
-from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.apis.image_folders import find_images
 from vgg_mm.models import PaperTTA
 
 ALL = ('dense', 'multi_crop', 'dense+multi_crop')

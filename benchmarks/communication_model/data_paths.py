@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from vgg_mm.apis.rgb_statistics import find_images
+from vgg_mm.apis.image_folders import find_images
 from vgg_mm.apis.tables import format_table
 from vgg_mm.apis.training import is_load_image
 

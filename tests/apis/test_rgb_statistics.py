@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import run_tool
-from vgg_mm.apis.rgb_statistics import find_images, report, rgb_statistics
+from vgg_mm.apis.image_folders import find_images
+from vgg_mm.apis.rgb_statistics import report, rgb_statistics
 from vgg_mm.datasets.transforms.pca_shift import IMAGENET_EIGVAL, IMAGENET_EIGVEC
 
 

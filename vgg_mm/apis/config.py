@@ -22,7 +22,7 @@ from vgg_mm.text import nearest
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
 from .downstream import check_files, check_package, datasets_of, give_data_root, is_downstream
 from .errors import one_line, users_line
-from .rgb_statistics import is_no_class
+from .image_folders import VALIDATION_FOLDERS, is_no_class
 
 #: Accepted as a config: a file, a name, or mmengine's ``Config``.
 ConfigLike = Union[str, os.PathLike, Config]
@@ -36,9 +36,6 @@ FOLDERS = {
     'recipe': ('ensembles',),
     'protocol': ('_base_/tta',),
 }
-
-#: Other names of a folder of validation images than ``val``.
-VALIDATION_FOLDERS = 'validation', 'valid'
 
 #: Names of processors' bfloat16 instructions: x86's two, ARM's.
 BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16', 'arm_bf16'}
@@ -236,10 +233,9 @@ def find_validation_folders(cfg: Config) -> None:
         if dataset.get('type') != 'CustomDataset' or dataset.get('data_prefix') != 'val':
             continue
         root = dataset.get('data_root') or ''
-        others = [other for other in VALIDATION_FOLDERS if osp.isdir(osp.join(root, other))]
-        if others and not osp.isdir(osp.join(root, 'val')):
-            dataset['data_prefix'] = others[0]
-            found[root] = others[0]
+        folders = [one for one in VALIDATION_FOLDERS if osp.isdir(osp.join(root, one))]
+        if folders and 'val' not in folders:
+            dataset['data_prefix'] = found[root] = folders[0]
     if is_main_process():
         for root, other in found.items():
             print(f'{root} has no val: validation and test images are those of {other}')

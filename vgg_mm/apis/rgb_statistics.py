@@ -1,8 +1,7 @@
 """``tools/rgb_statistics.py``: mean RGB and principal components of your own images."""
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -11,27 +10,7 @@ from vgg_mm.datasets import LoadImage
 from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
 
-#: Extensions of images for MMPretrain's CustomDataset.
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
-
-#: Folders that operating systems and network storage create.
-SYSTEM_FOLDERS = ('@eaDir', '__MACOSX', '#recycle', '$RECYCLE.BIN')
-
-
-def raise_error(error: OSError) -> None:
-    """What os.walk should do with a folder that it cannot read."""
-    raise error
-
-
-def is_no_class(folder: str) -> bool:
-    """Whether a folder of this name is hidden or made by a system, thus no class."""
-    return folder.startswith('.') or folder in SYSTEM_FOLDERS
-
-
-def is_inside(path: str, folder: str) -> bool:
-    """Whether a path is a folder or below it, wherever links lead."""
-    path, folder = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([path, folder]) == folder
+from .image_folders import find_images
 
 
 class RGBStatistics(NamedTuple):
@@ -47,36 +26,6 @@ class RGBStatistics(NamedTuple):
     eigvec: np.ndarray
     images: int
     pixels: int
-
-
-def find_images(folder: str) -> list[str]:
-    """All image files below a folder, sorted; hidden ones and those of systems are skipped.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if there are no images in it.
-    """
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f'no folder {folder!r}')
-    paths = sorted(images_below(folder, EXTENSIONS))
-    if not paths:
-        raise ValueError(f'no images below {folder!r}; extensions are {", ".join(EXTENSIONS)}')
-    return paths
-
-
-def images_below(
-    folder: str, extensions: tuple[str, ...], onerror: Optional[Callable[[OSError], None]] = None
-) -> Iterator[str]:
-    """Paths of the files with these extensions, hidden ones and those of systems skipped.
-
-    Args:
-        onerror: As ``os.walk`` takes it; None: folders that cannot be read are skipped, too.
-    """
-    for where, below, names in os.walk(folder, onerror=onerror):
-        below[:] = [name for name in below if not is_no_class(name)]
-        for name in names:
-            if name.lower().endswith(extensions) and not name.startswith('.'):
-                yield os.path.join(where, name)
 
 
 def rgb_statistics(paths: Iterable[str]) -> RGBStatistics:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..image_folders import VALIDATION_FOLDERS
 from .layout import Layout
 from .scan import Scan
 
@@ -21,9 +22,6 @@ SERIOUS = UNREADABLE, ACROSS_SPLITS, MISSING_CLASS, FLAT = (
 ACROSS_CLASSES, WITHIN_CLASS = 'duplicate across classes', 'duplicate within class'
 EMPTY_CLASS, OUTSIDE = 'empty class', 'outside class folders'
 INCOMPLETE, WRONG_EXTENSION, DECODER_WARNING = 'incomplete', 'wrong extension', 'decoder warning'
-
-#: Names of a folder of validation images. One of test images may have no classes.
-VALIDATION = ('val', 'valid', 'validation')
 
 #: Bounds of the histogram of width over height.
 RATIOS = (1 / 2, 3 / 4, 4 / 3, 2)
@@ -65,10 +63,17 @@ class Findings(NamedTuple):
 
     @property
     def flat(self) -> dict[str, int]:
-        """Validation images in no class folders, as ImageNet publishes them: count by folder."""
+        """Validation images in no class folders, as ImageNet publishes them: count by folder.
+
+        Test images may be in none.
+        """
         splits = self.layout.splits
         names = {os.path.normpath(folder): count for folder, count in self.layout.outside.items()}
-        return {n: c for n, c in names.items() if n.lower() in VALIDATION and n not in splits}
+        return {
+            name: count
+            for name, count in names.items()
+            if name.lower() in VALIDATION_FOLDERS and name not in splits
+        }
 
     @property
     def sides(self) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS, is_inside, is_no_class, raise_error
+from vgg_mm.apis.image_folders import EXTENSIONS, is_inside, is_no_class, raise_error
 
 #: Name of the only split where class folders are directly in the data set's folder.
 NO_SPLITS = ''

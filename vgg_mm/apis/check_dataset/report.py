@@ -13,7 +13,7 @@ import numpy as np
 from vgg_mm.installation import argument
 from vgg_mm.text import first_few
 
-from ..rgb_statistics import is_inside
+from ..image_folders import is_inside
 from ..subprocess_tools import available_cores
 from ..tables import format_table, say
 from .findings import (

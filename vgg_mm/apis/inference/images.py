@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from vgg_mm.apis.rgb_statistics import EXTENSIONS, images_below, is_inside, is_no_class, raise_error
+from vgg_mm.apis.image_folders import EXTENSIONS, images_below, is_inside, is_no_class, raise_error
 from vgg_mm.datasets import LoadImage
 from vgg_mm.datasets.transforms.decoding import with_channels
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
