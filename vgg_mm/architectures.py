@@ -1,5 +1,6 @@
 """The networks of the paper's Table 1 as data (Sections 2.2 and 4.1)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
@@ -23,7 +24,7 @@ class Architecture(NamedTuple):
         return f'{blocks} with LRN' if self.lrn else blocks
 
 
-#: A net: a name of :data:`ARCHITECTURES`, a depth of :data:`DEPTH_TO_ARCH`, or an
+#: A net: a name of :data:`ARCHITECTURES`, a depth of :data:`DEPTH_TO_ARCH` (16, '16', 'vgg16'), or an
 #: :class:`Architecture` by value, also as ``dict(kernels=((3, 3), (3, 3), ...), lrn=False)``.
 Arch = Union[str, int, Mapping[str, Any], Sequence[Any]]
 
@@ -75,7 +76,8 @@ def architecture_of(arch: Arch) -> Architecture:
         ValueError: in one line, if ``arch`` is no net.
     """
     if isinstance(arch, (str, int)):
-        name = DEPTH_TO_ARCH.get(arch, arch) if isinstance(arch, int) else arch
+        depth = re.fullmatch(r'(?:vgg-?)?(\d+)', str(arch), re.IGNORECASE)
+        name = DEPTH_TO_ARCH.get(int(depth[1])) if depth else arch
         if name not in ARCHITECTURES:
             raise ValueError(
                 f'VGG: unknown arch {arch!r}; choose one of {", ".join(ARCHITECTURES)}, '

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.conftest import run_tool
 from tests.models.test_vgg import PARAMETERS, classifier
 from vgg_mm.apis.net_table import alexnet_totals, layers, report, stack_weights
-from vgg_mm.architectures import ARCHITECTURES
+from vgg_mm.architectures import ARCHITECTURES, resolve_arch
 from vgg_mm.models import VGG
 
 
@@ -69,13 +69,19 @@ def test_the_command_prints_every_net(tmp_path):
     assert '60,965,224' in text and '27 C^2' in text and '49 C^2' in text
     markdown = run_tool('net_table.py', '--net', '16', '--markdown', cwd=tmp_path).stdout
     assert '| conv4_3 | 3x3' in markdown and '138,357,544' in markdown
+    assert report('D', markdown=True) + '\n' == markdown
+
+
+@pytest.mark.parametrize('name', ['vgg16', 'VGG-16', '16', 16])
+def test_a_depth_by_any_name(name):
+    assert resolve_arch(name) == 'D' and VGG(arch=name, base_channels=4).arch == 'D'
 
 
 @pytest.mark.parametrize(
     'options, message',
     [
         (dict(net='F'), "unknown arch 'F'"),
-        (dict(net='12'), 'unknown arch 12'),
+        (dict(net='12'), "unknown arch '12'"),
         (dict(size=223), 'size must be at least 224, got 223'),
         (dict(num_classes=0), 'num_classes must be positive'),
     ],

@@ -246,7 +246,7 @@ def identify_net(weights: Weights, source: str, arch: Optional[str] = None) -> N
     found = recognise(bare)
     if found is None:
         raise unknown_layout(bare, source)
-    given = found.arch if arch is None else resolve_arch(int(arch) if arch.isdigit() else arch)
+    given = found.arch if arch is None else resolve_arch(arch)
     if given.removesuffix('-LRN') != found.arch:
         raise ValueError(f'{source} is net {found.arch}, not {given}')
     norm = any(name.startswith('bn') for name in bare)

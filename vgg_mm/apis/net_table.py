@@ -187,13 +187,13 @@ def report(
     """What the tool prints: every net, or the layers of one.
 
     Args:
-        net: A name of Table 1 or a depth; None prints the tables of all nets.
+        net: A name of Table 1 or a depth ('16', 'vgg16'); None prints the tables of all nets.
         num_classes: Width of fc8.
         size: Side of the (square) image in pixels, at least 224.
         markdown: Markdown tables instead of plain ones.
     """
     if net is not None:
-        arch = resolve_arch(int(net) if net.isdigit() else net)
+        arch = resolve_arch(net)
         title = f'Net {arch} at {size}x{size} (stride and receptive field in pixels of the image)'
         return f'{title}\n\n{layer_table(arch, num_classes, size, markdown)}'
     return '\n\n'.join(
