@@ -24,7 +24,7 @@ from mmengine.runner import Runner
 from vgg_mm.apis.config import make_resumable
 from vgg_mm.apis.runner import build_runner
 from vgg_mm.apis.training import training_config
-from vgg_mm.datasets import seeded_dataset
+from vgg_mm.datasets import samplers
 from vgg_mm.engine import ExactResumeHook, LossGuardHook
 
 ROOT = Path(__file__).parent.parent
@@ -91,7 +91,7 @@ def main() -> None:
         switch = Switch()
         switch.wrap(LossGuardHook, 'after_train_iter')
         switch.wrap(ExactResumeHook, 'before_train_iter')
-        switch.wrap(seeded_dataset, 'seed_draws')
+        switch.wrap(samplers, 'seed_draws')
         runner.register_hook(switch)
         runner.train()
     iterations_on = (runner.iter + 1) / 2

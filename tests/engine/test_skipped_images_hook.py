@@ -13,7 +13,7 @@ from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
 from vgg_mm.checkpoints import loading_safely
-from vgg_mm.datasets.seeded_dataset import SeededDataset
+from vgg_mm.datasets.samplers import SeededDataset
 from vgg_mm.datasets.transforms.loading import append_line
 from vgg_mm.engine.hooks.skipped_images_hook import SkippedImagesHook
 

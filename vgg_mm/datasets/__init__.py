@@ -3,8 +3,7 @@ from vgg_mm import slow_imports  # noqa: F401  (first: the modules below need th
 from . import transforms
 from .coco_boxes import CocoBoxes
 from .imagenet_boxes import ImageNetBoxes
-from .samplers import ResumableSampler, ShapeSampler
-from .seeded_dataset import SeededDataset
+from .samplers import ResumableSampler, SeededDataset, ShapeSampler
 from .tar_shards import TarShards
 from .transforms import *  # noqa: F403
 

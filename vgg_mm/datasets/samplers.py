@@ -1,17 +1,19 @@
-"""Orders of images: for training, resumable, and for test sets, by shape."""
+"""Orders of images and their random draws: for training, resumable, and for test sets, by shape."""
 
 import os
 import warnings
 from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import broadcast_object_list, is_main_process
 from PIL import Image
+from torch.utils.data import Dataset
 
-from vgg_mm.registry import DATA_SAMPLERS
+from vgg_mm.registry import DATA_SAMPLERS, DATASETS
+from vgg_mm.seeding import FOR_SAMPLE, seed_draws
 
 #: EXIF orientations that rotate an image by 90 degrees.
 ORIENTATION_TAG, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
@@ -34,6 +36,37 @@ class ResumableSampler(DefaultSampler):
         start, self.start = self.start, 0
         indices = islice(super().__iter__(), start, None)
         return ((self.seed, self.epoch, index) for index in indices)
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset):
+    """A data set whose draws for an image depend on (seed, epoch, index) and nothing else.
+
+    So jitter, crop and flip are the same in any process or worker, and whether or not the run was
+    interrupted before. :class:`ResumableSampler` gives the three.
+
+    Args:
+        dataset: The data set, or its config.
+    """
+
+    def __init__(self, dataset: Union[dict, Dataset]):
+        self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+    @property
+    def metainfo(self) -> dict:
+        return self.dataset.metainfo
+
+    def get_data_info(self, place: tuple[int, int, int]) -> dict:
+        """Required by mmdet's samplers of batches by shape."""
+        return self.dataset.get_data_info(place[-1])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: tuple[int, int, int]) -> Any:
+        """The transformed image of ``place``, (seed, epoch, index)."""
+        seed_draws(FOR_SAMPLE, *place)
+        return self.dataset[place[-1]]
 
 
 @DATA_SAMPLERS.register_module()

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from vgg_mm.checkpoints import check_room, preprocessing_of, weights_digest
 from vgg_mm.datasets.cached_maps import CachedMaps, Chunk, MapFiles, image_digests
-from vgg_mm.datasets.seeded_dataset import SeededDataset
+from vgg_mm.datasets.samplers import SeededDataset
 from vgg_mm.models.backbones.vgg import VGG
 from vgg_mm.models.batch_work import block_shares, pixels_in, telling
 from vgg_mm.models.tta.paper_tta import CPU_PIXELS
