@@ -6,6 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Optional, TypeVar
 
+from mmcv.transforms import BaseTransform
+
+from vgg_mm.registry import TRANSFORMS
+
 T = TypeVar('T')
 
 #: The WordNet numbers by which ImageNet's class folders are named (ILSVRC-2012), in sorted order,
@@ -77,6 +81,23 @@ def class_numbers(names: Sequence[str], classes: Sequence[str]) -> list[Optional
     meanings = enumerate(_meanings(list(classes)))
     meant = _unambiguous((meaning, number) for number, all_ in meanings for meaning in all_)
     return [exact.get(name, meant.get(_plain(name))) for name in names]
+
+
+@TRANSFORMS.register_module()
+class MapLabels(BaseTransform):
+    """Give ``gt_label`` the number that the net has for the class.
+
+    Args:
+        numbers: The net's number of each of the data set's classes, as :func:`class_numbers` gives
+            them.
+    """
+
+    def __init__(self, numbers: Sequence[int]):
+        self.numbers = list(numbers)
+
+    def transform(self, results: dict) -> dict:
+        results['gt_label'] = self.numbers[results['gt_label']]
+        return results
 
 
 def _unambiguous(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:

@@ -1,5 +1,4 @@
 from .loading import LoadImage
-from .map_labels import MapLabels
 from .pca_shift import PCAShift
 from .random_horizontal_flip import RandomHorizontalFlip
 from .rescale import CentralCrop, ScaleJitter, TestScales
@@ -7,7 +6,6 @@ from .rescale import CentralCrop, ScaleJitter, TestScales
 __all__ = [
     'CentralCrop',
     'LoadImage',
-    'MapLabels',
     'PCAShift',
     'RandomHorizontalFlip',
     'ScaleJitter',

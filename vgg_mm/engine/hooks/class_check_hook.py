@@ -9,8 +9,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from vgg_mm.checkpoints import recorded_classes
-from vgg_mm.datasets.class_names import are_numbers, class_numbers, imagenet_names
-from vgg_mm.datasets.transforms import MapLabels
+from vgg_mm.datasets.class_names import MapLabels, are_numbers, class_numbers, imagenet_names
 from vgg_mm.registry import HOOKS
 
 from ..unwrap import wrapped_datasets
