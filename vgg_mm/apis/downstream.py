@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
 
-from vgg_mm.datasets.coco_file import read_coco
+from vgg_mm.datasets.coco_boxes import read_coco
 from vgg_mm.engine.hooks.annotation_check_hook import class_text
 from vgg_mm.installation import argument
 from vgg_mm.progress import to_stderr
