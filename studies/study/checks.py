@@ -1,4 +1,4 @@
-"""Reading values out of a study file, with one clear line for each that does not fit."""
+"""Reading values from a study file, with one clear line for each that does not fit."""
 
 from collections.abc import Iterable
 from typing import Any, Optional
@@ -12,7 +12,7 @@ class YamlMapping:
     """A mapping of the file.
 
     Args:
-        where: What the lines begin with: the file and the place in it.
+        where: Beginning of the lines: the file and the place in it.
         content: The mapping.
         known: All keys that it may have.
 

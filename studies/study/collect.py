@@ -22,7 +22,7 @@ POINTS = 60
 
 
 def collect(study: Study, data: str, found: Trainings) -> Results:
-    """What the folders hold of a data set, added to its file, which is written.
+    """Add what the runs' folders hold to a data set's results, and write these to their file.
 
     Results of runs whose folders are gone stay.
     """

@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
 
     @property
     def key(self) -> TrainingKey:
-        """Of its training."""
+        """That of its training."""
         return self.training.key
 
     @property
@@ -55,7 +55,7 @@ class Evaluation(NamedTuple):
         return osp.join(self.folder, 'study_test.json')
 
     def arguments(self) -> list[str]:
-        """Of ``tools/test.py``."""
+        """Arguments of ``tools/test.py``."""
         training, options = self.training, dict(self.training.options)
         views = next(k for k in options if k.startswith('tta_pipeline.')).rpartition('.')[0]
         if self.part != CENTRE:
@@ -116,11 +116,7 @@ def all_evaluations(
 ) -> list[Evaluation]:
     """The tests of some sides, each once; of some runs only where these are given."""
     tests = [one for side in sides for one in evaluations(side, data, seed, found)]
-    return [
-        one
-        for one in {(t.key, t.part, t.q): t for t in tests}.values()
-        if runs is None or one.key.run in runs
-    ]
+    return [one for one in dict.fromkeys(tests) if runs is None or one.key.run in runs]
 
 
 def average(tests: list[Evaluation]) -> Posteriors:

@@ -70,7 +70,7 @@ def load_study(
     Args:
         path: The YAML file.
         profile: Which of its profiles; None: the first.
-        seeds: More of them, besides the profile's.
+        seeds: Further seeds, besides the profile's.
         roots: Data set -> folder in place of the profile's.
         out: Folder for runs, results and report in place of the profile's.
 

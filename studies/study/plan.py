@@ -1,21 +1,23 @@
-"""What a study has to do, in order, and what is there of it."""
+"""What a study has to do, in order, and which part of it its results lack."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Union
 
 from .checks import check_known
-from .evaluations import Evaluation, Trainings, all_evaluations
+from .evaluations import Evaluation, Trainings, all_evaluations, evaluations
+from .results import Results, read_results
 from .study import Candidate, Claim, DataSet, Study
 from .trainings import Training, TrainingKey
 
-#: A thing to do.
+#: A training or a test.
 Task = Union[Training, Evaluation]
 
 
 class Selection(NamedTuple):
     """What is to be done on a data set.
 
-    ``runs`` are those whose tests, of the ``sides``, are wanted, and those that they start from.
+    ``tested`` are the runs whose tests of the ``sides`` are wanted, ``runs`` these and those that
+    they start from.
     """
 
     sides: list[Candidate]
@@ -69,3 +71,46 @@ def tasks(chosen: dict[str, Selection], found: Trainings, seeds: Iterable[int]) 
             for run in runs:
                 yield found[TrainingKey(data, seed, run)]
                 yield from (test for test in tests if test.key.run == run)
+
+
+def missing(study: Study, todo: Sequence[Task], found: Trainings) -> list[Task]:
+    """The tasks without which results would be missing, in their order.
+
+    What is in the results is not computed again, also where the folders of its runs are gone, as on
+    another machine. A net that has to be trained again, because others start from it or are
+    averaged with it, is tested again in all ways: answers of two nets do not mix.
+
+    Args:
+        study: The study.
+        todo: What is asked for.
+        found: All trainings of the study.
+    """
+    results = {name: read_results(study, name) for name in study.data}
+    needed: set[Task] = set()
+    for data, seed in dict.fromkeys((task.key.data, task.key.seed) for task in todo):
+        part = [task for task in todo if (task.key.data, task.key.seed) == (data, seed)]
+        needed |= _missing(study, data, seed, part, results[data], found)
+    return [task for task in todo if task in needed]
+
+
+def _missing(
+    study: Study, data: str, seed: int, todo: list[Task], results: Results, found: Trainings
+) -> set[Task]:
+    """Those of a data set and a seed."""
+    asked = {task.key.run: task for task in todo if isinstance(task, Training)}
+    trained = {run for run, training in asked.items() if training.done or training.not_finite()}
+    tested = {task.key.run for task in todo if not isinstance(task, Training)}
+    sides = [side for side in study.sides(study.data[data]) if tested & set(side.runs)]
+    lacking = {side for side in sides if f'{side}/{seed}' not in results.answers}
+    train = {run for run in asked if f'{run}/{seed}' not in results.courses}
+    while True:
+        more = train.union(*(side.runs for side in lacking))
+        sources = [found[TrainingKey(data, seed, run)].source for run in more - trained]
+        more |= {source.key.run for source in sources if source}
+        again = {side for side in sides if (more - trained) & set(side.runs)}
+        if more <= train and again <= lacking:
+            break
+        train |= more
+        lacking |= again
+    tests = (test for side in lacking for test in evaluations(side, data, seed, found))
+    return {found[TrainingKey(data, seed, run)] for run in train}.union(tests)

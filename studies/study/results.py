@@ -21,7 +21,7 @@ class Errors:
 
     Args:
         wrong: A bit an image, 1 for an error, as hexadecimal digits.
-        seconds_per_image: Of all its tests together; None: not known.
+        seconds_per_image: Time of all its tests together; None: not known.
         failed: Whether a loss was not finite, so that the net counts as guessing.
     """
 
@@ -35,13 +35,13 @@ class TrainingCurve:
     """How a training went.
 
     Args:
-        minutes: Spent on it.
-        command: That trains it.
+        minutes: Time spent on it.
+        command: The command that trains it.
         failed: What was wrong with its loss; None: nothing.
         epochs, loss: Training loss at some points.
         error_epochs, errors: Top-1 error of the centre crop at each validation, in percent.
         drops: Epochs at which the rate fell.
-        finished: When it was, which tells it from another training of the run.
+        finished: When it ended, which tells it from another training of the same run.
     """
 
     minutes: float
@@ -64,8 +64,8 @@ class Results:
         labels: True class of each test image, images sorted by name.
         answers: 'SIDE/SEED' -> what it got wrong.
         courses: 'RUN/SEED' -> its training.
-        test_minutes: 'RUN/SEED' -> of all tests of that training.
-        machine: What they were computed on, each kind once.
+        test_minutes: 'RUN/SEED' -> minutes of all tests of that training.
+        machine: The kinds of machine that they were computed on.
     """
 
     settings: dict[str, Any]
@@ -107,7 +107,7 @@ class Results:
         return None if second is None else (first, second)
 
     def tested(self, side: Candidate, seeds: Iterable[int]) -> list[int]:
-        """Those of the seeds with which a side is there."""
+        """The seeds of these with which a side has been tested."""
         return [seed for seed in seeds if f'{side}/{seed}' in self.answers]
 
     def failed(self, side: Candidate, seeds: Iterable[int]) -> list[int]:

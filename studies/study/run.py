@@ -11,8 +11,7 @@ from .collect import collect
 from .estimate import estimate_table
 from .evaluations import Trainings
 from .load import load_study
-from .missing import missing
-from .plan import Task, select, tasks
+from .plan import Task, missing, select, tasks
 from .report import write_report
 from .results import ResultsByData
 from .schedule import Schedule

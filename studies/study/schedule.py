@@ -1,4 +1,4 @@
-"""Doing what a study has to do, several things at a time where that is wanted."""
+"""Doing what a study has to do, several tasks at a time if wanted."""
 
 import os
 import os.path as osp
@@ -15,7 +15,7 @@ from .plan import Task
 from .tool_pool import ToolPool
 from .trainings import Training, TrainingKey
 
-#: A failure is named in a line of at most so many letters; the log has all of it.
+#: Longest line that names a failure, in characters; the log has all of it.
 LONGEST_LINE = 300
 
 
@@ -43,14 +43,14 @@ class TaskLog:
 class Schedule:
     """Tasks in their order, each after what it needs.
 
-    A task that fails is said in a line, and the others go on.
+    A task that fails is reported in a line, and the others go on.
 
     Args:
         tasks: What is to be done, each after what it needs.
         jobs: How many at a time.
         log: Path of the file that all of the tools' output is added to.
         on_task: Called with each task that was done; an error of it is the task's.
-        on_seed: Called when all tasks of a seed are over, the last seed's aside.
+        on_seed: Called when all tasks of a seed are over, except the last seed's.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Schedule:
         return self.failures
 
     def _fill(self, pool: ToolPool, log: TextIO) -> None:
-        """Start as many as may run."""
+        """Start as many tasks as may run."""
         while len(self._running) < self.jobs and (one := self._next()):
             self._waiting.remove(one)
             try:
@@ -100,21 +100,13 @@ class Schedule:
             self._running[pool.submit(command, part)] = one
 
     def _next(self) -> Optional[Numbered]:
-        """The first that need not wait for another."""
-        trained = self._in_training()
-        for one in self._waiting:
-            needed = _needs(one.task)
-            if needed is None or needed not in trained:
-                return one
-        return None
-
-    def _in_training(self) -> set[TrainingKey]:
-        """Trainings that are not over."""
-        open_tasks = [one.task for one in (*self._waiting, *self._running.values())]
-        return {task.key for task in open_tasks if isinstance(task, Training)}
+        """The first that need not wait for a training that is not over."""
+        unfinished = [one.task for one in (*self._waiting, *self._running.values())]
+        trainings = {task.key for task in unfinished if isinstance(task, Training)}
+        return next((one for one in self._waiting if _needs(one.task) not in trainings), None)
 
     def _collect(self) -> None:
-        """Wait for one that runs to be over."""
+        """Wait until a task ends."""
         for future in wait(self._running, return_when=FIRST_COMPLETED).done:
             one = self._running.pop(future)
             try:
@@ -136,7 +128,7 @@ class Schedule:
 
 
 def _needs(task: Task) -> Optional[TrainingKey]:
-    """The training that a task cannot do without."""
+    """The training that a task depends on."""
     if not isinstance(task, Training):
         return task.key
     return task.source.key if task.source else None
@@ -165,7 +157,7 @@ def _start(one: Numbered) -> Optional[list[str]]:
 
 
 def _finish(task: Task, future: Future) -> None:
-    """Note what came of a task.
+    """Record the outcome of a task.
 
     Raises:
         RuntimeError: in one line, if it failed.

@@ -34,7 +34,7 @@ class Run(NamedTuple):
     """A training.
 
     Args:
-        name: Of the run and its folder.
+        name: Name of the run and of its folder.
         arch: Net of Table 1.
         scale: One of :data:`SCALES`.
         init: Initialiser; None: the profile's.
@@ -81,12 +81,12 @@ class Comparison(NamedTuple):
     """``better`` against ``than`` (None: against guessing, with LEARNS and STALLS).
 
     Args:
-        better: The side that the paper says has fewer errors; with NO_BETTER, the one that it
-            says has not; with LEARNS and STALLS the only net.
-        than: The other one.
+        better: The side that has fewer errors according to the paper; with NO_BETTER the side that
+            has not; with LEARNS and STALLS the only net.
+        than: The other side.
         kind: BETTER, NO_BETTER, LEARNS or STALLS.
-        margin: With NO_BETTER: percentage points of error that count as a help.
-        decides: Whether the verdict depends on it, or it is only shown.
+        margin: With NO_BETTER: how many percentage points of error count as a help.
+        decides: Whether the verdict depends on it; else it is only shown.
         on: Data sets that it is made on; None: those of the claim.
         paper: The paper's difference in percentage points (first minus second), where its tables
             have none.
@@ -114,11 +114,11 @@ class Claim(NamedTuple):
     """A claim of the paper.
 
     Args:
-        number: From 1.
-        name: A word, for ``--only``.
-        title: In a line.
-        section: Of the paper.
-        says: The paper's statement, in other words than its own, with its figures.
+        number: Counted from 1.
+        name: One word, for ``--only``.
+        title: One line.
+        section: Section of the paper.
+        says: The paper's statement, reworded, with its figures.
         paper_scale: S of the paper's figures that are shown beside; None: that of each run.
         comparisons: What decides it.
         on: Data sets that it is judged on; None: all.
@@ -137,7 +137,8 @@ class Claim(NamedTuple):
 class Plots(NamedTuple):
     """What the report draws besides claims and trainings.
 
-    ``curve`` are runs that are tested at each Q of the data set's curve, ``cost`` are sides.
+    ``curve`` are the runs that are tested at each Q of the data set's curve, ``cost`` the sides
+    whose error is drawn over their time.
     """
 
     curve: tuple[str, ...] = ()
@@ -148,8 +149,8 @@ class Condition(NamedTuple):
     """A net without which nothing is compared on a data set.
 
     Args:
-        run: It.
-        error: Most of its top-1 error in percent: usual protocol, one Q, mean over the seeds.
+        run: The net.
+        error: Its highest top-1 error allowed, in percent: usual protocol, one Q, mean over seeds.
     """
 
     run: str
@@ -162,24 +163,24 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images, and at which widths and sizes nets are trained on them.
+    """Images, and the widths and sizes at which nets are trained on them.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         root: Its folder.
         config: Config that every run starts from.
         crop: Side of the training crops, a multiple of 32.
         width: ``base_channels`` of the nets; 64 in the paper.
-        fc_channels: Of fc6 and fc7; 4096 in the paper.
+        fc_channels: Width of fc6 and fc7; 4096 in the paper.
         scales: low, high, jitter -> S, or (S_min, S_max).
         tests: low, high, jitter -> (one, several, wide -> several Q).
-        curve: Q of the curve of error over Q.
+        curve: The Q of the curve of error over Q.
         options: ``--cfg-options`` of all runs: epochs and the like.
-        brief: Those that replace them for runs that are ``brief``.
+        brief: Options that replace these for runs that are ``brief``.
         label: Its name in the report; empty: ``name``.
         fine_tuned: Whether every run starts from the authors' convolutions, by its config, and
             none from another run.
-        learnt: What must be so before anything is compared; None: nothing.
+        learnt: Condition that must hold before anything is compared; None: no condition.
         dense: Whether nets are tested densely. Not with crops of 32: fc6 then has floor(Q / 32)
             positions a side, one below Q = 64, and its window is the corner of the image.
     """
@@ -209,7 +210,7 @@ class DataSet:
         return None if self.fine_tuned else run.source
 
     def epochs(self, run: Run) -> Optional[int]:
-        """Of a training; None: the config's."""
+        """Epochs of a training; None: the config's."""
         return self.options_of(run).get('train_cfg.max_epochs')
 
     def options_of(self, run: Run) -> dict[str, Any]:
@@ -222,7 +223,7 @@ class DataSet:
         return usual if side.protocol == USUAL else side.protocol
 
     def is_tested(self, side: Candidate) -> bool:
-        """Whether the side's protocol means something here."""
+        """Whether the side's protocol is used on these data."""
         return self.dense or DENSE not in PARTS[self.protocol(side)]
 
     def test_scales(self, run: Run, scale: Any) -> tuple[int, ...]:
@@ -235,23 +236,23 @@ class Study:
     """A study at one of its profiles.
 
     Args:
-        path: Of its file.
-        title: In a line.
+        path: Path of its file.
+        title: One line.
         profile: Name of the profile.
         about: What the profile is, in a sentence.
-        seeds: Of every run.
+        seeds: Seeds of every run.
         init: Initialiser of the runs that name none.
         runs, data: By name.
         claims: In the paper's order.
-        plots: What is drawn.
+        plots: What else is drawn.
         work_dir: Folder of the runs.
         results: Folder of the JSON files.
         report: Path of the report without its ending.
         out: Folder that holds these three in place of the profile's, if one was given.
         hours: How long it takes, and on what, in a sentence.
         tests: 'PROTOCOL Q' -> what the report calls it.
-        earlier: What the report says of a study before this one.
-        limits: What it says of how far its results go, a sentence or two each.
+        earlier: What the report says of an earlier study.
+        limits: Limits of the results, a sentence or two each.
     """
 
     path: str
@@ -278,7 +279,7 @@ class Study:
         return [name for name, run in self.runs.items() if _is_on(run.on, data)]
 
     def comparisons(self, claim: Claim, data: str) -> list[Comparison]:
-        """Those of a claim that are made on a data set: where their runs and tests are."""
+        """The comparisons of a claim that are made on a data set: its runs and tests are there."""
         here = set(self.runs_on(data))
         is_tested = self.data[data].is_tested
         return [
@@ -298,7 +299,7 @@ class Study:
         ]
 
     def cost_sides(self, data: DataSet) -> list[Candidate]:
-        """What is drawn over the time that it takes."""
+        """The sides whose error is drawn over the time that an image takes."""
         here = set(self.runs_on(data.name))
         # Where multi-crop evaluation is the usual one, it is not drawn twice.
         once: dict[tuple, Candidate] = {}

@@ -12,11 +12,7 @@ from vgg_mm.apis.subprocess_tools import GRACE, run_tool
 
 
 class ToolPool:
-    """Runs commands, at most ``size`` at a time. What ends its ``with`` early ends them too.
-
-    Args:
-        size: How many.
-    """
+    """Runs commands, at most ``size`` at a time; an error in its ``with`` block ends them."""
 
     def __init__(self, size: int):
         self._threads = ThreadPoolExecutor(size)
@@ -30,7 +26,7 @@ class ToolPool:
             log: Where its output is written; closed by the caller.
 
         Returns:
-            What has the RuntimeError of :func:`run_tool` if the command fails.
+            A future with the RuntimeError of :func:`run_tool` if the command fails.
         """
         call = _Call(command, log)
         future = self._threads.submit(call.run)
@@ -46,7 +42,7 @@ class ToolPool:
         self._threads.shutdown()
 
     def _end(self) -> None:
-        """End what runs, or kill it when it does not end in time or at a second Ctrl-C."""
+        """End what runs; kill it if it does not end in time, or at a second Ctrl-C."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         kill_at = time.monotonic() + GRACE
         while left := [future for future in self._calls if not future.done()]:
@@ -74,7 +70,7 @@ class _Call:
         self._process = process
 
     def end(self, kill: bool) -> None:
-        """Ask it once, or kill it; from another thread. Nothing if it has not started yet."""
+        """Ask it once to end, or kill it, from another thread; nothing if it has not started."""
         if self._process is None or (self._told and not kill):
             return
         self._told = True

@@ -139,7 +139,7 @@ class Training:
 
     @property
     def finished(self) -> Optional[str]:
-        """When it was, which no other training has in common."""
+        """When it ended, which no other training has in common."""
         record = self.job.record()
         return record.finished if record else None
 
@@ -149,7 +149,7 @@ class Training:
         return record.minutes if record else 0.0
 
     def not_finite(self) -> Optional[str]:
-        """What was wrong with the loss of the training with these settings; None: nothing yet."""
+        """What was wrong with the loss under the present settings; None: nothing so far."""
         path = osp.join(self.folder, OUTCOME_FILE)
         if not osp.isfile(path):
             return None
@@ -158,7 +158,7 @@ class Training:
         return outcome['line'] if outcome['settings'] == self.job.settings else None
 
     def note_failure(self, line: str) -> bool:
-        """Keep that the loss was not finite; False if the failure is of another kind."""
+        """Record that the loss was not finite; False if the failure is of another kind."""
         found = NOT_FINITE.search(line)
         if not found:
             return False

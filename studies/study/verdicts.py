@@ -45,7 +45,7 @@ RULE = (
 
 
 class Finding(NamedTuple):
-    """A comparison on a data set; ``p`` is that of ``paired``, corrected where it decides.
+    """A comparison on a data set; ``p`` is that of ``paired``, corrected if the comparison decides.
 
     ``reason`` says why it is not judged.
     """
@@ -102,7 +102,7 @@ def judge(claim: Claim, answers: Mapping[str, Mapping[Comparison, Answer]]) -> J
 
 
 def verdict_of(comparison: Comparison, paired: Optional[Paired], p: Optional[float]) -> str:
-    """That on one comparison; ``paired`` is of ``better`` against ``than``."""
+    """The verdict on one comparison; ``paired`` is ``better`` against ``than``."""
     if paired is None:
         return UNDECIDED
     value, low, high = paired.difference
@@ -131,7 +131,7 @@ def on_data_set(verdicts: Sequence[str]) -> str:
 
 
 def over_data_sets(verdicts: Sequence[str]) -> str:
-    """A claim's verdict from those on the data sets; where it is not judged does not count."""
+    """A claim's verdict from those on the data sets; data sets without a judgement do not count."""
     if not verdicts or UNDECIDED in verdicts:
         return UNDECIDED
     for one in (CONTRADICTED, CONFIRMED, NOT_SEEN):

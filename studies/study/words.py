@@ -1,4 +1,4 @@
-"""What runs, tests and comparisons are called in a report."""
+"""How a report words runs, tests and comparisons."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -2,8 +2,7 @@
 
 import pytest
 from study.evaluations import Evaluation
-from study.missing import missing
-from study.plan import select, tasks
+from study.plan import missing, select, tasks
 from study.results import results_path
 from study.trainings import Training, trainings
 

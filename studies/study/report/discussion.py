@@ -29,19 +29,13 @@ def discussion(study: Study, one: Judgement, found: ResultsByData) -> list[str]:
         if judged:
             net = judged[0].comparison.than is None
             sentences += [
-                _outcome(study, data, judged, found),
+                f'On {data.title}, {"; ".join(_found(study, data, f, found) for f in judged)}.',
                 _expected(study, data, judged) if net else _beside(study, one.claim, judged),
                 _power(study, data, one.claim, judged, found),
             ]
         sentences += _without(study, data, findings, found)
         paragraphs.append(' '.join(sentences))
     return paragraphs
-
-
-def _outcome(study: Study, data: DataSet, judged: Sequence[Finding], found: ResultsByData) -> str:
-    """What was found."""
-    parts = [_found(study, data, finding, found) for finding in judged]
-    return f'On {data.title}, {"; ".join(parts)}.'
 
 
 def _found(study: Study, data: DataSet, finding: Finding, found: ResultsByData) -> str:
@@ -161,8 +155,7 @@ def span(values: Sequence[float]) -> str:
 
 def so_far(study: Study, finding: Finding, results: Results) -> str:
     """'with seed 0 22.5 % and 21.1 %': of a comparison that is not finished, or ''."""
-    one = finding.comparison
-    sides = [one.better] if one.than is None else [one.better, one.than]
+    sides = finding.comparison.sides
     tested = study.seeds
     for side in sides:
         tested = results.tested(side, tested)
