@@ -31,7 +31,7 @@ RESULT = Path(__file__).parent / 'results' / 'growth.json'
 
 
 def exponent(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Of the power law y ~ x^exponent that fits best in logarithms."""
+    """The exponent of the power law y ~ x^exponent that fits best in logarithms."""
     slope, _ = np.polyfit(np.log(xs), np.log(ys), 1)
     return round(float(slope), 6) + 0.0  # not -0.0
 

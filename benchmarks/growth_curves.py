@@ -27,7 +27,7 @@ IMAGES = (4, 8, 16, 32)
 WORKERS = (1, 2, 4)
 NETS = (2, 4, 8, 16)
 
-#: Of the curves where it is not what grows.
+#: Values on the curves where something else grows.
 Q, BATCH, OF_WORKERS = 256, 4, 16
 
 #: Images and classes of the files that ensembles average.
@@ -43,7 +43,7 @@ class Point(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """``expected`` says in words what the work grows like."""
+    """``expected`` says how the work grows, in words."""
 
     over: str
     expected: str
@@ -79,7 +79,7 @@ class Tester:
         return [Point(x, run, self.multiply_adds(run)) for x, run in runs.items()]
 
     def multiply_adds(self, run: Callable[[], object]) -> int:
-        """Of all convolutions and fully-connected layers while ``run()`` runs."""
+        """Those of all convolutions and fully-connected layers while ``run()`` runs."""
         counted: dict[str, int] = {}
         layers = list(self.model.named_modules())
         hooks = [layer.register_forward_hook(counter(name, counted)) for name, layer in layers]

@@ -173,7 +173,7 @@ def peak(name: str, size: int, with_cp: bool) -> int:
 
 
 def peaks(size: int, repeats: int) -> dict:
-    """Of each repetition; they take turns."""
+    """Peak memory of each repetition; the nets take turns."""
     runs = {name: partial(peak, name, size, False) for name in CONFIGS}
     runs['vgg_mm, with_cp'] = partial(peak, 'vgg_mm', size, True)
     found: dict[str, list[int]] = {kind: [] for kind in runs}

@@ -50,5 +50,5 @@ def losses(rows: list[dict]) -> dict[int, float]:
 
 
 def seconds_an_iteration(rows: list[dict]) -> float:
-    """The median."""
+    """Median duration of an iteration."""
     return statistics.median(row['time'] for row in rows if 'loss' in row)

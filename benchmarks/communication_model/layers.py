@@ -69,7 +69,7 @@ def counter(name: str, counted: dict[str, int]) -> Callable:
 
 
 def backward_multiply_adds(layers: Sequence[LayerCost]) -> list[int]:
-    """Of each layer for one image: its inputs' gradient and its weights' cost a forward pass each.
+    """Those of each layer for one image: the gradients of inputs and weights, a forward pass each.
 
     The first trainable layer's inputs need no gradient, and nothing is done for layers before it.
     Empty if there is no trainable layer.

@@ -45,11 +45,11 @@ class Training(NamedTuple):
         return sum(layer.parameters for layer in self.layers)
 
     def images_per_gpu(self, gpus: int) -> int:
-        """Of the GPU that has most of them."""
+        """Images of the GPU that has most of them."""
         return self.per_gpu_batch or -(-self.batch // gpus)
 
     def images(self, gpus: int) -> int:
-        """Of a step."""
+        """Images of a step."""
         return self.per_gpu_batch * gpus if self.per_gpu_batch else self.batch
 
 
@@ -109,7 +109,7 @@ def _one_gpu_rate(training: Training) -> float:
 
 
 def _communication(training: Training, gpus: int, passes: float) -> Communication:
-    """Of a step whose forward and backward pass take ``passes`` milliseconds together."""
+    """That of a step whose forward and backward pass take ``passes`` milliseconds together."""
     if gpus == 1:
         return Communication(0.0, 0.0)
     layers, network, size = training.layers, training.network, training.grad_bytes

@@ -92,7 +92,7 @@ def _note_costs(
 
 
 def curve_of(training: Training) -> TrainingCurve:
-    """Its course, from the logs in its folder."""
+    """The course of a training, from the logs in its folder."""
     course = TrainingCurve(
         round(training.minutes, 2),
         training.shown_command(),

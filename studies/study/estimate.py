@@ -104,7 +104,7 @@ class Estimator:
         return self._images[key]
 
     def seconds_per_image(self, training: Training) -> Optional[float]:
-        """Of training."""
+        """Seconds of training for an image of an epoch; None: not known."""
         kind = _kind(training)
         if kind in self.trained:
             return mean(self.trained[kind])

@@ -8,7 +8,7 @@ from .results import Results, TrainingCurve
 from .study import LEARNS, STALLS, Comparison, DataSet, Study
 from .words import run_words, side_words
 
-#: Drops of the rate.
+#: Fewest drops of the learning rate.
 FEWEST_DROPS = 2
 
 #: Over this last share of its epochs a net's validation error falls by less than so many

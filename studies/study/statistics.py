@@ -14,7 +14,7 @@ try:
 except ImportError as error:
     raise ImportError('the statistics of a study need a library: pip install scipy') from error
 
-#: Of every interval.
+#: Confidence level of every interval.
 LEVEL = 0.95
 
 #: Quantile of the normal distribution for it.
@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """Of the interval, in percentage points: the smallest difference that it would show."""
+        """Half the interval, in percentage points: the smallest difference that it would show."""
         return (self.high - self.low) / 2
 
 
@@ -39,7 +39,7 @@ class Paired(NamedTuple):
 
     Args:
         difference: Error of the first minus that of the second, in percentage points.
-        p: Of McNemar's test, two-sided, mid-p.
+        p: p-value of McNemar's test, two-sided, mid-p.
         first_only, second_only: Images that only the first, only the second got wrong, in the mean
             over the seeds.
         per_seed: The difference of each seed, in percentage points.
@@ -102,7 +102,7 @@ def compare(first: np.ndarray, second: np.ndarray) -> Paired:
 
 
 def _seed_half_width(means: np.ndarray) -> float:
-    """Of Student's interval of the mean over the seeds; 0 for one seed."""
+    """Half-width of Student's interval of the mean over the seeds; 0 for one seed."""
     count = len(means)
     if count < 2:
         return 0.0

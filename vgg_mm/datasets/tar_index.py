@@ -177,8 +177,8 @@ def scan_shard(path: str, extensions: tuple[str, ...]) -> list[tuple[int, int, s
     Raises:
         ValueError: in one line, see :func:`load_index`.
     """
-    with open(path, 'rb') as file:
-        if file.read(6).startswith(COMPRESSED):
+    with open(path, 'rb') as shard:
+        if shard.read(6).startswith(COMPRESSED):
             raise ValueError(f'shard {path} is compressed: unpack it')
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, bytes] = {}
@@ -189,7 +189,8 @@ def scan_shard(path: str, extensions: tuple[str, ...]) -> list[tuple[int, int, s
                 if member.isdir() or any(part.startswith('.') for part in name.split('/')):
                     continue
                 if name.endswith(LABEL_ENDINGS):
-                    labels[name] = _content(tar, member)
+                    file = tar.extractfile(member)
+                    labels[name] = file.read() if file else b''  # a link to nothing
                 elif name.lower().endswith(extensions):
                     if not member.isreg():
                         raise ValueError(f'{path}::{name} is a link: write the image itself')
@@ -198,11 +199,6 @@ def scan_shard(path: str, extensions: tuple[str, ...]) -> list[tuple[int, int, s
     except tarfile.TarError as error:
         raise ValueError(f'shard {path} is truncated or no tar file ({error})') from None
     return [(*place, name, _label(name, labels, path)) for name, place in images.items()]
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    return file.read() if file is not None else b''  # a link to nothing
 
 
 def _label(image: str, labels: dict[str, bytes], path: str) -> str:

@@ -97,8 +97,8 @@ def inline_svg(figure: Figure, name: str) -> str:
 
     Args:
         figure: Drawn in :func:`plot_style`.
-        name: Of the plot. The names inside the SVG come from it: the same whenever it is drawn,
-            and in no other plot of a page.
+        name: Name of the plot. The names inside the SVG come from it: the same whenever it is
+            drawn, and in no other plot of a page.
     """
     buffer = io.StringIO()
     with plot_style(svg_hashsalt=name):

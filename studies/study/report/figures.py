@@ -87,7 +87,7 @@ def _row(panel: Axes, y: int, study: Study, one: Judgement, finding: Finding) ->
 
 
 def _signs(one: Judgement) -> list[Line2D]:
-    """The legend's."""
+    """The entries of the legend."""
     here = dict(color=BLUE, marker='o', linestyle='-')
     signs = [Line2D([], [], label='here, with 95 % interval', **here)]
     if not all(comparison.decides for comparison in one.claim.comparisons):

@@ -1,4 +1,4 @@
-"""What a study will do: its conditions, and the page that stands for the report until it is run."""
+"""What a study will do: its conditions, and the page that replaces the report until it is run."""
 
 import shlex
 
@@ -23,7 +23,7 @@ WORDS = (
 
 
 def command(study: Study) -> str:
-    """The one that does everything."""
+    """The command that does everything."""
     words = ['python', 'studies/run.py', study.path, '--profile', study.profile]
     return shlex.join(words + (['--out', study.out] if study.out else []))
 

@@ -110,7 +110,7 @@ def _how_well(course: Optional[TrainingCurve]) -> tuple[str, ...]:
 
 
 def _each(values: Sequence[str]) -> str:
-    """Of each seed, once where it is the same."""
+    """The value of each seed; one where all are the same."""
     return values[0] if len(set(values)) == 1 else ', '.join(values)
 
 

@@ -31,6 +31,9 @@ UNUSED = dict(
     input_transform=None,
 )
 
+#: fc6 and fc7 by Glorot & Bengio.
+FC_INIT = dict(type='Xavier', distribution='uniform', override=[dict(name='fc6'), dict(name='fc7')])
+
 
 class BilinearUpsampling(nn.ConvTranspose2d):
     """Learned upsampling that starts as bilinear interpolation (FCN paper, Sections 3.3 and 4.1).
@@ -323,11 +326,8 @@ def _upscore(pool: int) -> str:
 
 def _initialisers(skips: int) -> list[dict]:
     scores = ['conv_seg', *map(_score, _skipped_pools(skips))]
-    fcs = [dict(name='fc6'), dict(name='fc7')]
-    return [
-        dict(type='Xavier', distribution='uniform', override=fcs),
-        dict(type='Constant', val=0, bias=0, override=[dict(name=name) for name in scores]),
-    ]
+    zero = dict(type='Constant', val=0, bias=0, override=[dict(name=name) for name in scores])
+    return [FC_INIT, zero]
 
 
 @MODELS.register_module()
@@ -386,11 +386,7 @@ class LargeFOVHead(DenseHead):
         if kernel_size % 2 == 0:
             raise ValueError(f'LargeFOVHead: kernel_size must be odd, got {kernel_size}')
         if init_cfg is None:
-            fcs = [dict(name='fc6'), dict(name='fc7')]
-            init_cfg = [
-                dict(type='Xavier', distribution='uniform', override=fcs),
-                dict(type='Normal', std=0.01, override=dict(name='conv_seg')),
-            ]
+            init_cfg = [FC_INIT, dict(type='Normal', std=0.01, override=dict(name='conv_seg'))]
         super().__init__(
             num_classes,
             (in_channels,),

@@ -58,8 +58,8 @@ class LocalisationTTA(BaseTTAModel):
             which it takes part. Their posteriors are averaged.
         localisers: More localisation nets, given in the same way.
         scales: The Q at which ``module`` takes part; all by default.
-        topk: Guesses an image.
-        threshold: Of the merging: boxes that match worse stay apart; 0 merges equal boxes only.
+        topk: Number of guesses for an image.
+        threshold: Boxes that match worse are not merged; 0 merges equal boxes only.
         max_pixels: Maximum number of pixels in one forward pass; larger images go through in
             strips, whole if the net has norms that see the whole map.
         data_preprocessor: As in mmengine's ``BaseTTAModel``.
