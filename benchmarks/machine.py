@@ -3,6 +3,8 @@
 import os
 import platform
 import re
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -48,6 +50,12 @@ def memory_held() -> int:
         return torch.cuda.max_memory_allocated()
     # Not getrusage: its maximum begins with that of the process that started this one.
     return _of_process('VmHWM')
+
+
+def memory_held_by(*command: str) -> int:
+    """The number that a script prints last, :func:`memory_held` of a process of its own."""
+    done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1])
 
 
 def resident_memory() -> int:

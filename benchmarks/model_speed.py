@@ -18,14 +18,12 @@ float32; what it would do with vgg_mm's optimizer wrapper is measured beside it.
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
 import mmpretrain
 import torch
-from machine import device, device_name, memory_held, results_folder
+from machine import device, device_name, memory_held, memory_held_by, results_folder
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -166,10 +164,8 @@ def measure(folder: str, size: int, repeats: int, amp: bool) -> dict:
 
 def peak(name: str, size: int, with_cp: bool) -> int:
     """Most bytes that a process of its own holds in one training iteration."""
-    command = [sys.executable, __file__, '.', '--peak', name, '--batch', str(size)]
-    command += ['--with-cp'] * with_cp
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return int(found.split()[-1])
+    words = ['.', '--peak', name, '--batch', str(size), *['--with-cp'] * with_cp]
+    return memory_held_by(__file__, *words)
 
 
 def peaks(size: int, repeats: int) -> dict:

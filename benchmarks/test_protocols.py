@@ -22,13 +22,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
-from machine import device, device_name, memory_held, results_folder
+from machine import device, device_name, memory_held, memory_held_by, results_folder
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
@@ -216,15 +215,8 @@ def measure_all(batches: list[list[str]], amp: bool, most: int, file: Path) -> d
     return result
 
 
-def peak_memory(key: str, path: str) -> int:
-    """Most bytes that a process of its own holds for one photo, libraries included."""
-    command = [sys.executable, __file__, path, '--peak', key]
-    return int(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
-    )
-
-
 def print_peak(key: str, path: str) -> None:
+    """Most bytes that this process holds for one photo, libraries included."""
     with torch.no_grad():
         contenders(device())[key]([path])
     print(memory_held())
@@ -277,7 +269,7 @@ def main() -> None:
         file.unlink(missing_ok=True)
     result = measure_all(batches, args.amp, args.batches, file)
     if 'peak_memory' not in result:
-        result['peak_memory'] = {key: peak_memory(key, paths[0]) for key in NAMES}
+        result['peak_memory'] = {k: memory_held_by(__file__, paths[0], '--peak', k) for k in NAMES}
         file.write_text(json.dumps(result, indent=1))
     print(summary(result))
 
