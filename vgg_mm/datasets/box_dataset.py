@@ -134,9 +134,10 @@ class BoxDataset(BaseDataset):
         where, path, shape, objects = annotation
         if not self._is_there(path):
             raise ValueError(f'{where}: image not found: {path}')
+        size = shape or image_size(path)
         good = []
         for class_name, box in objects:
-            problem = self._problem(class_name, box, shape or image_size(path))
+            problem = self._problem(class_name, box, size)
             if problem:
                 self._leave_out(f'{where}: {problem}')
             else:
@@ -144,8 +145,7 @@ class BoxDataset(BaseDataset):
         if not good:
             raise ValueError(f'{where}: no {"good " if objects else ""}box')
         label, boxes = self._of_one_class(good, where)
-        height, width = shape or image_size(path)
-        edges = np.array([width, height] * 2, np.float32)
+        edges = np.array(size[::-1] * 2, np.float32)
         clipped = np.clip(np.array(boxes, np.float32), 0, edges)
         info = {'img_path': path, 'gt_label': label, BOXES: clipped}
         return info | ({ANNOTATED_SHAPE: shape} if shape else {})

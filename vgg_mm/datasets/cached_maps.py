@@ -57,7 +57,7 @@ class MapFiles:
         return set(os.listdir(self.folder)) if os.path.isdir(self.folder) else set()
 
     def missing(self) -> list[Chunk]:
-        """Those that have to be computed."""
+        """The chunks that have to be computed."""
         there = self._there()
         return [chunk for chunk in self.chunks if chunk.name + MAPS not in there]
 

@@ -42,8 +42,8 @@ class TarShards(BaseDataset):
         index_file: Where to keep the index; by default FIRST_SHARD.index.npz.
         with_label: Whether the images have labels.
         extensions: The endings of images.
-        metainfo, lazy_init, kwargs: As in ``CustomDataset``; among them ``classes``, names or a
-            file of them, ``indices`` and ``test_mode``.
+        kwargs: As in ``CustomDataset``; among them ``metainfo``, ``classes``, names or a file of
+            them, ``indices``, ``test_mode`` and ``lazy_init``.
 
     Raises:
         FileNotFoundError: if a shard is missing.
@@ -60,8 +60,6 @@ class TarShards(BaseDataset):
         index_file: Optional[str] = None,
         with_label: bool = True,
         extensions: Sequence[str] = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif'),
-        metainfo: Optional[dict] = None,
-        lazy_init: bool = False,
         **kwargs: Any,
     ):
         if order not in ORDERS:
@@ -74,14 +72,7 @@ class TarShards(BaseDataset):
         self.with_label = with_label
         self.extensions = tuple(ending.lower() for ending in extensions)
         self._reader = RangeReader()
-        super().__init__(
-            ann_file='',
-            metainfo=metainfo,
-            data_root=data_root,
-            data_prefix=data_prefix,
-            lazy_init=lazy_init,
-            **kwargs,
-        )
+        super().__init__(ann_file='', data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One dict per image: ``img_path`` (SHARD::MEMBER), ``place`` there, ``gt_label``."""
