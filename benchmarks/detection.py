@@ -16,6 +16,7 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, DefaultScope
+from timing import in_turn
 from training import ROOT, losses, run_training, seconds_an_iteration
 
 from vgg_mm.checkpoints import load_by_name, weights_of
@@ -135,31 +137,31 @@ def train(args: argparse.Namespace, detector: str, work_dir: Path, options: dict
 
 
 def compare_speed(args: argparse.Namespace) -> dict:
-    from mmdet.testing import demo_mm_inputs
-
     cfg = Config.fromfile(CONFIGS / 'ssd300_vgg16_coco.py').model
     backbones = dict(vgg_mm=cfg.backbone, mmdet=dict(type='SSDVGG', depth=16))
-    steps = {}
+    runs = {}
     for name, backbone in backbones.items():
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MODELS.build({**cfg, 'backbone': backbone}).train()
         nn.init.constant_(model.neck.l2_norm.weight, 20)
         optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-6))
-        steps[name] = (model, optimizer)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for iteration in range(args.iterations + 1):
-        for name, (model, optimizer) in steps.items():
-            shapes = [(3, 300, 300)] * args.batch_size
-            batch = demo_mm_inputs(args.batch_size, shapes, num_classes=80)
-            start = time.process_time()
-            model.train_step(batch, optimizer)
-            if iteration:  # the first one allocates
-                seconds[name].append(time.process_time() - start)
+        runs[name] = partial(cpu_seconds, model, optimizer, args.batch_size)
+    seconds = in_turn(runs, args.iterations)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     return dict(
         batch_size=args.batch_size, torch_threads=torch.get_num_threads(),
         cpu_seconds=seconds, ratio=medians['vgg_mm'] / medians['mmdet'],
     )  # fmt: skip
+
+
+def cpu_seconds(model: nn.Module, optimizer: OptimWrapper, batch_size: int) -> float:
+    """Processor time of a training iteration on made-up images."""
+    from mmdet.testing import demo_mm_inputs
+
+    batch = demo_mm_inputs(batch_size, [(3, 300, 300)] * batch_size, num_classes=80)
+    start = time.process_time()
+    model.train_step(batch, optimizer)
+    return time.process_time() - start
 
 
 if __name__ == '__main__':

@@ -15,8 +15,10 @@ from torch.utils.data import Dataset
 from vgg_mm.registry import DATA_SAMPLERS, DATASETS
 from vgg_mm.seeding import FOR_SAMPLE, seed_draws
 
+from .transforms.jpeg_header import ORIENTATION
+
 #: EXIF orientations that rotate an image by 90 degrees.
-ORIENTATION_TAG, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
+QUARTER_TURNS = (5, 6, 7, 8)
 
 
 @DATA_SAMPLERS.register_module()
@@ -113,7 +115,7 @@ def image_size(path: Optional[str]) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION_TAG) in QUARTER_TURNS
+            turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
     except Exception:  # loading the file reports the error
         return 0, 0
     return (width, height) if turned else (height, width)
