@@ -65,10 +65,8 @@ def ddp_communication(
 ) -> Communication:
     """Buckets are sent one after the other, each when it is full and the one before is done.
 
-    Args:
-        buckets: Of :func:`ddp_buckets`.
-        backward: Milliseconds of the backward pass.
-        all_reduce_ms: Milliseconds for so many parameters.
+    ``backward`` are the milliseconds of the backward pass, ``all_reduce_ms`` gives those to sum so
+    many parameters.
     """
     busy = done = 0.0
     for bucket in buckets:
@@ -131,10 +129,8 @@ def fsdp_communication(
     gradient, when it is there, waits for the unit that was asked for before it. The root is
     gathered first, once, and scattered after the backward pass of its first layers.
 
-    Args:
-        units: Of :func:`fsdp_units`, in forward order.
-        gather_ms: Milliseconds to gather so many parameters.
-        scatter_ms: Milliseconds to sum and share out the gradients of so many parameters.
+    Units are in forward order. ``gather_ms`` gives the milliseconds to gather so many parameters,
+    ``scatter_ms`` those to sum and share out their gradients.
     """
     root = sum(unit.parameters for unit in units if unit.root)
     link = gather_ms(root) if root else 0.0

@@ -164,7 +164,6 @@ def estimate_table(
     """What is to be done, a line for each run on each data set, with hours.
 
     Args:
-        study: The study.
         todo: The tasks that are wanted.
         left: Those of them that the results need, finished or not.
         everything: All of its tasks: those that are finished say how long others take.

@@ -74,16 +74,11 @@ def tasks(chosen: dict[str, Selection], found: Trainings, seeds: Iterable[int]) 
 
 
 def missing(study: Study, todo: Sequence[Task], found: Trainings) -> list[Task]:
-    """The tasks without which results would be missing, in their order.
+    """The tasks of ``todo`` without which results would be missing, in their order.
 
     What is in the results is not computed again, also where the folders of its runs are gone, as on
     another machine. A net that has to be trained again, because others start from it or are
     averaged with it, is tested again in all ways: answers of two nets do not mix.
-
-    Args:
-        study: The study.
-        todo: What is asked for.
-        found: All trainings of the study.
     """
     results = {name: read_results(study, name) for name in study.data}
     needed: set[Task] = set()

@@ -38,21 +38,9 @@ def run_study(
     """Train and test what a study needs, then write its results and its report.
 
     What is finished is used as it is, and what the results have is not computed again. A run that
-    fails is reported in a line, and the others go on.
-
-    Args:
-        study: The study file.
-        profile: Which of its profiles; None: the first.
-        data: ``NAME=FOLDER`` in place of the profile's folders.
-        seeds: Which seeds to run; None: the profile's. The report is on the profile's and these.
-        only: Claims, runs and data sets to work on.
-        amp: Mixed precision.
-        out: Folder for runs, results and report in place of the profile's.
-        jobs: How many trainings and tests run at a time. With several each has its share of the
-            cores, unless the environment's OMP_NUM_THREADS says otherwise.
-        dry_run: Print what is to be done and how long it takes, and do nothing.
-        measure: With ``dry_run``: also time a few steps of nets of which none is finished.
-        report_only: Only make results and report from what is there.
+    fails is reported in a line, and the others go on. The arguments are the options of
+    ``studies/run.py``; several ``jobs`` share the cores, unless the environment's OMP_NUM_THREADS
+    says otherwise.
 
     Raises:
         FileNotFoundError, ValueError: in one line, before anything runs, if something is wrong.

@@ -19,14 +19,9 @@ class ToolPool:
         self._calls: dict[Future, _Call] = {}
 
     def submit(self, command: Sequence[str], log: TextIO) -> 'Future[None]':
-        """Run a command when there is room.
+        """Run a command when there is room; its output goes to ``log``, which the caller closes.
 
-        Args:
-            command: What to run.
-            log: Where its output is written; closed by the caller.
-
-        Returns:
-            A future with the RuntimeError of :func:`run_tool` if the command fails.
+        The future has the RuntimeError of :func:`run_tool` if the command fails.
         """
         call = _Call(command, log)
         future = self._threads.submit(call.run)

@@ -38,14 +38,7 @@ class TrainingKey(NamedTuple):
 
 
 class Training:
-    """A run on a data set with a seed.
-
-    Args:
-        study: The study.
-        key: Which run of it.
-        amp: Mixed precision.
-        source: The training it starts from, if it has one.
-    """
+    """A run on a data set with a seed; ``source`` is the training that it starts from, if any."""
 
     def __init__(
         self,

@@ -72,12 +72,7 @@ Answer = Union[Sequence[np.ndarray], str, None]
 
 
 def judge(claim: Claim, answers: Mapping[str, Mapping[Comparison, Answer]]) -> Judgement:
-    """Apply :data:`RULE`.
-
-    Args:
-        claim: The claim.
-        answers: Data set -> comparison that is made on it -> its answer.
-    """
+    """Apply :data:`RULE`; ``answers``: data set -> comparison that is made on it -> its answer."""
     cases = {(name, one): a for name, some in answers.items() for one, a in some.items()}
     pairs = {key: a for key, a in cases.items() if a is not None and not isinstance(a, str)}
     tests = {key: statistics.compare(*pair) for key, pair in pairs.items()}

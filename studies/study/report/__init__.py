@@ -17,15 +17,7 @@ CLASSES = {CONFIRMED: GOOD, CONTRADICTED: BAD, NOT_SEEN: '', NOT_JUDGED: DIM, UN
 
 
 def write_report(study: Study, found: ResultsByData) -> list[str]:
-    """Write ``REPORT.md``, with its pictures beside it, and ``REPORT.html``.
-
-    Args:
-        study: The study; its ``report`` is the path without an ending.
-        found: Data set -> results.
-
-    Returns:
-        The two paths.
-    """
+    """Write the report as Markdown, with its pictures beside it, and as HTML; both paths."""
     blocks = report(study, found)
     os.makedirs(osp.dirname(osp.abspath(study.report)), exist_ok=True)
     paths = []

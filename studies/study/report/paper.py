@@ -28,12 +28,9 @@ WHOSE = (
 
 
 def paper_error(study: Study, side: Optional[Candidate], scale: Optional[str]) -> Optional[float]:
-    """The paper's top-1 error in percent; None where it gives none.
+    """The paper's top-1 error in percent; None where it gives none, as for guessing (no side).
 
-    Args:
-        study: The study.
-        side: The nets; None: guessing.
-        scale: S in place of that of the runs.
+    ``scale`` is S in place of that of the runs.
     """
     if side is None or side.scale not in (ONE, SEVERAL):
         return None

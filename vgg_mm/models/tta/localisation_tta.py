@@ -236,15 +236,9 @@ def _looking(nets: Iterable[Any], scales: Iterable[Scales], q: int) -> list[Any]
 
 
 def _load_net(spec: Any, where: str) -> tuple[nn.Module, Scales]:
-    """Build a net that is used in addition to the tested one, with its weights, and its scales.
+    """A net of ``classifiers`` or ``localisers`` with its weights, and its scales.
 
-    Args:
-        spec: A dict with ``config``, the path of a config or the dict of its model; ``checkpoint``,
-            a file, URL or name as for ``load_from``; and, if not all, ``scales``.
-        where: The setting that ``spec`` comes from, for messages.
-
-    Raises:
-        FileNotFoundError, ValueError: in one line, if something is missing or invalid.
+    ``where`` is the setting that ``spec`` comes from, for messages.
     """
     known = {'config', 'checkpoint', 'scales'}
     if not isinstance(spec, Mapping) or not {'config'} <= set(spec) <= known:
