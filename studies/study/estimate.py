@@ -166,7 +166,7 @@ def estimate_table(
     Args:
         todo: The tasks that are wanted.
         left: Those of them that the results need, finished or not.
-        everything: All of its tasks: those that are finished say how long others take.
+        everything: All tasks of the study: those that are finished say how long others take.
         measure: Whether nets of which none is finished are timed.
     """
     left = [task for task in left if not (task.done or _settled(task))]

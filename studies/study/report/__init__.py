@@ -17,7 +17,7 @@ CLASSES = {CONFIRMED: GOOD, CONTRADICTED: BAD, NOT_SEEN: '', NOT_JUDGED: DIM, UN
 
 
 def write_report(study: Study, found: ResultsByData) -> list[str]:
-    """Write the report as Markdown, with its pictures beside it, and as HTML; both paths."""
+    """Write the report as Markdown, with its pictures, and as HTML; return both paths."""
     blocks = report(study, found)
     os.makedirs(osp.dirname(osp.abspath(study.report)), exist_ok=True)
     paths = []

@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 from mmdet.models.dense_heads import SSDHead as MMDetSSDHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
-from torch.nn.modules.utils import _pair
+from mmengine.utils import to_2tuple
 
 from vgg_mm.registry import MODELS
 from vgg_mm.text import check_positive
@@ -48,8 +48,8 @@ class VGGBBoxHead(ForeignWeights, BBoxHead):
         dropout: float = 0.5,
         **kwargs: Any,
     ):
-        widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
-        size = tuple(_pair(roi_feat_size))
+        widths = tuple(to_2tuple(fc_channels))
+        size = tuple(to_2tuple(roi_feat_size))
         if len(widths) != 2 or len(size) != 2:
             raise ValueError(
                 'VGGBBoxHead: fc_channels and roi_feat_size must be one or two numbers each, got '

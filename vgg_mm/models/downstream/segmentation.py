@@ -9,6 +9,7 @@ from typing import Any, Union
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from mmengine.utils import to_2tuple
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
 
@@ -252,7 +253,7 @@ class FCNHead(DenseHead):
         **kwargs: Any,
     ):
         channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
-        widths: Any = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
+        widths = tuple(to_2tuple(fc_channels))
         if not 1 <= len(channels) <= 5:
             raise ValueError(
                 'FCNHead: in_channels must contain the channels of 1 (FCN-32s), 2 (FCN-16s), 3 '

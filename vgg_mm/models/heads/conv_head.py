@@ -6,6 +6,7 @@ from typing import Union
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from mmengine.utils import to_2tuple
 from mmpretrain.models.heads import ClsHead
 
 from vgg_mm.architectures import STRIDE
@@ -81,7 +82,7 @@ class FCLayers(ForeignWeights):
     ) -> None:
         """Check the sizes and add the layers; arguments as in :class:`ConvHead`."""
         name = type(self).__name__
-        widths = (fc_channels,) * 2 if isinstance(fc_channels, int) else tuple(fc_channels)
+        widths = tuple(to_2tuple(fc_channels))
         if len(widths) not in (0, 2):
             raise ValueError(
                 f'{name}: fc_channels must be one or two widths, or () for fc8 alone, '
