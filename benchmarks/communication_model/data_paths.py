@@ -107,25 +107,22 @@ def build_sets(
     pipeline = cfg.train_dataloader.dataset.get('pipeline') or []
     if not any(map(is_load_image, pipeline)):
         raise ValueError(f'--data: {cfg.filename} must load images with vgg_mm.LoadImage')
-    listed = dict(type='CustomDataset', ann_file=annotate(names, names, copies, 'files.txt'))
     shards = pack_tar(folder, names, copies)
-    sets = [
-        (FOLDERS, len(names), dict(listed, data_prefix=os.path.abspath(folder))),
-        (TAR, len(shards), dict(type='vgg_mm.TarShards', shards=shards)),
-    ]
-    pipelines = [pipeline, pipeline]
+    in_folders = dict(
+        type='CustomDataset',
+        ann_file=annotate(names, names, copies, 'files.txt'),
+        data_prefix=os.path.abspath(folder),
+        pipeline=pipeline,
+    )
+    in_shards = dict(type='vgg_mm.TarShards', shards=shards, pipeline=pipeline)
+    sets = [(FOLDERS, len(names), in_folders), (TAR, len(shards), in_shards)]
     with contextlib.suppress(ImportError):
         database, keys = pack_lmdb(folder, names, copies)
         backend = dict(backend='lmdb', db_path=database)
-        pipelines.append(
-            [dict(s, backend_args=backend) if is_load_image(s) else s for s in pipeline]
-        )
-        listed['ann_file'] = annotate(keys, names, copies, 'keys.txt')
-        sets.append((LMDB, 1, dict(listed)))
-    return [
-        (name, files, DATASETS.build(dict(dataset, pipeline=steps)))
-        for (name, files, dataset), steps in zip(sets, pipelines)
-    ]
+        steps = [dict(s, backend_args=backend) if is_load_image(s) else s for s in pipeline]
+        listed = annotate(keys, names, copies, 'keys.txt')
+        sets.append((LMDB, 1, dict(type='CustomDataset', ann_file=listed, pipeline=steps)))
+    return [(name, files, DATASETS.build(dataset)) for name, files, dataset in sets]
 
 
 def annotate(keys: Sequence[str], names: Sequence[str], target: str, name: str) -> str:

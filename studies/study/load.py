@@ -184,15 +184,14 @@ def _runs(path: str, entries: dict, known: list[str]) -> dict[str, Run]:
             raise ValueError(f'{where}: a run is named by a word without blanks, +, / and =')
         entry = YamlMapping(where, content, RUN_KEYS)
         entry.get('arch', str)
-        for key in ('staged_from', 'start_from'):
-            entry.word(key, runs)  # those before it: no circles
+        # From runs before it alone: no circles.
+        starts = {key: entry.word(key, runs) for key in ('staged_from', 'start_from')}
         run = Run(
             name,
             arch=entry.word('arch', ARCHITECTURES),
             scale=entry.word('scale', SCALES, JITTER),
             init=entry.word('init', INITIALISERS),
-            staged_from=entry.get('staged_from', str, None),
-            start_from=entry.get('start_from', str, None),
+            **starts,
             options=_options(where, entry.get('options', dict, {})),
             label=entry.get('label', str, ''),
             on=_on(entry, known),
@@ -285,10 +284,11 @@ def _side(where: str, text: Any, runs: dict[str, Run]) -> Candidate:
 
 def _plots(where: str, content: Any, runs: dict[str, Run]) -> Plots:
     entry = YamlMapping(where, content, Plots._fields)
-    for name in entry.get('curve', list, []):
+    curve = entry.get('curve', list, [])
+    for name in curve:
         check_known(f'{where}.curve', 'run', name, list(runs))
     return Plots(
-        curve=tuple(entry.get('curve', list, [])),
+        curve=tuple(curve),
         cost=tuple(_side(f'{where}.cost', t, runs) for t in entry.get('cost', list, [])),
     )
 
