@@ -11,12 +11,12 @@ writes benchmarks/results/conv_head_speed.json.
 import argparse
 import json
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn as nn
-from timing import ratios, spread
+from timing import in_turn, ratios, seconds, spread
 
 from vgg_mm.models import ConvHead
 
@@ -33,12 +33,9 @@ def plain_head(head: ConvHead) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), *layers[:-2])
 
 
-def seconds(module: nn.Module, x: torch.Tensor, labels: torch.Tensor, feats: bool) -> float:
+def step(module: nn.Module, x: object, labels: torch.Tensor) -> None:
     module.zero_grad()
-    start = time.perf_counter()
-    scores = module((x,)) if feats else module(x)
-    nn.functional.cross_entropy(scores, labels).backward()
-    return time.perf_counter() - start
+    nn.functional.cross_entropy(module(x), labels).backward()
 
 
 def dense_times(head: ConvHead, repetitions: int) -> dict[str, dict[str, list[float]]]:
@@ -50,15 +47,9 @@ def dense_times(head: ConvHead, repetitions: int) -> dict[str, dict[str, list[fl
     times = {}
     for scale, size in {'256': (8, 10), '384': (12, 16), '512': (16, 21)}.items():
         x = torch.randn(2, 512, *size).to(memory_format=torch.channels_last)
-        times[scale] = {kind: [] for kind in kinds}
-        for repetition in range(repetitions + 1):
-            outs = []
-            for kind, layer in kinds.items():
-                start = time.perf_counter()
-                outs.append(layer(x))
-                if repetition:
-                    times[scale][kind].append(time.perf_counter() - start)
-            torch.testing.assert_close(*outs, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(*(layer(x) for layer in kinds.values()), rtol=1e-4, atol=1e-4)
+        runs = {kind: partial(seconds, layer, x) for kind, layer in kinds.items()}
+        times[scale] = in_turn(runs, repetitions)
     return times
 
 
@@ -76,12 +67,11 @@ def main() -> None:
     torch.testing.assert_close(ours.eval()((x,)), plain.eval()(x))
     ours.train()
     plain.train()
-    times: dict[str, list[float]] = {'ConvHead': [], 'plain': []}
-    for repetition in range(args.repetitions + 1):
-        pair = seconds(ours, x, labels, True), seconds(plain, x, labels, False)
-        if repetition:  # the first allocates
-            times['ConvHead'].append(pair[0])
-            times['plain'].append(pair[1])
+    runs = {
+        'ConvHead': partial(seconds, step, ours, (x,), labels),
+        'plain': partial(seconds, step, plain, x, labels),
+    }
+    times = in_turn(runs, args.repetitions)
     medians = {name: statistics.median(values) for name, values in times.items()}
     against_plain = ratios(times['ConvHead'], times['plain'])
     with torch.no_grad():

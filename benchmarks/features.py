@@ -17,14 +17,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from training import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from vgg_mm.apis.features.probe import train_and_test  # noqa: E402
-from vgg_mm.apis.features.svm import DEFAULT_C, FOLDS, fit  # noqa: E402
-from vgg_mm.apis.subprocess_tools import available_cores  # noqa: E402
-from vgg_mm.evaluation import wilson_interval  # noqa: E402
+from vgg_mm.apis.features.probe import train_and_test
+from vgg_mm.apis.features.svm import DEFAULT_C, FOLDS, fit
+from vgg_mm.apis.subprocess_tools import available_cores
+from vgg_mm.evaluation import wilson_interval
 
 RESULTS = ROOT / 'benchmarks/results/features_authors.json'
 SPLITS = ('train', 'val')

@@ -12,14 +12,13 @@ all they cost. Writes benchmarks/results/guards.json.
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from training import ROOT, prepare_digits
 
 from vgg_mm.apis.config import make_resumable
 from vgg_mm.apis.runner import build_runner
@@ -27,7 +26,6 @@ from vgg_mm.apis.training import training_config
 from vgg_mm.datasets import samplers
 from vgg_mm.engine import ExactResumeHook, LossGuardHook
 
-ROOT = Path(__file__).parent.parent
 BLOCK, WARM_UP = 10, 20
 
 
@@ -74,8 +72,7 @@ def main() -> None:
     parser.add_argument('--iterations', type=int, default=400)
     parser.add_argument('--data-root', default='data/digits')
     args = parser.parse_args()
-    prepare = [sys.executable, str(ROOT / 'tools/prepare_data.py'), 'digits']
-    subprocess.run([*prepare, '--out', args.data_root], check=True)
+    prepare_digits(args.data_root)
     with tempfile.TemporaryDirectory() as folder:
         options = {
             'DATA_ROOT': args.data_root,

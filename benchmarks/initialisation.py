@@ -13,8 +13,6 @@ docs/images/initialisation.png.
 import argparse
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -24,13 +22,13 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
+from training import ROOT, prepare_digits
 
 import vgg_mm  # noqa: F401  (registers its parts)
 from vgg_mm.apis.runner import use_kernels
 from vgg_mm.engine.layer_statistics import layer_statistics
 from vgg_mm.visualization.style import COLORS, INK, MARKERS, grid, plot_style
 
-ROOT = Path(__file__).parent.parent
 NETS = ('A', 'E')
 BATCH = 8
 STARTS = {
@@ -115,8 +113,7 @@ def main() -> None:
     parser.add_argument('--base-channels', type=int, default=64)
     parser.add_argument('--data-root', default='data/digits')
     args = parser.parse_args()
-    prepare = [sys.executable, str(ROOT / 'tools/prepare_data.py'), 'digits']
-    subprocess.run([*prepare, '--out', args.data_root], check=True)
+    prepare_digits(args.data_root)
     file = ROOT / 'benchmarks/results/initialisation.json'
     file.parent.mkdir(exist_ok=True)
     results = {}

@@ -236,7 +236,7 @@ def main() -> None:
     paths = sorted(str(p) for p in Path(args.folder).rglob('*') if p.suffix.lower() in endings)
     if not paths:
         sys.exit(f'no JPEG files in {args.folder}')
-    if region_decoder._import_codec() is None if region_decoder.is_installed() else True:
+    if not region_decoder.is_installed() or region_decoder._import_codec() is None:
         sys.exit("nvImageCodec is not installed: pip install 'vgg_mm[fast]'")
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import page_sections as sections
-from page_sections import Outcome, Part
+from page_sections import Part
 
 from vgg_mm.apis.document import BAD, DIM, GOOD, Block, Heading, Table, Text, markdown, page
 
@@ -68,12 +68,10 @@ def read(section: Section, folder: Path) -> Optional[Part]:
 def goal_rows(section: Section, part: Optional[Part]) -> list[Sequence[str]]:
     if part is None:
         return [[section.title, '', '', '', f'**{MISSING}**']]
-    return [_goal_row(section, outcome) for outcome in part.outcomes]
-
-
-def _goal_row(section: Section, outcome: Outcome) -> Sequence[str]:
-    what, goal, _ = outcome
-    return [section.title, what, str(goal), outcome.figure(), f'**{outcome.verdict()}**']
+    return [
+        [section.title, one.what, str(one.goal), one.figure(), f'**{one.verdict()}**']
+        for one in part.outcomes
+    ]
 
 
 def body(section: Section, part: Optional[Part]) -> list[Block]:

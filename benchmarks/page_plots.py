@@ -23,8 +23,12 @@ def spans(panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str) -> Fig
     for panel, (title, rows) in zip(axes, panels.items()):
         for y, values in enumerate(rows.values()):
             color = COLORS[y % len(COLORS)]
-            panel.barh(y, statistics.median(values), color=color, alpha=0.35, height=0.6)
-            _span(panel, y, values, color)
+            middle = statistics.median(values)
+            panel.barh(y, middle, color=color, alpha=0.35, height=0.6)
+            panel.errorbar(
+                middle, y, xerr=[[middle - min(values)], [max(values) - middle]], fmt='o',
+                color=color, markersize=4.5, capsize=3,
+            )  # fmt: skip
         panel.set_yticks(range(len(rows)), list(rows))
         panel.set_ylim(len(rows) - 0.4, -0.6)
         panel.set_title(title)
@@ -32,14 +36,6 @@ def spans(panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str) -> Fig
         panel.tick_params(axis='y', length=0)
     axes[-1].set_xlabel(unit)
     return figure
-
-
-def _span(panel: Axes, y: float, values: Sequence[float], color: str) -> None:
-    middle = statistics.median(values)
-    panel.errorbar(
-        middle, y, xerr=[[middle - min(values)], [max(values) - middle]], fmt='o', color=color,
-        markersize=4.5, capsize=3,
-    )  # fmt: skip
 
 
 def growth(curves: Mapping[str, dict]) -> Figure:

@@ -10,12 +10,10 @@ and docs/images/staging_on_digits.png.
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from training import ROOT, run_training
+from training import ROOT, prepare_digits, run_training
 
 from vgg_mm.checkpoints import named_checkpoint
 from vgg_mm.visualization.style import COLORS, INK, grid, plot_style
@@ -122,8 +120,7 @@ def main() -> None:
     parser.add_argument('--widths', type=int, nargs='+', default=[16, 32], help='channels of conv1')
     parser.add_argument('--amp', action='store_true', help='bfloat16, for a CPU that multiplies it')
     args = parser.parse_args()
-    prepare = [sys.executable, str(ROOT / 'tools/prepare_data.py'), 'digits']
-    subprocess.run([*prepare, '--out', args.data_root], check=True)
+    prepare_digits(args.data_root)
     work_dir, data = args.work_dir.resolve(), str(Path(args.data_root).resolve())
     results = {str(width): run(work_dir, data, width, args.amp) for width in args.widths}
     file = ROOT / 'benchmarks/results/staging_on_digits.json'

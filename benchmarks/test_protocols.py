@@ -237,12 +237,9 @@ def summary(result: dict) -> str:
         )
     parts = [d / (b + c) for b, c, d in zip(*(seconds[key] for key in 'bcd'))]
     lines.append(f'(d) / ((b) + (c)): {spread(parts)}')
-    lines.append(f'(a) / (b): posteriors differ by {worst_difference(batches):.1e} at most')
+    apart = max(batch['difference_a_b'] for batch in batches)
+    lines.append(f'(a) / (b): posteriors differ by {apart:.1e} at most')
     return '\n'.join(lines)
-
-
-def worst_difference(batches: list[dict]) -> float:
-    return max(batch['difference_a_b'] for batch in batches)
 
 
 def main() -> None:

@@ -26,6 +26,12 @@ def run_tool(tool: str, log_dir: Path, *arguments: Any, options: Options) -> Non
         subprocess.run(command, check=True, stdout=log, stderr=log)
 
 
+def prepare_digits(folder: str) -> None:
+    """Write scikit-learn's digits there, as the configs for them expect."""
+    command = tool_command('prepare_data.py', 'digits', '--out', folder)
+    subprocess.run(command, check=True)
+
+
 def run_training(config: Path, work_dir: Path, options: Options, *flags: str) -> list[dict]:
     """Train, or resume; a training that is complete is not run again.
 

@@ -24,8 +24,8 @@ class Architecture(NamedTuple):
         return f'{blocks} with LRN' if self.lrn else blocks
 
 
-#: A net: a name of :data:`ARCHITECTURES`, a depth of :data:`DEPTH_TO_ARCH` (16, '16', 'vgg16'), or an
-#: :class:`Architecture` by value, also as ``dict(kernels=((3, 3), (3, 3), ...), lrn=False)``.
+#: A net: a name of :data:`ARCHITECTURES`, a depth of :data:`DEPTH_TO_ARCH` (16, '16' or 'vgg16'),
+#: or an :class:`Architecture` by value, also as ``dict(kernels=((3, 3), ...), lrn=False)``.
 Arch = Union[str, int, Mapping[str, Any], Sequence[Any]]
 
 
