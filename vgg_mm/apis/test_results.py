@@ -94,6 +94,6 @@ def _row(record: TestRecord) -> list[str]:
     shared = '' if record.protocols_together == 1 else ' (all rows together)'
     return [
         *record_cells(record),
-        str(record.images),
-        f'{1000 * record.seconds_per_image:.0f}{shared}',
+        f'{record.images:,}',
+        f'{1000 * record.seconds_per_image:,.0f}{shared}',
     ]
