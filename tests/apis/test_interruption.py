@@ -8,18 +8,40 @@ import pytest
 
 from vgg_mm.apis.subprocess_tools import interruptible
 
+#: As in a terminal; what starts tests in the background may ignore some of them.
+HANDLERS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 
-@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interruption_in_a_finalizer_is_not_lost(how):
+
+@pytest.fixture
+def terminal():
+    before = {number: signal.signal(number, handler) for number, handler in HANDLERS.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize('how', HANDLERS)
+def test_interruption_in_a_finalizer_is_not_lost(how, terminal):
     class Finalized:
         def __del__(self):
             signal.raise_signal(how)
             time.sleep(0)
 
-    handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP)]
     hook = sys.unraisablehook
     with pytest.raises(KeyboardInterrupt), interruptible():
         Finalized()
         time.sleep(30)
-    assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP)] == handlers
+    assert {number: signal.getsignal(number) for number in HANDLERS} == HANDLERS
     assert sys.unraisablehook is hook
+
+
+def test_what_is_ignored_stays_so(terminal):
+    """nohup ignores the end of the terminal."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interruptible():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
