@@ -100,9 +100,16 @@ def _signs(one: Judgement) -> list[Line2D]:
     return signs
 
 
-def learning(study: Study, data: DataSet, results: Results) -> Figure:
-    """Validation error over all epochs, a panel a net and a line a seed."""
+def trained_runs(study: Study, data: DataSet, results: Results) -> tuple[list[str], list[str]]:
+    """The runs that are trained with one seed at least, and the others."""
+    there = {key.rpartition('/')[0] for key in results.courses}
     runs = study.runs_on(data.name)
+    return [run for run in runs if run in there], [run for run in runs if run not in there]
+
+
+def learning(study: Study, data: DataSet, results: Results) -> Figure:
+    """Validation error over all epochs, a panel a trained net and a line a seed."""
+    runs, _ = trained_runs(study, data, results)
     rows = -(-len(runs) // COLUMNS)
     figure = Figure(figsize=(WIDTH, SMALL * rows + 0.6), layout='constrained')
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
@@ -117,9 +124,7 @@ def learning(study: Study, data: DataSet, results: Results) -> Figure:
         for x in {x for course in there.values() for x in course.drops}:
             panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
         panel.set_title(fill(run_words(study, data, run), TITLE), fontsize=8)
-        if not there:
-            note(panel, 'missing')
-        elif any(unlearnt(course) for course in there.values()):
+        if any(unlearnt(course) for course in there.values()):
             panel.text(0.97, 0.9, 'not learnt', ha='right', va='top', color=GREY, fontsize=9,
                        transform=panel.transAxes)  # fmt: skip
     for panel in panels.flat[len(runs) :]:

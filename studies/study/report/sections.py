@@ -166,8 +166,10 @@ def _on(study: Study, one: Judgement, name: str) -> str:
 def _plot(study: Study, name: str, title: str, found: ResultsByData) -> list[Block]:
     if not getattr(study.plots, name):
         return []
-    draw = partial(getattr(figures, name), study, found)
-    return [*([Heading(2, title)] if title else []), Plot(name, CAPTIONS[name], draw)]
+    figure = getattr(figures, name)(study, found)
+    if not any(panel.has_data() for panel in figure.axes):
+        return []
+    return [*([Heading(2, title)] if title else []), Plot(name, CAPTIONS[name], lambda: figure)]
 
 
 def _claim(study: Study, one: Judgement, found: ResultsByData) -> list[Block]:

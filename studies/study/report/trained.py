@@ -10,8 +10,8 @@ from vgg_mm.progress import short_duration
 from ..learnt import last_fall, unlearnt
 from ..results import Results, ResultsByData, TrainingCurve, results_path
 from ..study import DataSet, Study
-from ..words import pixels, run_words
-from .figures import learning
+from ..words import listing, pixels, run_words
+from .figures import learning, trained_runs
 from .planned import command
 
 SETTINGS = {
@@ -44,13 +44,17 @@ def trained(study: Study, found: ResultsByData) -> list[Block]:
     blocks: list[Block] = [_settings(study, found), Text(HOW_WELL)]
     for name, results in found.items():
         data = study.data[name]
-        rows = [_net(study, data, run, results) for run in study.runs_on(name)]
-        draw = partial(learning, study, data, results)
-        blocks += [
-            Heading(3, data.title),
-            Table(NETS, rows),
-            Plot(f'training_{name}', f'{data.title}. {COURSES}', draw),
-        ]
+        runs, left = trained_runs(study, data, results)
+        blocks.append(Heading(3, data.title))
+        if runs:
+            draw = partial(learning, study, data, results)
+            blocks += [
+                Table(NETS, [_net(study, data, run, results) for run in runs]),
+                Plot(f'training_{name}', f'{data.title}. {COURSES}', draw),
+            ]
+        if left:
+            nets = listing([run_words(study, data, run) for run in left])
+            blocks.append(Text(f'Not trained yet: {nets}.'))
     return blocks
 
 
