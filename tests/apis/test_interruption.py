@@ -16,6 +16,15 @@ HANDLERS = {
 }
 
 
+class Finalized:
+    def __init__(self, signal_number):
+        self.signal_number = signal_number
+
+    def __del__(self):
+        signal.raise_signal(self.signal_number)
+        time.sleep(0)
+
+
 @pytest.fixture
 def terminal():
     before = {number: signal.signal(number, handler) for number, handler in HANDLERS.items()}
@@ -26,17 +35,21 @@ def terminal():
 
 @pytest.mark.parametrize('how', HANDLERS)
 def test_interruption_in_a_finalizer_is_not_lost(how, terminal):
-    class Finalized:
-        def __del__(self):
-            signal.raise_signal(how)
-            time.sleep(0)
-
     hook = sys.unraisablehook
     with pytest.raises(KeyboardInterrupt), interruptible():
-        Finalized()
+        Finalized(how)
         time.sleep(30)
     assert {number: signal.getsignal(number) for number in HANDLERS} == HANDLERS
     assert sys.unraisablehook is hook
+
+
+@pytest.mark.parametrize('ignored', [[signal.SIGTERM], [signal.SIGTERM, signal.SIGHUP]])
+def test_ctrl_c_is_not_lost_where_others_are_ignored(ignored, terminal):
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        Finalized(signal.SIGINT)
+        time.sleep(30)
 
 
 def test_what_is_ignored_stays_so(terminal):

@@ -118,11 +118,13 @@ def interruptible() -> Iterator[None]:
     # nohup ignores the terminal's end on purpose.
     signals = [s for s in signals if signal.getsignal(s) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _interrupt) for number in signals}
+    # Where both are ignored, Ctrl-C alone interrupts.
+    again_by = signals[0] if signals else signal.SIGINT
     report_dropped, repeats = sys.unraisablehook, []
 
     def repeat(dropped: Any) -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
-            again = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGTERM])
+            again = threading.Timer(0.05, os.kill, [os.getpid(), again_by])
             repeats.append(again)
             again.start()
         else:
