@@ -65,6 +65,37 @@ def test_full_width_training_resuming_and_testing(real_data, tmp_path):
         assert re.search(r'error/top1: \d+\.\d+  error/top5', done.stdout)
 
 
+@pytest.mark.slow
+def test_a_full_width_chain(real_data, tmp_path):
+    """Net A, then net D from it, by the shipped configs: what D starts from, and its table."""
+    layout = tmp_path / 'imagenet'
+    layout.mkdir()
+    for split in ('train', 'val'):
+        (layout / split).symlink_to(real_data / 'imagenet_sample')
+    configs = {name: f'{ROOT}/configs/vgg/{name}_s256_imagenet.py' for name in ('vgg11', 'vgg16')}
+    (tmp_path / 'a_then_d.py').write_text(
+        f"stages = [dict(config='{configs['vgg11']}', name='A'), dict(config='{configs['vgg16']}', "
+        "name='D', staged_from='A', test='dense_one_scale')]\n"
+    )
+    done = run_tool(
+        'train_chain.py', 'a_then_d.py', '--work-dir', 'run', '--cfg-options',
+        f'DATA_ROOT={layout}', 'model.head.num_classes=100', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=3',
+        # So small that each stage keeps what it started from.
+        'optim_wrapper.optimizer.lr=1e-12',
+        *(f'{kind}_dataloader.num_workers=0' for kind in ('train', 'val', 'test')),
+        'train_dataloader.dataset.indices=6', 'val_dataloader.dataset.indices=1',
+        'test_dataloader.dataset.indices=1', cwd=tmp_path,
+    )  # fmt: skip
+    assert 'staged initialisation from' in done.stdout
+    a, d = (load_checkpoint(tmp_path / f'run/{n}/epoch_1.pth')['state_dict'] for n in 'AD')
+    assert d['head.fc6.weight'].shape == (4096, 25088)
+    start = [f'backbone.conv{name}' for name in ('1_1', '2_1', '3_1', '3_2')]
+    for layer in [*start, 'head.fc6', 'head.fc7', 'head.fc8']:
+        torch.testing.assert_close(d[f'{layer}.weight'], a[f'{layer}.weight'])
+    assert not torch.equal(d['backbone.conv4_1.weight'], a['backbone.conv4_1.weight'])
+    assert re.search(r'\nD +D +256 +256 +dense +\d', done.stdout)
+
+
 def test_jitter_on_every_photo(real_data):
     """Grey, CMYK, small and odd ones: the crop is that of rescaling the whole photo."""
     load, jitter = LoadImage(), ScaleJitter((256, 512))

@@ -21,7 +21,7 @@ from vgg_mm.visualization.style import BLUE, GREY, INK, ORANGE, OUTSIDE, PINK, T
 
 CROP = 224
 COLORS = {1: ORANGE, 3: BLUE, 5: PINK}
-DEEPEST = max(len(block) for net in ARCHITECTURES.values() for block in net.kernels)
+ROWS = max(len(block) for net in ARCHITECTURES.values() for block in net.kernels)
 
 
 def draw_networks(path: str) -> None:
@@ -34,9 +34,9 @@ def draw_networks(path: str) -> None:
         for block, width in enumerate(BLOCK_WIDTHS):
             side = CROP // 2**block
             text = f'{width * BASE_CHANNELS} channels\n{side} x {side}'
-            axes.text(-0.6, block * (DEEPEST + 1) + DEEPEST / 2, text, ha='right', va='center')
+            axes.text(-0.6, block * (ROWS + 1) + ROWS / 2, text, ha='right', va='center')
         axes.text(
-            -0.6, len(BLOCK_WIDTHS) * (DEEPEST + 1) + 1.5, 'fc6, fc7, fc8', ha='right', va='center'
+            -0.6, len(BLOCK_WIDTHS) * (ROWS + 1) + 1.5, 'fc6, fc7, fc8', ha='right', va='center'
         )
         axes.set(xlim=(-0.5, len(ARCHITECTURES) - 0.5), ylim=(28.5, -0.3))
         axes.axis('off')
@@ -54,14 +54,14 @@ def draw_network(axes: Axes, name: str, column: int) -> None:
     axes.text(column, -1.9, name, ha='center', va='bottom', weight='bold', size=12)
     axes.text(column, -0.3, title, ha='center', va='bottom', size=9)
     for block, kernels in enumerate(net.kernels):
-        top = block * (DEEPEST + 1)
+        top = block * (ROWS + 1)
         for row, kernel in enumerate(kernels):
             axes.add_patch(Rectangle((column - 0.35, top + row), 0.7, 0.85, color=COLORS[kernel]))
         if net.lrn and block == 0:
             axes.add_patch(Rectangle((column - 0.35, top + 1), 0.7, 0.3, color=TEAL))
-        axes.add_patch(Rectangle((column - 0.35, top + DEEPEST + 0.1), 0.7, 0.25, color=INK))
+        axes.add_patch(Rectangle((column - 0.35, top + ROWS + 0.1), 0.7, 0.25, color=INK))
     for row in range(3):
-        top = len(BLOCK_WIDTHS) * (DEEPEST + 1) + row
+        top = len(BLOCK_WIDTHS) * (ROWS + 1) + row
         axes.add_patch(Rectangle((column - 0.45, top), 0.9, 0.85, color=GREY))
 
 

@@ -9,11 +9,11 @@ from .study import LEARNS, STALLS, Comparison, DataSet, Study
 from .words import run_words, side_words
 
 #: Fewest drops of the learning rate.
-FEWEST_DROPS = 2
+MIN_DROPS = 2
 
 #: Over this last share of its epochs a net's validation error falls by less than so many
 #: percentage points.
-LAST_PART, MOST_FALL = 1 / 5, 1.0
+LAST_PART, MAX_FALL = 1 / 5, 1.0
 
 
 def last_fall(course: TrainingCurve) -> Optional[float]:
@@ -32,13 +32,13 @@ def unlearnt(course: TrainingCurve) -> str:
     """Why a net has not learnt, in words that follow its name; empty if it has."""
     if course.failed:
         return f'was not trained to its end ({course.failed})'
-    if len(course.drops) < FEWEST_DROPS:
+    if len(course.drops) < MIN_DROPS:
         drops = ('never', 'once')[len(course.drops)]
         return f'was not trained on until its rate had dropped twice (it did {drops})'
     fall = last_fall(course)
     if fall is None:
         return 'was not validated before the last fifth of its epochs'
-    if fall >= MOST_FALL:
+    if fall >= MAX_FALL:
         return f'still got better by {fall:.1f} points over the last fifth of its epochs'
     return ''
 

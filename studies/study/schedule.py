@@ -16,7 +16,7 @@ from .tool_pool import ToolPool
 from .trainings import Training, TrainingKey
 
 #: Longest line that names a failure, in characters; the log has all of it.
-LONGEST_LINE = 300
+MAX_LINE = 300
 
 
 class Numbered(NamedTuple):
@@ -118,7 +118,7 @@ class Schedule:
 
     def _fail(self, task: Task, error: BaseException) -> None:
         line = f'{task}: {one_line(error)}'
-        self.failures.append(line if len(line) < LONGEST_LINE else f'{line[:LONGEST_LINE]}...')
+        self.failures.append(line if len(line) < MAX_LINE else f'{line[:MAX_LINE]}...')
         print(f'failed: {self.failures[-1]}', flush=True)
 
     def _over(self, task: Task) -> None:

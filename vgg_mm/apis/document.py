@@ -17,7 +17,7 @@ from vgg_mm.visualization.style import inline_svg, plot_style
 from .tables import format_table
 
 #: Letters from which a cell of a table is text that may take several lines.
-LONG = 40
+LONG_CELL = 40
 
 #: Classes of the page's style for cells that are a verdict: ``classes`` of :func:`page`.
 GOOD, BAD, DIM = 'good', 'bad', 'dim'
@@ -114,7 +114,7 @@ def page(blocks: Sequence[Block], title: str, classes: Mapping[str, str] = {}) -
         title=title,
         blocks=[(type(block).__name__, block) for block in blocks],
         classes=classes,
-        long=LONG,
+        long=LONG_CELL,
     )
 
 

@@ -19,7 +19,7 @@ from vgg_mm.installation import argument
 from . import formats
 from .layouts import to_own_layout
 from .resume_point import run_checkpoint
-from .stand_ins import MOST_CLASSES, allowed_globals, inert, without_stand_ins
+from .stand_ins import MAX_CLASSES, allowed_globals, inert, without_stand_ins
 
 #: Types of the optional entries of mmengine's checkpoints.
 _CONTENTS: dict[str, Union[type, tuple[type, ...]]] = {
@@ -37,7 +37,7 @@ _OTHER_KIND = re.compile(r'``weights_only=True`` with (TorchScript archives|file
 #: torch's message for a class or function that is not allowed.
 _ASKED_FOR = re.compile(r'GLOBAL (\S+)')
 
-LONGEST_REASON = 200
+MAX_REASON_LENGTH = 200
 
 _trusted = False
 
@@ -118,7 +118,7 @@ def _load_with_torch(path: str, map_location: Any) -> Any:
                 return without_stand_ins(_run_and_load(path, map_location))
             asked_for = _ASKED_FOR.search(str(error))
             stand_in = inert(asked_for[1]) if asked_for else None
-            if stand_in is None or len(classes) == MOST_CLASSES:
+            if stand_in is None or len(classes) == MAX_CLASSES:
                 raise ValueError(
                     f'checkpoint {path} was not loaded: {_reason(error)}; '
                     f'{argument("trust_checkpoint", True)} loads it and runs its code'
@@ -164,7 +164,7 @@ def _reason(error: Exception) -> str:
         found = text.rpartition('WeightsUnpickler error: ')[2]
         found = found.partition('Check the documentation')[0]
         reason = found.split('. ')[0].strip() or type(error).__name__
-    return reason[:LONGEST_REASON]
+    return reason[:MAX_REASON_LENGTH]
 
 
 def _check_contents(checkpoint: Any, path: str) -> None:

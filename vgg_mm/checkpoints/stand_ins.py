@@ -138,7 +138,7 @@ _REFUSED = {*sys.stdlib_module_names, *sys.builtin_module_names} | {
 _REFUSED |= {name.split('.')[0] for name in (*IMPORT_MAPPING, *(m for m, _ in NAME_MAPPING))}
 
 #: Classes that a file may name, and modules within modules.
-MOST_CLASSES, DEEPEST = 200, 50
+MAX_CLASSES, MAX_DEPTH = 200, 50
 
 
 class Inert:
@@ -204,7 +204,7 @@ def _is_module(value: Any) -> bool:
 
 
 def _tensors(module: Any, prefix: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
-    if not _is_module(module) or depth > DEEPEST:
+    if not _is_module(module) or depth > MAX_DEPTH:
         return
     state = module.__dict__['state']
     for kind in ('_parameters', '_buffers'):

@@ -11,7 +11,7 @@ import torch
 from vgg_mm.text import first_few
 
 #: Maximum number of wrong weights that an error names.
-NAMED = 3
+MAX_NAMED = 3
 
 Weights = dict[str, torch.Tensor]
 
@@ -223,7 +223,7 @@ def colours_in_bgr(weights: Weights, target: Weights) -> list[str]:
 
 def first_of(problems: Sequence[str]) -> str:
     """Problems as one line: the first few, and how many more there are."""
-    return first_few(problems, NAMED, '; ')
+    return first_few(problems, MAX_NAMED, '; ')
 
 
 def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:

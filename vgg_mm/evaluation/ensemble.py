@@ -16,7 +16,7 @@ from .test_record import TestRecord, scale_texts
 TOP_K = (1, 5)
 
 #: Maximum number of images or classes in an error.
-NAMED = 3
+MAX_NAMED = 3
 
 #: Protocol of an ensemble whose members were tested in different ways.
 MIXED = 'mixed'
@@ -121,7 +121,7 @@ def _require_same_set(kind: str, one: list[str], two: list[str], both: str) -> N
         if only := [repr(entry) for entry in here if entry not in there]:
             raise ValueError(
                 f'{both} have different {kind}, {len(one)} and {len(two)}: '
-                f'only in the {which}: {first_few(only, NAMED)}'
+                f'only in the {which}: {first_few(only, MAX_NAMED)}'
             )
 
 

@@ -35,7 +35,7 @@ WIDTH = 5.2
 ROW, SMALL, LARGE = 0.46, 1.4, 3.0
 
 #: Percent: the least error that a course shows.
-LEAST = 0.1
+MIN_ERROR = 0.1
 
 #: Small panels side by side, and letters of their titles in a line.
 COLUMNS, TITLE = 3, 24
@@ -119,7 +119,7 @@ def learning(study: Study, data: DataSet, results: Results) -> Figure:
         for seed, color in zip(study.seeds, COLORS):
             if seed in there:
                 # On a logarithmic axis there is no zero.
-                y = np.maximum(there[seed].errors, LEAST)
+                y = np.maximum(there[seed].errors, MIN_ERROR)
                 panel.plot(there[seed].error_epochs, y, color=color, linewidth=1.2)
         for x in {x for course in there.values() for x in course.drops}:
             panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)

@@ -28,10 +28,10 @@ PROTOCOLS = {'dense': 'dense', 'multi_crop': 'multi-crop', 'both': 'dense + mult
 VIEWS = MAP, WINDOWS, CROPS = ('score map', 'windows of dense', 'crops of multi-crop')
 
 #: Maximum number of pixels of a photo, and of bytes of its file.
-MOST_PIXELS, MOST_BYTES = 50_000_000, 20 << 20
+MAX_PIXELS, MAX_BYTES = 50_000_000, 20 << 20
 
 #: Q that can be chosen, in pixels.
-MOST_SCALE, SCALE_STEP = 768, 32
+MAX_SCALE, SCALE_STEP = 768, 32
 
 #: Longer side of the drawn image, in pixels.
 SIDE = 720
@@ -260,7 +260,7 @@ class Explorer:
 
 
 def _prepared(net: Predictor, path: str) -> Prepared:
-    """The photo read for a net, if it has at most :data:`MOST_PIXELS` pixels.
+    """The photo read for a net, if it has at most :data:`MAX_PIXELS` pixels.
 
     Raises:
         ValueError: in one line with the file's name, if it has more or cannot be read.
@@ -273,9 +273,9 @@ def _prepared(net: Predictor, path: str) -> Prepared:
         raise ValueError(f'{name} has too many pixels: {error}') from error
     except OSError as error:
         raise ValueError(f'{name} cannot be read as an image') from error
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise ValueError(
-            f'{name} has {width} x {height} pixels; at most {MOST_PIXELS // 1_000_000} million'
+            f'{name} has {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} million'
         )
     prepared = net.images.prepare(path, path, keep_photo=True)
     if prepared.error:

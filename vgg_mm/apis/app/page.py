@@ -17,8 +17,8 @@ from vgg_mm.installation import argument
 from .explorer import (
     CROPS,
     MAP,
-    MOST_BYTES,
-    MOST_SCALE,
+    MAX_BYTES,
+    MAX_SCALE,
     PROTOCOLS,
     SCALE_STEP,
     VIEWS,
@@ -32,7 +32,7 @@ WEIGHTS = 'torchvision://vgg16'
 EXAMPLES = os.path.join(os.path.dirname(__file__), 'examples')
 
 #: Q at first, and the least, in pixels: of nets that take crops of 224.
-SCALE, LEAST_SCALE = 384, 224
+SCALE, MIN_SCALE = 384, 224
 
 #: Classes that a list shows.
 TOP = 5
@@ -122,7 +122,7 @@ def serve(
         theme=gradio.themes.Default(**fonts),  # the default's fonts come from the network
         css=CSS,
         js=SCRIPT,
-        max_file_size=MOST_BYTES,
+        max_file_size=MAX_BYTES,
         footer_links=[],
         ssr_mode=False,
         quiet=True,
@@ -218,7 +218,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 photo = gr.Image(
-                    label=f'photo, at most {MOST_BYTES >> 20} MB',
+                    label=f'photo, at most {MAX_BYTES >> 20} MB',
                     sources=['upload', 'clipboard'], image_mode=None, height=280, elem_id='photo',
                 )  # fmt: skip
                 # The file itself, so that the page's own message says what cannot be read.
@@ -230,7 +230,7 @@ def build(weights: Sequence[str], explorer: Explorer, any_weights: bool = True) 
                     info='a name or a file' if any_weights else None,
                 )  # fmt: skip
                 scale = gr.Slider(
-                    LEAST_SCALE, MOST_SCALE, SCALE, step=SCALE_STEP, label='test scale Q',
+                    MIN_SCALE, MAX_SCALE, SCALE, step=SCALE_STEP, label='test scale Q',
                     info='pixels of the smaller side', elem_id='scale',
                 )  # fmt: skip
                 said = gr.Markdown(elem_id='said')

@@ -66,7 +66,7 @@ DIVISOR = 58.0
 AUTO, ON, OFF = CACHE_MAPS = 'auto', 'on', 'off'
 
 #: With fewer frozen blocks the rest takes most of the time, and maps are large.
-FEWEST_FROZEN = 3
+MIN_FROZEN = 3
 
 
 class Decisions(NamedTuple):
@@ -256,7 +256,7 @@ def choose_views(
         why = f'{argument("frozen", 0)} leaves no block frozen'
     elif cache == AUTO and torch.cuda.is_available():
         why = f'there is a GPU ({argument("cache_maps", ON)} caches them anyway)'
-    elif cache == AUTO and frozen is not None and frozen < FEWEST_FROZEN:
+    elif cache == AUTO and frozen is not None and frozen < MIN_FROZEN:
         why = f'few blocks are frozen ({argument("frozen", frozen)})'
     elif (size := maps_gb(split, net, crop, last, count)) > MAX_GB:
         why = (

@@ -24,13 +24,13 @@ from ..subprocess_tools import available_cores
 IMAGES = (*EXTENSIONS, '.tiff', '.webp', '.gif', '.avif', '.jp2')
 
 #: Bytes of the longest file name on the usual file systems.
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 
 #: Batches that are read ahead of the net.
 AHEAD = 2
 
 #: Threads that read images, if there are as many cores.
-MOST_WORKERS = 4
+MAX_WORKERS = 4
 
 ImageLike = Union[str, os.PathLike, np.ndarray, Image.Image]
 
@@ -132,7 +132,7 @@ def picture_paths(names: list[str], folder: str) -> list[str]:
 
 def _cut(file: str) -> str:
     """A file's name, short enough for an extension more."""
-    return os.fsdecode(os.fsencode(file)[: LONGEST_NAME - len('.png')])
+    return os.fsdecode(os.fsencode(file)[: MAX_NAME_LENGTH - len('.png')])
 
 
 def _as_bgr(image: Union[np.ndarray, Image.Image], channel_order: str, channels: int) -> np.ndarray:
@@ -229,9 +229,9 @@ class ImageReader(NamedTuple):
             size: Images a batch.
             channel_order: Of arrays: 'bgr' or 'rgb'.
             keep_photos: Whether they keep their pixels.
-            workers: Threads that read; by default one a core, at most :data:`MOST_WORKERS`.
+            workers: Threads that read; by default one a core, at most :data:`MAX_WORKERS`.
         """
-        with ThreadPoolExecutor(workers or min(MOST_WORKERS, available_cores())) as pool:
+        with ThreadPoolExecutor(workers or min(MAX_WORKERS, available_cores())) as pool:
 
             def start(first: int) -> list[Future]:
                 return [

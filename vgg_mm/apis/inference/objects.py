@@ -18,10 +18,10 @@ from .images import picture_paths
 from .report import collect, make_folder
 
 #: Boxes with a lower score are neither drawn nor listed, as in MMDetection's demos.
-LEAST_SCORE = 0.3
+MIN_SCORE = 0.3
 
 #: Maximum number of an image's boxes or classes in the table; the file has all.
-LISTED = 5
+MAX_LISTED = 5
 
 
 class Objects(NamedTuple):
@@ -127,7 +127,7 @@ def _find(source: str, picture: str, load: LoadImage, inferencer: Any) -> Object
         (sample,) = sample['predictions']
     are_boxes = 'pred_instances' in sample
     if picture:
-        threshold = dict(pred_score_thr=LEAST_SCORE) if are_boxes else {}
+        threshold = dict(pred_score_thr=MIN_SCORE) if are_boxes else {}
         rgb = pixels[..., ::-1].copy()
         inferencer.visualizer.add_datasample(
             '', rgb, sample, draw_gt=False, out_file=picture, **threshold
@@ -146,7 +146,7 @@ def _boxes(sample: Any, classes: list[str]) -> list[dict[str, Any]]:
             **dict(zip(('x1', 'y1', 'x2', 'y2'), map(float, box))),
         }
         for label, score, box in zip(boxes.labels, boxes.scores, boxes.bboxes)
-        if score >= LEAST_SCORE
+        if score >= MIN_SCORE
     ]
 
 
@@ -168,4 +168,4 @@ def _text(found: list[dict[str, Any]]) -> str:
     for one in found:
         part = one['score'] if 'score' in one else one['share']
         texts.append(f'{printable(one["class"])} {100 * part:.1f} %')
-    return first_few(texts, LISTED) or 'nothing'
+    return first_few(texts, MAX_LISTED) or 'nothing'

@@ -22,7 +22,7 @@ LONGER_SIDE = 700
 
 #: Sizes in inches: longest side of a photo; width of the bars; least height of all panels and least
 #: width of a photo's; title; caption; space between panels.
-PHOTO, BARS, LEAST_HEIGHT, LEAST_WIDTH, HEAD, FOOT, GAP = 4.0, 2.4, 2.4, 2.6, 0.75, 0.5, 0.2
+PHOTO, BARS, MIN_HEIGHT, MIN_WIDTH, HEAD, FOOT, GAP = 4.0, 2.4, 2.4, 2.6, 0.75, 0.5, 0.2
 
 #: Widths in inches: of the colour bar, alone and with its numbers; of a letter, and of one in a
 #: title.
@@ -37,7 +37,7 @@ NAME_LENGTH, TITLE_LENGTH = 26, 90
 OPACITY = 0.6
 
 #: More bars than this would not be readable.
-MOST_BARS = 12
+MAX_BARS = 12
 
 
 class ScoreMap(NamedTuple):
@@ -216,7 +216,7 @@ def _figure(prediction: Prediction) -> Figure:
     """Panels from left to right: photo and map, of one size, the map's colours, and bars."""
     height, width = prediction.photo.shape[:2]
     scale = PHOTO / max(height, width)
-    across, down = max(width * scale, LEAST_WIDTH), max(height * scale, LEAST_HEIGHT)
+    across, down = max(width * scale, MIN_WIDTH), max(height * scale, MIN_HEIGHT)
     names = LETTER * max(len(shortened(name, NAME_LENGTH)) for name in prediction.classes) + 0.1
     widths = [across, across, COLOR_BAR, BARS]
     gaps = [GAP, GAP, GAP / 2, COLOR_BAR_WITH_NUMBERS - COLOR_BAR + names]
@@ -299,7 +299,7 @@ def _draw_map(panel: Axes, color_bar: Axes, prediction: Prediction) -> str:
 
 
 def _draw_bars(panel: Axes, prediction: Prediction) -> None:
-    count = min(len(prediction.labels), MOST_BARS)
+    count = min(len(prediction.labels), MAX_BARS)
     scores = prediction.scores[:count]
     colors = [GREEN if label == prediction.shown else BLUE for label in prediction.labels[:count]]
     panel.barh(range(count), scores, 0.66, color=colors)

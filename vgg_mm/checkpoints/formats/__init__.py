@@ -38,7 +38,7 @@ class FileFormat(NamedTuple):
 
 #: Maximum ratio of decompressed to compressed bytes of numbers; a megabyte is always permitted,
 #: since zeros take almost no space.
-LARGEST_RATIO, LET_PASS = 100, 2**20
+MAX_RATIO, ALWAYS_PERMITTED = 100, 2**20
 
 #: In a Keras 3 model's archive.
 KERAS_WEIGHTS = 'model.weights.h5'
@@ -147,7 +147,7 @@ def format_of(path: Union[str, os.PathLike]) -> Optional[FileFormat]:
 
 def explodes(size: int, stored: int) -> bool:
     """Whether that many bytes are more than weights of ``stored`` bytes in a file can have."""
-    return size > max(LET_PASS, LARGEST_RATIO * stored)
+    return size > max(ALWAYS_PERMITTED, MAX_RATIO * stored)
 
 
 def _start_of(path: str) -> Start:

@@ -14,7 +14,7 @@ import torch
 from . import KERAS_WEIGHTS, File, explodes
 
 #: Longest description of a model that is read, in bytes.
-LONGEST_CONFIG = 2**24
+MAX_CONFIG_BYTES = 2**24
 
 
 def read(path: str) -> File:
@@ -75,7 +75,7 @@ def _array(name: str, array: h5py.Dataset, path: str) -> torch.Tensor:
 
 def _meta(config: Any) -> dict:
     try:
-        classes = list(_classes(json.loads(config))) if len(config) < LONGEST_CONFIG else []
+        classes = list(_classes(json.loads(config))) if len(config) < MAX_CONFIG_BYTES else []
     except (ValueError, TypeError, RecursionError):
         return {}  # a description of another kind
     pooled = [name for name in classes if name.startswith('Global')]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from . import LARGEST_RATIO, LET_PASS, File
+from . import ALWAYS_PERMITTED, MAX_RATIO, File
 
 #: mi*: the numbers in an element. Texts are read as bytes.
 NUMBERS = {
@@ -27,7 +27,7 @@ CELL, STRUCT, CHAR = 1, 2, 4
 NUMERIC = range(6, 16)
 
 #: Cells and structs within each other, and items in one of them, that a net does not need.
-DEEPEST, MOST = 12, 10_000
+MAX_DEPTH, MAX_ITEMS = 12, 10_000
 
 HEADER = 128
 
@@ -70,7 +70,7 @@ def _variables(content: memoryview) -> Iterator[tuple[str, Any]]:
 
 def _decompressed(content: memoryview) -> bytes:
     stream = zlib.decompressobj()
-    found = stream.decompress(content, max(LET_PASS, LARGEST_RATIO * len(content)))
+    found = stream.decompress(content, max(ALWAYS_PERMITTED, MAX_RATIO * len(content)))
     if not stream.eof:
         raise ValueError('a variable is not whole, or more than 100 times as large as in the file')
     return found
@@ -105,7 +105,7 @@ def _array(content: memoryview, depth: int, wanted: tuple = ()) -> tuple[str, An
 
     Other kinds (functions, objects, sparse arrays) are None.
     """
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         raise ValueError('cells in cells, deeper than in any net')
     if not len(content):
         return '', None
@@ -115,7 +115,7 @@ def _array(content: memoryview, depth: int, wanted: tuple = ()) -> tuple[str, An
     name = bytes(title.content).decode('latin1')
     if wanted and name not in wanted:
         return name, None
-    if min(shape, default=0) < 0 or (kind in (CELL, STRUCT) and count > MOST):
+    if min(shape, default=0) < 0 or (kind in (CELL, STRUCT) and count > MAX_ITEMS):
         raise ValueError(f'an array of the shape {shape}')
     if kind == CELL:
         return name, [_array(one.content, depth + 1)[1] for one in rest[:count]]
@@ -131,7 +131,7 @@ def _array(content: memoryview, depth: int, wanted: tuple = ()) -> tuple[str, An
 def _structs(rest: list[_Element], count: int, depth: int) -> Any:
     length = int(_numbers(rest[0])[0])
     texts = bytes(rest[1].content)
-    if not 0 < length <= len(texts) or len(texts) // length > MOST:
+    if not 0 < length <= len(texts) or len(texts) // length > MAX_ITEMS:
         raise ValueError('a struct without names')
     fields = [
         texts[i : i + length].split(b'\0')[0].decode('latin1') for i in range(0, len(texts), length)

@@ -14,7 +14,7 @@ from ..stand_ins import ArrayOrObjects, unpickle_arrays
 from . import File, explodes
 
 #: Maximum depth of nested names in a dict of weights.
-DEEPEST = 4
+MAX_DEPTH = 4
 
 
 def read(path: str) -> File:
@@ -62,7 +62,7 @@ def _value(file: IO[bytes]) -> Any:
 
 
 def _add(weights: dict[str, torch.Tensor], name: str, value: Any, depth: int = 0) -> None:
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         return
     if isinstance(value, ArrayOrObjects) and value.objects is not None:
         value = value.objects[0] if len(value.objects) == 1 else value.objects

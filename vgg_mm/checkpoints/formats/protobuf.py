@@ -66,7 +66,7 @@ ONNX_FLOATS = {1: '<f4', 10: '<f2', 11: '<f8'}
 EXTERNAL = 1
 
 #: Dimensions that no weight has.
-MOST_DIMENSIONS = 8
+MAX_DIMENSIONS = 8
 
 
 def read_caffe(path: str) -> File:
@@ -105,7 +105,7 @@ def read_onnx(path: str) -> File:
 
 def _array(content: bytes, kind: str, shape: tuple[int, ...], where: str) -> torch.Tensor:
     expected = math.prod(shape) * np.dtype(kind).itemsize
-    possible = min(shape, default=1) >= 0 and len(shape) <= MOST_DIMENSIONS
+    possible = min(shape, default=1) >= 0 and len(shape) <= MAX_DIMENSIONS
     if not possible or len(content) != expected:
         raise ValueError(
             f'{where} has the shape {shape}, {expected:,} bytes, but {len(content):,} in the file'

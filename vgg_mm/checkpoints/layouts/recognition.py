@@ -25,7 +25,7 @@ _OWN = re.compile(r'((.*\.)?(backbone\.conv1_1|\w*head\.fc6)|\.(conv1_1|fc6))\.w
 _EXPORTED = re.compile(r'^(fc[678]\.)')
 
 #: Maximum number of found names in an error, and maximum length of each.
-SHOWN, LONGEST_NAME = 3, 40
+MAX_SHOWN, MAX_NAME_LENGTH = 3, 40
 
 
 def has_own_names(names: Iterable[str]) -> bool:
@@ -322,7 +322,7 @@ def unknown_layout(weights: Weights, where: str) -> ValueError:
         return ValueError(
             f'{where} contains several nets ({", ".join(several)}): give a file with one of them'
         )
-    found = first_few([repr(name[:LONGEST_NAME]) for name in weights], SHOWN)
+    found = first_few([repr(name[:MAX_NAME_LENGTH]) for name in weights], MAX_SHOWN)
     examples = {'vgg_mm': {FIRST_WEIGHT: None}}
     for layout in LAYOUTS:
         library = layout.name.split()[0].rstrip(',')

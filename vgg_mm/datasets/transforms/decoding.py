@@ -27,7 +27,7 @@ PNG_IMAGE, PNG_END = b'IDAT', b'IEND'
 
 #: A JPEG file may lack the last row of blocks, 16 pixels and two that interpolated colours reach,
 #: and a tenth of the height at most.
-MOST_ROWS, MOST_OF_HEIGHT = 18, 0.1
+MAX_ROWS, MAX_SHARE_OF_HEIGHT = 18, 0.1
 
 #: Coded data, no byte of which begins a marker; a decoder takes zeros where a file ends. Random
 #: bytes: of repeated ones, blocks may look as they do of zeros (36 of 4,774 cut files misjudged by
@@ -170,7 +170,7 @@ def complete_jpeg(content: bytes) -> Optional[tuple[bytes, int]]:
 
     Returns:
         The file with an end marker, and the number of last rows, from 0, that are grey in part;
-        None if there are more than ``MOST_ROWS`` or a tenth of the height, a scan is missing, or
+        None if there are more than ``MAX_ROWS`` or a tenth of the height, a scan is missing, or
         the file ends in something that is no picture.
     """
     if not has_all_scans(content):
@@ -188,7 +188,7 @@ def complete_jpeg(content: bytes) -> Optional[tuple[bytes, int]]:
                 return None
             differs |= (as_it_is != other).any(axis=(1, 2))
     rows = height - int(differs.argmax()) if differs.any() else 0
-    if rows > min(MOST_ROWS, MOST_OF_HEIGHT * height):
+    if rows > min(MAX_ROWS, MAX_SHARE_OF_HEIGHT * height):
         return None
     return body + JPEG_END, rows
 

@@ -26,7 +26,7 @@ LOAD_ERROR = 'load_error'
 LOAD_REMARK = 'load_remark'
 
 #: Maximum number of these that a process names.
-MOST_NAMED = 10
+MAX_NAMED = 10
 
 #: Key of the (height, width) that an annotation with boxes claims of its image.
 ANNOTATED_SHAPE = 'annotated_shape'
@@ -213,14 +213,14 @@ class LoadImage(LoadImageFromFile):
 
     def _note_incomplete(self, path: str, remark: str) -> None:
         """Log the image, once per process, and count it."""
-        if path in self._incomplete or len(self._incomplete) > MOST_NAMED:
+        if path in self._incomplete or len(self._incomplete) > MAX_NAMED:
             return
         self._incomplete.add(path)
         number = len(self._incomplete)
         print_log(
             f'damaged image file {number}, used anyway: {path}: {remark}'
-            if number <= MOST_NAMED
-            else f'more than {MOST_NAMED} damaged image files, used anyway; '
+            if number <= MAX_NAMED
+            else f'more than {MAX_NAMED} damaged image files, used anyway; '
             f'{command("check")} lists them',
             'current',
             logging.WARNING,

@@ -24,10 +24,10 @@ import numpy as np
 #: How far from its exact place, in source pixels, a crop made by ``cv2.resize`` may be: below the
 #: first it is used without search, above the second it is not used. OpenCV's own warps were that
 #: far off before its version 5.
-GOOD_SHIFT, LARGEST_SHIFT = 1 / 64, 1 / 32
+EXACT_SHIFT, MAX_SHIFT = 1 / 64, 1 / 32
 
 #: Maximum number of rows or columns made before the crop's first one and cut off again.
-LARGEST_LEAD = 48
+MAX_LEAD = 48
 
 
 class Axis(NamedTuple):
@@ -95,16 +95,16 @@ def _find_lead(factor: float, start: int) -> int:
     """
     if start == 0:
         return 0
-    best, lead = LARGEST_SHIFT, -1
+    best, lead = MAX_SHIFT, -1
     if factor < 0.5:
         return lead
     # Where pixels are enlarged, those at the region's edge need neighbours beyond it.
-    for candidate in range(min(start, int(factor < 1)), min(start, LARGEST_LEAD) + 1):
+    for candidate in range(min(start, int(factor < 1)), min(start, MAX_LEAD) + 1):
         place = (start - candidate) * factor
         distance = abs(place - round(place))
         if distance < best:
             best, lead = distance, candidate
-            if distance <= GOOD_SHIFT:
+            if distance <= EXACT_SHIFT:
                 break
     return lead
 

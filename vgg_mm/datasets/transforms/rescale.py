@@ -19,7 +19,7 @@ from .resampling import from_planes, rescale_crop, to_planes
 BOXES = 'gt_bboxes'
 
 #: Maximum number of draws for a crop that shows a box.
-MOST_DRAWS = 10
+MAX_DRAWS = 10
 
 #: Words for the paper's choice of Q, by the training scale S.
 WORDS = ONE, SEVERAL = 'one', 'several'
@@ -218,7 +218,7 @@ class ScaleJitter(RescalingStep):
     ) -> tuple[tuple[int, int], tuple[int, int]]:
         """:meth:`_draw`, again and again until a box is visible."""
         draws = []
-        for _ in range(MOST_DRAWS):
+        for _ in range(MAX_DRAWS):
             size, corner = self._draw(height, width)
             moved = move_boxes(boxes, (size[1] / width, size[0] / height), corner)
             shown = visible_shares(moved, self.crop_size).max()

@@ -19,7 +19,7 @@ from ..unwrap import unwrap, wrapped_datasets
 SAMPLED = 16
 
 #: Maximum number of values of a mask in a message.
-NAMED = 8
+MAX_NAMED = 8
 
 ONE_LABEL = ('stop', 'warn')
 
@@ -220,4 +220,4 @@ def _parts(dataset: Any) -> Iterator[BaseDataset]:
 
 def _list(values: Any) -> str:
     texts = [str(value) for value in (sorted(values) if isinstance(values, set) else values)]
-    return ', '.join(texts[:NAMED]) + (', ...' if len(texts) > NAMED else '')
+    return ', '.join(texts[:MAX_NAMED]) + (', ...' if len(texts) > MAX_NAMED else '')

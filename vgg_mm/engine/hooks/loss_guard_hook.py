@@ -26,7 +26,7 @@ ACTIONS = ('stop', 'warn', 'off')
 AT_CHANCE = 0.01
 
 #: Iterations after which a net that learns has left ln(num_classes), on any data set.
-LONGEST_PATIENCE = 2000
+MAX_PATIENCE = 2000
 
 
 @HOOKS.register_module()
@@ -82,7 +82,7 @@ class LossGuardHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         if self.patience is None:
-            self.patience = min(LONGEST_PATIENCE, runner.max_iters // 4)
+            self.patience = min(MAX_PATIENCE, runner.max_iters // 4)
         model = unwrap(runner.model)
         self._chance = _loss_of_guessing(model)
         if self.not_finite != 'off' and isinstance(model, nn.Module):
