@@ -24,6 +24,7 @@ from vgg_mm.models import VGG
 VGG16 = ROOT / 'configs/vgg/vgg16_jitter_imagenet.py'
 
 
+@pytest.mark.slow
 def test_full_width_training_resuming_and_testing(real_data, tmp_path):
     """12 iterations in two halves, then a test with and without the paper's protocol."""
     layout = tmp_path / 'imagenet'
@@ -79,7 +80,8 @@ def test_a_full_width_chain(real_data, tmp_path):
     )
     done = run_tool(
         'train_chain.py', 'a_then_d.py', '--work-dir', 'run', '--cfg-options',
-        f'DATA_ROOT={layout}', 'model.head.num_classes=100', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=3',
+        f'DATA_ROOT={layout}', 'model.head.num_classes=100', 'train_cfg.max_epochs=1',
+        'train_dataloader.batch_size=3',
         # So small that each stage keeps what it started from.
         'optim_wrapper.optimizer.lr=1e-12',
         *(f'{kind}_dataloader.num_workers=0' for kind in ('train', 'val', 'test')),

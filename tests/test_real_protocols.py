@@ -84,6 +84,7 @@ def sliding_window(net, image):
     return torch.stack(scores).double().mean(0).softmax(0)
 
 
+@pytest.mark.slow
 def test_equal_torchvision_on_photos(nets, photos):
     theirs, ours = nets
     tta = PaperTTA(ours, protocol=ALL)
