@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from vgg_mm.apis.chain.estimate import device_name, measure_step
+from vgg_mm.apis.chain.estimate import CACHED_MAPS, device_name, measure_step
 from vgg_mm.apis.chain.plan import Cost
 from vgg_mm.apis.chain.stages import total_batch
 from vgg_mm.apis.errors import EXPECTED
@@ -69,6 +69,13 @@ class Estimator:
                 self.tested.setdefault(_test_kind(task), []).append(task.seconds_per_image())
         self._steps: dict[tuple, Optional[float]] = {}
         self._images: dict[str, Images] = {}
+        # Seconds and views of an image in the tests of each net, summed over its tests.
+        self._views: dict[tuple, tuple[float, float]] = {}
+        for task in done:
+            if isinstance(task, Evaluation):
+                kind = _kind(task.training)
+                seconds, views = self._views.get(kind, (0.0, 0.0))
+                self._views[kind] = seconds + task.seconds_per_image(), views + self.views(task)
 
     def training(self, training: Training) -> tuple[Optional[float], str]:
         """Hours of what is left of a training, and what they come from."""
@@ -80,20 +87,33 @@ class Estimator:
         if _kind(training) in self.trained:
             return hours, FINISHED
         validations = (cost.epochs or 0) // training.job.cfg.train_cfg.get('val_interval', 1)
-        images = self.test_images(training)
-        return hours + validations * cost.left * images.count * seconds * FORWARD / 3600, MEASURED
+        if _on_cached_maps(training):
+            validations = 1  # the maps of validation images are computed once, too
+        count = self.test_images(training).count
+        seconds *= _forward(training)
+        return hours + validations * cost.left * count * seconds / 3600, MEASURED
 
     def test(self, test: Evaluation) -> tuple[Optional[float], str]:
         """Hours of a test."""
-        images = self.test_images(test.training)
+        count = self.test_images(test.training).count
         if _test_kind(test) in self.tested:
-            return images.count * mean(self.tested[_test_kind(test)]) / 3600, FINISHED
+            return count * mean(self.tested[_test_kind(test)]) / 3600, FINISHED
+        if _kind(test.training) in self._views:
+            seconds, views = self._views[_kind(test.training)]
+            return count * self.views(test) * seconds / views / 3600, FINISHED
         seconds = self.seconds_per_image(test.training)
         if seconds is None:
             return None, UNKNOWN
-        crops = {CENTRE: 1, DENSE: FLIPS * images.aspect * (test.q / test.training.data.crop) ** 2}
-        views = crops.get(test.part, CROPS)
-        return images.count * views * seconds * FORWARD / 3600, MEASURED
+        return count * self.views(test) * seconds * _forward(test.training) / 3600, MEASURED
+
+    def views(self, test: Evaluation) -> float:
+        """Crops of an image that cost as much as what the test looks at."""
+        if test.part == CENTRE:
+            return 1
+        if test.part != DENSE:
+            return CROPS
+        aspect = self.test_images(test.training).aspect
+        return FLIPS * aspect * (test.q / test.training.data.crop) ** 2
 
     def test_images(self, training: Training) -> Images:
         """The test set of a training's config; none if it is not there."""
@@ -115,6 +135,21 @@ class Estimator:
             batch = total_batch(training.job.cfg, training.job.run)
             self._steps[kind] = step and step.per_image + step.per_step / batch
         return self._steps[kind]
+
+
+def _on_cached_maps(training: Training) -> bool:
+    return training.job.cfg.train_cfg.get('type') == CACHED_MAPS
+
+
+def _forward(training: Training) -> float:
+    """Share of a forward pass through all layers in the training's time for an image.
+
+    On cached maps, of which each epoch uses one of several views, it is a multiple.
+    """
+    if not _on_cached_maps(training):
+        return FORWARD
+    loop = training.job.cfg.train_cfg
+    return loop.max_epochs / loop.get('views', 2)
 
 
 def _per_image(training: Training) -> Optional[float]:
@@ -209,8 +244,8 @@ def _note(hours: float, measure: bool, unknown: int) -> str:
     if measure:
         text += (
             f' {MEASURED.capitalize()}: a few training steps of each net on random images on '
-            f'{device_name()} as it is loaded now; a forward pass is taken as a third of a step, '
-            'and nothing of reading images is in them. Trainings whose loss is not finite end at '
-            'once and take less.'
+            f'{device_name()} as it is loaded now; a forward pass is taken as a third of a step '
+            'that goes back through all layers, and nothing of reading images is in them. '
+            'Trainings whose loss is not finite end at once and take less.'
         )
     return text

@@ -157,6 +157,18 @@ def test_a_shorter_training_takes_fewer_hours(finished, folder, monkeypatch):
     assert source == FINISHED and hours == pytest.approx(4 * done.minutes / 60)
 
 
+def test_hours_of_a_test_come_from_other_tests_of_the_net(finished, folder, monkeypatch):
+    """In proportion to its views: dense evaluation of an image at twice the Q takes four times."""
+    monkeypatch.chdir(folder)
+    study = load_study('study.yaml')
+    (done,) = evaluations(Candidate(('A',), 'dense', 'one'), 'digits', 0, trainings(study))
+    estimator = Estimator([done], measure=False)
+    hours, source = estimator.test(done._replace(q=2 * done.q))
+    count = estimator.test_images(done.training).count
+    assert source == FINISHED
+    assert hours == pytest.approx(4 * count * done.seconds_per_image() / 3600)
+
+
 def test_out_begins_afresh_in_a_folder_of_its_own(finished, folder, monkeypatch, capsys):
     """No results and no runs of the profile's are used, or changed."""
     monkeypatch.chdir(folder)
