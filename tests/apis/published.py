@@ -1,4 +1,4 @@
-"""Narrow nets in files as each library publishes its own, and what the library makes of a photo."""
+"""Files of narrow nets in each library's published layout, and the library's own logits."""
 
 import os
 
@@ -23,7 +23,7 @@ def timm(path):
 
 
 def mmpretrain(path):
-    """As a training with MMPretrain leaves it, its config inside."""
+    """As written by a training with MMPretrain, with its config inside."""
     net, logits = sources.mmpretrain_net('vgg11')
     cfg = (
         'data_preprocessor = dict(mean=[123.675, 116.28, 103.53], num_classes=7,\n'
@@ -45,7 +45,7 @@ def keras(path):
 
 
 def keras_notop(path):
-    """The convolutions alone."""
+    """Only the convolutions."""
     weights = sources.caffe_weights('vgg16')
     with h5py.File(path, 'w') as file:
         for layer, (weight, bias) in weights.items():
@@ -61,7 +61,7 @@ def caffe(path):
     return sources.caffe_logits(weights)
 
 
-#: File name -> function that writes the file; it gives a function of a photo, its logits.
+#: File name -> function that writes the file and returns a function from a photo to logits.
 FILES = {
     'torchvision_vgg11_bn.pth': torchvision,
     'timm_vgg11.pth': timm,

@@ -1,4 +1,4 @@
-"""What the page in the browser computes and draws, and what it refuses; the page: tests/app."""
+"""What the browser app computes, draws and rejects; tests/app tests the page itself."""
 
 import math
 
@@ -38,7 +38,7 @@ def a_look(posteriors, q=256, height=256, width=384):
     )
 
 
-def test_it_says_what_predict_says(explorer, spot, net_a):
+def test_results_equal_those_of_predict(explorer, spot, net_a):
     look = explorer.look(spot, str(net_a), 64)
     assert 0 < look.seconds_to_compare() < math.inf
     results = explorer.compare(look)
@@ -65,20 +65,20 @@ def test_windows_and_crops_lie_on_the_photo():
     crops = look.crops()
     assert len(crops) == 25 and {min(c.top for c in crops), min(c.left for c in crops)} == {0}
     assert max(c.right for c in crops) == max(c.bottom for c in crops) == 1
-    # The centres of the windows at the corners, and beyond.
+    # A corner of the photo belongs to the window in that corner.
     assert look.position(0, 0) == (0, 0) and look.position(720, 480) == (1, 5)
     assert look.position(720 * 0.5, 480 * 0.5) in {(0, 2), (0, 3), (1, 2), (1, 3)}
     assert '2 x 6 windows of 224 x 224 pixels' in look.caption(WINDOWS)
     assert '25 crops' in look.caption(CROPS)
 
 
-def test_what_a_comparison_will_take_goes_by_pixels():
+def test_estimated_time_is_proportional_to_pixels():
     look = a_look(np.full((2, 2, 6), 0.5, np.float32))
     assert look.seconds_to_compare() == pytest.approx(1e-6 * (256 * 384 + 25 * 224 * 224))
 
 
-def test_colours_mean_the_same_in_every_map():
-    """Half is drawn as half, whatever else there is in a map."""
+def test_colours_do_not_depend_on_the_map():
+    """A posterior of 0.5 has the same colour, whatever else the map contains."""
     posteriors = np.full((3, 2, 6), 0.5, np.float32)
     posteriors[1], posteriors[2] = 0.01, 0.49
     weak = a_look(posteriors).draw(1)
@@ -89,7 +89,7 @@ def test_colours_mean_the_same_in_every_map():
     np.testing.assert_allclose(strong[place], 0.6 * colour, atol=2)
 
 
-def test_a_place_that_is_touched_is_marked():
+def test_selected_window_is_marked():
     look = a_look(np.full((2, 2, 6), 0.5, np.float32))
     for view in VIEWS:
         assert (look.draw(0, view) != look.draw(0, view, (1, 4))).any()
@@ -97,7 +97,7 @@ def test_a_place_that_is_touched_is_marked():
     assert changed[1].min() >= round(4 * 32 / 384 * 720) - 3  # nothing left of the window
 
 
-def test_what_it_refuses(explorer, spot, net_a, tmp_path):
+def test_invalid_input(explorer, spot, net_a, tmp_path):
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
     with pytest.raises(ValueError, match='^broken.jpg cannot be read as an image$'):
         explorer.look(str(tmp_path / 'broken.jpg'), str(net_a), 64)

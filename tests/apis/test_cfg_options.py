@@ -1,4 +1,4 @@
-"""--cfg-options takes what OpenMMLab's users type, and says in a line what nothing takes."""
+"""--cfg-options accepts OpenMMLab's syntax and rejects unknown keys with one line."""
 
 import logging
 
@@ -58,8 +58,8 @@ def test_new_keys():
     assert cfg.model.head.loss.label_smooth_val == 0.1
 
 
-def test_no_registry_is_missed(caplog):
-    """Of MMPretrain's scope, which has no strategies, functions and inferencers."""
+def test_no_warning_about_missing_registries(caplog):
+    """MMPretrain's scope has no registries of strategies, functions and inferencers."""
     logger = MMLogger.get_current_instance()
     logger.addHandler(caplog.handler)
     try:
@@ -96,7 +96,7 @@ def test_no_registry_is_missed(caplog):
         ("model.head.loss=dict(type='A'", 'is not a Python value'),
     ],
 )
-def test_what_nothing_takes(option, message):
+def test_invalid_options(option, message):
     with pytest.raises(ValueError) as caught:
         merged('model.backbone.init_cfg=glorot', option)
     assert str(caught.value).startswith(f'cfg_options {option.partition("=")[0]}: ')

@@ -57,7 +57,7 @@ def options(few_digits):
 
 @pytest.fixture(scope='module')
 def chain(tmp_path_factory):
-    """A for one epoch; D for six, from A; one test."""
+    """Net A for one epoch; D, initialised from A, for six; one test."""
     path = tmp_path_factory.mktemp('chain') / 'a_then_d.py'
     stages = [
         digits_stage('vgg11', 1, name='A'),
@@ -68,7 +68,7 @@ def chain(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def interrupted(chain, options, tmp_path_factory):
-    """Its folder and its output, after Ctrl-C in the second stage."""
+    """Folder and output of a chain that Ctrl-C stopped in the second stage."""
     root = tmp_path_factory.mktemp('interrupted')
     tool = [sys.executable, str(ROOT / 'tools/train_chain.py'), chain]
     process = subprocess.Popen(
@@ -88,7 +88,7 @@ def interrupted(chain, options, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def finished(chain, options, interrupted):
-    """The same folder after the same command ran to its end, and its table."""
+    """The same folder after the same command finished the chain, and its table."""
     work_dir = interrupted[0]
     first_stage = (work_dir / 'A' / 'epoch_1.pth').stat().st_mtime_ns
     table = train_chain(chain, str(work_dir), options)
@@ -96,7 +96,7 @@ def finished(chain, options, interrupted):
     return work_dir, table
 
 
-def test_an_interruption_ends_everything_in_a_line(interrupted):
+def test_interruption_stops_every_process_with_one_line(interrupted):
     work_dir, stdout, stderr, status, training = interrupted
     assert status == 130
     assert stderr.strip().splitlines()[-1] == 'stopped; run the same command again to resume'
@@ -105,7 +105,7 @@ def test_an_interruption_ends_everything_in_a_line(interrupted):
         os.kill(training, 0)
     assert re.search(r'Stage 1 of 2: A, from random initialisation\n', stdout)
     assert 'A/epoch_1.pth' in stdout and 'staged initialisation from' in stdout
-    for stage in stdout.split('Stage ')[1:]:  # a first loss, long before the first validation
+    for stage in stdout.split('Stage ')[1:]:  # a loss is logged before validation
         assert re.search(r'Epoch\(train\).* eta: .* loss: \d', stage.partition('Epoch(val)')[0])
     first, second = (Record.read(work_dir / name) for name in 'AD')
     assert first.finished and first.checkpoints['last'] == 'epoch_1.pth'
@@ -114,7 +114,7 @@ def test_an_interruption_ends_everything_in_a_line(interrupted):
     assert (work_dir / 'A' / 'curves.png').stat().st_size > 20_000
 
 
-def test_the_same_command_goes_on(finished, interrupted):
+def test_same_command_resumes(finished, interrupted):
     work_dir, table = finished
     record = Record.read(work_dir / 'D')
     assert record.finished and record.minutes > 0 and list(record.tests) == ['dense_one_scale']
@@ -129,13 +129,13 @@ def test_the_same_command_goes_on(finished, interrupted):
     curves = read_curves(str(work_dir / 'D'))
     assert curves.unit == 'epoch' and curves.loss[:, 0].tolist() == [i / 5 for i in range(1, 31)]
     validated = curves.errors[1][:, 0].tolist()
-    # That of epoch 2 was interrupted.
+    # The validation of epoch 2 was interrupted.
     assert validated in ([1, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6])
 
 
-def test_what_is_done_is_not_done_again(finished, chain, options, monkeypatch, capsys):
+def test_finished_stages_are_not_repeated(finished, chain, options, monkeypatch, capsys):
     def refuse(*args, **kwargs):
-        raise AssertionError('nothing is to be run')
+        raise AssertionError('nothing should run')
 
     monkeypatch.setattr('vgg_mm.apis.chain.run.run_tool', refuse)
     work_dir, table = finished
@@ -156,12 +156,12 @@ def test_what_is_done_is_not_done_again(finished, chain, options, monkeypatch, c
         ('model.head.dropout=0.1', 'model.head.dropout=nothing, now 0.1'),
     ],
 )
-def test_a_change_is_named(finished, chain, options, change, message):
+def test_changed_settings_are_reported(finished, chain, options, change, message):
     with pytest.raises(ValueError, match=message):
         train_chain(chain, str(finished[0]), [*options, change])
 
 
-def test_what_does_not_change_the_net_is_no_change(finished, chain, options, capsys):
+def test_options_without_effect_on_the_net_are_accepted(finished, chain, options, capsys):
     others = [
         'train_dataloader.num_workers=3', 'default_hooks.logger.interval=7',
         'default_hooks.checkpoint.interval=2', 'val_dataloader.batch_size=5',
@@ -177,7 +177,7 @@ def test_changes_can_be_accepted(finished, chain, options, capsys):
     assert capsys.readouterr().out.count('accepted: stage') == 2
 
 
-def test_a_source_that_was_trained_anew_is_named(finished, chain, options):
+def test_retrained_source_is_reported(finished, chain, options):
     work_dir = finished[0]
     record = Record.read(work_dir / 'A')
     try:
@@ -191,7 +191,7 @@ def test_a_source_that_was_trained_anew_is_named(finished, chain, options):
 
 
 def test_commands_of_a_stage(finished, options, tmp_path):
-    """A start for the first time; with a checkpoint to go on from, the source is not needed."""
+    """A new stage loads its source; a stage that resumes from a checkpoint does not."""
     stages = [
         digits_stage('vgg11', 1, name='A', use='best'),
         digits_stage('vgg11', 1, name='again', start_from='A'),
@@ -211,7 +211,7 @@ def test_commands_of_a_stage(finished, options, tmp_path):
 
 
 def test_the_plan(finished, chain, options):
-    """Hours are measured on the net itself."""
+    """The hours are extrapolated from measured steps of each net."""
     run = RunOptions(str(finished[0] / 'other'), (*options,))
     table = plan_table(list(jobs_of(chain, run).values()))
     rows = {line.split()[0]: line.split() for line in table.splitlines()[2:4]}
@@ -222,8 +222,8 @@ def test_the_plan(finished, chain, options):
     assert 'for 32 images per step, here are 24' in table
 
 
-def test_a_step_on_cached_maps_is_timed_by_itself(options, tmp_path, capsys):
-    """Stages of one net, twice through its layers and once on its maps: two measurements."""
+def test_step_on_cached_maps_is_timed_separately(options, tmp_path, capsys):
+    """Two stages that run all layers share a measurement; a stage on cached maps has its own."""
     frozen = f'_base_ = {A_DIGITS!r}\nmodel = dict(backbone=dict(frozen_stages=4))\n'
     (tmp_path / 'layers.py').write_text(frozen)
     loop = "dict(_delete_=True, type='vgg_mm.CachedMapsTrainLoop', max_epochs=3, views=2)"
@@ -240,15 +240,15 @@ def test_a_step_on_cached_maps_is_timed_by_itself(options, tmp_path, capsys):
 
 
 def test_the_time_of_a_step():
-    """A step with 2 images takes 3 s, with 8 images 6 s: half a second each, and 2 s."""
+    """A step takes 3 s with 2 images and 6 s with 8: 0.5 s per image, plus 2 s."""
     assert split_time(3.0, 6.0, 2, 8) == (0.5, 2.0)
     assert split_time(3.0, 6.0, 2, 8).hours(images=3600, steps=1800) == 1.5
-    # Whatever the clock says, nothing is negative.
+    # Neither part is negative, whatever was measured.
     assert split_time(3.0, 2.0, 2, 8) == (0.0, 2.0)
 
 
 def test_the_plan_of_the_paper(tmp_path, capsys):
-    """74 epochs of 256 images a step are Section 3.1's 370 K iterations."""
+    """74 epochs with batches of 256 are the 370 K iterations of Section 3.1."""
     chain = str(ROOT / 'configs/chains/vgg16_paper.py')
     arguments = dict(dry_run=True, measure=False, launcher='pytorch', gpus=4)
     missing = [f'DATA_ROOT={tmp_path}/nowhere']
@@ -260,7 +260,7 @@ def test_the_plan_of_the_paper(tmp_path, capsys):
     assert printed.count('to do') == 4
 
 
-def test_missing_data_are_said_before_anything_runs(tmp_path):
+def test_missing_data_are_reported_before_training(tmp_path):
     chain = str(ROOT / 'configs/chains/vgg16_digits.py')
     with pytest.raises(FileNotFoundError, match='stage vgg11_jitter_digits: no data folder'):
         train_chain(chain, str(tmp_path / 'root'), ['DATA_ROOT=nowhere'])
@@ -281,8 +281,8 @@ def test_every_chain_fits_together(path, tmp_path):
         assert rate == pytest.approx(source_rate / 10 if same else source_rate)
 
 
-def test_the_chains_of_the_paper_give_its_tables(tmp_path):
-    """Tables 3 to 5 of nets A to E: (net, S, Q, protocol) of each row is tested by a chain."""
+def test_chains_cover_the_tables_of_the_paper(tmp_path):
+    """Each (net, S, Q, protocol) of Tables 3 to 5, except A-LRN's, is tested by a chain."""
     from mmengine.config import Config
 
     from vgg_mm.apis.test_results import describe
@@ -304,7 +304,7 @@ def test_the_chains_of_the_paper_give_its_tables(tmp_path):
 
 
 STAGE = dict(config=str(ROOT / 'configs/vgg/vgg11_jitter_digits.py'))
-#: Neither as it is nor in quotes of either kind does --cfg-options give it back.
+#: A text that --cfg-options cannot represent, neither unquoted nor in quotes of either kind.
 BOTH_QUOTES = '"two", \'words\''
 
 WRONG = {
@@ -366,7 +366,7 @@ def test_wrong_arguments(arguments, message, tmp_path):
 
 
 @pytest.mark.parametrize('folder', ['A', 'elsewhere/A'])  # CheckpointHook's out_dir
-def test_a_training_of_another_origin_is_not_taken(folder, options, chain, tmp_path):
+def test_training_not_started_by_a_chain_is_rejected(folder, options, chain, tmp_path):
     for name in ('A', folder):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
     checkpoint = tmp_path / folder / 'epoch_1.pth'
@@ -377,7 +377,7 @@ def test_a_training_of_another_origin_is_not_taken(folder, options, chain, tmp_p
 
 
 def test_checkpoints_in_another_folder_are_found(options, tmp_path, capfd):
-    """CheckpointHook's out_dir."""
+    """With ``out_dir`` of CheckpointHook."""
     stages = [
         digits_stage('vgg11', 1, name='A'),
         digits_stage('vgg11', 1, name='B', start_from='A', test='dense_one_scale'),
@@ -393,7 +393,7 @@ def test_checkpoints_in_another_folder_are_found(options, tmp_path, capfd):
     assert 'A: done before' in out and 'B: done before' in out
 
 
-def test_how_far_a_stage_is(tmp_path):
+def test_progress_of_a_stage(tmp_path):
     assert progress(tmp_path) == ('epoch', 0)
     names = ['epoch_9.pth', 'epoch_10.pth', 'best_accuracy_epoch_11.pth', 'epoch_12.pth.part']
     for name in names:
@@ -407,22 +407,22 @@ def test_how_far_a_stage_is(tmp_path):
     assert progress(tmp_path / 'another') == ('iter', 400)
 
 
-def test_a_broken_record_is_named(tmp_path):
+def test_broken_record(tmp_path):
     (tmp_path / RECORD_FILE).write_text('{"config": "a.py"')
     with pytest.raises(ValueError, match='chain_stage.json is broken'):
         Record.read(tmp_path)
 
 
-def test_one_process_a_stage(tmp_path):
+def test_one_process_per_stage(tmp_path):
     with locked(str(tmp_path / 'A'), 'A'):
         message = f'stage A: process {os.getpid()} is running in .*A: wait until it ends'
         with pytest.raises(RuntimeError, match=message), locked(str(tmp_path / 'A'), 'A'):
-            raise AssertionError('two have the lock')
+            raise AssertionError('the lock was taken twice')
     with locked(str(tmp_path / 'A'), 'A') as file:
         assert not file.closed
 
 
-def test_changes_in_a_line():
+def test_changes_in_one_line():
     assert changes({'a': 1}, {'a': 1}) == ''
     many = changes(dict.fromkeys('abcde', 1), dict.fromkeys('abcd', 2))
     assert many == 'a=1, now 2; b=1, now 2; c=1, now 2; and 2 more'
@@ -453,8 +453,8 @@ def train_rows(epochs, start=1, per_epoch=4, interval=2, rate=0.01):
     return rows
 
 
-def test_runs_are_joined_without_what_was_done_twice():
-    """Killed in epoch 4, which a second run repeats from its start; a third only validates."""
+def test_merged_runs_have_no_repeated_rows():
+    """The first run is killed in epoch 4, the second repeats it, the third only validates."""
     first = train_rows(4)[:-1]
     second = train_rows(2, start=4)
     third = [dict(second[-1], **{'error/top1': 7.0})]
@@ -462,13 +462,13 @@ def test_runs_are_joined_without_what_was_done_twice():
     assert [row['iter'] for row in train] == list(range(2, 21, 2))
     assert [row['step'] for row in val] == [1, 2, 3, 4, 5]
     assert val[-1]['error/top1'] == 7.0
-    # From the start again, because there was no checkpoint yet.
+    # Without a checkpoint, the second run starts from the beginning.
     train, val = merge_runs([first[:2], train_rows(1)])
     assert [row['iter'] for row in train] == [2, 4] and len(val) == 1
     assert merge_runs([]) == ([], [])
 
 
-def test_runs_that_go_on_within_an_epoch():
+def test_runs_resumed_within_an_epoch():
     first, second = train_rows(3), train_rows(3)
     train, val = merge_runs([first[:7], second[7:]])
     assert [row['iter'] for row in train] == [2, 4, 6, 8, 10, 12]

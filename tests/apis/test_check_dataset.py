@@ -1,4 +1,4 @@
-"""The report on a messy data set against counts made with os.walk and Pillow."""
+"""The report on a messy data set, compared with os.walk and Pillow."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ rng = np.random.default_rng(0)
 
 
 def noise(height, width):
-    """A smooth picture unlike any other."""
+    """A smooth random image."""
     pixels = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), np.uint8), (0, 0), 3)
     return Image.fromarray(cv2.normalize(pixels, None, 0, 255, cv2.NORM_MINMAX))
 
@@ -52,7 +52,7 @@ def fill(folder, splits=('train', 'val'), classes=('ant', 'bee', 'cat'), count=3
 
 
 def damage(folder):
-    """Everything that can be wrong with a data set of fill()."""
+    """Adds every kind of problem to a data set of fill()."""
     train, val = folder / 'train', folder / 'val'
     shutil.rmtree(val / 'bee')
     (val / 'dog').mkdir()
@@ -98,7 +98,7 @@ def messy(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def done(messy):
-    """The tool, run as a user does, on the messy set."""
+    """The tool run on the messy set, as a user runs it."""
     return run_tool('check_dataset.py', 'animals', cwd=messy.parent, check=False)
 
 
@@ -110,7 +110,7 @@ def report(messy, done):
 
 @pytest.fixture(scope='module')
 def walked(messy):
-    """What Pillow says of each image file in class folders, None where it fails."""
+    """Pillow's image of each image file in a class folder; None where Pillow fails."""
     found = {}
     for where, _, names in os.walk(messy):
         for name in names:
@@ -130,7 +130,7 @@ def readable(walked):
     return {path: picture for path, picture in walked.items() if picture is not None}
 
 
-def test_counts_are_those_of_a_walk(report, walked):
+def test_counts_equal_those_of_os_walk(report, walked):
     assert report['images'] == report['images_read'] == len(walked)
     counts = Counter(tuple(path.split(os.sep)[1:3]) for path in walked)
     found = {(s, c): n for s, classes in report['splits'].items() for c, n in classes.items()}
@@ -140,7 +140,7 @@ def test_counts_are_those_of_a_walk(report, walked):
     assert report['outside_class_folders'] == {'./val': 1}
 
 
-def test_unreadable_files_have_the_reasons_of_training(report, walked, messy):
+def test_unreadable_files_have_the_error_of_training(report, walked, messy):
     assert set(report['unreadable']) == {path for path, found in walked.items() if found is None}
     assert len(report['unreadable']) == 5
     for path, reason in report['unreadable'].items():
@@ -202,7 +202,7 @@ def test_duplicates_are_those_of_another_hash(report, walked, messy):
     assert [len(groups) for groups in found.values()] == [2, 2, 1]
 
 
-def test_problems_are_one_a_line(report, done, messy):
+def test_one_problem_per_line(report, done, messy):
     folder = messy.parent / 'work_dirs' / 'check_dataset' / 'animals'
     rows = [line.split('\t') for line in (folder / 'problems.txt').read_text().splitlines()]
     assert Counter(kind for _, kind, _ in rows) == report['problems']
@@ -224,7 +224,7 @@ def test_problems_are_one_a_line(report, done, messy):
     assert matplotlib.image.imread(folder / 'report.png').shape[:2] == (924, 1320)
 
 
-def test_what_the_terminal_shows(done):
+def test_terminal_output(done):
     assert done.returncode == 1 and done.stderr == ''
     assert done.stdout.splitlines()[-1] == (
         'not ready for training: 5 unreadable files; 2 images of val are also in train; '
@@ -257,7 +257,7 @@ def test_files_that_lack_their_last_bytes_are_listed(tmp_path, capfd):
 
 
 def test_a_flat_validation_folder_is_not_ready(tmp_path, capsys):
-    """As ImageNet's validation images are published."""
+    """ImageNet's validation images are published like this."""
     fill(tmp_path / 'data', ['train'], ('ant', 'bee'), 1)
     save(noise(30, 40), tmp_path / 'data' / 'val' / '1.jpg')
     assert check_dataset(str(tmp_path / 'data'), str(tmp_path / 'out'), workers=1) == 1
@@ -267,7 +267,7 @@ def test_a_flat_validation_folder_is_not_ready(tmp_path, capsys):
 
 
 def test_class_folders_without_splits(clean, tmp_path, capsys):
-    """The same image in two classes is to be looked at; training can start."""
+    """The same image in two classes is only a warning."""
     data = shutil.copytree(clean / 'train', tmp_path / 'a$b^')
     os.rename(data / 'ant', data / os.fsdecode(b'\xff$x_y'))
     shutil.copy(data / 'bee' / '0.jpg', data / 'cat' / 'copy.jpg')
@@ -290,7 +290,7 @@ def test_class_folders_without_splits(clean, tmp_path, capsys):
         (['train/a/1.png', 'docs/figures/text.txt', '.git/a/b'], {'train': ['a']}),
     ],
 )
-def test_folders_are_understood_as_in_training(tmp_path, files, splits):
+def test_folders_are_read_as_in_training(tmp_path, files, splits):
     for name in files:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -305,7 +305,7 @@ def test_folders_are_understood_as_in_training(tmp_path, files, splits):
         assert sorted(expected) == sorted((layout.path(i), layout.label[i]) for i in images)
 
 
-def test_hidden_and_system_folders_are_no_classes(tmp_path):
+def test_hidden_and_system_folders_are_not_classes(tmp_path):
     for name in ('a', 'b', '.ipynb_checkpoints', '@eaDir', '__MACOSX'):
         (tmp_path / 'train' / name).mkdir(parents=True)
         (tmp_path / 'train' / name / '1.png').touch()
@@ -319,7 +319,7 @@ def test_hidden_and_system_folders_are_no_classes(tmp_path):
 
 @pytest.mark.parametrize('name', ['validation', 'valid', 'val'])
 def test_other_names_of_validation_folders(name, tmp_path, capsys):
-    """As training and testing take them, which say so; 'val' goes first."""
+    """Training and testing also use other names and print a notice; 'val' has priority."""
     for split in ('train', name, *(['validation'] if name == 'val' else [])):
         (tmp_path / split / 'a').mkdir(parents=True)
     cfg = load_config(A_DIGITS, cfg_options={'DATA_ROOT': str(tmp_path)})
@@ -331,7 +331,7 @@ def test_other_names_of_validation_folders(name, tmp_path, capsys):
     )
 
 
-def test_an_image_that_kills_its_reader_is_named(clean, monkeypatch, capsys):
+def test_image_that_kills_its_reader_is_reported(clean, monkeypatch, capsys):
     class Deadly(LoadImage):
         def transform(self, results):
             if results['img_path'].endswith('train/bee/1.jpg'):
@@ -350,7 +350,7 @@ def test_an_image_that_kills_its_reader_is_named(clean, monkeypatch, capsys):
 @pytest.mark.parametrize(
     'count, broken', [(0, set()), (8, {'empty.jpg', 'empty too.jpg', 'lost.jpg'})]
 )
-def test_what_was_found_before_an_interrupt_is_written(
+def test_results_before_an_interruption_are_written(
     messy, tmp_path, monkeypatch, capsys, count, broken
 ):
     add = Scan.add
@@ -369,7 +369,7 @@ def test_what_was_found_before_an_interrupt_is_written(
 
 
 def test_ctrl_c_stops_at_once(clean, tmp_path):
-    """Even while a process waits for a file that does not come: here a pipe."""
+    """Even while a process is blocked by a file: here a pipe without data."""
     data = shutil.copytree(clean, tmp_path / 'data')
     pipe = data / 'val' / 'cat' / 'z.jpg'
     os.mkfifo(pipe)

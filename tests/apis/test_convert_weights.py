@@ -1,4 +1,4 @@
-"""Other libraries' weights through the tools: conversion, testing, fine-tuning, initialisation."""
+"""The tools with other libraries' weights: conversion, testing, fine-tuning, initialisation."""
 
 import re
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from vgg_mm.checkpoints import load_checkpoint, loading_safely
 from vgg_mm.engine import CheckpointCheckHook
 from vgg_mm.evaluation import load_posteriors
 
-#: Of configs/vgg/vgg16_jitter_digits.py.
+#: The net of configs/vgg/vgg16_jitter_digits.py.
 DIGITS = sources.Size((16, 32, 64, 128, 128), 512, 2, 10)
 CAFFE = r'BGR, mean 103.939/116.779/123.68, std 1/1/1 \(assumed: as of published weights of Caffe\)'
 TORCHVISION = (
@@ -43,7 +43,7 @@ def coloured(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def caffe(tmp_path_factory):
-    """(file, function of an RGB image that gives the logits) of a net D for the digits."""
+    """A net D for the digits: (file, function from an RGB image to logits)."""
     weights = sources.caffe_weights('vgg16', DIGITS)
     path = tmp_path_factory.mktemp('caffe') / 'digits.caffemodel'
     path.write_bytes(sources.caffe_file(weights))
@@ -52,7 +52,7 @@ def caffe(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def torchvision(tmp_path_factory):
-    """Function that gives a file of torchvision's layout: ``torchvision('vgg16', classes=3)``."""
+    """Function that writes a file in torchvision's layout: ``torchvision('vgg16', classes=3)``."""
 
     def write(name, widths=DIGITS.widths, classes=10):
         size = DIGITS._replace(widths=widths, classes=classes)
@@ -63,7 +63,7 @@ def torchvision(tmp_path_factory):
     return write
 
 
-def test_the_tool_says_what_became_of_each_layer(caffe, tmp_path):
+def test_tool_prints_where_each_layer_goes(caffe, tmp_path):
     done = run_tool('convert_weights.py', caffe[0], 'out/d.pth', cwd=tmp_path)
     lines = done.stdout.splitlines()
     assert lines[0].split() == ['layout:', 'Caffe']
@@ -72,7 +72,7 @@ def test_the_tool_says_what_became_of_each_layer(caffe, tmp_path):
     rows = [line.split() for line in lines if '.blobs.' in line]
     assert len(rows) == 32 and ['fc6.blobs.0', 'head.fc6.weight', '512x512'] in rows
     assert lines[-1] == 'written: out/d.pth'
-    # What is printed as the model is one: its config gives a net that takes the weights.
+    # The printed config builds a net that loads the weights.
     printed = next(line for line in lines if line.startswith('model:'))
     parts = eval(f'dict({printed.removeprefix("model:").strip()})')
     state = load_checkpoint(tmp_path / 'out' / 'd.pth')['state_dict']
@@ -95,7 +95,7 @@ def posteriors(path, coloured, options, tmp_path):
 
 
 def theirs(logits, coloured):
-    """Class posteriors as the source library has them, of what the config's pipeline cuts out."""
+    """The source library's class posteriors for the centre crops of the config's pipeline."""
     scores = []
     for path in sorted((coloured / 'val').glob('*/x.png')):
         image = cv2.resize(cv2.imread(str(path)), (80, 80), interpolation=cv2.INTER_LINEAR)
@@ -104,9 +104,9 @@ def theirs(logits, coloured):
 
 
 def test_testing_uses_the_checkpoints_preprocessing(caffe, coloured, tmp_path):
-    """The converted file and the foreign one: the source's posteriors, and one line that says so.
+    """The converted and the original file give the source's posteriors, with one notice.
 
-    With an explicit option of the user's, that is used, and the line says so.
+    An explicit option of the user has priority, and the notice says so.
     """
     path, logits = caffe
     expected = theirs(logits, coloured)
@@ -126,7 +126,7 @@ def test_testing_uses_the_checkpoints_preprocessing(caffe, coloured, tmp_path):
     assert 'pre-processing differs' not in text
 
 
-def test_another_number_of_classes_is_no_test(torchvision, coloured, tmp_path):
+def test_testing_rejects_another_number_of_classes(torchvision, coloured, tmp_path):
     done = run_tool(
         'test.py', D_DIGITS, torchvision('vgg16', classes=3),
         '--cfg-options', f'DATA_ROOT={coloured}', cwd=tmp_path, check=False,
@@ -175,7 +175,7 @@ def test_a_width_that_does_not_fit(few_digits, torchvision, tmp_path):
 
 
 def built(init, part='model'):
-    """A digits net with ``init_cfg`` on the whole or a part, initialised."""
+    """An initialised digits net whose model or part has ``init_cfg``."""
     cfg = Config.fromfile(A_DIGITS).model
     (cfg if part == 'model' else cfg[part])['init_cfg'] = dict(type='Pretrained', **init)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -224,8 +224,8 @@ def test_pretrained_leaves_other_models_to_mmengine(tmp_path):
         assert torch.equal(tensor, other.state_dict()[name])
 
 
-def test_mmpretrains_own_net_takes_its_own_names(tmp_path):
-    """The same tools train and test it: its checkpoint is not converted for it."""
+def test_mmpretrains_own_net_loads_its_own_checkpoints(tmp_path):
+    """The tools also train and test MMPretrain's VGG, whose checkpoints are not converted."""
     net, _ = sources.mmpretrain_net('vgg11_bn')
     torch.save(dict(state_dict=net.state_dict(), meta=dict(epoch=1)), tmp_path / 'net.pth')
     with loading_safely():
@@ -243,13 +243,13 @@ def test_mmpretrains_own_net_takes_its_own_names(tmp_path):
         assert torch.equal(tensor, other.state_dict()[name])
 
 
-def test_a_prefix_of_nothing(torchvision):
+def test_unknown_prefix(torchvision):
     with pytest.raises(ValueError, match="begins with prefix='neck.'; the first is 'backbone.c"):
         built(dict(checkpoint=str(torchvision('vgg11')), prefix='neck.'), 'backbone')
 
 
 def test_by_name(torchvision, tmp_path, monkeypatch):
-    """``torchvision://vgg16`` is a file that torch.hub keeps; nothing of mmengine's is changed."""
+    """``torchvision://vgg16`` is read from the cache of torch.hub."""
     monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
     kept = tmp_path / 'checkpoints' / 'vgg16-397923af.pth'
     kept.parent.mkdir()
@@ -281,13 +281,13 @@ def test_wrong_options(options, message, caffe, tmp_path):
 
 
 def test_options(torchvision, tmp_path):
-    """A-LRN has A's weights; --preprocessing replaces what the layout says."""
+    """A-LRN has A's weights; --preprocessing replaces the pre-processing of the layout."""
     options = ['a.pth', '--arch', 'A-LRN', '--preprocessing', 'paper']
     run_tool('convert_weights.py', torchvision('vgg11'), *options, cwd=tmp_path)
     meta = load_checkpoint(tmp_path / 'a.pth')['meta']
     assert meta['net']['arch'] == 'A-LRN' and meta['layout'] == 'torchvision'
     mean = [123.68, 116.779, 103.939]
     assert meta['preprocessing'] == dict(to_rgb=True, mean=mean, std=[1.0, 1.0, 1.0])
-    # What was converted can be converted again, to the same.
+    # Converting a converted file changes nothing.
     run_tool('convert_weights.py', 'a.pth', 'b.pth', '--arch', 'A-LRN', cwd=tmp_path)
     assert load_checkpoint(tmp_path / 'b.pth')['meta'] == meta

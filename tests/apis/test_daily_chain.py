@@ -1,4 +1,4 @@
-"""From somebody's weights to somebody's answer, and on from there, as a user types it."""
+"""Several tools one after the other, as a user runs them: from weights to predictions and on."""
 
 import csv
 import json
@@ -45,15 +45,15 @@ def finetune(home, weights, work_dir, *options):
 
 
 def readmes_lines():
-    """The commands of README's part on one's own photos, as they are printed."""
+    """The commands of README's section "Your own photos"."""
     part = (ROOT / 'README.md').read_text().partition('\n## Your own photos\n')[2]
     return part.partition('```bash\n')[2].partition('```')[0]
 
 
 @pytest.mark.slow
-def test_the_readmes_own_lines_and_on(home):
+def test_commands_of_the_readme_and_what_follows(home):
     """check, finetune, predict, export, features, probe, finetune again, test, ensemble."""
-    # In torch.hub's cache, so that nothing is downloaded; a sixteenth of the width.
+    # Nothing is downloaded: torch.hub's cache has a net of a sixteenth of the width.
     (home / 'hub/checkpoints').mkdir(parents=True, exist_ok=True)
     published.torchvision(home / 'hub/checkpoints/vgg16-397923af.pth', 'vgg16')
     for name, target in (
@@ -129,7 +129,7 @@ def test_weights_of_other_libraries(home, file, options, layers):
         'from 0.4444 (kreis) to 2.6667' if 'balanced' in options else '--class-weights balanced'
     )
     assert balance in said
-    # In anybody's program: mmengine's loader, to which the tools' is not added here.
+    # Any program can load it: here mmengine's loader, without the tools' extension.
     source = Config.fromfile(home / run / 'photos.py').load_from
     assert 'backbone.conv1_1.weight' in CheckpointLoader.load_checkpoint(source)['state_dict']
     photo = home / 'photos/kreis/0.jpg'
@@ -199,7 +199,7 @@ def test_the_whole_chain(home, file, options, net_a):
 
 
 def test_a_name_of_the_model_index(home):
-    """Its published file lies in torch.hub's cache: nothing is downloaded."""
+    """Nothing is downloaded: the published file is in torch.hub's cache."""
     (home / 'hub/checkpoints').mkdir(parents=True, exist_ok=True)
     published.torchvision(home / 'hub/checkpoints/vgg11-8a719046.pth', 'vgg11')
     command = ('photos', '--weights', 'vgg11_torchvision', '--work-dir', 'runs/named', *SHORT)
@@ -211,7 +211,7 @@ def test_a_name_of_the_model_index(home):
 
 
 def test_other_folders(home):
-    """Validation photos in validation/, none of a class; a work directory with blanks."""
+    """Validation photos in validation/, one class has none; a work directory with blanks."""
     published.torchvision(home / 'vgg11_bn.pth')
     for split, classes in (('train', CLASSES), ('validation', CLASSES[:2])):
         for name in classes:

@@ -1,4 +1,4 @@
-"""Ensembles against averages by numpy, and everything that can be wrong with their files."""
+"""Ensembles compared with averages by numpy, and errors in their files."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ from vgg_mm.evaluation.ensemble import Member, ensembles
 from vgg_mm.evaluation.paper_results import TABLE_6
 
 D_AND_E, SUBMISSION = sorted((ROOT / 'configs/ensembles').glob('table6_*.py'))
-#: What a config's name says of its net.
+#: Part of a config's name -> net.
 NETS = {'vgg16': 'D', 'vgg16c': 'C', 'vgg19': 'E'}
 SCALES = {
     's256': ([256, 256], [224, 256, 288]),
@@ -57,7 +57,7 @@ def shuffled(rng, net):
 
 
 def average(*nets, **options):
-    """The ensemble under the one protocol that the nets have."""
+    """The ensemble of nets with a single protocol."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / f'{i}.npz') for i in range(len(nets))]
         for net, path in zip(nets, paths):
@@ -105,7 +105,7 @@ def test_the_order_of_images_does_not_matter(n, classes, seed):
 
 @settings(max_examples=10, deadline=None)
 @given(**sizes, weight=st.floats(0.1, 10))
-def test_equal_weights_equal_none(n, classes, seed, weight):
+def test_equal_weights_equal_no_weights(n, classes, seed, weight):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, n)
     nets = [random_net(rng, labels, classes) for _ in range(2)]
@@ -176,14 +176,14 @@ def test_protocols_can_be_mixed(folder, capsys):
     assert (record.net, record.protocol) == ('D + D', 'mixed')
     one = 'D [256;512] 256,384,512'
     assert record.members == [f'{one} centre crop', f'{one} dense']
-    # One that names its protocol has no other; --protocol is for those that do not.
+    # A file given with its protocol has no other; --protocol applies to the rest.
     report([files[1], e])
     assert [row[3] for row in lines(capsys)[2:]] == ['dense'] * 3
     report([files[1], e], protocol='other')
     assert [row[3] for row in lines(capsys)[2:]] == ['dense', 'other', 'mixed']
 
 
-def test_what_is_not_known_is_a_question_mark(tmp_path, capsys):
+def test_unknown_values_are_question_marks(tmp_path, capsys):
     rng = np.random.default_rng(0)
     paths = [str(tmp_path / 'ours.npz'), str(tmp_path / 'theirs: 4 classes.npz')]
     labels = np.arange(8) % 4
@@ -228,7 +228,7 @@ def test_what_is_not_known_is_a_question_mark(tmp_path, capsys):
         ),
     ],
 )
-def test_files_that_do_not_fit_are_one_clear_line(change, message, tmp_path):
+def test_files_that_do_not_match_are_one_clear_line(change, message, tmp_path):
     net = random_net(np.random.default_rng(0), np.arange(12) % 6)
     net.save(tmp_path / 'one.npz')
     change(net).save(tmp_path / 'two.npz')
@@ -280,7 +280,7 @@ def test_the_command(folder):
     assert wrong_images(both.scores['dense'], both.labels, 1).sum() == record.wrong[1]
 
 
-def test_the_command_refuses_in_one_line(folder):
+def test_errors_of_the_command_are_one_line(folder):
     (folder / 'F.npz').write_text('text')
     done = run_tool('ensemble.py', 'D.npz', 'F.npz', cwd=folder, check=False)
     assert done.returncode == 1 and not done.stdout
@@ -288,7 +288,7 @@ def test_the_command_refuses_in_one_line(folder):
 
 
 def results_of(recipe, folder, protocols):
-    """What tools/test.py leaves for the members of a recipe, of nets that know nothing."""
+    """Files as tools/test.py writes them for the members of a recipe, of random nets."""
     rng = np.random.default_rng(0)
     labels = np.arange(24) % 6
     for member in load_recipe(str(recipe)).members:
@@ -298,7 +298,7 @@ def results_of(recipe, folder, protocols):
 
 
 @pytest.mark.parametrize('recipe, rows', [(SUBMISSION, TABLE_6[:1]), (D_AND_E, TABLE_6[1:])])
-def test_recipes_are_the_papers_table_6(recipe, rows, tmp_path):
+def test_recipes_match_table_6_of_the_paper(recipe, rows, tmp_path):
     results_of(recipe, tmp_path, [row.protocol for row in TABLE_6[1:]])
     report(recipe=str(recipe), results=str(tmp_path), work_dir=tmp_path)
     records = read_records(tmp_path / 'test_results.jsonl')
@@ -310,7 +310,9 @@ def test_recipes_are_the_papers_table_6(recipe, rows, tmp_path):
 
 
 @pytest.mark.parametrize('recipe, tta', [(SUBMISSION, 'dense'), (D_AND_E, 'all')])
-def test_missing_results_come_with_their_commands(recipe, tta, tmp_path, capsys, monkeypatch):
+def test_missing_results_are_reported_with_their_commands(
+    recipe, tta, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     configs = [member['config'] for member in load_recipe(str(recipe)).members]
     results_of(recipe, tmp_path / 'work_dirs', ['dense'])
@@ -332,7 +334,7 @@ def test_missing_results_come_with_their_commands(recipe, tta, tmp_path, capsys,
     assert (ROOT / f'configs/_base_/tta/{tta}.py').is_file()
 
 
-def test_a_recipe_of_ones_own(folder, capsys):
+def test_a_users_own_recipe(folder, capsys):
     """Weights, a name, and one net under two protocols."""
     for net in 'DE':
         (folder / net).mkdir()

@@ -1,4 +1,4 @@
-"""What the tools say on standard error, and what they do not."""
+"""What the tools print on standard error."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from vgg_mm.models import VGG
 from vgg_mm.text import suggest
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+def test_closed_output_pipe_is_no_error(tmp_path):
     command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools/net_table.py')]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
@@ -33,7 +33,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         assert 'error' not in process.stderr.read().lower()
 
 
-def test_errors_of_data_loader_workers_are_their_last_line():
+def test_error_of_a_data_loader_worker_is_its_last_line():
     wrapped = RuntimeError(
         'Caught ValueError in DataLoader worker process 0.\nOriginal Traceback ...\n'
         'ValueError: empty image file: a.jpg\n'
@@ -47,7 +47,7 @@ def test_errors_of_data_loader_workers_are_their_last_line():
     ('avx2', True), ('avx512f avx512bw avx512_vnni', True), ('avx512f avx512_bf16', False),
     ('amx_tile amx_bf16', False), ('asimd bf16', False),
 ])  # fmt: skip
-def test_emulated_bfloat16_is_named(monkeypatch, capsys, flags, warns):
+def test_warning_of_emulated_bfloat16(monkeypatch, capsys, flags, warns):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr('vgg_mm.apis.config._processor_flags', lambda: set(flags.split()))
     warn_of_slow_bfloat16()
@@ -55,7 +55,7 @@ def test_emulated_bfloat16_is_named(monkeypatch, capsys, flags, warns):
 
 
 class Failing(Dataset):
-    """Loads an image from what ``results`` says, in a worker."""
+    """Loads the image of ``results``, in a worker."""
 
     def __init__(self, results):
         self.load, self.results = LoadImage(), results
@@ -84,7 +84,7 @@ def slip_of_the_users():
     return int('x')
 
 
-#: What fails -> whose the error is, and its line.
+#: Name of the case -> (failing function, kind of the error, regular expression of its line).
 KINDS = {
     'check of a constructor': (lambda: VGG(arch='F'), Kind.USERS, "VGG: unknown arch 'F'"),
     'unknown type': (lambda: MODELS.build(dict(type='vgg_mm.VGGG')), Kind.USERS, 'VGGG is not in'),
@@ -110,7 +110,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize('case', KINDS)
-def test_whose_an_error_is(case):
+def test_kind_of_an_error(case):
     fail, kind, line = KINDS[case]
     with pytest.raises(Exception) as caught:
         fail()
@@ -119,7 +119,7 @@ def test_whose_an_error_is(case):
 
 
 def run_failing(code, cwd):
-    """What a command prints that fails so."""
+    """Run a command whose body is ``code``."""
     script = (
         f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n'
         'from vgg_mm_cli.command import Command\n'
@@ -140,12 +140,12 @@ def test_a_defect_shows_its_traceback(tmp_path):
     assert f'vgg_mm {vgg_mm.__version__}, mmengine ' in line
 
 
-def test_errors_of_other_code_stay_as_they_are(tmp_path):
+def test_errors_of_other_code_are_unchanged(tmp_path):
     done = run_failing('    {}["key"]', tmp_path)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "KeyError: 'key'"
 
 
-def test_the_code_of_a_config_fails_in_its_line(tmp_path):
+def test_error_in_a_config_names_file_and_line(tmp_path):
     (tmp_path / 'base.py').write_text('a = 1\nb = a + missing\n')
     (tmp_path / 'config.py').write_text("_base_ = './base.py'\n")
     with pytest.raises(ValueError) as caught:
@@ -154,7 +154,7 @@ def test_the_code_of_a_config_fails_in_its_line(tmp_path):
     assert one_line(caught.value) == expected and kind_of(caught.value) is Kind.USERS
 
 
-def test_a_name_before_the_users_errors_only():
+def test_named_prefixes_only_errors_of_the_user():
     with pytest.raises(ValueError, match=r"^stage A: VGG: unknown arch 'F'"), named('stage A'):
         VGG(arch='F')
     with pytest.raises(FileNotFoundError, match='^stage A: checkpoint not'), named('stage A'):

@@ -1,4 +1,4 @@
-"""Exported files against independent readers: onnxruntime, torchvision, safetensors."""
+"""Exported files are read by independent libraries: onnxruntime, torchvision, safetensors."""
 
 import json
 from copy import deepcopy
@@ -35,7 +35,7 @@ NARROW = dict(
 )
 CLASSES = tuple(f'class {i}' for i in range(10))
 
-#: Smallest, odd, oblong, larger, a batch: a crop of 64 is the net's smallest image.
+#: (N, H, W): smallest, odd, oblong and larger sizes, and batches; the smallest image is 64 x 64.
 SHAPES = [(1, 64, 64), (2, 77, 134), (1, 160, 64), (3, 65, 111), (1, 96, 223)]
 
 
@@ -50,7 +50,7 @@ def model():
     cfg.merge_from_dict(dict(model=NARROW))
     torch.manual_seed(0)
     model = build(cfg.model)
-    for parameter in model.parameters():  # scores around 1, biases that matter
+    for parameter in model.parameters():  # scores around 1, non-zero biases
         if parameter.ndim > 1:
             torch.nn.init.kaiming_normal_(parameter)
         else:
@@ -68,7 +68,7 @@ def checkpoint(model, tmp_path_factory):
 
 
 def expected(model, rgb, output):
-    """MMPretrain's own way: BGR images through the data preprocessor and the classifier."""
+    """The output of MMPretrain's data preprocessor and classifier, which take BGR images."""
     bgr = torch.from_numpy(rgb[:, ::-1].copy())
     with torch.inference_mode():
         inputs = model.data_preprocessor(dict(inputs=bgr))['inputs']
@@ -126,7 +126,7 @@ def test_the_onnx_graph_is_made_of_plain_layers(checkpoint, model, tmp_path):
         assert_close(found, expected(model, rgb, 'score_map'))
 
 
-def test_a_fixed_size_is_fixed(checkpoint, model, tmp_path):
+def test_fixed_size(checkpoint, model, tmp_path):
     path = str(tmp_path / 'net.onnx')
     export(checkpoint, path, size=96)
     session = onnxruntime.InferenceSession(path)
@@ -167,13 +167,13 @@ def test_torch_files(name, checkpoint, model, tmp_path):
     to_rgb=st.booleans(),
     output=st.sampled_from(['scores', 'posterior', 'score_map']),
 )
-def test_the_graph_is_the_net_at_any_size(height, width, to_rgb, output):
+def test_graph_equals_the_net_at_any_size(height, width, to_rgb, output):
     kind = Preprocessing(to_rgb, (120.0, 110.0, 100.0), (60.0, 55.0, 50.0))
     classifier = classifier_of('A', kernel=2, preprocessing=kind)
     images = photos((1, height, width))
     with torch.inference_mode():
         found = ExportGraph(classifier, output, True)(torch.from_numpy(images).float()).numpy()
-    rgb = images if to_rgb else images[:, ::-1]  # the net takes what it is given in its own order
+    rgb = images if to_rgb else images[:, ::-1]  # without to_rgb the net takes BGR
     assert_close(found, expected(classifier.model, rgb, output))
 
 
@@ -198,7 +198,7 @@ def classifier_of(arch, kernel=7, base=4, fc=16, norm=None, preprocessing=None, 
     return Classifier(model, CLASSES, preprocessing, model.head.window)
 
 
-def test_a_graph_that_disagrees_is_not_written(checkpoint, tmp_path, monkeypatch):
+def test_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
     write, read = export_run.GRAPHS['torchscript']
 
     def damaged(content):
@@ -220,8 +220,8 @@ NETS = [(arch, norm) for arch in 'ABDE' for norm in (None, dict(type='BN'))]
 
 
 @pytest.mark.parametrize('arch, norm', NETS)
-def test_torchvision_takes_every_weight(arch, norm):
-    """At full width, without memory for the weights."""
+def test_torchvision_loads_every_weight(arch, norm):
+    """At full width, on the meta device to save memory."""
     with torch.device('meta'):
         classifier = classifier_of(arch, base=64, fc=4096, norm=norm)
         state = torchvision_state(classifier)
@@ -274,7 +274,7 @@ FULL = dict(base=64, fc=4096)
         ('A', dict(FULL, act_cfg=dict(type='LeakyReLU')), 'LeakyReLU'),
     ],
 )
-def test_nets_that_torchvision_has_not(arch, options, message):
+def test_nets_that_torchvision_lacks(arch, options, message):
     with torch.device('meta'):
         classifier = classifier_of(arch, **options)
     with pytest.raises(ValueError, match=message) as error:
@@ -296,7 +296,7 @@ def test_safetensors(checkpoint, model, tmp_path, capsys):
     assert json.loads(facts['classes']) == list(CLASSES)
     with pytest.raises(ValueError, match='base_channels is 4 here'):
         export(checkpoint, path, names='torchvision')
-    # What was written can be read: the config is not in it.
+    # The file can be loaded with a config, which it does not contain.
     config = tmp_path / 'config.py'
     config.write_text(model.cfg.pretty_text)
     again = load_classifier(path, str(config)).model.state_dict()
@@ -315,7 +315,7 @@ def test_safetensors(checkpoint, model, tmp_path, capsys):
         ('net.pth', {}, 'torchvision has no such net: kernel_size|base_channels is 4'),
     ],
 )
-def test_what_does_not_go_together(out, options, message, checkpoint, tmp_path):
+def test_invalid_options(out, options, message, checkpoint, tmp_path):
     with pytest.raises(ValueError, match=message):
         export(checkpoint, str(tmp_path / out), **options)
     assert not list(tmp_path.iterdir())
@@ -327,7 +327,7 @@ def test_errors_of_the_tool_are_one_line(tmp_path):
     assert done.stderr.splitlines()[-1] == 'error: checkpoint not found: no.pth'
 
 
-def test_other_models_are_refused(tmp_path):
+def test_other_models_are_rejected(tmp_path):
     cfg = Config(
         dict(
             model=dict(
@@ -345,7 +345,7 @@ def test_other_models_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize('package', ['onnx', 'onnxscript'])
-def test_a_missing_package_is_named(package, checkpoint, tmp_path, monkeypatch):
+def test_missing_package_is_reported(package, checkpoint, tmp_path, monkeypatch):
     from vgg_mm.apis.export import formats
 
     monkeypatch.setattr(formats, 'find_spec', lambda name: None if name == package else True)

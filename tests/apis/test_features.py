@@ -1,4 +1,4 @@
-"""Features against plain torch; their symmetries, files and errors."""
+"""Features compared with plain torch; their symmetries, files and errors."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ from vgg_mm.apis.inference.images import AHEAD, ImageReader
 from vgg_mm.apis.inference.load import load_net
 from vgg_mm.datasets.transforms.resampling import rescale
 
-#: torchvision's notation for nets A and D at this width, and where each layer's output is.
+#: Nets A and D at this width, in torchvision's notation.
 W = WIDTH
 PLAIN = {
     'A': [W, 'M', 2 * W, 'M', 4 * W, 4 * W, 'M', 8 * W, 8 * W, 'M', 8 * W, 8 * W, 'M'],
@@ -46,7 +46,7 @@ def checkpoint(nets):
 
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory):
-    """Smooth images of several shapes in two class folders, and one in none."""
+    """Smooth images of several shapes in two class folders, and one outside them."""
     rng = np.random.default_rng(1)
     root = tmp_path_factory.mktemp('photos')
     shapes = [(90, 130), (64, 64), (200, 80), (40, 33), (70, 300), (64, 64)]
@@ -61,7 +61,7 @@ def photos(tmp_path_factory):
 
 
 def plain_features(model, arch, path, layer, scales, combine, flip):
-    """Appendix B in plain torch, of images as all steps rescale them."""
+    """Appendix B in plain torch, of images rescaled by the package."""
     rgb = np.array(ImageOps.exif_transpose(Image.open(path)).convert('RGB'))
     height, width = rgb.shape[:2]
     mean = model.data_preprocessor.mean.view(3, 1, 1)
@@ -110,7 +110,7 @@ CASES = [
 
 
 @pytest.mark.parametrize('arch, layer, scales, combine, flip', CASES)
-def test_features_are_those_of_plain_torch(
+def test_features_equal_those_of_plain_torch(
     nets, photos, tmp_path, arch, layer, scales, combine, flip
 ):
     checkpoint, model = nets[arch]
@@ -138,7 +138,7 @@ def test_features_of_real_photos(nets, real_data, tmp_path):
         assert_same(values, plain_features(model, 'D', folder / path, 'fc7', scales, 'stack', True))
 
 
-def test_a_photo_and_its_mirror_image_are_the_same(checkpoint, photo, tmp_path):
+def test_flip_gives_a_mirrored_photo_the_same_features(checkpoint, photo, tmp_path):
     (tmp_path / 'in').mkdir()
     cv2.imwrite(str(tmp_path / 'in' / 'a.png'), photo)
     cv2.imwrite(str(tmp_path / 'in' / 'b.png'), photo[:, ::-1])
@@ -150,7 +150,7 @@ def test_a_photo_and_its_mirror_image_are_the_same(checkpoint, photo, tmp_path):
         assert (abs(one - other).max() < 1e-5) == flip
 
 
-def test_a_photo_has_its_features_in_whatever_company(checkpoint, photos, tmp_path):
+def test_features_do_not_depend_on_other_photos(checkpoint, photos, tmp_path):
     extract_features(photos, checkpoint, tmp_path / 'all.npz')
     together = load_features(tmp_path / 'all.npz')
     for path, values in zip(together.paths, together.values):
@@ -161,7 +161,7 @@ def test_a_photo_has_its_features_in_whatever_company(checkpoint, photos, tmp_pa
         assert_same(load_features(alone / 'f.npz').values[0], values)
 
 
-def test_stacked_scales_are_the_single_ones(checkpoint, photos, tmp_path):
+def test_stacked_scales_equal_single_scales(checkpoint, photos, tmp_path):
     extract_features(photos, checkpoint, tmp_path / 's.npz', scales=[64, 96, 128], combine='stack')
     stacked = load_features(tmp_path / 's.npz').values.reshape(-1, 3, FC7)
     for place, q in enumerate((64, 96, 128)):
@@ -172,7 +172,7 @@ def test_stacked_scales_are_the_single_ones(checkpoint, photos, tmp_path):
         assert_same(stacked[:, place] / length, single.values)
 
 
-def test_large_images_in_strips_are_the_same(checkpoint, photos, monkeypatch):
+def test_large_images_are_computed_in_strips(checkpoint, photos, monkeypatch):
     def features(layer, max_pixels):
         extractor = Extractor(load_net(checkpoint), layer, 'average', scales=[64])
         extractor.net.max_pixels = max_pixels
@@ -197,7 +197,7 @@ def test_a_layer_without_activity_gives_zeros(nets, photos, tmp_path):
 
 
 def test_only_some_images_are_read_ahead(checkpoint, photos, monkeypatch):
-    """So that memory does not grow with the folder."""
+    """Memory does not grow with the number of images."""
     extractor = Extractor(load_net(checkpoint), 'fc7', 'average', scales=[64])
     prepare, began = ImageReader.prepare, []
     monkeypatch.setattr(ImageReader, 'prepare', lambda *args: began.append(args) or prepare(*args))
@@ -209,7 +209,7 @@ def test_only_some_images_are_read_ahead(checkpoint, photos, monkeypatch):
     assert done == len(began) == len(paths)
 
 
-def test_files_hold_the_same(checkpoint, photos, tmp_path):
+def test_npz_and_parquet_have_the_same_content(checkpoint, photos, tmp_path):
     parquet = pytest.importorskip('pyarrow.parquet')
     folder = tmp_path / 'in'
     (folder / 'söme [1]').mkdir(parents=True)
@@ -256,7 +256,7 @@ def test_classes_are_folders(tmp_path, files, classes):
 
 
 def test_the_tool(checkpoint, photos, tmp_path):
-    """Config first or not at all, options anywhere; broken images are listed."""
+    """The config is optional, options may be anywhere, broken images are listed."""
     folder = tmp_path / 'in' / 'a'
     folder.mkdir(parents=True)
     (folder / '1.png').write_bytes((photos / '9.png').read_bytes())
@@ -330,7 +330,7 @@ def test_parquet_without_its_library(checkpoint, photos, tmp_path, monkeypatch):
         extract_features(photos, checkpoint, tmp_path / 'f.parquet')
 
 
-def test_other_nets_are_refused(nets, photos, tmp_path):
+def test_other_nets_are_rejected(nets, photos, tmp_path):
     net = load_net(nets['A'][0])
     net.model.head = nn.Identity()
     with pytest.raises(ValueError, match='a head of type vgg_mm.ConvHead, got VGG and Identity'):

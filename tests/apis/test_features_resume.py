@@ -1,4 +1,4 @@
-"""An extraction that is killed, stopped or begun twice loses and doubles nothing."""
+"""An extraction that is killed, stopped or started twice loses and repeats nothing."""
 
 import os
 import random
@@ -42,7 +42,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def expected(folder, checkpoint, tmp_path_factory):
-    """Without any interruption."""
+    """Features of an extraction without interruption."""
     out = tmp_path_factory.mktemp('whole') / 'f.npz'
     extract_features(folder, checkpoint, out)
     return load_features(out)
@@ -50,24 +50,24 @@ def expected(folder, checkpoint, tmp_path_factory):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Four images a file."""
+    """Four images per file."""
     monkeypatch.setattr(parts, 'PART_IMAGES', 4)
     monkeypatch.setattr(extractor, 'BATCH', 4)
 
 
 def assert_is(found, expected):
     assert found.paths == expected.paths and found.errors == expected.errors
-    # Other images share the forward passes: rounding differs.
+    # Batches differ after resuming, and with them the rounding.
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-5, atol=1e-6)
 
 
 def extract(folder, checkpoint, out):
-    """In a process of its own, with small files of parts."""
+    """Runs in a process of its own, with four images per file of a part."""
     parts.PART_IMAGES = extractor.BATCH = 4
     extract_features(folder, checkpoint, out)
 
 
-#: Functions that are called at the steps of an extraction that matter.
+#: Critical step of an extraction -> the function that it calls.
 STEPS = {
     'write': (os, 'replace'),
     'remove parts': (os, 'remove'),
@@ -92,7 +92,7 @@ def extract_and_die(folder, checkpoint, out, step, count):
 
 
 def test_killed_at_random_moments(folder, checkpoint, expected, tmp_path):
-    """Also before anything is done; at last it comes to its end."""
+    """Kill it at random moments, also before the first part, until a run finishes."""
     draw, out, seen = random.Random(3), tmp_path / 'f.npz', [0]
     while len(seen) < 50:
         process = preloaded.start(extract, folder, checkpoint, out)
@@ -113,7 +113,7 @@ def test_killed_at_random_moments(folder, checkpoint, expected, tmp_path):
 
 
 def done_images(out):
-    """Images in the files of parts, or all."""
+    """Number of images in the files of parts; all if the extraction is finished."""
     if out.exists():
         return COUNT
     names = os.listdir(f'{out}.parts') if os.path.isdir(f'{out}.parts') else []
@@ -132,8 +132,8 @@ def done_images(out):
         *(('in rmtree', n) for n in (1, 2)),
     ],
 )
-def test_killed_at_a_step_that_matters(folder, checkpoint, expected, tmp_path, step, count):
-    """Settings, first and last part, the whole file, the removal of the parts."""
+def test_killed_at_a_critical_step(folder, checkpoint, expected, tmp_path, step, count):
+    """Writing of settings, of the first and last part and of the file; removal of the parts."""
     out = tmp_path / 'f.npz'
     process = preloaded.start(extract_and_die, folder, checkpoint, out, step, count)
     process.join()
@@ -145,10 +145,10 @@ def test_killed_at_a_step_that_matters(folder, checkpoint, expected, tmp_path, s
     assert os.listdir(tmp_path) == ['f.npz']
 
 
-def test_stopped_what_is_finished_is_kept(
+def test_finished_images_are_kept_after_ctrl_c(
     folder, checkpoint, expected, tmp_path, monkeypatch, capsys
 ):
-    """Ctrl-C keeps also what was not yet worth a file."""
+    """Also those that were not yet written."""
     monkeypatch.setattr(extractor, 'BATCH', 4)
     part, seen = Extractor.part, []
 
@@ -173,7 +173,7 @@ def test_stopped_what_is_finished_is_kept(
 
 
 def begin(folder, checkpoint, out, **options):
-    """Stop when eight images are finished."""
+    """Start an extraction and stop it after eight images."""
     real, calls = Parts.save, []
 
     def save(self, first, parts):
@@ -204,7 +204,7 @@ def begin(folder, checkpoint, out, **options):
     ],
 )
 @pytest.mark.parametrize('finished', [False, True])
-def test_another_setting_is_an_error_that_names_it(
+def test_changed_settings_are_reported(
     folder, checkpoint, small_parts, tmp_path, monkeypatch, changed, message, finished
 ):
     monkeypatch.chdir(tmp_path)
@@ -230,7 +230,7 @@ def test_another_setting_is_an_error_that_names_it(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob('f.npz*/*.npz')} == before
 
 
-def test_a_moved_folder_goes_on(folder, checkpoint, expected, small_parts, tmp_path):
+def test_resumes_after_the_folder_was_moved(folder, checkpoint, expected, small_parts, tmp_path):
     begin(folder, checkpoint, tmp_path / 'f.npz')
     moved = shutil.copytree(folder, tmp_path / 'moved')
     assert extract_features(moved, checkpoint, tmp_path / 'f.npz').found == 8
@@ -246,7 +246,7 @@ def test_lost_and_damaged_parts(folder, checkpoint, expected, small_parts, tmp_p
     second.write_bytes(second.read_bytes()[:50])
     with pytest.raises(ValueError, match='000000004-000000008.npz is damaged: delete it'):
         extract_features(folder, checkpoint, out)
-    first.unlink()  # what follows a gap is made again, and other files may hold it
+    first.unlink()  # parts after a gap are computed again, also with another size
     monkeypatch.setattr(parts, 'PART_IMAGES', 3)
     monkeypatch.setattr(extractor, 'BATCH', 3)
     assert extract_features(folder, checkpoint, out).found == 0
@@ -255,7 +255,7 @@ def test_lost_and_damaged_parts(folder, checkpoint, expected, small_parts, tmp_p
 
 @pytest.mark.parametrize('limit', [600, 6_000])
 def test_a_full_disk(folder, checkpoint, expected, small_parts, tmp_path, limit):
-    """Not even a part fits, or all parts and not the whole file."""
+    """There is room for no part, or for all parts but not for the whole file."""
     out = tmp_path / 'f.npz'
     with file_limit(limit), pytest.raises(OSError) as error:
         extract_features(folder, checkpoint, out)

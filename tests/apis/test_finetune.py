@@ -1,4 +1,4 @@
-"""Trained weights fitted to one's own photos in one line."""
+"""Fine-tuning on own photos with one command."""
 
 import shutil
 
@@ -16,13 +16,13 @@ from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDI
 from vgg_mm.evaluation import read_records
 from vgg_mm.models import VGG
 
-#: Also where there is no GPU every layer but those of two blocks is trained.
+#: Without cached maps, two blocks are frozen, with or without a GPU.
 OPTIONS = ('--epochs', '2', '--batch-size', '8', '--cache-maps', 'off')
 
 
 @pytest.fixture(scope='module')
 def photos(few_digits, tmp_path_factory):
-    """Three classes of ten photos, one of which is broken, with names as people give them."""
+    """Three classes of ten photos, one of them broken, in folders with non-ASCII names."""
     folder = tmp_path_factory.mktemp('finetune') / 'meine Fotos'
     for name, digit in (('Größe S', 0), ('猫', 1), ('x', 7)):
         source = sorted((few_digits / 'train' / str(digit)).iterdir())[:10]
@@ -49,7 +49,7 @@ def test_from_photos_to_a_table(done, photos):
     assert (
         'net A (VGG-11), no norm, width 16, fc6/fc7 512/512, 10 classes; fc8 is new' in done.stdout
     )
-    assert 'mean 77.8/77.8/77.8' in done.stdout  # the digits', from the weights' own config
+    assert 'mean 77.8/77.8/77.8' in done.stdout  # of the digits, from the config in the checkpoint
     work_dir = photos.parent / 'work_dirs' / 'finetune_meine_Fotos'
     (record,) = read_records(work_dir / 'meine_Fotos' / 'test_results.jsonl')
     assert (record.net, record.protocol, record.images) == ('A', 'dense', 6)
@@ -59,7 +59,7 @@ def test_from_photos_to_a_table(done, photos):
     assert 'Größe S' in skipped.splitlines()[0]
 
 
-def test_every_tool_takes_what_it_wrote(done, photos, tmp_path):
+def test_other_tools_read_its_output(done, photos, tmp_path):
     checkpoint = (
         photos.parent / 'work_dirs' / 'finetune_meine_Fotos' / 'meine_Fotos' / 'epoch_2.pth'
     )
@@ -73,7 +73,7 @@ def test_every_tool_takes_what_it_wrote(done, photos, tmp_path):
     assert '3 classes; fc8 is new' in plan and 'mean 77.8/77.8/77.8' in plan
 
 
-def test_the_config_is_an_ordinary_one(done, photos, tmp_path):
+def test_train_py_runs_the_written_config(done, photos, tmp_path):
     path = photos.parent / 'work_dirs' / 'finetune_meine_Fotos' / 'meine_Fotos.py'
     cfg = Config.fromfile(path)
     assert cfg.model.head.num_classes == 3 and cfg.model.backbone.frozen_stages == 2
@@ -83,7 +83,7 @@ def test_the_config_is_an_ordinary_one(done, photos, tmp_path):
     assert 'Epoch(val) [1]' in trained.stdout
 
 
-def test_a_second_call_finds_it_done(done, photos, net_a):
+def test_second_call_does_not_train_again(done, photos, net_a):
     weights = net_a / 'epoch_2.pth'
     again = run_tool('finetune.py', photos, '--weights', weights, *OPTIONS, cwd=photos.parent)
     assert 'done before' in again.stdout and 'Testing' not in again.stdout
@@ -119,7 +119,7 @@ def test_wrong_calls(done, photos, net_a, options, message):
     'photos, epochs, milestones, batch, frozen',
     [(3, 30, [18, 26], 3, 2), (1200, 27, [16, 23], 32, 2), (50_000, 10, [6, 8], 32, 0)],
 )
-def test_what_is_decided(photos, epochs, milestones, batch, frozen):
+def test_decisions(photos, epochs, milestones, batch, frozen):
     split = Split(['a', 'b'], [('p.jpg', 0)] * photos, [], '')
     found = decide(split, 224)
     assert (found.epochs, found.milestones, found.batch_size) == (epochs, milestones, batch)
@@ -134,8 +134,8 @@ def test_what_is_decided(photos, epochs, milestones, batch, frozen):
     assert fine.frozen_stages == 3 and fine.lr == on_maps.lr and fine.epochs < on_maps.epochs
 
 
-def test_the_head_on_maps_is_the_default_without_a_gpu(photos, net_a, tmp_path):
-    """Two stages as a user types them; the result is a net for every tool; a second call is one."""
+def test_head_is_trained_on_cached_maps_by_default_without_a_gpu(photos, net_a, tmp_path):
+    """The other tools read the trained net; a second call does not train again."""
     weights = net_a / 'epoch_2.pth'
     command = ('finetune.py', photos, '--weights', weights, '--epochs', '3', '--batch-size', '8')
     if torch.cuda.is_available():
@@ -160,8 +160,8 @@ def test_the_head_on_maps_is_the_default_without_a_gpu(photos, net_a, tmp_path):
     assert 'contains other settings' in other.stderr
 
 
-def test_images_of_the_authors_nets_are_divided(photos, tmp_path):
-    """A new fc6 gets small maps; the maps of the file it starts from are the same ones, divided."""
+def test_images_and_biases_of_the_authors_nets_are_divided(photos, tmp_path):
+    """The feature maps of the starting weights are those of the authors' net, divided by 58."""
     torch.manual_seed(0)
     net = VGG('A', base_channels=8)
     for value in net.parameters():
@@ -194,8 +194,8 @@ def test_images_of_the_authors_nets_are_divided(photos, tmp_path):
     [
         (Net('D', 64, False), CENTRED_BGR, None, 58),
         (Net('D', 64, False), CENTRED_RGB.for_channels(1), 'fc', 58),
-        (Net('D', 64, False), STANDARDISED_RGB, None, 1),  # they are divided already
-        (Net('D', 64, False), CENTRED_BGR, 'gap', 1),  # has a decay of its own
+        (Net('D', 64, False), STANDARDISED_RGB, None, 1),  # already divided
+        (Net('D', 64, False), CENTRED_BGR, 'gap', 1),  # uses a higher weight decay instead
         (Net('D', 64, False, 1000, (4096, 4096), 7), CENTRED_BGR, None, 1),  # fc6 fits the maps
         (Net('D', 64, False, 1000, (4096, 4096), 7), CENTRED_BGR, 'fc', 58),
         (Net('D', 64, True), CENTRED_BGR, None, 1),  # not homogeneous
@@ -225,9 +225,9 @@ def test_blocks_are_unfrozen_in_a_second_stage(photos, net_a, tmp_path):
     assert record.net == 'A'
 
 
-def test_what_it_says_where_maps_are_not_cached(photos, net_a, tmp_path):
+def test_message_if_maps_are_not_cached(photos, net_a, tmp_path):
     if torch.cuda.is_available():
-        pytest.skip('with a GPU nothing is said')
+        pytest.skip('with a GPU there is no message')
     command = ('finetune.py', photos, '--weights', net_a, '--dry-run', '--frozen', '2')
     said = run_tool(*command, cwd=tmp_path).stdout
     assert 'Maps       are not cached: few blocks are frozen (--frozen 2)' in said

@@ -1,4 +1,4 @@
-"""Which photos a fine-tuning trains on, and which it validates on."""
+"""How fine-tuning splits photos into training and validation."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from vgg_mm.apis.finetune.split import split_photos
 
 
 def photos(folder, counts):
-    """Empty files FOLDER/CLASS/N.jpg: the split looks at names alone."""
+    """Empty files FOLDER/CLASS/N.jpg: the split depends only on names."""
     for name, count in counts.items():
         (folder / name).mkdir(parents=True)
         for number in range(count):
@@ -28,7 +28,7 @@ def class_counts(draw):
 
 @settings(max_examples=25, deadline=None)
 @given(counts=class_counts(), seed=st.integers(0, 5))
-def test_a_fifth_of_each_class(tmp_path_factory, counts, seed):
+def test_a_fifth_of_each_class_is_for_validation(tmp_path_factory, counts, seed):
     layout = photos(tmp_path_factory.mktemp('photos'), counts)
     split = split_photos(layout, seed)
     assert split == split_photos(layout, seed)
@@ -52,7 +52,7 @@ def test_other_seeds_draw_other_photos(tmp_path):
 
 @pytest.mark.parametrize('names', [('train', 'val'), ('Train', 'Test'), ('training', 'valid')])
 def test_splits_of_the_folder(tmp_path, names):
-    # Without one of the classes in validation.
+    # One class has no validation photos.
     counts = {f'{names[0]}/a': 3, f'{names[0]}/b': 2, f'{names[0]}/empty': 0, f'{names[1]}/b': 4}
     split = split_photos(photos(tmp_path, counts))
     assert split.classes == ['a', 'b']
@@ -61,7 +61,7 @@ def test_splits_of_the_folder(tmp_path, names):
     assert all(path.startswith(f'{names[1]}/b/') for path, _ in split.val)
 
 
-def test_numbers_sort_as_numbers(tmp_path):
+def test_classes_that_are_numbers_are_sorted_by_value(tmp_path):
     split = split_photos(photos(tmp_path, {str(number): 5 for number in range(8, 12)}))
     assert split.classes == ['8', '9', '10', '11']
     assert all(split.classes[label] == path.split('/')[0] for path, label in split.train)
@@ -77,7 +77,7 @@ def test_numbers_sort_as_numbers(tmp_path):
         ({'train/a': 2, 'train/b': 2}, 'has the splits train: expected FOLDER/train/CLASS'),
     ],
 )
-def test_folders_that_do_not_do(tmp_path, counts, message):
+def test_invalid_folders(tmp_path, counts, message):
     with pytest.raises(ValueError, match=message) as error:
         split_photos(photos(tmp_path, counts))
     assert '\n' not in str(error.value)

@@ -1,4 +1,4 @@
-"""Grey images and images with opacity, from the file to the fine-tuned net and its answers."""
+"""Grey images and images with opacity, from loading to fine-tuning and prediction."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ NOTOP = 'vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
-    """Photos with opacity in two classes, and torchvision's narrow weights, for RGB."""
+    """Photos with opacity in two classes, and weights of a narrow torchvision net for RGB."""
     folder = tmp_path_factory.mktemp('home')
     rng = np.random.default_rng(0)
     for name in ('kreis', 'quadrat'):
@@ -31,7 +31,7 @@ def home(tmp_path_factory):
     return folder
 
 
-def test_what_is_loaded(home, tmp_path):
+def test_loaded_channels(home, tmp_path):
     path = str(home / 'photos/kreis/0.png')
     rgba = np.array(Image.open(path))
     grey = LoadImage(in_channels=1)(dict(img_path=path))['img']
@@ -47,8 +47,8 @@ def test_what_is_loaded(home, tmp_path):
 
 
 @pytest.mark.parametrize('channels', [1, 4])
-def test_the_steps_after_it(home, channels):
-    """Each channel is cropped as alone; the shift of colours is that of colours alone."""
+def test_transforms_after_loading(home, channels):
+    """Crops treat each channel alike; the colour shift changes only the colour channels."""
     path = str(home / 'photos/kreis/0.png')
     results = LoadImage(in_channels=channels)(dict(img_path=path))
     whole = results['img'].reshape(*results['img'].shape[:2], channels)
@@ -70,8 +70,8 @@ def test_the_steps_after_it(home, channels):
         assert (colours != cropped[..., :3]).any()
 
 
-def test_a_fourth_channel_changes_nothing_at_first(home):
-    """Weights for RGB; MMPretrain's data preprocessor leaves four channels in BGR order."""
+def test_new_fourth_channel_does_not_change_predictions(home):
+    """From weights for RGB; MMPretrain's data preprocessor keeps four channels in BGR order."""
     said = finetune(home, 'vgg11_bn.pth', 'runs/plan', '--in-channels', '4', '--dry-run')
     assert 'images of 4 channels' in said and 'blue, green, red and opacity' in said
     photo = home / 'photos/kreis/1.png'
@@ -92,12 +92,14 @@ def finetune(home, weights, work_dir, *options):
 
 
 @pytest.mark.parametrize('channels', [1, 4])
-def test_finetune_and_on(home, channels):
+def test_finetune_and_tools_after_it(home, channels):
     run = f'runs/{channels}'
     finetune(home, 'vgg11_bn.pth', run, '--in-channels', channels)
     weights = torch.load(home / run / 'photos' / 'epoch_1.pth', weights_only=False)['state_dict']
     first = weights['backbone.conv1_1.weight']
-    assert first.shape[1] == channels and (first[:, -1] != 0).any()  # the opacity is learnt
+    assert (
+        first.shape[1] == channels and (first[:, -1] != 0).any()
+    )  # weights of the opacity are trained
     shown = run_tool('predict.py', 'photos', run, '--heatmap', f'{run}/maps', cwd=home)
     assert 'by the names of the folders (10 images)' in shown.stdout
     exported = run_tool('export.py', run, f'{run}/net.onnx', cwd=home).stdout
@@ -111,22 +113,22 @@ def test_finetune_and_on(home, channels):
 
 
 def test_weight_decay_on_pooled_grey_maps(home):
-    """The authors' nets have as large maps of grey images as of coloured ones."""
+    """Feature maps of the authors' nets are as large for grey images as for colour images."""
     published.FILES[NOTOP](home / NOTOP)
     said = finetune(home, NOTOP, 'runs/pooled', '--in-channels', '1', '--head', 'gap', '--dry-run')
     assert 'Images     grey, mean 114.799, std 1 (' in said
     assert '; weight decay of fc8 0.2' in said
 
 
-def test_one_option_of_train_py(few_digits, tmp_path):
-    """Images and their normalisation follow the net."""
+def test_in_channels_as_option_of_train_py(few_digits, tmp_path):
+    """Loading and normalisation of the images are adapted to the net."""
     option = ('model.backbone.in_channels=1',)
     run_tool('train.py', A_DIGITS, *short_run(few_digits, tmp_path, 1, *option), cwd=tmp_path)
     weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     assert weights['backbone.conv1_1.weight'].shape[1] == 1
 
 
-def test_what_is_given_stays():
+def test_given_channels_are_kept():
     load = dict(type='vgg_mm.LoadImage', in_channels=4)
     cfg = Config(
         dict(

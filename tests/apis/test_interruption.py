@@ -1,4 +1,4 @@
-"""An interruption ends the work whenever it comes."""
+"""An interruption stops the work at any moment."""
 
 import signal
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from vgg_mm.apis.subprocess_tools import interruptible
 
-#: As in a terminal; what starts tests in the background may ignore some of them.
+#: As in a terminal; a test run in the background may ignore some of these signals.
 HANDLERS = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
@@ -44,7 +44,7 @@ def test_interruption_in_a_finalizer_is_not_lost(how, terminal):
 
 
 @pytest.mark.parametrize('ignored', [[signal.SIGTERM], [signal.SIGTERM, signal.SIGHUP]])
-def test_ctrl_c_is_not_lost_where_others_are_ignored(ignored, terminal):
+def test_ctrl_c_is_not_lost_if_other_signals_are_ignored(ignored, terminal):
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
     with pytest.raises(KeyboardInterrupt), interruptible():
@@ -52,8 +52,8 @@ def test_ctrl_c_is_not_lost_where_others_are_ignored(ignored, terminal):
         time.sleep(30)
 
 
-def test_what_is_ignored_stays_so(terminal):
-    """nohup ignores the end of the terminal."""
+def test_ignored_signals_stay_ignored(terminal):
+    """nohup ignores SIGHUP."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with interruptible():
         signal.raise_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""The linear probe against scikit-learn, scipy and brute force; files that do not go together."""
+"""The linear probe compared with scikit-learn, scipy and brute force; mismatched files."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ CLASSES = ['ant', 'bee', 'cow']
 
 
 def clouds(seed, counts=(30, 24, 18), spread=1.2, dimension=6):
-    """Overlapping Gaussians, one a class: (values, labels)."""
+    """Overlapping Gaussians, one per class: (values, labels)."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(0, 1, (len(counts), dimension))
     labels = np.repeat(np.arange(len(counts)), counts)
@@ -42,7 +42,7 @@ def files(tmp_path_factory):
     ]
 
 
-def test_the_classifier_is_scikit_learns(files):
+def test_classifier_equals_scikit_learns(files):
     result = linear_probe(*files, c=(0.1, 1, 10), folds=3)
     train, test = map(load_features, files)
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
@@ -81,7 +81,7 @@ def average_precision(scores, relevant):
     return precision[ranked].mean()
 
 
-def test_neighbours_are_those_of_brute_force(files):
+def test_neighbours_equal_those_of_brute_force(files):
     result = linear_probe(*files, c=[1], neighbours=4)
     train, test = map(load_features, files)
     finder = NearestNeighbors(n_neighbors=4, metric='cosine', algorithm='brute').fit(train.values)
@@ -106,7 +106,7 @@ def test_the_nearest_have_the_largest_cosines(count, queries, dimension, seed, d
 
 
 def test_two_classes(tmp_path):
-    """scikit-learn then has one plane only."""
+    """scikit-learn then fits a single hyperplane."""
     values, labels = clouds(0, (20, 20))
     path = write_features(tmp_path / 'two.npz', values, labels, ['ant', 'bee'])
     result = linear_probe(path, c=[1])
@@ -128,7 +128,7 @@ def test_a_share_of_each_class_is_kept_for_the_test(tmp_path):
     json.dumps(one, allow_nan=False)
 
 
-def test_what_is_broken_or_has_no_class_is_left_out(files, tmp_path):
+def test_broken_images_and_images_without_a_class_are_left_out(files, tmp_path):
     values, labels = clouds(0)
     errors = [''] * len(labels)
     errors[4] = 'cannot be read'
@@ -142,7 +142,7 @@ def test_what_is_broken_or_has_no_class_is_left_out(files, tmp_path):
 
 
 def test_classes_are_matched_by_name(files, tmp_path):
-    """The test folder has other classes before and after."""
+    """The test folder has additional classes before and after the common ones."""
     values, labels = clouds(1)
     names = ['aardvark', *CLASSES, 'zebra']
     other = write_features(tmp_path / 'f.npz', values, labels + 1, names, folder='/test')
@@ -152,7 +152,7 @@ def test_classes_are_matched_by_name(files, tmp_path):
 
 
 def test_several_nets_are_stacked(files, tmp_path):
-    """Late fusion of Appendix B: the classifier sees both, each of length 1 / sqrt 2."""
+    """Late fusion of Appendix B: features of both nets, each of length 1 / sqrt(2)."""
     others = [
         write_features(
             tmp_path / f'{name}.npz', *clouds(seed, dimension=9), CLASSES, folder=f'/{name}',
@@ -187,7 +187,7 @@ def test_several_nets_are_stacked(files, tmp_path):
         (dict(labels=-1), 'has no image with a class: extract FOLDER/CLASS/*'),
     ],
 )
-def test_features_that_do_not_go_together(files, tmp_path, change, message):
+def test_features_that_do_not_match(files, tmp_path, change, message):
     dimension = change.pop('dimension', 6)
     values, labels = clouds(1, dimension=dimension)
     classes = change.pop('classes', CLASSES)
@@ -243,13 +243,13 @@ def test_without_scikit_learn(files, monkeypatch):
         linear_probe(*files)
 
 
-def test_notice_of_a_solver_that_gave_up(files, monkeypatch):
+def test_notice_if_the_solver_does_not_converge(files, monkeypatch):
     monkeypatch.setattr(svm, 'MAX_ITERATIONS', 1)
     (notice,) = linear_probe(*files, c=[100]).notices
     assert notice == 'the SVM with C = 100 did not converge; use a smaller C'
 
 
-def test_notices_of_a_choice_at_the_edge(files):
+def test_notice_if_the_best_c_is_at_the_edge(files):
     result = linear_probe(*files, c=(1e-4, 1e-3))
     edges = [notice for notice in result.notices if 'at the edge of those tried' in notice]
     assert len(edges) == 1 and f'{result.c:g}' in edges[0]
@@ -258,7 +258,7 @@ def test_notices_of_a_choice_at_the_edge(files):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 12), st.integers(0, 3))
-def test_queries_are_of_as_many_classes_as_can_be(labels, count, seed):
+def test_queries_cover_as_many_classes_as_possible(labels, count, seed):
     labels = np.array(labels)
     chosen = _queries(labels, count, seed)
     assert len(set(chosen)) == len(chosen) == min(count, len(labels))
@@ -268,7 +268,7 @@ def test_queries_are_of_as_many_classes_as_can_be(labels, count, seed):
 
 
 def test_the_tool_writes_table_numbers_and_pictures(tmp_path):
-    """Some photos are there, others are gone: the sheet is drawn all the same."""
+    """The sheet of photos is drawn although some photos no longer exist."""
     rng = np.random.default_rng(0)
     for name in CLASSES:
         (tmp_path / 'in' / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The tables against the real modules, torch's counters and a measured receptive field."""
+"""The tables compared with the modules, torch's counters and measured receptive fields."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from vgg_mm.models import VGG
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
 @pytest.mark.parametrize('size', [224, 321])
-def test_equals_the_modules_and_torchs_counter(arch, size):
+def test_table_equals_the_modules_and_torchs_counter(arch, size):
     with torch.device('meta'):
         model = classifier(arch=arch)
         counter = FlopCounterMode(display=False)
@@ -29,13 +29,13 @@ def test_equals_the_modules_and_torchs_counter(arch, size):
 
 
 @pytest.mark.parametrize('layer', ['conv1_1', 'conv3_1', 'conv4_1', 4])
-def test_receptive_field_by_the_gradients_footprint(layer):
+def test_receptive_field_equals_the_extent_of_the_gradient(layer):
     net = VGG('A', base_channels=1, out_indices=(layer,))
     for parameter in net.parameters():
         torch.nn.init.constant_(parameter, 0.1)
     x = torch.rand(1, 3, 480, 480, dtype=torch.float64, requires_grad=True)
     net.double()
-    # A window's maximum passes on one gradient: average over windows, so that all take part.
+    # Max pooling passes the gradient to one pixel of a window; average pooling to all.
     for name in [n for n, _ in net.named_modules() if n.startswith('pool')]:
         setattr(net, name, torch.nn.AvgPool2d(2, 2))
     out = net(x)[0]
@@ -73,7 +73,7 @@ def test_the_command_prints_every_net(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['vgg16', 'VGG-16', '16', 16])
-def test_a_depth_by_any_name(name):
+def test_names_of_a_depth(name):
     assert resolve_arch(name) == 'D' and VGG(arch=name, base_channels=4).arch == 'D'
 
 

@@ -1,4 +1,4 @@
-"""Training and testing called from Python, as in a notebook: keyword arguments, values returned."""
+"""Training and testing called from Python, as in a notebook: arguments and returned values."""
 
 import json
 
@@ -36,7 +36,7 @@ def trained(options, tmp_path_factory):
 
 def test_train_returns_the_last_checkpoint(trained, options, tmp_path, monkeypatch):
     assert trained.endswith('epoch_1.pth')
-    # A config in place of a file, with settings as a notebook makes them; the caller's is left.
+    # A Config object, which is not changed, in place of a file.
     cfg = Config.fromfile(A_DIGITS)
     text = cfg.pretty_text
     monkeypatch.chdir(tmp_path)
@@ -72,7 +72,7 @@ def test_test_returns_the_metrics(trained, options, tmp_path):
      ('vgg16_8xb32_in1k', 16, None), ('vgg16_pcr_animals', 'D', None)],
 )  # fmt: skip
 def test_names_of_configs(name, arch, width, tmp_path, monkeypatch):
-    """Of the package, wherever one is, and of MMPretrain's models."""
+    """Configs of the package, from any folder, and MMPretrain's models."""
     monkeypatch.chdir(tmp_path)
     cfg = load_config(name)
     found = cfg.model.backbone
@@ -89,12 +89,12 @@ def test_names_of_chains_recipes_and_protocols(tmp_path, monkeypatch):
         FileNotFoundError, match="chain not found: vgg16_digit; did you mean 'vgg16"
     ):
         load_chain('vgg16_digit')
-    # What is a name elsewhere may be a path from the checkout.
+    # A path from the checkout is not found here; the message suggests the name.
     with pytest.raises(FileNotFoundError, match="did you mean 'vgg16_jitter_imagenet'"):
         load_config('configs/vgg/vgg16_jitter_imagenet.py')
 
 
-def test_resume_goes_on(trained, options):
+def test_resume(trained, options):
     work_dir = trained.removesuffix('/epoch_1.pth')
     more = {**options, 'train_cfg.max_epochs': 2}
     assert train(A_DIGITS, work_dir=work_dir, cfg_options=more, resume=True).endswith('epoch_2.pth')

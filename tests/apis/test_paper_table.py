@@ -1,4 +1,4 @@
-"""tools/paper_table.py on hand-made results: what is in which table, the three forms, the runs."""
+"""tools/paper_table.py on hand-made results: contents of the tables, three formats, test runs."""
 
 import os
 from collections import Counter
@@ -60,7 +60,7 @@ RESULTS = {
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """The results in ``work_dirs``, the files in ``tables``, the terminal's text in a file."""
+    """A folder with results in ``work_dirs``, tables in ``tables``, printed text in ``text``."""
     folder = tmp_path_factory.mktemp('paper_table')
     for name, records in RESULTS.items():
         add_records(folder / 'work_dirs' / name, records)
@@ -81,12 +81,12 @@ def found(folder, monkeypatch):
 
 
 def rows_of(text, title):
-    """The lines of the first table of that title in the terminal's text."""
+    """The lines of the first table with that title in the printed text."""
     lines = text[text.index(f'\n{title}\n') :].splitlines()[5:]
     return lines[: lines.index('')]
 
 
-def test_the_papers_rows_with_results_beside_them(text):
+def test_rows_of_the_paper_beside_results(text):
     table_3 = rows_of(text, 'Table 3: one test scale')
     assert len(table_3) == len(TABLE_3) + 1
     (row,) = [line for line in table_3 if line.split()[:3] == ['D', '[256;512]', '384']]
@@ -128,7 +128,7 @@ def test_other_data_and_other_nets_have_sections_of_their_own(text):
     several = rows_of(text[digit:], 'Several test scales (as Table 4)')
     assert len(several) == 2  # of one net, from two work directories
     assert 'digits/D) ' in several[0] and 'digits/D_kaiming) ' in several[1]
-    # Of few classes there is no top-5 error.
+    # With few classes there is no top-5 error.
     (photo,) = rows_of(text[clothing:] + '\n\n', 'Several test scales (as Table 4)')
     assert photo.split('dense')[1].split() == ['27.8', '[23.4,', '32.6]', '360', '38.1']
 
@@ -154,7 +154,7 @@ def test_markdown_is_well_formed(folder, found):
 
 
 class Page(HTMLParser):
-    """Counts tags, and checks that they close and load nothing."""
+    """Counts tags and checks that they are closed and load nothing."""
 
     VOID = {'meta', 'link', 'br', 'img'}
 
@@ -186,7 +186,7 @@ class Page(HTMLParser):
             self.cells.append(data)
 
 
-def test_html_needs_nothing_else(folder, found):
+def test_html_is_self_contained(folder, found):
     text = (folder / 'tables/tables.html').read_text(encoding='utf-8')
     assert 'http:' not in text and 'https:' not in text
     page = Page(text)
@@ -204,7 +204,7 @@ def test_html_needs_nothing_else(folder, found):
 
 def test_the_same_results_give_the_same_files(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    # A folder that is named twice is read once.
+    # A folder that is given twice is read once.
     paper_table(['work_dirs', 'work_dirs/narrow'], out=str(tmp_path))
     assert capsys.readouterr().out == (folder / 'text').read_text()
     for name in ('tables.md', 'tables.html'):
@@ -212,7 +212,7 @@ def test_the_same_results_give_the_same_files(folder, tmp_path, monkeypatch, cap
 
 
 def belongs_to(one, others):
-    """Numbers of the paper's tables that a record is in; None is the centre crops'."""
+    """Numbers of the paper's tables that contain a record; None is the table of centre crops."""
     compared = one.imagenet and one.width == 64
     same_net = [
         other
@@ -273,7 +273,7 @@ def test_no_row_of_the_paper_is_left_out(found):
             assert row.record or [r.paper for r in tables[number]].count(row.paper) == 1
 
 
-def test_rows_are_in_the_papers_order():
+def test_rows_are_in_the_order_of_the_paper():
     nets = ['MyNet', 'E', 'D', 'B-5x5', 'B', 'A-LRN', 'A']
     scales = [JITTER, (384, 384), S256]
     found = [Result(record(n, s, (q,), data='x', imagenet=False), '') for n in nets for s in scales
@@ -287,7 +287,7 @@ def test_rows_are_in_the_papers_order():
 
 
 def trained(folder, data, scale, arch='D', width=64):
-    """A work directory as training leaves it, with an empty checkpoint."""
+    """A work directory as written by training, with an empty checkpoint."""
     cfg = Config.fromfile(str(ROOT / f'configs/vgg/vgg16_{scale}_imagenet.py'))
     options = {'model.backbone.arch': arch, 'model.backbone.base_channels': width}
     cfg.merge_from_dict(options)
@@ -324,7 +324,7 @@ def planned(*folders):
         ('A', 'jitter', 16, ['dense_one_scale', 'all']),
     ],
 )
-def test_plan_is_what_the_papers_rows_need(tmp_path, imagenet, arch, scale, width, expected):
+def test_plan_covers_the_rows_of_the_paper(tmp_path, imagenet, arch, scale, width, expected):
     assert planned(trained(tmp_path / 'net', imagenet, scale, arch, width)) == expected
 
 
@@ -340,13 +340,13 @@ def test_plan_is_what_the_papers_rows_need(tmp_path, imagenet, arch, scale, widt
          ['dense_one_scale', 'all']),
     ],
 )  # fmt: skip
-def test_plan_leaves_out_what_is_there(tmp_path, imagenet, done, expected):
+def test_plan_leaves_out_existing_results(tmp_path, imagenet, done, expected):
     folder = trained(tmp_path / 'net', imagenet, 'jitter')
     data = str(imagenet / 'val')
     here = [vars(one) | {'data': data} if one.data[0] == '/' else vars(one) for one in done]
     add_records(folder, [TestRecord(**fields) for fields in here])
     assert planned(folder) == expected
-    # Results of another work directory are another net's.
+    # Another work directory is another net, without results.
     assert planned(folder, trained(tmp_path / 'other', imagenet, 'jitter'))[-2:] == [
         'dense_one_scale', 'all'
     ]  # fmt: skip
@@ -359,7 +359,7 @@ def test_commands_are_complete(tmp_path):
     assert nets == [] and skipped == [
         f"{folder}: no data folder 'data/imagenet/val': give yours with data_root"
     ]
-    # The config's own DATA_ROOT is what --data-root replaces.
+    # --data-root replaces the DATA_ROOT of the config.
     nets, _ = find_trained_nets([str(tmp_path)], data_root=str(tmp_path / 'photos'))
     test = plan(nets, [])[1]
     assert test.arguments('photos') == [
@@ -369,7 +369,7 @@ def test_commands_are_complete(tmp_path):
     assert '--cfg-options' not in test.arguments()
 
 
-def test_a_failing_run_does_not_lose_the_others(tmp_path, imagenet):
+def test_other_results_are_shown_after_a_failed_test(tmp_path, imagenet):
     folder = trained(tmp_path / 'work_dirs/net', imagenet, 's256', 'A')
     broken = tmp_path / 'work_dirs/without_config'
     broken.mkdir()
@@ -391,7 +391,7 @@ def test_a_failing_run_does_not_lose_the_others(tmp_path, imagenet):
 
 
 def test_missing_results_are_tested(net_a, few_digits, tmp_path):
-    """The real thing, on a net that was trained: twice, of which the second has nothing to do."""
+    """On a trained net; a second run has no tests left."""
     folder = tmp_path / 'work_dirs/net_a'
     folder.mkdir(parents=True)
     Config.fromfile(A_DIGITS).dump(str(folder / 'vgg11_jitter_digits.py'))
@@ -427,7 +427,7 @@ def test_errors_are_one_clear_line(tmp_path, monkeypatch, options, message):
     assert '\n' not in str(error.value)
 
 
-def test_an_error_of_the_tool_is_one_line(tmp_path):
+def test_error_of_the_tool_is_one_line(tmp_path):
     done = run_tool('paper_table.py', 'nowhere', cwd=tmp_path, check=False)
     assert (done.returncode, done.stdout) == (1, '')
     assert done.stderr == 'error: no such folder: nowhere\n'

@@ -1,4 +1,4 @@
-"""Prediction against tools/test.py, MMPretrain and mmengine; what users can do wrong."""
+"""Prediction compared with tools/test.py, MMPretrain and mmengine; errors of users."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ CLASSES = tuple('0123456789')
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    """A narrow net A for digits with random weights, saved as mmengine's runner saves it."""
+    """A narrow net A for digits with random weights, in a file like that of mmengine's runner."""
     torch.manual_seed(0)
     cfg = Config.fromfile(A_DIGITS)
     cfg.model.backbone.base_channels = 4
@@ -46,7 +46,7 @@ def checkpoint(tmp_path_factory):
     model = build_model(cfg)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=(2 / max(1, parameter[0].numel())) ** 0.5)
-    # Scores of a few units: posteriors differ between images, rounding errors do not.
+    # Small scores: posteriors differ between images, and rounding errors stay small.
     model.head.fc8.weight.data *= 0.05
     path = tmp_path_factory.mktemp('net') / 'epoch_1.pth'
     save(path, model.state_dict(), cfg.pretty_text)
@@ -63,7 +63,7 @@ def save(path, weights, text, **meta):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Images of several shapes in class folders, for tools/test.py as well."""
+    """Images of several shapes in class folders, which tools/test.py also needs."""
     rng = np.random.default_rng(1)
     root = tmp_path_factory.mktemp('photos')
     shapes = [(90, 130), (64, 64), (200, 80), (40, 33), (70, 300)]
@@ -81,7 +81,7 @@ def with_defaults(function, *args, **kwargs):
 
 
 @pytest.mark.parametrize('name', PROTOCOLS)
-def test_posteriors_are_those_of_the_test_tool(checkpoint, folder, tmp_path, name):
+def test_posteriors_equal_those_of_the_test_tool(checkpoint, folder, tmp_path, name):
     run_tool(
         'test.py', A_DIGITS, checkpoint, '--tta-cfg', name, '--out', 'p.npz', '--work-dir', 'w',
         '--cfg-options', f'DATA_ROOT={folder}', 'model.backbone.base_channels=4',
@@ -123,8 +123,8 @@ def test_one_image_as_path_array_and_pil(checkpoint, folder):
     ]
 
 
-def test_a_configs_grid_and_lazy_images(checkpoint, folder, tmp_path):
-    """The grid is of crops, not of dense evaluation; a map is drawn over a photo read lazily."""
+def test_grid_of_a_config_and_lazy_images(checkpoint, folder, tmp_path):
+    """The grid affects multi-crop, not dense evaluation; lazy loading keeps the whole photo."""
     saved = torch.load(checkpoint, weights_only=False)
     cfg = Config.fromstring(saved['meta']['cfg'], '.py')
     cfg.tta_model.grid, cfg.tta_pipeline[0]['lazy'] = 2, True
@@ -139,7 +139,7 @@ def test_a_configs_grid_and_lazy_images(checkpoint, folder, tmp_path):
     assert abs(crops.posterior - more.posterior).max() > 1e-6
 
 
-def test_inferencer_is_mmpretrains_with_the_protocols(checkpoint, folder, tmp_path):
+def test_inferencer_returns_mmpretrains_results(checkpoint, folder, tmp_path):
     source = tmp_path / 'in'
     (source / 'sub').mkdir(parents=True)
     for name in ('0', '2'):
@@ -203,7 +203,7 @@ def test_exit_status_is_1_if_no_image_can_be_read(checkpoint, tmp_path):
     assert json.loads((tmp_path / 'r.json').read_text())['predictions'][0]['error']
 
 
-def test_stopped_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, monkeypatch, capsys):
+def test_results_before_ctrl_c_are_kept(checkpoint, folder, tmp_path, monkeypatch, capsys):
     evaluate, seen = Predictor.evaluate, []
 
     def stop_at_the_third(self, batch):
@@ -222,7 +222,7 @@ def test_stopped_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, mo
 
 
 @pytest.mark.parametrize('ending', ['csv', 'json'])
-def test_killed_half_way_what_was_done_is_kept(checkpoint, folder, tmp_path, monkeypatch, ending):
+def test_results_are_saved_at_intervals(checkpoint, folder, tmp_path, monkeypatch, ending):
     out = tmp_path / f'r.{ending}'
     evaluate, left_by_kills = Predictor.evaluate, []
     seconds = 0
@@ -270,7 +270,7 @@ def test_wrong_options_are_one_clear_line(
     assert message in str(error.value) and '\n' not in str(error.value)
 
 
-def test_which_files_are_meant(tmp_path, monkeypatch):
+def test_files_of_a_source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     of_systems = ('d/@eaDir/x.png', '__MACOSX/d/x.png', 'd/.ipynb_checkpoints/x-checkpoint.png')
     for name in ('f10.jpg', 'f9.JPG', 'd/x.png', 'd/e/y.webp', 'd/.z.png', 'd/n.txt', '[a]*.jpg'):
@@ -282,17 +282,17 @@ def test_which_files_are_meant(tmp_path, monkeypatch):
     assert expand_source('[a]*.jpg') == ['[a]*.jpg']
     assert expand_source('f*') == ['f9.JPG', 'f10.jpg']
     assert expand_source('d') == ['d/e/y.webp', 'd/x.png']
-    assert expand_source('d/*') == ['d/e/y.webp', 'd/x.png']  # the folder d/e is in it
+    assert expand_source('d/*') == ['d/e/y.webp', 'd/x.png']  # includes the folder d/e
     assert expand_source('d/*.txt') == ['d/n.txt']
     assert expand_source('**/*.png') == ['d/x.png']
     assert expand_source('.', outside='d/e') == ['./[a]*.jpg', './d/x.png', './f9.JPG', './f10.jpg']
     assert expand_source('d/n.txt') == ['d/n.txt']
     assert (
         expand_source('d/@eaDir') == expand_source('d/@eaDir/*') == ['d/@eaDir/x.png']
-    )  # as asked
+    )  # given explicitly
     assert picture_paths(['d/x.png', 'd/e/y.webp'], 'o') == ['o/x.png', 'o/e/y.png']
     assert picture_paths(['d/x.png', 'd/x.jpg'], 'o') == ['o/x.png.png', 'o/x.jpg.png']
-    # No picture replaces another one, or an image, be it one that was not asked for.
+    # No picture overwrites another one or an image, not even one that is not evaluated.
     names = ['d/x.jpg', 'd/x.png', 'd/x.jpg.png']
     assert picture_paths(names, 'o') == [f'o/{name[2:]}.png' for name in names]
     assert picture_paths(['d/x.png', 'd/y.jpg'], 'd') == ['d/x.png.png', 'd/y.jpg.png']
@@ -308,14 +308,14 @@ def test_which_files_are_meant(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs/vgg').glob('*_s256_*.py')) + [A_DIGITS])
-def test_a_configs_text_means_what_mmengine_reads(path):
+def test_text_of_a_config_is_parsed_as_by_mmengine(path):
     cfg = Config.fromfile(path)
     expected = Config.fromstring(cfg.pretty_text, '.py').to_dict()
     assert parse_config_text(cfg.pretty_text) == expected
     assert checkpoint_config(cfg.pretty_text).model.head.type == 'vgg_mm.ConvHead'
 
 
-#: mmengine writes keys with quotes, and keys that Python reserves, so that it cannot read them.
+#: mmengine's text of keys with quotes, or that are Python keywords, is not valid Python.
 KEYS = st.text('abc_.-: 1é猫', min_size=1, max_size=6).filter(lambda key: not iskeyword(key))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
@@ -328,7 +328,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(['model', 'a', 'b_1']), VALUES, min_size=1))
-def test_any_values_survive_the_way_through_mmengines_text(content):
+def test_any_values_are_parsed_from_mmengines_text(content):
     cfg = Config(content)
     for text in (cfg.pretty_text, Config(content, format_python_code=False).pretty_text):
         found = parse_config_text(text)
@@ -432,7 +432,7 @@ def test_no_code_of_a_checkpoint_runs(checkpoint, tmp_path, monkeypatch, text, r
     assert not Path('ran').exists()
 
 
-def test_without_a_config_the_weights_say_what_they_are(checkpoint, tmp_path, capsys):
+def test_net_is_found_from_weights_without_a_config(checkpoint, tmp_path, capsys):
     content = torch.load(checkpoint, weights_only=False)
     path = save(tmp_path / 'w.pth', content['state_dict'], None)
     config = tmp_path / 'net.py'
@@ -473,7 +473,7 @@ def test_names_of_classes(checkpoint, folder, tmp_path, capsys):
     assert predict(image, tmp_path / 'w.pth', cfg)[0].classes == found.classes
 
 
-def test_pre_processing_of_the_weights_counts(checkpoint, folder, tmp_path, capsys):
+def test_pre_processing_of_the_weights_has_priority(checkpoint, folder, tmp_path, capsys):
     content = torch.load(checkpoint, weights_only=False)
     wanted = dict(to_rgb=False, mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0])
     content['meta']['preprocessing'] = wanted
@@ -488,14 +488,14 @@ def test_pre_processing_of_the_weights_counts(checkpoint, folder, tmp_path, caps
     (other,) = predict(image, checkpoint)
     np.testing.assert_allclose(found.posterior, expected.posterior, atol=1e-6)
     assert abs(found.posterior - other.posterior).max() > 1e-4
-    # What the config in it says counts as well.
+    # So has that of the config in the checkpoint.
     capsys.readouterr()
     (again,) = predict(image, checkpoint, cfg)
     assert '(recorded: in the config of its training)), not in the' in capsys.readouterr().err
     np.testing.assert_allclose(again.posterior, other.posterior, atol=1e-6)
 
 
-def test_scales_of_ones_own_and_of_the_training(checkpoint, folder):
+def test_given_scales_and_scales_of_the_training(checkpoint, folder):
     image = folder / 'val' / '0' / '0.png'
     cfg = load_predictor(checkpoint).cfg
     (paper,) = predict(image, checkpoint)

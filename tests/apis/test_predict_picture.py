@@ -1,4 +1,4 @@
-"""Score maps against gradients, an independent upsampling, and a spot that the net looks for."""
+"""Score maps compared with gradients, independent upsampling and the place of a bright spot."""
 
 import warnings
 
@@ -24,7 +24,7 @@ from vgg_mm.apis.inference.prediction import (
 
 
 def net(arch, window, **backbone):
-    """Every weight 1 / inputs, no bias: a position's score is a mean over what it sees."""
+    """Every weight is 1 / inputs, every bias 0: a score is a mean over its receptive field."""
     model = ImageClassifier(
         backbone=dict(type='vgg_mm.VGG', arch=arch, base_channels=1, **backbone),
         head=dict(
@@ -40,15 +40,15 @@ def net(arch, window, **backbone):
 
 
 @pytest.mark.parametrize('arch, window', [('A', 7), ('A', 2), ('D', 7), ('C', 1), ('B-5x5', 2)])
-def test_centres_are_those_of_the_gradients(arch, window):
+def test_centres_equal_those_of_the_gradients(arch, window):
     model = net(arch, window).double()
-    # A window's maximum passes on one gradient; its mean treats all pixels alike.
+    # Max pooling passes the gradient to one pixel of a window; average pooling to all.
     for name in [n for n, _ in model.backbone.named_modules() if n.startswith('pool')]:
         setattr(model.backbone, name, torch.nn.AvgPool2d(2, 2))
     height, width = 32 * (window + 9) + 5, 32 * (window + 10) + 31
     x = torch.rand(1, 3, height, width, dtype=torch.float64, requires_grad=True)
     scores = model.head.score_map(model.backbone(x))
-    row, column = 4, 5  # what it sees lies inside the image
+    row, column = 4, 5  # its receptive field lies inside the image
     scores[0, 0, row, column].backward()
     gradient = x.grad[0, 0].abs()
     rows = field_centres(scores.shape[2], window, height) * height - 0.5
@@ -62,16 +62,16 @@ def test_centres_are_those_of_the_gradients(arch, window):
 
 
 @pytest.mark.parametrize('corner', [(60, 90), (60, 430), (230, 90), (230, 430), (150, 260)])
-def test_the_map_lies_where_the_object_is(corner):
-    """A bright spot on a photo, seen by a net whose first class is brightness."""
+def test_map_is_largest_at_the_object(corner):
+    """The object is a bright spot; the score of the net's first class is brightness."""
     model = net('A', 2)
     with torch.no_grad():
-        model.head.fc8.weight[0] *= 0.02  # away from where float32 ends
+        model.head.fc8.weight[0] *= 0.02  # avoids the limits of float32
         model.head.fc8.weight[1] = 0
     photo = np.zeros((300, 520, 3), np.uint8)
     top, left = corner
     photo[top - 10 : top + 10, left - 10 : left + 10] = 255
-    view = cv2.resize(photo, (832, 480))  # Q = 480, another size than the photo's
+    view = cv2.resize(photo, (832, 480))  # Q = 480, not the size of the photo
     found = compute_score_map(model, torch.from_numpy(view).permute(2, 0, 1), 2**30)
     assert found.q == 480 and found.posteriors.shape == (2, 14, 25)
     np.testing.assert_allclose(found.posteriors.sum(0), 1, atol=1e-6)
@@ -79,7 +79,7 @@ def test_the_map_lies_where_the_object_is(corner):
     over_photo = found._replace(posteriors=score[None]).upsampled(0, *photo.shape[:2])
     weight = over_photo / over_photo.sum()
     y, x = np.indices(weight.shape)
-    # A cell of 32 at Q is 20 pixels of the photo: the spot's place in its cells shifts the map.
+    # A cell of 32 pixels at Q is 20 pixels of the photo: the map is accurate to half a cell.
     assert (
         abs((weight * y).sum() - (top - 0.5)) < 10 and abs((weight * x).sum() - (left - 0.5)) < 10
     )
@@ -101,14 +101,14 @@ def test_large_images_in_strips_have_the_same_map():
     st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1),
 )  # fmt: skip
 def test_upsampling_pixel_by_pixel(rows, columns, window, rest, height, width, seed):
-    """Bilinear between centres, constant beyond, whatever the sizes."""
+    """Bilinear between centres and constant outside them, for any sizes."""
     values = np.random.default_rng(seed).random((1, rows, columns)).astype(np.float32)
     lengths = [32 * (n + window - 1) + rest for n in (rows, columns)]
     centres = [field_centres(n, window, length) for n, length in zip((rows, columns), lengths)]
     found = ScoreMap(values, *centres, min(lengths)).upsampled(0, height, width)
 
     def place(pixel, size, length, count):
-        """Of a photo's pixel on the map, in positions: through the rescaled image's pixels."""
+        """Position on the map of a pixel of the photo, by way of the rescaled image."""
         on_rescaled = (pixel + 0.5) * length / size - 0.5
         return np.clip((on_rescaled - (32 * window / 2 - 0.5)) / 32, 0, count - 1)
 
@@ -122,7 +122,7 @@ def test_upsampling_pixel_by_pixel(rows, columns, window, rest, height, width, s
             assert found[y, x] == pytest.approx(upper * (1 - i + top) + lower * (i - top), abs=1e-5)
 
 
-def test_nets_without_score_map_are_refused():
+def test_nets_without_score_map_are_rejected():
     for model in (net('A', 2, with_last_pool=False), torch.nn.Module()):
         with pytest.raises(ValueError, match='score maps need a vgg_mm.VGG with its last pooling'):
             check_has_map(model)
@@ -145,7 +145,7 @@ LONG = ['a class with a very long name, like those of ImageNet', 'b$c$d\n', '猫
 
 @pytest.mark.parametrize('shape', [(300, 400), (1500, 700), (40, 900), (900, 30), (1, 1)])
 @pytest.mark.parametrize('names', [LONG, ['0', '1']])
-def test_texts_are_inside_the_picture_and_apart(shape, names):
+def test_texts_are_inside_the_picture_and_do_not_overlap(shape, names):
     figure = prediction(shape, names, image='x/' * 90 + 'end\udcff\n.jpg').figure()
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
@@ -167,7 +167,7 @@ def test_texts_are_inside_the_picture_and_apart(shape, names):
             assert other is text or not box.shrunk(0.9, 0.9).overlaps(place), (text, other)
 
 
-def test_photo_and_map_are_of_one_size_and_cover_the_photo():
+def test_photo_and_map_have_the_same_size_and_extent():
     found = prediction((300, 400), LONG)
     photo, score_map, _, _ = found.figure().axes
     images = [*photo.images, *score_map.images]
@@ -180,15 +180,15 @@ def test_photo_and_map_are_of_one_size_and_cover_the_photo():
     np.testing.assert_array_equal(images[2].get_array(), expected)
 
 
-def test_a_single_position_is_no_map():
+def test_single_position_is_not_drawn_as_a_map():
     figure = prediction((300, 400), LONG, positions=(1, 1)).figure()
     caption = ' '.join(figure.texts[-1].get_text().split())
     assert caption.startswith('No map: at Q = 384 the score map is a single position')
     assert [len(panel.images) for panel in figure.axes[:2]] == [1, 1]
 
 
-def test_records_draw_themselves_in_a_notebook(tmp_path):
-    """The class asked for is shown, at the largest Q, over the pixels that were read."""
+def test_predictions_are_drawn_in_a_notebook(tmp_path):
+    """The map of the given class is shown, at the largest Q, over the given image."""
     cfg = Config.fromfile(A_DIGITS)
     cfg.model.backbone.base_channels = 4
     cfg.model.head.update(in_channels=32, fc_channels=16)

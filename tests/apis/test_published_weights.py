@@ -1,4 +1,4 @@
-"""One photo and somebody's weights: no config, real names."""
+"""Prediction with published weights, without a config."""
 
 import json
 
@@ -16,13 +16,13 @@ from vgg_mm.apis.inference.load import load_net
 from vgg_mm.datasets.class_names import WNIDS
 
 WITH_FC = [name for name, write in published.FILES.items() if write is not published.keras_notop]
-#: In torch.hub's cache, so that nothing is downloaded.
+#: Name of a file in torch.hub's cache, so that nothing is downloaded.
 CACHED = 'vgg11-8a719046.pth'
 
 
 @pytest.fixture
 def photo(tmp_path):
-    """Of 224x224, as a file and as RGB pixels."""
+    """A photo of 224 x 224, as a file and as RGB pixels."""
     coarse = np.random.default_rng(0).integers(0, 256, (7, 7, 3), np.uint8)
     rgb = cv2.resize(coarse, (224, 224), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(tmp_path / 'photo.png'), rgb[..., ::-1])
@@ -31,7 +31,7 @@ def photo(tmp_path):
 
 @pytest.fixture(scope='module')
 def hub(tmp_path_factory):
-    """torch.hub's folder with torchvision's VGG-11, at a sixteenth of the width, 1,000 classes."""
+    """torch.hub's folder with a VGG-11 of torchvision: 1/16 of the width, 1,000 classes."""
     folder = tmp_path_factory.mktemp('hub')
     (folder / 'checkpoints').mkdir()
     net, logits = sources.torchvision_net('vgg11', sources.Size(classes=1000))
@@ -47,13 +47,13 @@ def vgg11(hub, monkeypatch):
 
 
 def expected_posterior(logits, rgb):
-    """The mean over the photo and its flip; the net's window is the whole photo."""
+    """The mean over the photo, which is a single crop, and its flip."""
     flipped = np.ascontiguousarray(rgb[:, ::-1])
     return sum(logits(image).softmax(1)[0] for image in (rgb, flipped)) / 2
 
 
 @pytest.mark.parametrize('name', WITH_FC)
-def test_posteriors_are_the_librarys(name, photo, tmp_path, capsys):
+def test_posteriors_equal_those_of_the_library(name, photo, tmp_path, capsys):
     path, rgb = photo
     logits = published.FILES[name](tmp_path / name)
     (found,) = predict(path, tmp_path / name, scales=[224])
@@ -64,7 +64,7 @@ def test_posteriors_are_the_librarys(name, photo, tmp_path, capsys):
     assert '/config' not in said and '.py' not in said
 
 
-def test_convolutions_alone_tell_no_classes_but_give_features(photo, tmp_path):
+def test_convolutions_alone_give_features_but_no_classes(photo, tmp_path):
     path, _ = photo
     name = 'notop.h5'
     published.keras_notop(tmp_path / name)
@@ -76,7 +76,7 @@ def test_convolutions_alone_tell_no_classes_but_give_features(photo, tmp_path):
     assert "no layer 'fc7' for features; available: conv1_1, " in failed.stderr
 
 
-def test_ssds_fc6_and_fc7_are_no_classifiers(photo, tmp_path, capsys):
+def test_ssds_fc6_and_fc7_are_not_a_classifier(photo, tmp_path, capsys):
     path, _ = photo
     net, _ = sources.torchvision_net('vgg16')
     convs = {n: t for n, t in net.state_dict().items() if n.startswith('features.')}
@@ -87,13 +87,13 @@ def test_ssds_fc6_and_fc7_are_no_classifiers(photo, tmp_path, capsys):
     left_out = 'left out: extras.0.weight, extras.1.weight, and 1 more: of no layer of the net'
     with pytest.raises(ValueError, match=rf'without fc8 and cannot classify \({left_out}\): '):
         predict(path, tmp_path / 'ssd.pth')
-    # Their 3x3 kernel is no classifier's either: Q is that of convolutions alone.
+    # Nor does their 3x3 kernel set the crop size: Q is that of convolutions alone.
     extract_features(path.parent, tmp_path / 'ssd.pth', tmp_path / 'f.npz', layer='conv4_3')
     said = capsys.readouterr().err
     assert 'fc6 3x3), without fc8; Q = 256' in said and f'notice: {left_out}' in said
 
 
-def test_a_net_without_its_last_layer_gives_features(photo, tmp_path):
+def test_net_without_its_last_layer_gives_features(photo, tmp_path):
     path, rgb = photo
     net, _ = sources.torchvision_net('vgg11')
     weights = {n: t for n, t in net.state_dict().items() if not n.startswith('classifier.6')}
@@ -115,12 +115,12 @@ def test_a_net_without_its_last_layer_gives_features(photo, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_names_and_weights_of_the_zoos(vgg11, photo, tmp_path):
+def test_classes_and_weights_of_torchvision(vgg11, photo, tmp_path):
     path, rgb = photo
     file, logits = vgg11
     expected = expected_posterior(logits, rgb)
     first = IMAGENET_CATEGORIES[expected.argmax()]
-    # The config of another model beside it is nobody's business.
+    # The config of another model in the same folder is ignored.
     (file.parent / 'resnet50.py').write_text("model = dict(type='ResNet')")
     for checkpoint in ('torchvision://vgg11', file):
         (found,) = predict(path, checkpoint, scales=[224])
@@ -143,8 +143,8 @@ def test_names_and_weights_of_the_zoos(vgg11, photo, tmp_path):
     assert json.loads(facts['classes']) == list(IMAGENET_CATEGORIES)
 
 
-def test_a_model_of_the_zoo_by_its_name(photo, monkeypatch, tmp_path):
-    """At the full width, as published: only the file is other."""
+def test_model_of_the_zoo_by_its_name(photo, monkeypatch, tmp_path):
+    """Files of a narrow net replace the weights and the config of the model."""
     path, rgb = photo
     from mmpretrain.apis import ModelHub
 
@@ -175,14 +175,14 @@ def test_a_model_of_the_zoo_by_its_name(photo, monkeypatch, tmp_path):
 
 
 def test_1000_classes_on_a_folder_of_ten(vgg11, tmp_path):
-    """Errors are those of the ten classes' own numbers among the 1,000."""
+    """Errors are computed with the labels of the ten classes among the 1,000."""
     file, logits = vgg11
     rng = np.random.default_rng(1)
     wrong = []
     for i, number in enumerate(rng.choice(1000, 10, replace=False)):
         rgb = cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (224, 224))
         best = int(expected_posterior(logits, rgb).argmax())
-        number = best if i < 4 else number  # four times the class that the net sees in the photo
+        number = best if i < 4 else number  # four photos have the predicted class
         folder = tmp_path / 'data' / 'val' / WNIDS[number]
         folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / f'{i}.png'), rgb[..., ::-1])

@@ -1,4 +1,4 @@
-"""Mean and principal components against numpy on all pixels at once."""
+"""Mean and principal components compared with numpy on all pixels at once."""
 
 import json
 
@@ -38,8 +38,8 @@ def test_equals_numpy_on_all_pixels(tmp_path_factory, seed, count):
     assert (found.eigvec[np.abs(found.eigvec).argmax(0), range(3)] > 0).all()
 
 
-def test_the_unit_is_that_of_released_recipes(real_data):
-    """A hundred ImageNet photos come near the numbers that everybody uses for ImageNet."""
+def test_values_of_imagenet_photos_are_near_the_published_ones(real_data):
+    """A hundred ImageNet photos give values near those commonly used for ImageNet."""
     found = rgb_statistics(find_images(str(real_data / 'imagenet_sample')))
     np.testing.assert_allclose(found.eigval, IMAGENET_EIGVAL, rtol=0.25)
     alignment = np.abs((found.eigvec * np.array(IMAGENET_EIGVEC)).sum(0))
@@ -53,7 +53,7 @@ def test_grey_images_have_one_component(digits):
     np.testing.assert_allclose(found.eigvec[:, 0], 3**-0.5)
 
 
-def test_folders_of_systems_are_passed_over(tmp_path):
+def test_system_folders_are_skipped(tmp_path):
     for name in ('a/1.png', 'a/.ipynb_checkpoints/1.png', '__MACOSX/a/1.png', 'a/._1.png'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""The model index: what it says is true, and MMPretrain and mim find it."""
+"""The model index is correct, and MMPretrain and mim find it."""
 
 from contextlib import nullcontext
 
@@ -30,7 +30,7 @@ from vgg_mm.checkpoints.schemes import FIRST_WEIGHT
 from vgg_mm.evaluation.paper_results import TABLE_3, TABLE_4, TABLE_5
 from vgg_mm.models.tta.paper_tta import PROTOCOLS
 
-#: Nets for data sets that are named; the others are templates.
+#: Configs for specific data sets; the others are templates.
 CONFIGS = sorted(
     path
     for data in ('imagenet', 'digits', 'clothing', 'torchvision')
@@ -41,7 +41,7 @@ NARROW = dict(backbone=dict(base_channels=4), head=dict(in_channels=32, fc_chann
 
 @pytest.fixture(scope='module')
 def index():
-    """The classifiers; tests/downstream has the detectors and segmentors."""
+    """The classifiers; tests/downstream tests the detectors and segmentors."""
     found = load(str(ROOT / 'model-index.yml'))
     found.build_models_with_collections()
     return {model.name: model for model in found.models if 'downstream' not in model.config}
@@ -61,7 +61,7 @@ def test_every_config_is_in_the_index(index):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_parameters_and_flops(path, index):
-    """As torch counts them, and for the paper's nets as the table of nets does."""
+    """Equal torch's counts and, for the nets of the paper, those of the table of nets."""
     metadata = index[path.stem].metadata.data
     cfg = Config.fromfile(path)
     with DefaultScope.overwrite_default_scope('mmpretrain'), torch.device('meta'):
@@ -77,13 +77,13 @@ def test_parameters_and_flops(path, index):
         assert metadata['FLOPs'] == sum(row.multiply_adds for row in rows)
 
 
-def test_the_papers_errors_are_all_there_and_labelled(index):
-    """Tables 3 to 5, each figure under the config of its net and S; no figure without the label."""
+def test_index_has_all_errors_of_the_paper_with_a_label(index):
+    """Each figure of Tables 3 to 5 is with the config of its net and S, labelled as the paper's."""
     names = {'s256': (256, 256), 's384': (384, 384), 'jitter': (256, 512)}
     found = {}
     for name, model in index.items():
         (result,) = model.results
-        assert result.task == 'Image Classification'  # else inference_model refuses the name
+        assert result.task == 'Image Classification'  # otherwise inference_model rejects the name
         if result.metrics and not name.endswith('_torchvision'):
             assert result.dataset == 'ImageNet-1k (in the paper)'
             arch = Config.fromfile(ROOT / model.config).model.backbone.arch
@@ -105,7 +105,7 @@ def test_the_papers_errors_are_all_there_and_labelled(index):
 
 
 @pytest.mark.parametrize('net', [f'vgg{n}{bn}' for n in (11, 13, 16, 19) for bn in ('', '_bn')])
-def test_torchvisions_figures_and_addresses(net, index):
+def test_figures_and_urls_of_torchvision(net, index):
     published = torchvision.models.get_model_weights(net).IMAGENET1K_V1
     model = index[f'{net.replace("_", "")}_torchvision']
     (result,) = model.results
@@ -119,7 +119,7 @@ def test_torchvisions_figures_and_addresses(net, index):
 
 @pytest.mark.parametrize('net', ['vgg11', 'vgg16_bn'])
 def test_get_model_with_torchvisions_weights(net, index, tmp_path, monkeypatch):
-    """``pretrained=True``, a narrow net's file in place of the download: torchvision's scores."""
+    """``pretrained=True``, with a file of a narrow net in the cache, gives torchvision's scores."""
     name = f'{net.replace("_", "")}_torchvision'
     source, logits = torchvision_net(net, Size(classes=10))
     monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
@@ -148,7 +148,7 @@ def test_registering_twice_is_no_error():
 
 
 def checkpoint_of(model, path):
-    """As mmengine writes them: with its log buffers, which not every version of it reads again."""
+    """A checkpoint with mmengine's log buffers, which not every version of mmengine can load."""
     from mmengine.logging import HistoryBuffer
 
     log = HistoryBuffer([0.5, 0.25], [1, 1])
@@ -180,7 +180,7 @@ def test_get_model_with_weights_from_a_path(safely, tmp_path):
 
 @pytest.mark.parametrize('net, name', [('vgg16', 'vgg16'), ('vgg19', 'vgg19')])
 def test_get_model_with_the_authors_weights(net, name, index, tmp_path, monkeypatch):
-    """``pretrained=True``, the file in place of the download: Caffe's scores of BGR images."""
+    """``pretrained=True``, with a file in the cache, gives Caffe's scores of BGR images."""
     weights = caffe_weights(name)
     address = index[f'{net}_jitter_imagenet'].weights
     assert address.startswith(zoo.AUTHORS_RELEASE)
@@ -207,7 +207,7 @@ def test_get_model_with_the_authors_weights(net, name, index, tmp_path, monkeypa
     assert found.numpy() == pytest.approx(caffe_logits(weights)(bgr[..., ::-1]).numpy(), rel=1e-4)
 
 
-def test_weights_for_rgb_stay_as_they_are():
+def test_weights_for_rgb_are_unchanged():
     checkpoint = dict(state_dict={FIRST_WEIGHT: torch.rand(4, 3, 3, 3)}, meta={})
     assert for_rgb(checkpoint) is checkpoint
     meta = dict(preprocessing=dict(to_rgb=True, mean=[1.0, 2.0, 3.0], std=[1.0, 1.0, 1.0]))
@@ -223,7 +223,7 @@ def test_inference_model_on_a_photo(photo, tmp_path):
     assert results[0]['pred_scores'] == pytest.approx(results[1]['pred_scores'])
 
 
-def test_where_mim_looks(index):
+def test_index_in_the_folder_of_mim(index):
     """openmim reads PACKAGE/.mim/model-index.yml and configs below PACKAGE/.mim."""
     mim = ROOT / 'vgg_mm' / '.mim'
     if not mim.is_dir():
