@@ -1,4 +1,4 @@
-"""``vgg-mm app`` as visitors have it, in Chromium; needs what requirements/dev.txt installs."""
+"""``vgg-mm app`` in Chromium; requires the packages of requirements/dev.txt."""
 
 import os
 import re
@@ -19,7 +19,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 
 
 @pytest.fixture(scope='module')
 def page(net_a):
-    """The page as a user starts it: its address, and what it prints."""
+    """Address of the page, started as a user starts it; at the end it is stopped by Ctrl-C."""
     pytest.importorskip('gradio')
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
@@ -55,7 +55,7 @@ def upload(page, path):
 
 
 def shown(page):
-    """The address of the picture that is shown: another picture has another one."""
+    """The URL of the picture that is shown, which differs between pictures."""
     page.wait_for_selector('#view img', timeout=120_000)
     return page.locator('#view img').get_attribute('src')
 
@@ -63,12 +63,12 @@ def shown(page):
 def wait_for_other(page, before):
     deadline = time.monotonic() + 120
     while shown(page) == before:
-        assert time.monotonic() < deadline, 'the picture stays as it was'
+        assert time.monotonic() < deadline, 'the picture has not changed'
         page.wait_for_timeout(100)
 
 
 def test_a_visit(page, browser, spot, tmp_path):
-    """Upload, slide, choose, touch, compare; a broken photo; nothing comes from elsewhere."""
+    """Upload, set Q, choose a view, click, compare; a broken photo; no request to other hosts."""
     visit = browser.new_page()
     others = []
     visit.on('request', lambda r: others.append(r.url) if not r.url.startswith(page) else None)
@@ -106,7 +106,7 @@ def test_a_visit(page, browser, spot, tmp_path):
 
 
 def test_q_by_keyboard(page, browser, spot):
-    """Enter and arrow keys do what the mouse does; the view stays as it was chosen."""
+    """Q can be set by Enter and arrow keys; the chosen view is kept."""
     visit = browser.new_page()
     visit.goto(page)
     upload(visit, spot)
@@ -126,7 +126,7 @@ def test_q_by_keyboard(page, browser, spot):
         assert f'on the photo at {q * 200 // 120} x {q}' in visit.inner_text('#caption')
         assert 'Dense evaluation' in visit.inner_text('#caption')
     assert q == 224
-    # What is shown is not computed again.
+    # The shown picture is not computed again.
     before = shown(visit)
     visit.click('#view img')
     wait_for_other(visit, before)

@@ -1,4 +1,4 @@
-"""Results as the scripts of benchmarks/ write them, with made-up figures; one goal is missed."""
+"""Results as the scripts of benchmarks/ write them, with made-up figures; some goals are missed."""
 
 MACHINE = dict(cpu='a processor', cores=2, load=0.1, python='3.11.0', torch='2.15.0')
 PIPELINES = {

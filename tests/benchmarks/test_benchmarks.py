@@ -1,4 +1,4 @@
-"""The measurements run in a short form, and their files become a page."""
+"""The benchmarks run in a short form, and their result files are rendered as a page."""
 
 import json
 import re
@@ -20,7 +20,7 @@ FOLDER = ROOT / 'benchmarks'
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    """Makes a module of the benchmarks from its name."""
+    """Function that imports a module of the benchmarks by its name."""
     monkeypatch.syspath_prepend(str(FOLDER))
 
     def load(name):
@@ -30,7 +30,7 @@ def benchmark(monkeypatch):
 
 
 def run(script, *args, cwd):
-    """A script with ``--out``; returns what it printed and its results."""
+    """Run a script with ``--out``; returns its output and its results."""
     done = preloaded.run(
         [str(FOLDER / script), *map(str, args), '--out', str(cwd / 'result.json')], cwd
     )
@@ -39,7 +39,7 @@ def run(script, *args, cwd):
 
 
 def test_start_up(benchmark, monkeypatch, tmp_path, capsys):
-    """With commands of one's own in place of the slow ones."""
+    """With fast commands in place of the measured ones."""
     start_up = benchmark('start_up')
     python = [sys.executable, '-S', '-E', '-c']
     pair = {'MMPretrain': [*python, 'sum(range(4 * 10**7))'], 'vgg_mm': [*python, 'pass']}
@@ -56,8 +56,8 @@ def test_start_up(benchmark, monkeypatch, tmp_path, capsys):
     assert benchmark('page_sections').start_up(result).outcomes[0].verdict() == 'reached'
 
 
-def test_what_start_up_runs(benchmark):
-    """MMPretrain's own tools; each has a namesake here, with all of its options."""
+def test_commands_of_start_up(benchmark):
+    """Each tool of MMPretrain is compared with the tool of the same name, which has its options."""
     start_up = benchmark('start_up')
     for kind in start_up.TOOLS:
         peer, ours = (command[-2] for command in start_up.commands(kind).values())
@@ -65,7 +65,7 @@ def test_what_start_up_runs(benchmark):
     start_up.check('test.py')
 
 
-def test_start_up_says_which_command_failed(benchmark):
+def test_start_up_names_the_command_that_failed(benchmark):
     with pytest.raises(SystemExit, match=r"-c 'import nothing' ended with status 1"):
         benchmark('start_up').run([sys.executable, '-c', 'import nothing'])
 
@@ -82,7 +82,7 @@ def test_growth(tmp_path, benchmark):
 
 
 def test_work_of_the_curves(tmp_path, benchmark):
-    """Of those that take longer to be measured."""
+    """The slower curves; only their work is counted."""
     curves = benchmark('growth_curves')
     work = {}
     with DefaultScope.overwrite_default_scope('mmpretrain'), torch.no_grad():
@@ -95,8 +95,8 @@ def test_work_of_the_curves(tmp_path, benchmark):
     assert more - fewer == 2 * curves.BATCH * 64 * 4 * (curves.CLASSES[1] - curves.CLASSES[0])
 
 
-def test_the_counted_work_is_that_of_the_papers_tables(benchmark):
-    """At a sixteenth of the width; conv1_1's inputs and fc8's outputs stay as they are."""
+def test_counted_work_equals_the_table_of_nets(benchmark):
+    """At 1/16 of the width; the inputs of conv1_1 and the outputs of fc8 are unchanged."""
     curves = benchmark('growth_curves')
     with DefaultScope.overwrite_default_scope('mmpretrain'), torch.no_grad():
         tester = curves.Tester(4, num_classes=7)
@@ -126,7 +126,7 @@ def test_memory(tmp_path, benchmark):
 
 
 def test_memory_of_testing(tmp_path):
-    """The part that memory.py runs in a process of its own."""
+    """The part that memory.py runs in a child process."""
     words = ('memory.py', '.', '--child', 'dense, strips', '--tests', '8')
     done = preloaded.run([str(FOLDER / words[0]), *words[1:]], tmp_path)
     assert done.returncode == 0, done.stderr
@@ -157,7 +157,7 @@ def test_goals(benchmark):
 
 
 def test_turns(benchmark):
-    """The first round is dropped, and who begins changes."""
+    """The first round is dropped, and the order alternates."""
     calls = []
     runs = {name: lambda name=name: calls.append(name) or len(calls) for name in 'ab'}
     assert benchmark('timing').in_turn(runs, 2) == {'a': [4, 5], 'b': [3, 6]}
@@ -183,8 +183,8 @@ def test_page_of_all_measurements(tmp_path):
     assert all((tmp_path / 'out' / picture).stat().st_size > 2000 for picture in pictures)
 
 
-def test_page_says_what_is_missing(tmp_path):
-    """With the command that writes it."""
+def test_page_lists_missing_results(tmp_path):
+    """Each with the command that writes it."""
     _, page = make_page(tmp_path)
     assert page.count('>missing<') == 2 * len(SAMPLES)
     assert 'python benchmarks/jitter.py FOLDER' in page and '<svg' not in page
@@ -207,7 +207,7 @@ def make_page(folder):
 
 
 def test_heads_on_maps(benchmark, monkeypatch, tmp_path, capsys):
-    """Maps that tell their class: heads learn it, of photos that they have not seen."""
+    """Heads trained on separable feature maps classify unseen photos."""
     heads = benchmark('heads_on_maps')
     monkeypatch.setattr(
         heads, 'SETTINGS', [dict(head='gap', lr=1e-2), dict(head=16, lr=1e-2, views=1)]

@@ -1,4 +1,4 @@
-"""Bytes by moving them, buckets by torch's own function, the doc's tables by its commands."""
+"""The model of communication compared with simulated all-reduce, torch's buckets and the doc."""
 
 import json
 import re
@@ -62,7 +62,7 @@ class Wire:
 
 
 def reduce_scatter(wire, ring, parts):
-    """Pass sums around a ring; ``parts[i]`` are GPU ring[i]'s. Place i ends with part i's sum."""
+    """Pass sums around a ring; GPU ring[i] has ``parts[i]`` and ends with the sum of part i."""
     p = len(ring)
     for step in range(p - 1):
         sent = [(i - step - 1) % p for i in range(p)]
@@ -72,7 +72,7 @@ def reduce_scatter(wire, ring, parts):
 
 
 def all_gather(wire, ring, parts):
-    """Pass whole parts around a ring; place i begins with part i."""
+    """Pass whole parts around a ring; GPU ring[i] starts with part i."""
     p = len(ring)
     for step in range(p - 1):
         sent = [(i - step) % p for i in range(p)]
@@ -82,7 +82,7 @@ def all_gather(wire, ring, parts):
 
 
 @pytest.mark.parametrize('nodes, inside', [(1, 1), (1, 2), (1, 5), (2, 4), (3, 2), (4, 1), (3, 4)])
-def test_bytes_and_time_equal_chunks_that_are_moved(nodes, inside):
+def test_bytes_and_time_equal_those_of_a_simulation(nodes, inside):
     gpus, rng = nodes * inside, np.random.default_rng(0)
     gradients = rng.integers(-99, 99, (gpus, 24 * gpus)).astype(np.float32)
     work, wire = gradients.copy(), Wire(gpus, inside)
@@ -102,7 +102,7 @@ def test_bytes_and_time_equal_chunks_that_are_moved(nodes, inside):
     network = Network(inside, 2.0, 3.0, 5.0, 7.0)
     assert wire.gpu == pytest.approx(2 * gpu_bytes(size, gpus))
     assert wire.node == pytest.approx(2 * network.node_bytes(size, gpus))
-    # Steps of a ring: a part per GPU, or between nodes a part per GPU on cards that all share.
+    # Each step of a ring sends one part per GPU; between nodes, the GPUs share the network card.
     intra = 2 * (inside - 1) * (size / inside / 2e9 + 5e-6)
     inter = 2 * (nodes - 1) * (inside * (size / inside / nodes) / 3e9 + 7e-6)
     assert network.all_reduce_ms(size, gpus) == pytest.approx(1e3 * (intra + inter))
@@ -129,7 +129,7 @@ def test_frozen_layers_neither_send_nor_compute_backwards():
 
 
 @pytest.mark.parametrize('arch', ['A', 'D'])
-def test_buckets_are_torchs(arch, net_d):
+def test_buckets_equal_those_of_torch(arch, net_d):
     layers = net_d if arch == 'D' else layer_costs(_config(arch))
     arriving = [size for layer in layers[::-1] for size in layer.tensors[::-1]]
     indices, _ = dist._compute_bucket_assignment_by_size(
@@ -155,8 +155,8 @@ def test_fc6_is_sent_while_the_convolutions_compute(net_d):
 
 
 @pytest.mark.parametrize('arch', ['A', 'D'])
-def test_units_are_those_of_torchs_wrapping(arch):
-    """The policy of configs/_base_/distributed/fsdp.py, applied by FSDP's own recursion."""
+def test_units_equal_those_of_torchs_wrapping(arch):
+    """FSDP's own recursion applies the policy of configs/_base_/distributed/fsdp.py."""
     strategy = Config.fromfile(ROOT / 'configs/_base_/distributed/fsdp.py').strategy
     policy = dict(strategy.model_wrapper.auto_wrap_policy)
     assert policy.pop('type').endswith(size_based_auto_wrap_policy.__name__)
@@ -190,17 +190,17 @@ def test_units_are_those_of_torchs_wrapping(arch):
     assert sum(u.backward for u in units) == pytest.approx(2.0)
 
 
-def test_schedules_worked_out_by_hand():
+def test_schedules_computed_by_hand():
     buckets = [Bucket(4, 2.0), Bucket(10, 3.0), Bucket(1, 20.0)]
-    # 2-6, 6-16, 20-21: one is left after the backward pass.
+    # Sent at 2-6, 6-16, 20-21: 1 ms remains after the backward pass.
     assert ddp_communication(buckets, 20.0, float) == Communication(15.0, 1.0)
     assert ddp_communication(buckets, 40.0, float) == Communication(15.0, 0.0)
     units = [Unit(3, 5.0, 10.0, False), Unit(1, 2.0, 4.0, True)]
-    # Root gathered 0-1, unit 1-4; it computes 4-9, the root 9-11 and back 11-15, where the unit
-    # is gathered anew 11-14, the root's gradient sent 15-16; the unit back 15-25, its sent 25-28.
+    # Gather the root 0-1 and the unit 1-4. Forward: unit 4-9, root 9-11. Backward: root 11-15 while
+    # the unit is gathered again 11-14, unit 15-25. Gradients: root 15-16, unit 25-28.
     assert fsdp_communication(units, float, float) == Communication(1 + 3 + 3 + 1 + 3, 7.0)
-    # The root's two layers are gathered 0-3, the unit 3-6; compute 3-8, 8-13, 13-15 and back 15-19,
-    # 19-29, 29-39; the unit gathered anew 15-18, sent 29-32, the root's gradients 39-42.
+    # Gather the root's two layers 0-3 and the unit 3-6. Forward: 3-8, 8-13, 13-15. Backward: 15-19,
+    # 19-29, 29-39 while the unit is gathered again 15-18. Gradients: unit 29-32, root 39-42.
     units = [Unit(2, 5.0, 10.0, True), Unit(3, 5.0, 10.0, False), Unit(1, 2.0, 4.0, True)]
     assert fsdp_communication(units, float, float) == Communication(3 + 3 + 3 + 3 + 3, 6.0)
 
@@ -241,7 +241,7 @@ def test_properties_of_every_step(training, gpus):
 
 @settings(max_examples=100, deadline=None)
 @given(trainings, st.integers(1, 10).map(lambda k: 2**k), st.floats(1, 10))
-def test_what_helps_never_hurts(training, gpus, factor):
+def test_improvements_never_increase_the_step_time(training, gpus, factor):
     row = scaling_row(training, gpus)
     network = training.network
     faster = network._replace(intra=factor * network.intra, inter=factor * network.inter)
@@ -275,13 +275,13 @@ def examples():
 
 
 @pytest.mark.parametrize('command, output', examples())
-def test_the_docs_tables_are_the_tools(command, output, tmp_path):
+def test_tables_of_the_doc_equal_the_output(command, output, tmp_path):
     python, tool, *options = shlex.split(command)
     assert (python, tool) == ('python', 'benchmarks/scaling.py')
     assert run_tool('benchmarks/scaling.py', *options, cwd=tmp_path).stdout == output
 
 
-def test_a_measured_step_and_measured_data_paths(few_digits, tmp_path):
+def test_measured_step_and_data_paths(few_digits, tmp_path):
     pytest.importorskip('lmdb')
     done = run_tool(
         'benchmarks/scaling.py', A_DIGITS, '--gpus', 1, 4, '--per-gpu-batch', 8, '--data',
@@ -301,7 +301,7 @@ def test_a_measured_step_and_measured_data_paths(few_digits, tmp_path):
     assert f' {four["gpu_mb"]:,.1f} |' in done.stdout.splitlines()[-1]
 
 
-def test_the_three_ways_give_the_same_images(few_digits, tmp_path):
+def test_the_three_data_paths_give_the_same_images(few_digits, tmp_path):
     pytest.importorskip('lmdb')
     source = tmp_path / 'photos'
     for number, path in enumerate(sorted((few_digits / 'val').rglob('*.png'))):
@@ -322,7 +322,7 @@ def test_the_three_ways_give_the_same_images(few_digits, tmp_path):
         assert len(labels) == 1
 
 
-def test_without_lmdb_the_others_are_measured(few_digits, monkeypatch):
+def test_without_lmdb_the_other_data_paths_are_measured(few_digits, monkeypatch):
     monkeypatch.setitem(sys.modules, 'lmdb', None)
     cfg = Config.fromfile(A_DIGITS)
     paths = data_paths.measure_data_paths(cfg, str(few_digits / 'val'), 0.01, 7)
@@ -331,7 +331,7 @@ def test_without_lmdb_the_others_are_measured(few_digits, monkeypatch):
 
 
 def test_shards_of_the_webdataset_library(few_digits, tmp_path):
-    """The bytes and labels that its own reader gives."""
+    """TarShards reads the same bytes and labels as webdataset's reader."""
     webdataset = pytest.importorskip('webdataset')
     paths = sorted((few_digits / 'val').rglob('*.png'))
     with webdataset.ShardWriter(f'{tmp_path}/val-%06d.tar', maxcount=15, verbose=0) as writer:
@@ -366,12 +366,12 @@ def test_wrong_options_are_one_clear_line(options, message, tmp_path):
     assert done.stderr.startswith(f'error: {message}') and done.stderr.count('\n') == 1
 
 
-def test_images_that_are_in_no_class_folder_are_refused(few_digits):
+def test_images_outside_class_folders_are_rejected(few_digits):
     with pytest.raises(ValueError, match=r'expected .*/CLASS/\*.jpg, found '):
         data_paths.sample(str(few_digits / 'val/3'), 5)
 
 
-def test_a_step_that_does_not_grow_is_measured_anew(monkeypatch):
+def test_step_that_does_not_grow_is_measured_again(monkeypatch):
     times = iter([StepTime(0.0, 1.0), StepTime(0.5, 1.0)])
     monkeypatch.setattr(report, 'measure_step', lambda cfg, amp: next(times))
     assert report.measured_step(None, False) == StepTime(0.5, 1.0)
