@@ -1,7 +1,7 @@
 """Files that try to run code, or to do other harm, when they are opened.
 
-``HOSTILE`` maps names to functions that write one: ``write(path, marker)``. Where it succeeds, it
-creates the file ``marker``. ``HARMLESS`` names those that are loaded, with nothing happening.
+``HOSTILE`` maps names to functions that write one: ``write(path, marker)``. If its code runs, it
+creates the file ``marker``. ``HARMLESS`` names the files that can be loaded safely.
 """
 
 import builtins
@@ -33,7 +33,7 @@ from mmengine.logging import HistoryBuffer
 
 HOSTILE = {}
 HARMLESS = set()
-#: Those whose code is known to run where a file's code is run: the others are traps of other kinds.
+#: Names of files whose code runs if the loader allows it; the others do harm in other ways.
 ARMED = set()
 
 
@@ -56,7 +56,7 @@ class Payload:
         self.call = (function, arguments)
 
     def __call__(self):
-        """So that pickle takes one as the function of another."""
+        """Makes it callable, so that pickle accepts it as the function of another Payload."""
 
     def __reduce__(self):
         return self.call
@@ -84,7 +84,7 @@ def code(marker):
     return f'open({str(marker)!r}, "w").close()'
 
 
-# Calls of known functions, at the top of the file.
+# Calls of known functions, pickled at the top level of the file.
 
 CALLS = {
     'os.system': lambda m: Payload(os.system, touch(m)),
@@ -120,7 +120,7 @@ CALLS = {
     'as an attribute of a parameter': lambda m: parameter_with(CALLS['os.system'](m)),
 }
 
-#: Calls that leave no marker, or that nobody wants to see succeed in a test.
+#: Calls that create no marker, or that should not be run even by a test.
 OTHER_CALLS = {
     'builtins.__import__': Payload(builtins.__import__, 'this'),
     'importlib.import_module': Payload(importlib.import_module, 'this'),
@@ -268,7 +268,7 @@ def torchscript(path, marker):
 
 
 def zip_of(path, program, **members):
-    """A file in torch's format around a pickle."""
+    """A file in torch's format that contains a pickle."""
     with zipfile.ZipFile(path, 'w') as file:
         file.writestr('a/data.pkl', program)
         file.writestr('a/version', '3\n')
@@ -305,7 +305,7 @@ def safetensors(path, marker):
     os.replace(f'{path}.safetensors', path)
 
 
-# Pickles that no Python object gives, written by hand.
+# Pickles written by hand, which cannot be made from Python objects.
 
 
 def of(name):
@@ -337,7 +337,7 @@ def new(kind, state):
 
 
 def program(value):
-    """A whole checkpoint with a value somewhere."""
+    """The pickle of a checkpoint that contains a value."""
     return b'\x80\x02' + table(state_dict=b'}', meta=table(x=value)) + b'.'
 
 
@@ -440,7 +440,7 @@ for _name, _make in HAND_WRITTEN.items():
 HARMLESS |= {'numbers as objects'}
 
 
-# Classes that a file may name: stand-ins hold what they are given.
+# Classes that a file may name: placeholders store their arguments.
 
 
 @entry('a module that calls in its state')
@@ -467,7 +467,7 @@ for _name, _make in INERT.items():
     )
 
 
-# numpy's pickles, which nothing may run either.
+# Pickles in numpy files, whose code must not run either.
 
 
 def npy_of(path, pickled):

@@ -1,7 +1,7 @@
-"""Narrow VGGs of other libraries, with random weights, and what those libraries make of a photo.
+"""Narrow VGGs of other libraries, with random weights, and their logits for a photo.
 
-Each function gives (net, function of a uint8 RGB photo of 224x224 that gives the logits as the
-library computes them, pre-processing included).
+Each function returns (net, function from a uint8 RGB photo of 224x224 to the logits that the
+library computes, including its pre-processing).
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from torchvision.models import get_model_weights
 from torchvision.models.vgg import VGG as TorchvisionVGG
 from torchvision.models.vgg import make_layers
 
-#: Scale of images that are not divided by a deviation: the nets' first weights make up for it.
+#: Divisor of the first weights of nets whose images are not divided by a standard deviation.
 PIXELS = 64
 
 #: Convolutions of each block, by the libraries' names.
@@ -44,7 +44,7 @@ NARROW = Size()
 
 
 def plan(name, widths=NARROW.widths):
-    """torchvision's and timm's way to write a net, by default at a sixteenth of the width."""
+    """A net in the notation of torchvision and timm, by default with 1/16 of the width."""
     return [
         step
         for count, width in zip(BLOCKS[name.removesuffix('_bn')], widths)
@@ -53,7 +53,7 @@ def plan(name, widths=NARROW.widths):
 
 
 def randomise(net, seed=0):
-    """Weights that keep the scale of activations, biases and statistics that all matter."""
+    """Random weights that preserve the scale of activations; non-zero biases and statistics."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in net.state_dict().items():
         if tensor.ndim > 1:
@@ -85,7 +85,7 @@ def torchvision_net(name, size=NARROW):
 
     @torch.no_grad()
     def logits(rgb):
-        # Its centre crop of 224 of a photo with a frame is the photo.
+        # The transform's centre crop of 224 is the photo without the frame.
         framed = np.pad(rgb, ((16, 16), (16, 16), (0, 0)))
         return net(transform(Image.fromarray(framed))[None])
 
@@ -117,7 +117,7 @@ def timm_net(name):
 
 
 class MMPretrainNet(nn.Module):
-    """What MMPretrain's ImageClassifier is made of, so that the weights have its names."""
+    """The parts of MMPretrain's ImageClassifier, so that the weights have its names."""
 
     def __init__(self, name):
         super().__init__()
@@ -240,7 +240,7 @@ def caffe_weights(name, size=NARROW):
 
 
 def caffe_file(weights, form='2014', double=False):
-    """A NetParameter: as Caffe wrote it in 2014 (the authors' release), or as since."""
+    """A NetParameter in the form of 2014 (the authors' release) or in the current form."""
     net = caffe_message()
     net.name = 'VGG_ILSVRC_16_layers'
     for layer, arrays in weights.items():
@@ -262,7 +262,7 @@ def caffe_file(weights, form='2014', double=False):
 
 
 def caffe_logits(weights):
-    """Caffe's net by its definition: BGR minus the mean, convolutions, products in order C-H-W."""
+    """Caffe's net in plain torch: BGR minus the mean; fc6 takes its map in the order C-H-W."""
     tensors = {k: [torch.from_numpy(a) for a in arrays] for k, arrays in weights.items()}
 
     def logits(rgb):

@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Files are written completely or not at all."""
 
 import errno
 import fcntl
@@ -30,7 +30,7 @@ def left_in(folder):
     return sorted(os.listdir(folder))
 
 
-def test_mmengine_writes_through_it_where_it_is_told_to(tmp_path):
+def test_mmengine_uses_the_backend_only_if_requested(tmp_path):
     path = tmp_path / 'new' / 'epoch_1.pth'
     backend_args = dict(backend=WHOLE_FILES)
     save_checkpoint(dict(w=torch.ones(3)), str(path), backend_args=backend_args)
@@ -41,11 +41,11 @@ def test_mmengine_writes_through_it_where_it_is_told_to(tmp_path):
     assert type(get_file_backend(path)) is LocalBackend
 
 
-def test_a_block_that_fails_leaves_what_was_there(tmp_path):
+def test_failed_block_keeps_the_old_file(tmp_path):
     write_atomically(tmp_path / 'file', b'old')
     full = pytest.raises(OSError, match='not enough disk space for file in .*: [0-9,]+ free$')
     with file_limit(5000), full, whole_file(tmp_path / 'file') as file:
-        save_checkpoint(dict(w=torch.ones(3000)), file.name)  # by the name, as mmengine does
+        save_checkpoint(dict(w=torch.ones(3000)), file.name)  # by name, like mmengine
     assert (tmp_path / 'file').read_bytes() == b'old' and left_in(tmp_path) == ['file']
 
 
@@ -66,7 +66,7 @@ def test_devices_are_not_replaced():
     assert not os.path.isfile(os.devnull)
 
 
-def test_a_write_that_fails_half_way(tmp_path):
+def test_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / 'file'
     write_atomically(path, b'old')
     message = 'not enough disk space for file in .*: 100,000 bytes needed, '
@@ -76,7 +76,7 @@ def test_a_write_that_fails_half_way(tmp_path):
     assert path.read_bytes() == b'old' and left_in(tmp_path) == ['file']
 
 
-def test_a_disk_that_gets_full(tmp_path, monkeypatch):
+def test_disk_full_while_writing(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
@@ -88,7 +88,7 @@ def test_a_disk_that_gets_full(tmp_path, monkeypatch):
     assert left_in(tmp_path) == []
 
 
-def test_a_full_disk_is_not_written_to(tmp_path, monkeypatch):
+def test_disk_full_before_writing(tmp_path, monkeypatch):
     free = SimpleNamespace(total=1000, free=99)
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: free)
     with pytest.raises(
@@ -96,7 +96,7 @@ def test_a_full_disk_is_not_written_to(tmp_path, monkeypatch):
     ):
         write_atomically(tmp_path / 'file', bytes(100))
     write_atomically(tmp_path / 'file', bytes(99))
-    free.total = free.free = 0  # a file system that does not know
+    free.total = free.free = 0  # a file system that reports no size
     check_room(tmp_path, 10**15, 'a checkpoint')
 
 
@@ -109,7 +109,7 @@ def test_other_failures(tmp_path):
     assert left_in(tmp_path) == ['file']
 
 
-def test_a_folder_is_not_searched_for_every_file(tmp_path, monkeypatch):
+def test_folder_is_not_scanned_for_every_file(tmp_path, monkeypatch):
     searched, scandir = [], os.scandir
     monkeypatch.setattr(os, 'scandir', lambda folder: searched.append(folder) or scandir(folder))
     for number in range(50):
@@ -117,7 +117,7 @@ def test_a_folder_is_not_searched_for_every_file(tmp_path, monkeypatch):
     assert searched == [os.path.realpath(tmp_path)]
 
 
-def test_what_killed_runs_left_is_removed(tmp_path, monkeypatch):
+def test_partial_files_of_killed_runs_are_removed(tmp_path, monkeypatch):
     def part(name, age):
         path = tmp_path / f'.epoch_1.pth.{name}{PART_SUFFIX}'
         path.write_bytes(b'half')

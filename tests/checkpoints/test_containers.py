@@ -1,4 +1,4 @@
-"""State dicts inside anything: containers, prefixes, averaged weights, arrays, parts of a net."""
+"""State dicts in containers, with prefixes, averaged weights, arrays, and parts of a net."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def converted(path, content):
 
 
 def check(found, own, part=''):
-    """Every weight whose name begins with ``part`` is there, in its place, and no other."""
+    """The weights found are exactly those whose names begin with ``part``."""
     expected = {name: tensor for name, tensor in own.items() if name.startswith(part)}
     assert found.weights.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -43,7 +43,7 @@ def test_any_common_prefix(prefix, state, own, tmp_path):
     check(converted(tmp_path / 'x.pth', {prefix + n: t for n, t in state.items()}), own)
     inside = {n.replace('features.', 'features._orig_mod.'): t for n, t in state.items()}
     check(converted(tmp_path / 'x.pth', {prefix + n: t for n, t in inside.items()}), own)
-    # This package's own, as other training frameworks wrap them.
+    # This package's own layout, as wrapped by other training frameworks.
     check(converted(tmp_path / 'x.pth', {prefix + n: t for n, t in own.items()}), own)
     bare = {prefix + n.split('.', 1)[1]: t for n, t in own.items()}
     check(converted(tmp_path / 'x.pth', bare), own)
@@ -57,12 +57,12 @@ def test_one_level_down(container, state, own, tmp_path):
     for weights in (state, {f'model.{n}': t for n, t in state.items()}, own):
         content = {'epoch': 3, container: weights, 'optimizer': OPTIMIZER, 'best': torch.ones(1)}
         check(converted(tmp_path / 'x.pth', content), own)
-        # mmengine, which copies the weights into a model, looks for them under this name.
+        # mmengine loads the weights of a model from this key.
         loaded = load_checkpoint(tmp_path / 'x.pth')
         assert loaded['state_dict'].keys() == own.keys()
 
 
-def test_the_container_that_has_the_net_is_taken(state, own, tmp_path):
+def test_container_with_the_net_is_used(state, own, tmp_path):
     other = {'layer1.weight': torch.zeros(2, 2)}
     check(converted(tmp_path / 'x.pth', {'model': other, 'perceptual': state}), own)
 
@@ -87,7 +87,7 @@ def test_averaged_weights_beside_plain_ones(plain, averaged, state, own, tmp_pat
     for flag, factor in ((False, 1), (True, 2)):
         found = to_own_layout({'state_dict': mixed}, averaged=flag)['state_dict']
         assert all(torch.equal(found[n], factor * t) for n, t in own.items())
-    # By the tool's option, which says which were taken.
+    # Chosen by an option, and reported.
     for one in (content, {'state_dict': mixed}):
         torch.save(one, tmp_path / 'x.pth')
         for flag, factor in ((False, 1), (True, 2)):
@@ -97,12 +97,12 @@ def test_averaged_weights_beside_plain_ones(plain, averaged, state, own, tmp_pat
     torch.save(state, tmp_path / 'x.pth')
     with pytest.raises(ValueError, match='contains no EMA weights'):
         read_weights(str(tmp_path / 'x.pth'), ema=True)
-    # Alone, they are the weights.
+    # Without plain weights, the averaged ones are used.
     found = to_own_layout({averaged: ema})['state_dict']
     assert all(torch.equal(found[n], 2 * t) for n, t in own.items())
 
 
-def test_mmengines_state_dict_is_the_averaged_one(own):
+def test_state_dict_of_mmengine_is_the_averaged_one(own):
     """EMAHook puts the averaged weights into state_dict, the plain ones into ema_state_dict."""
     content = {'state_dict': own, 'ema_state_dict': {f'module.{n}': t * 2 for n, t in own.items()}}
     for flag in (False, True):
@@ -114,10 +114,10 @@ def test_numpy_arrays(state, own, tmp_path):
     check(converted(tmp_path / 'x.pth', {'model': arrays}), own)
 
 
-def test_two_nets_in_a_file_are_refused(state, tmp_path):
+def test_two_nets_in_a_file_are_rejected(state, tmp_path):
     both = {f'{net}.{n}': t for net in ('first', 'second') for n, t in state.items()}
     torch.save(both, tmp_path / 'x.pth')
-    assert load_checkpoint(tmp_path / 'x.pth').keys() == both.keys()  # somebody else's model
+    assert load_checkpoint(tmp_path / 'x.pth').keys() == both.keys()  # any model can be loaded
     with pytest.raises(ValueError, match=r'contains several nets \(first., second.\): give a file'):
         read_weights(str(tmp_path / 'x.pth'))
 
@@ -126,7 +126,7 @@ def test_two_nets_in_a_file_are_refused(state, tmp_path):
 
 
 def test_torchvision_of_2017(state, own, tmp_path):
-    """A dropout before each layer of the classifier: classifier.1, .4 and .6."""
+    """A dropout precedes fc6 and fc7, so the classifier has layers 1, 4 and 6."""
     old = {'classifier.0': 'classifier.1', 'classifier.3': 'classifier.4'}
     content = {old.get(n[:12], n[:12]) + n[12:]: t for n, t in state.items()}
     assert 'classifier.4.weight' in content
@@ -169,14 +169,14 @@ def test_reduced_fc6_and_fc7_of_ssd(names, state, own, tmp_path):
     assert "fc6/fc7 8/8 (SSD's and DeepLab's, fc6 3x3), without fc8" in str(found.net)
 
 
-def test_a_last_layer_of_another_name_or_none(state, own, tmp_path):
+def test_last_layer_with_another_name_or_none(state, own, tmp_path):
     renamed = {n.replace('classifier.6', 'classifier.6.1'): t for n, t in state.items()}
     check(converted(tmp_path / 'x.pth', renamed), own)
     without = {n: t for n, t in state.items() if not n.startswith('classifier.6')}
     found = converted(tmp_path / 'x.pth', without)
     assert str(found.net).endswith('fc6/fc7 8/8, without fc8')
     assert 'num_classes' not in found.net.head_config()
-    # Two that take fc7's outputs, as in detectors: none is fc8.
+    # Two layers follow fc7, as in detectors: neither is fc8.
     two = {
         **without,
         'cls_score.weight': torch.zeros(21, 8),
@@ -202,8 +202,8 @@ def test_a_last_layer_of_another_name_or_none(state, own, tmp_path):
     ],
     ids=['one layer', 'two layers', 'norms between', 'global average'],
 )
-def test_another_classifier_is_left_out_and_named(head, state, own, tmp_path):
-    """Two layers of a list are no fc6 and fc7: the convolutions are taken, the rest is named."""
+def test_other_classifiers_are_left_out_and_listed(head, state, own, tmp_path):
+    """Only the convolutions are read; the layers of another classifier are listed."""
     content = {n: t for n, t in state.items() if n.startswith('features.')}
     content |= {f'{layer}.weight': torch.zeros(shape) for layer, shape in head.items()}
     found = converted(tmp_path / 'x.pth', content)

@@ -1,4 +1,4 @@
-"""A classifier's layers in a detector's or segmentor's form."""
+"""Initialisation of detectors and segmentors from the layers of a classifier."""
 
 import logging
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ def source(arch='D', **kwargs):
 
 
 class Net(nn.Module):
-    """A backbone and, elsewhere in the tree, fc6 and fc7 in some form, and a layer of its own."""
+    """A backbone, fc6 and fc7 in some form elsewhere in the module tree, and another layer."""
 
     def __init__(self, fc6, fc7, **backbone):
         super().__init__()
@@ -54,7 +54,7 @@ def sub_sampled():
 
 
 def initialise_from_classifier(net, weights, where):
-    """Copy a classifier's layers into a net; returns the report."""
+    """Copy a classifier's layers into a net; returns the lines of the report."""
     target = net.state_dict()
     transfer = transfer_classifier(weights, target, where)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def initialise_from_classifier(net, weights, where):
     return transfer.lines
 
 
-def test_backbone_is_copied_and_the_rest_stays():
+def test_only_the_backbone_is_copied():
     classifier, net = source(), Net(*kept())
     neck = net.neck.weight.clone()
     initialise_from_classifier(net, classifier.state_dict(), 'd.pth')
@@ -83,7 +83,7 @@ def test_kept_and_folded_give_the_classifiers_activations(form):
     torch.testing.assert_close(fc7, classifier.head.pre_logits((feats,)))
 
 
-def test_folded_linear_takes_either_form():
+def test_folded_linear_loads_either_form():
     net = Net(FoldedLinear(8 * WIDTH, FC, SIDE), FoldedLinear(FC, FC, 1))
     weights = source().state_dict()
     for name in ('head.fc6.weight', 'head.fc7.weight'):
@@ -113,7 +113,7 @@ def test_sub_sampling_is_slicing(in_conv_form):
     )
 
 
-def test_every_layers_fate_is_reported():
+def test_every_layer_is_reported():
     lines = initialise_from_classifier(Net(*kept()), source().state_dict(), 'd.pth')
     assert 'backbone.conv5_3 <- conv5_3, copied (32, 32, 3, 3)' in lines
     assert 'roi_head.bbox_head.fc7 <- fc7, kept (16, 16)' in lines
@@ -133,7 +133,7 @@ def test_a_shallower_models_layers_are_reported_as_unused():
     ]
 
 
-def test_norms_go_along():
+def test_batch_norms_are_copied():
     norm = dict(type='BN')
     classifier, net = source(norm_cfg=norm), Net(*kept(), norm_cfg=norm)
     nn.init.normal_(classifier.backbone.bn3_2.running_mean)
@@ -167,7 +167,7 @@ def wrong_inputs():
         Net(nn.Linear(99, FC), nn.Linear(FC, FC)),
         'fc6.weight is (16, 1568)',
     )
-    odd = nn.Conv2d(8 * WIDTH, FC, 4), nn.Conv2d(FC, FC, 1)  # 4 of 7 rows, 2 apart: possible
+    odd = nn.Conv2d(8 * WIDTH, FC, 4), nn.Conv2d(FC, FC, 1)  # valid: 4 of 7 rows, with stride 2
     initialise_from_classifier(Net(*odd), source().state_dict(), 'd.pth')
     even = nn.Conv2d(8 * WIDTH, FC, 5), nn.Conv2d(FC, FC, 1)
     yield (
@@ -192,7 +192,7 @@ def wrong_inputs():
 
 
 @pytest.mark.parametrize('case', list(wrong_inputs()), ids=lambda case: case[0])
-def test_what_does_not_fit_is_one_line(case):
+def test_mismatches_are_one_line(case):
     _, classifier, net, message = case
     before = {n: t.clone() for n, t in net.state_dict().items()}
     with pytest.raises(ValueError) as error:
@@ -227,13 +227,13 @@ def test_hook_reads_other_layouts_and_reports(tmp_path, caplog):
 
 
 def images_for(model, mean, std):
-    """The model with a data preprocessor of BGR images, as a detector has it."""
+    """The model with a data preprocessor of BGR images, like a detector."""
     model.data_preprocessor = ImgDataPreprocessor(mean=mean, std=std)
     return model
 
 
 def written(path, preprocessing):
-    """The classifier, biases included, and what it expects, as a file."""
+    """Writes a classifier with random biases and its pre-processing to a file; returns the net."""
     net = source()
     for name, tensor in net.named_parameters():
         if name.endswith('.bias'):
@@ -244,7 +244,7 @@ def written(path, preprocessing):
 
 
 @pytest.mark.parametrize('std', [58.0, 0.5])
-def test_images_that_are_divided_make_maps_smaller_and_nothing_else(std, tmp_path, caplog):
+def test_divided_images_only_scale_the_feature_maps(std, tmp_path, caplog):
     net = written(tmp_path / 'd.pth', CENTRED_BGR)
     for tensor in net.backbone.parameters():
         tensor.requires_grad_(False)
@@ -266,11 +266,11 @@ def test_images_that_are_divided_make_maps_smaller_and_nothing_else(std, tmp_pat
 
 
 @pytest.mark.parametrize('norms, mean, std', [
-    (False, CENTRED_BGR.mean, [58.0, 57.0, 58.0]),  # not by the same for all channels
+    (False, CENTRED_BGR.mean, [58.0, 57.0, 58.0]),  # channels are divided differently
     (False, [0.0] * 3, [58.0] * 3),  # another mean
     (True, CENTRED_BGR.mean, [58.0] * 3),  # not homogeneous
 ])  # fmt: skip
-def test_what_division_does_not_make_equal_is_said(norms, mean, std, tmp_path, caplog):
+def test_other_differences_in_preprocessing_are_reported(norms, mean, std, tmp_path, caplog):
     norm = dict(norm_cfg=dict(type='BN')) if norms else {}
     meta = dict(preprocessing=CENTRED_BGR.to_meta())
     torch.save(dict(state_dict=source(**norm).state_dict(), meta=meta), tmp_path / 'd.pth')
@@ -282,14 +282,14 @@ def test_what_division_does_not_make_equal_is_said(norms, mean, std, tmp_path, c
 
 
 @given(by=st.floats(1e-3, 1e3), std=st.floats(0.1, 300))
-def test_quotient_is_the_division_undone(by, std):
+def test_quotient_inverts_divided(by, std):
     weights = Preprocessing(False, (1.0, 2.0, 3.0), (std, std, 2 * std))
     assert weights.divided(by).quotient(weights) == pytest.approx(by)
     assert weights.divided(by).reversed_channels().quotient(weights) is None
 
 
-def test_colours_before_a_fourth_channel_are_in_bgr(tmp_path, caplog):
-    """A data preprocessor turns images of three channels only."""
+def test_four_channels_are_in_bgr(tmp_path, caplog):
+    """A data preprocessor converts only images of three channels to RGB."""
     net = written(tmp_path / 'd.pth', CENTRED_RGB)
     model = Net(*kept(), in_channels=4)
     mean = CENTRED_RGB.for_channels(4).mean
@@ -321,8 +321,8 @@ def test_hook_acts_once_and_never_on_resume(tmp_path):
     assert not model.backbone.conv1_1.weight.any()
 
 
-def test_hook_leaves_what_pretrained_gave(tmp_path, caplog):
-    """Of the backbone's layers; where all are given, the hook's own file need not be there."""
+def test_hook_keeps_weights_of_pretrained(tmp_path, caplog):
+    """If Pretrained gives all layers, the file of the hook may be missing."""
     path = tmp_path / 'd.pth'
     torch.save(dict(state_dict=source().state_dict()), path)
     model = Net(*kept())
@@ -350,7 +350,7 @@ def test_convolutions_alone(tmp_path, caplog):
     assert 'has only convolutions: roi_head.bbox_head.fc6, roi_head.bbox_head.fc7' in caplog.text
 
 
-def test_a_run_that_has_loaded_weights_is_refused():
+def test_run_that_has_loaded_weights_is_rejected():
     run = runner(Net(*kept()))
     run._has_loaded = True
     with pytest.raises(
@@ -359,7 +359,7 @@ def test_a_run_that_has_loaded_weights_is_refused():
         ClassifierInitHook('d.pth').before_train(run)
 
 
-def test_transfer_leaves_the_model_alone():
+def test_transfer_does_not_change_the_model():
     net = Net(*kept())
     before = net.backbone.conv1_1.weight.clone()
     transfer = transfer_classifier(source().state_dict(), net.state_dict(), 'd.pth')
@@ -367,7 +367,7 @@ def test_transfer_leaves_the_model_alone():
     assert len(transfer.weights) == 2 * 15
 
 
-def test_convolutions_alone_where_fc6_and_fc7_are_required(tmp_path):
+def test_required_fc6_and_fc7(tmp_path):
     path = str(tmp_path / 'convs.pth')
     weights = source().state_dict()
     convs = {name: tensor for name, tensor in weights.items() if name.startswith('backbone.')}
@@ -375,7 +375,7 @@ def test_convolutions_alone_where_fc6_and_fc7_are_required(tmp_path):
     model = Net(*kept())
     with pytest.raises(ValueError, match='has no fc6 and fc7, which this config starts from: give'):
         ClassifierInitHook(path, require_fc=True).before_train(runner(model))
-    # A whole one will do, and a model that has neither.
+    # Accepted: a whole classifier, or a model without fc6 and fc7.
     torch.save(dict(state_dict=weights), tmp_path / 'whole.pth')
     ClassifierInitHook(str(tmp_path / 'whole.pth'), require_fc=True).before_train(runner(model))
     backbone = nn.ModuleDict(dict(backbone=VGG('D', base_channels=WIDTH)))
@@ -385,7 +385,7 @@ def test_convolutions_alone_where_fc6_and_fc7_are_required(tmp_path):
 
 @pytest.mark.parametrize('channels', [1, 4])
 def test_grey_images_and_more_channels(channels):
-    """A grey image gives what it gave as three equal channels; a fourth channel changes nothing."""
+    """A grey image equals three equal channels; a fourth channel does not change the output."""
     weights = source().state_dict()
     net = Net(*kept(), in_channels=channels).eval()
     colour = Net(*kept()).eval()

@@ -1,4 +1,4 @@
-"""One net at the published width from each library that has it, through the whole reader."""
+"""Files of torchvision and Keras at the published width."""
 
 import os
 
@@ -18,7 +18,7 @@ def keras_file(path):
 
     net = vgg16.VGG16(weights=None, classifier_activation=None)
     kernel = net.get_layer('block1_conv1').kernel
-    kernel.assign(kernel * 2)  # Glorot's weights make the activations smaller
+    kernel.assign(kernel * 2)  # Glorot initialisation shrinks the activations
     with h5py.File(path, 'w') as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, net)
     return sources.keras_logits(net, vgg16.preprocess_input)

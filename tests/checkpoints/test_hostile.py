@@ -1,4 +1,4 @@
-"""No file runs code when it is loaded, whichever way it is loaded."""
+"""Loading a file never runs code from it, whichever loader is used."""
 
 import logging
 import pickle
@@ -39,7 +39,7 @@ LOADERS = {
     'ensemble': load_posteriors,
 }
 
-#: These want more of a file than that it can be read.
+#: Loaders that reject even files that can be read.
 DEMANDING = ('StagedInitHook', 'ensemble')
 
 
@@ -50,7 +50,7 @@ def safe():
 
 
 @pytest.mark.parametrize('name', HOSTILE)
-def test_nothing_runs(tmp_path, name, recwarn):
+def test_no_code_of_a_hostile_file_runs(tmp_path, name, recwarn):
     marker, path = tmp_path / 'marker', str(tmp_path / 'file.pth')
     HOSTILE[name](path, marker)
     methods = HistoryBuffer._statistics_methods.copy(), HistoryBuffer.mean
@@ -68,19 +68,19 @@ def test_nothing_runs(tmp_path, name, recwarn):
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('name', sorted(ARMED))
-def test_the_files_are_hostile(tmp_path, name, monkeypatch, capsys):
-    """Where a file's code is allowed to run, these run theirs."""
+def test_files_run_code_if_trusted(tmp_path, name, monkeypatch, capsys):
+    """The files are really hostile: their code runs if the loader allows it."""
     monkeypatch.chdir(tmp_path)
     marker, path = tmp_path / 'marker', str(tmp_path / 'file.pth')
     HOSTILE[name](path, marker)
-    with loading_safely(trust=True), suppress(ValueError):  # most are no checkpoints
+    with loading_safely(trust=True), suppress(ValueError):  # most are not checkpoints
         load_checkpoint(path)
     assert marker.exists()
     warning = f'warning: trust_checkpoint=True: running the code in checkpoint {path}\n'
     assert capsys.readouterr().err.startswith(warning)
 
 
-def test_the_switch_is_named_and_does_no_more_than_needed(tmp_path, capsys):
+def test_trust_checkpoint(tmp_path, capsys):
     path = tmp_path / 'file.pth'
     HOSTILE['in meta'](path, tmp_path / 'marker')
     with pytest.raises(ValueError) as error:
@@ -94,10 +94,10 @@ def test_the_switch_is_named_and_does_no_more_than_needed(tmp_path, capsys):
         capsys.readouterr()
         torch.save(dict(w=torch.ones(1)), path)
         load_checkpoint(path)
-        assert capsys.readouterr().err == ''  # this one needs no trust
+        assert capsys.readouterr().err == ''  # this file needs no trust
 
 
-def test_a_message_cannot_write_on_the_terminal(tmp_path):
+def test_messages_contain_no_control_characters(tmp_path):
     path = tmp_path / 'file.pth'
     path.write_bytes(b'\x80\x02cos\n\x1b[2J\x1b]0;title\x07\n.')
     with pytest.raises(ValueError, match='it refers to os') as error:
@@ -105,7 +105,7 @@ def test_a_message_cannot_write_on_the_terminal(tmp_path):
     assert str(error.value).isprintable()
 
 
-def test_buffers_are_rebuilt_from_their_numbers(tmp_path):
+def test_buffers_are_rebuilt_from_their_values(tmp_path):
     path = tmp_path / 'file.pth'
     before = HistoryBuffer._statistics_methods.copy()
     HistoryBuffer._statistics_methods['mean'] = HistoryBuffer.max
@@ -138,10 +138,10 @@ def test_plain_numbers_and_strings_load(tmp_path, value):
     torch.save(dict(x=value, again=value), tmp_path / 'one.pth')
     loaded = load_checkpoint(tmp_path / 'one.pth')
     torch.save(loaded, tmp_path / 'two.pth')
-    # What was loaded once and written again is plain numpy's.
+    # Loaded values that are saved again are plain numpy.
     reference = torch.load(tmp_path / 'two.pth', weights_only=False)
     assert type(reference['x']) is type(value)
-    dtype = pickle.loads(pickle.dumps(value, 2)).dtype  # numpy makes bytes' order its own
+    dtype = pickle.loads(pickle.dumps(value, 2)).dtype  # pickling makes the byte order native
     for x in (loaded['x'], loaded['again'], reference['x']):
         assert x.dtype == dtype and x.shape == value.shape and np.all(x == value)
 
@@ -154,7 +154,7 @@ def test_files_of_numpy_1_load(tmp_path):
 
 
 def resume_with_config(folder, marker):
-    """Train an epoch, put a program in the checkpoint's meta.config, and go on from it."""
+    """Train an epoch and put code in the checkpoint's meta.config; returns a function to resume."""
     folder.mkdir()
     train(folder, epochs=1)
     path = str(folder / 'epoch_1.pth')
@@ -164,13 +164,13 @@ def resume_with_config(folder, marker):
     return lambda: train(folder, epochs=2, resume=path)
 
 
-def test_resuming_runs_no_config(tmp_path):
+def test_resuming_does_not_run_meta_config(tmp_path):
     marker = tmp_path / 'marker'
     resume_with_config(tmp_path / 'run', marker)()
     assert (tmp_path / 'run/epoch_2.pth').exists() and not marker.exists()
 
 
-def test_that_mmengine_would_run_it(tmp_path):
+def test_mmengine_alone_would_run_meta_config(tmp_path):
     def unsafe(path, map_location):
         return torch.load(path, map_location=map_location, weights_only=False)
 

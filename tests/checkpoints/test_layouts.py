@@ -1,4 +1,4 @@
-"""Weights of torchvision, timm, MMPretrain, Keras and Caffe give the logits they give there."""
+"""Weights of torchvision, timm, MMPretrain, Keras and Caffe give each library's logits."""
 
 import os
 
@@ -30,7 +30,7 @@ def arch_of(name):
 
 
 def classifier_for(path):
-    """A net of this package, built and filled from nothing but a file."""
+    """A net of this package, built only from a file of weights."""
     checkpoint = load_checkpoint(path)
     net = identify_net(checkpoint['state_dict'], str(path))
     model = MODELS.build(
@@ -56,13 +56,13 @@ def check(path, logits, rgb, layout, arch):
     model, checkpoint = classifier_for(path)
     assert checkpoint['meta']['layout'] == layout and model.backbone.arch == arch
     expected = logits(rgb)
-    assert 0.1 < expected.std() < 10, 'no scale at which 1e-4 means something'
+    assert 0.1 < expected.std() < 10, 'the tolerance of 1e-4 does not suit this scale'
     torch.testing.assert_close(our_logits(model, rgb), expected, atol=1e-4, rtol=0)
 
 
 @pytest.fixture
 def rgb(photo):
-    """224x224, uint8, channels that differ."""
+    """A uint8 photo of 224x224 with different channels."""
     return np.ascontiguousarray(np.tile(photo, (2, 2, 1))[:224, :224, ::-1])
 
 
@@ -82,8 +82,8 @@ def test_pytorch_libraries(library, name, rgb, tmp_path):
 
 
 @pytest.mark.parametrize('wrap', ['state_dict', 'model', 'module', 'features.module'])
-def test_as_training_scripts_save(wrap, rgb, tmp_path):
-    """mmengine's, torchvision's, nn.DataParallel's, and that of the features alone."""
+def test_checkpoints_of_training_scripts(wrap, rgb, tmp_path):
+    """As saved by mmengine, torchvision, nn.DataParallel and nn.DataParallel of the features."""
     net, logits = sources.torchvision_net('vgg11_bn')
     state = net.state_dict()
     if wrap.endswith('module'):
@@ -99,7 +99,7 @@ def test_as_training_scripts_save(wrap, rgb, tmp_path):
 
 
 def test_torchvisions_weights_without_classifier(tmp_path):
-    """IMAGENET1K_FEATURES: a classifier of NaN, another pre-processing."""
+    """IMAGENET1K_FEATURES has a classifier of NaN and another pre-processing."""
     from torchvision.models import VGG16_Weights
 
     net, _ = sources.torchvision_net('vgg16')
@@ -121,7 +121,7 @@ def test_caffe(name, kind, rgb, tmp_path):
     weights = sources.caffe_weights(name)
     logits = sources.caffe_logits(weights)
     stored = dict(weights)
-    if kind == '7x7 kernels':  # as "net surgery" for dense evaluation leaves it
+    if kind == '7x7 kernels':  # after "net surgery" for dense evaluation
         for layer, side in (('fc6', 7), ('fc7', 1), ('fc8', 1)):
             weight, bias = weights[layer]
             stored[layer] = [weight.reshape(len(weight), -1, side, side), bias]
@@ -136,7 +136,7 @@ def test_keras(name, rgb, tmp_path):
     from keras.src.legacy.saving import legacy_h5_format
 
     net, logits = sources.keras_net(name)
-    with h5py.File(tmp_path / 'published.h5', 'w') as file:  # the kind that is published
+    with h5py.File(tmp_path / 'published.h5', 'w') as file:  # the published format
         legacy_h5_format.save_weights_to_hdf5_group(file, net)
     net.save(tmp_path / 'model.h5')
     net.save_weights(tmp_path / 'net.weights.h5')
@@ -145,7 +145,7 @@ def test_keras(name, rgb, tmp_path):
 
 
 def test_keras_of_2016(tmp_path):
-    """The published file's own names: ``block1_conv1_W_1:0``; big-endian numbers are as good."""
+    """Names as in the published file: ``block1_conv1_W_1:0``; numbers may be big-endian."""
     weights = sources.caffe_weights('vgg16')
     with h5py.File(tmp_path / 'old.h5', 'w') as file:
         for layer, (weight, bias) in weights.items():
@@ -164,8 +164,8 @@ def test_keras_of_2016(tmp_path):
     np.testing.assert_array_equal(state['head.fc8.weight'], weights['fc8'][0])
 
 
-def test_own_layout_is_handed_through(tmp_path):
-    """In FC form and conv form, in a whole checkpoint and without the prefixes."""
+def test_own_layout_is_unchanged(tmp_path):
+    """With weights as matrices or kernels, in a checkpoint or without the prefixes."""
     net, _ = sources.torchvision_net('vgg13')
     torch.save(net.state_dict(), tmp_path / 'net.pth')
     own = load_checkpoint(tmp_path / 'net.pth')['state_dict']
@@ -187,7 +187,7 @@ def test_own_layout_is_handed_through(tmp_path):
         assert torch.equal(loaded['state_dict'][name], tensor)
 
 
-def test_net_c_is_told_by_its_kernels(tmp_path):
+def test_net_c_is_recognised_by_its_kernels(tmp_path):
     weights = sources.caffe_weights('vgg16')
     for block in (3, 4, 5):
         weights[f'conv{block}_3'][0] = weights[f'conv{block}_3'][0][:, :, 1:2, 1:2].copy()

@@ -1,4 +1,4 @@
-"""What weights expect of an image: recorded, recognised by their numbers, or assumed."""
+"""The pre-processing that weights require: recorded, recognised by their values, or assumed."""
 
 import pytest
 import torch
@@ -31,10 +31,8 @@ def expected_of(path, state, **meta):
 
 @pytest.mark.parametrize('order, expected', [('BGR', CENTRED_BGR), ('RGB', CENTRED_RGB)])
 @pytest.mark.parametrize('names', ['features.0', 'conv1_1', 'backbone.features.0.conv'])
-def test_the_authors_weights_whatever_their_names(
-    names, order, expected, torchvision_state, tmp_path
-):
-    """As in vgg16_caffe of OpenMMLab, in torchvision's names; with the channels turned, too."""
+def test_the_authors_weights_with_any_names(names, order, expected, torchvision_state, tmp_path):
+    """As in OpenMMLab's vgg16_caffe, which has torchvision's names; also with reversed channels."""
     state = torchvision_state
     if names == 'conv1_1':
         torch.save(state, tmp_path / 'net.pth')
@@ -55,15 +53,15 @@ def test_origins(torchvision_state, tmp_path):
     assert str(found).endswith('(assumed: as of published weights of torchvision)')
     own = with_conv1_1(torchvision_state, 'features.0', TORCHVISIONS.filters, TORCHVISIONS.biases)
     assert expected_of(path, own).origin.startswith("recognised: conv1_1 is that of torchvision's")
-    # What a file says goes before what can be seen.
+    # A record in the file has priority over recognised weights.
     says = dict(to_rgb=False, mean=[1, 2, 3], std=[4, 5, 6])
     assert (
         str(expected_of(path, own, preprocessing=says)) == 'BGR, mean 1/2/3, std 4/5/6 (recorded)'
     )
 
 
-def test_where_nothing_is_known(tmp_path):
-    """Weights in this package's names, of a training of somebody's: the paper's, as assumed."""
+def test_nothing_is_known(tmp_path):
+    """For weights with this package's names, the pre-processing of the paper is assumed."""
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     state = {'backbone.conv1_1.weight': weight, 'backbone.conv1_1.bias': torch.zeros(4)}
     torch.save(dict(state_dict=state), tmp_path / 'x.pth')
@@ -76,8 +74,8 @@ def test_where_nothing_is_known(tmp_path):
 
 @pytest.mark.parametrize('word', ['to_rgb', 'bgr_to_rgb'])  # MMPretrain's, and mmengine's
 @pytest.mark.parametrize('where', ['model', 'top'])
-def test_the_config_of_a_training_says_it(where, word, torchvision_state, tmp_path):
-    """Whatever the weights look like: they have been trained on what it says."""
+def test_the_config_of_a_training_has_priority(where, word, torchvision_state, tmp_path):
+    """Even over weights that are recognised."""
     path = tmp_path / 'x.pth'
     settings = dict(mean=[1, 2, 3], std=[4, 5, 6], **{word: True})
     cfg = dict(model=dict(type='ImageClassifier'))
@@ -88,7 +86,7 @@ def test_the_config_of_a_training_says_it(where, word, torchvision_state, tmp_pa
     for state in (authors, own):
         found = expected_of(path, state, cfg=text)
         assert str(found) == 'RGB, mean 1/2/3, std 4/5/6 (recorded: in the config of its training)'
-    # What is not plain values says nothing, and is not run.
+    # A config with more than plain values is ignored and not run.
     assert expected_of(path, own, cfg='model = dict(data_preprocessor=open("x", "w"))') is None
     assert expected_of(path, own, cfg='model = dict(data_preprocessor=dict(mean=1))') is None
     says = dict(to_rgb=False, mean=[7, 8, 9], std=[1, 1, 1])
@@ -96,7 +94,7 @@ def test_the_config_of_a_training_says_it(where, word, torchvision_state, tmp_pa
 
 
 def test_the_config_is_read_once(monkeypatch):
-    """However many parts of a program ask."""
+    """Even if the pre-processing is requested several times."""
     parsed = []
     parse = config_text.ast.parse
     monkeypatch.setattr(config_text.ast, 'parse', lambda text: parsed.append(text) or parse(text))
@@ -110,7 +108,7 @@ def test_the_config_is_read_once(monkeypatch):
 
 
 def test_rounded_fine_tuned_and_other_weights():
-    """bfloat16 is the same; a changed bias or a trained conv1_1 is only alike; noise is neither."""
+    """Rounded weights are recognised, fine-tuned ones only as similar, random ones not at all."""
     weight = torch.randn(64, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     bias = torch.zeros(64)
     assert identify(weight, bias) is None and identify(weight, None) is None
@@ -125,7 +123,7 @@ def test_rounded_fine_tuned_and_other_weights():
     assert identify(weight[:, :1], bias) is None and identify(weight[:2], bias[:2]) is None
 
 
-def test_the_four_forms_of_known_weights_are_told_apart():
+def test_the_four_forms_of_known_weights_are_distinguished():
     for known in KNOWN:
         forms = [known.filters, known.filters.flip(1), known.filters.flip(2, 3)]
         forms.append(known.filters.flip(1, 2, 3))
@@ -138,11 +136,11 @@ def test_the_four_forms_of_known_weights_are_told_apart():
 def test_other_numbers_of_channels():
     grey = STANDARDISED_RGB.for_channels(1)
     assert str(grey).startswith('grey, mean 114.495, std 57.63')
-    # Where there is one channel, there is no order; three are taken as what they give.
+    # One channel has no order; three channels are compared after conversion to grey.
     for order in (STANDARDISED_RGB, STANDARDISED_RGB.reversed_channels()):
         assert grey.same_as(order) and order.same_as(grey)
         assert order.for_channels(1).same_as(grey) and not grey.same_as(CENTRED_BGR)
-    four = STANDARDISED_RGB.for_channels(4)  # MMPretrain turns three channels only
+    four = STANDARDISED_RGB.for_channels(4)  # MMPretrain reverses only three channels
     assert four.same_as(STANDARDISED_RGB) and not four.same_as(grey)
     assert not four.to_rgb and four.mean[:3] == STANDARDISED_RGB.mean[::-1]
     assert STANDARDISED_RGB.for_channels(3) is STANDARDISED_RGB

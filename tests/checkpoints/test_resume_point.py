@@ -46,7 +46,7 @@ def test_is_intact(tmp_path):
 
 
 @pytest.mark.parametrize('at', range(0, 22, 2))
-def test_no_damage_to_the_directory_goes_unseen_or_raises(tmp_path, at):
+def test_damage_to_the_directory_does_not_raise(tmp_path, at):
     path = save(tmp_path / 'a.pth')
     content = bytearray(path.read_bytes())
     start = content.index(b'PK\x01\x02')  # zip's central directory; the first 20 bytes of an entry
@@ -55,7 +55,7 @@ def test_no_damage_to_the_directory_goes_unseen_or_raises(tmp_path, at):
     assert isinstance(is_intact(path), bool)
 
 
-def test_nothing_there(tmp_path):
+def test_no_checkpoint(tmp_path):
     assert find_resume_point(tmp_path) is None
     assert find_resume_point(tmp_path / 'nothing') is None
     name(tmp_path, '')
@@ -63,14 +63,14 @@ def test_nothing_there(tmp_path):
     assert find_resume_point(tmp_path) is None
 
 
-def test_the_named_one(tmp_path, capsys):
+def test_checkpoint_in_last_checkpoint(tmp_path, capsys):
     paths = [save(tmp_path / f'epoch_{i}.pth') for i in (1, 2, 3)]
     name(tmp_path, paths[1])
     assert find_resume_point(tmp_path) == str(paths[1])
     assert capsys.readouterr() == ('', '')
 
 
-def test_the_newest_by_number(tmp_path):
+def test_newest_by_number(tmp_path):
     for i in (9, 10, 2):
         save(tmp_path / f'iter_{i}.pth')
     assert find_resume_point(tmp_path) == str(tmp_path / 'iter_10.pth')
@@ -80,7 +80,7 @@ def test_the_newest_by_number(tmp_path):
 
 
 @pytest.mark.parametrize('text', ['', '/a/folder/epoch_', 'run/epoch_7.pth', '\0\0\0', 'ä'])
-def test_a_useless_last_checkpoint(tmp_path, text):
+def test_invalid_last_checkpoint(tmp_path, text):
     path = save(tmp_path / 'epoch_1.pth')
     (tmp_path / 'last_checkpoint').write_bytes(text.encode('latin-1'))
     assert find_resume_point(tmp_path) == str(path)
@@ -103,7 +103,7 @@ def test_checkpoints_in_another_folder(tmp_path):
     assert find_resume_point(work_dir) == str(first)
 
 
-def test_damaged_ones_are_passed_over(tmp_path, capsys, monkeypatch):
+def test_damaged_checkpoints_are_skipped(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [save(tmp_path / 'run' / f'epoch_{i}.pth') for i in range(1, 5)]
     name(tmp_path / 'run', 'run/epoch_4.pth')
@@ -116,7 +116,7 @@ def test_damaged_ones_are_passed_over(tmp_path, capsys, monkeypatch):
     ]
 
 
-def test_none_is_intact(tmp_path):
+def test_no_intact_checkpoint(tmp_path):
     for i in (1, 2):
         truncate(save(tmp_path / f'epoch_{i}.pth'))
     with pytest.raises(
@@ -126,7 +126,7 @@ def test_none_is_intact(tmp_path):
     assert '\n' not in str(error.value) and 'epoch_1.pth is truncated' in str(error.value)
 
 
-def test_the_named_one_is_missing_and_there_is_no_other(tmp_path):
+def test_only_checkpoint_is_missing(tmp_path):
     name(tmp_path, tmp_path / 'gone.pth')
     with pytest.raises(ValueError, match='gone.pth is missing'):
         find_resume_point(tmp_path)

@@ -1,4 +1,4 @@
-"""Checkpoints are read without running code from them."""
+"""Checkpoints are loaded without running code from them."""
 
 import os
 import pickle
@@ -9,17 +9,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
+from tests.checkpoints.hostile import Payload
 from vgg_mm.checkpoints import fits, load_checkpoint, loading_safely, weights_of
-
-
-class Payload:
-    """Pickles to a call of ``function(*arguments)``."""
-
-    def __init__(self, function, *arguments):
-        self.call = (function, arguments)
-
-    def __reduce__(self):
-        return self.call
 
 
 def hostile(marker):
@@ -50,7 +41,7 @@ def test_no_code_runs(tmp_path, attack, where):
     assert not marker.exists()
 
 
-def test_what_mmengine_writes_loads(tmp_path):
+def test_checkpoints_of_mmengine_load(tmp_path):
     buffer = HistoryBuffer([1.0, 2.0, 6.0], [1, 1, 1])
     checkpoint = dict(
         state_dict=dict(w=torch.arange(3.0)),

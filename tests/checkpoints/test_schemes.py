@@ -1,4 +1,4 @@
-"""Every way in which mmengine names a checkpoint ends in a safe load."""
+"""Every kind of checkpoint name that mmengine supports is loaded safely."""
 
 import hashlib
 import http.server
@@ -55,7 +55,7 @@ def one_line(error):
     return str(error.value)
 
 
-def test_no_loader_of_mmengine_is_left():
+def test_all_loaders_of_mmengine_are_replaced():
     for prefix, loader in CheckpointLoader._schemes.items():
         assert loader.__module__ in (schemes.__name__, zoo.__name__), prefix
 
@@ -89,7 +89,7 @@ def test_the_hash_in_a_name(server, hub, date):
     assert [path.name for path in hub.iterdir()] == [right]
 
 
-def test_a_date_is_no_hash(server):
+def test_a_date_is_not_a_hash(server):
     save(server.folder, 'net-20210208.pth')
     load(f'{server.url}/net-20210208.pth')
 

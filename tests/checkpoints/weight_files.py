@@ -1,4 +1,4 @@
-"""A narrow VGG-16 of each library as a file, with the logits that the library gives for a photo."""
+"""A file of a narrow VGG-16 of each library, with the library's logits for a photo."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, STANDARDISED_RGB
 
 LIBRARIES = ('torchvision', 'timm', 'MMPretrain', 'Keras', 'Caffe', 'own')
 
-#: Those whose files are not PyTorch's.
+#: Libraries whose files are not PyTorch's.
 NOT_PYTORCH = ('Keras', 'Caffe')
 
 
@@ -23,7 +23,7 @@ class WeightFile(NamedTuple):
     preprocessing: Preprocessing
 
     def inputs(self, rgb: np.ndarray) -> torch.Tensor:
-        """The photo as the net wants it, (1, 3, 224, 224)."""
+        """The pre-processed photo, (1, 3, 224, 224)."""
         image = rgb if self.preprocessing.to_rgb else rgb[..., ::-1]
         mean, std = (np.array(one) for one in self.preprocessing[1:3])
         scaled = ((image - mean) / std).astype(np.float32)
