@@ -1,8 +1,8 @@
-"""Helpers of the tests of lazy loading, and what these run in processes of their own.
+"""Helpers for the tests of lazy loading, some of which run this file in a process of its own.
 
-python tests/datasets/lazy_probe.py WHAT prints JSON. ``fuzz COUNT [SEED]``: mutated JPEG files,
-loaded at once and lazily, and where the outcomes differ. ``memory COUNT``: resident KiB before,
-after a third of the images and after all. ``threads COUNT``: the same for the process's threads.
+python tests/datasets/lazy_probe.py WHAT prints JSON. ``fuzz COUNT [SEED]``: differences between
+mutated JPEG files loaded at once and lazily. ``memory COUNT``: resident KiB before, after a third
+of the images and after all. ``threads COUNT``: the same for the number of threads.
 """
 
 import collections
@@ -23,7 +23,7 @@ needs_regions = pytest.mark.skipif(
 
 
 def photo(height: int, width: int, seed: int) -> np.ndarray:
-    """Structure at several scales, uint8 BGR."""
+    """A uint8 BGR image with structure at several scales."""
     rng = np.random.default_rng(seed)
     image = sum(
         cv2.resize(rng.uniform(0, 255 / 3, (cells, cells, 3)), (width, height))
@@ -33,7 +33,7 @@ def photo(height: int, width: int, seed: int) -> np.ndarray:
 
 
 def encode(image: np.ndarray, **flags: int) -> bytes:
-    """JPEG with OpenCV's flags, by the end of their names."""
+    """JPEG with OpenCV's flags, given by their names after IMWRITE_JPEG_."""
     pairs = [(getattr(cv2, f'IMWRITE_JPEG_{name}'), value) for name, value in flags.items()]
     return cv2.imencode('.jpg', image, [number for pair in pairs for number in pair])[1].tobytes()
 
@@ -67,14 +67,14 @@ def crop(content, seed=0, lazy=True, scale=(64, 128), crop_size=48, **extra):
 
 
 def undecodable(seed=0, size=(120, 160)):
-    """A JPEG whose header is in order, but for a table of codes."""
+    """A JPEG whose header is valid except for a Huffman table."""
     content = encode(photo(*size, seed))
     table = content.index(b'\xff\xc4') + 5
     return content[:table] + b'\xff' * 16 + content[table + 16 :]
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> bytes:
-    """Bytes changed, a block removed, moved or filled, a marker put in, or the end cut off."""
+    """Changes bytes, removes, repeats or zeroes a block, or inserts a marker."""
     data = bytearray(content)
     place = int(rng.integers(2, len(data)))
     length = int(rng.integers(1, 200))
@@ -91,7 +91,7 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
     elif kind == 4:
         data[place:place] = bytes([0xFF, rng.integers(0x01, 0xFF)])
     else:
-        # In the header, where every byte counts.
+        # In the header, where every byte matters.
         data[int(rng.integers(2, min(650, len(data))))] = rng.integers(256)
     return bytes(data)
 

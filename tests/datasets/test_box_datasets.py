@@ -1,4 +1,4 @@
-"""Data sets with boxes: both layouts, and everything that can be wrong with an annotation."""
+"""Data sets with boxes: both layouts, and errors in annotations."""
 
 import json
 
@@ -14,11 +14,11 @@ WIDTH, HEIGHT = 60, 40
 def write_image(path, size=(HEIGHT, WIDTH)):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path.with_suffix('.png')), np.full((*size, 3), 99, np.uint8))
-    path.with_suffix('.png').rename(path)  # the content decides
+    path.with_suffix('.png').rename(path)  # the format is recognised by content
 
 
 def coco(folder):
-    """Two images of two classes, one with a group besides; returns (folder, content)."""
+    """Two images of two classes, one also with a crowd box; returns the annotations."""
     for name in ('a.jpg', 'b.jpg'):
         write_image(folder / 'photos' / name)
     images = [
@@ -55,7 +55,7 @@ def xml(name='n02', box=(10, 5, 29, 34), size=(WIDTH, HEIGHT), objects=None):
 
 
 def imagenet(folder):
-    """Two classes of training images, three with boxes, and one to validate."""
+    """Training images of two classes, three of them with boxes, and a validation image."""
     data, notes = (folder / 'ILSVRC' / part / 'CLS-LOC' for part in ('Data', 'Annotations'))
     for name in ('train/n02/n02_1', 'train/n02/n02_2', 'train/n01/n01_1', 'val/val_1'):
         write_image(data / f'{name}.JPEG')
@@ -66,7 +66,7 @@ def imagenet(folder):
     return notes
 
 
-def test_a_file_that_comes_later_is_seen(tmp_path):
+def test_image_added_later_is_found(tmp_path):
     content = coco(tmp_path)
     (tmp_path / 'photos' / 'b.jpg').rename(tmp_path / 'b.jpg')
     assert len(read_coco(tmp_path, content, on_error='skip')) == 1
@@ -92,7 +92,7 @@ def test_imagenets_layout(tmp_path, capsys):
     train = ImageNetBoxes('train', data_root=str(tmp_path))
     assert train.metainfo['classes'] == ('n01', 'n02')
     assert [train[i]['gt_label'] for i in range(len(train))] == [0, 1, 1]
-    # First and last pixel, so that the edges are one more.
+    # The XML file has the first and last pixel, so the right and bottom edges are one more.
     assert train[1]['gt_bboxes'].tolist() == [[10, 5, 30, 35]]
     assert '1 images have no boxes and are not used' in capsys.readouterr().out
     val = ImageNetBoxes('val', data_root=str(tmp_path), test_mode=True)
@@ -134,7 +134,7 @@ def without(part, index, key):
     return change
 
 
-#: What is wrong with image b, in words of the message, with what is left with on_error='skip'.
+#: (error in image b, message, boxes of each image that are left with on_error='skip').
 BAD_COCO = [
     (lambda c: c['annotations'].pop(1) and c['annotations'].pop(1), 'b.jpg: no box', [1]),
     (changed('annotations', 1, bbox=[5, 5, 0, 9]), 'b.jpg: a box without area: 5 5 5 14', [1, 1]),
@@ -237,14 +237,14 @@ def test_bad_xml_files(tmp_path, change, message):
     assert any(message.split(':')[0].split('.')[0] in reason for reason in data.skipped)
 
 
-def test_a_test_image_without_boxes_is_an_error(tmp_path):
+def test_validation_image_without_boxes_is_an_error(tmp_path):
     notes = imagenet(tmp_path)
     write_image(notes.parents[1] / 'Data/CLS-LOC/val/val_2.JPEG')
     with pytest.raises(ValueError, match='val_2.JPEG has no annotation: .*val_2.xml is missing'):
         ImageNetBoxes('val', data_root=str(tmp_path), test_mode=True)
 
 
-def test_options_that_nothing_uses_are_refused(tmp_path):
+def test_unused_options_are_rejected(tmp_path):
     imagenet(tmp_path)
     for option, message in (
         ('ann_file', 'ann_file is not used; split and annotation_folder say where'),
@@ -256,15 +256,15 @@ def test_options_that_nothing_uses_are_refused(tmp_path):
         ImageNetBoxes('train', data_root=str(tmp_path), filter_cfg=dict(min_size=32))
 
 
-def test_boxes_up_to_a_pixel_beyond_are_cut(tmp_path):
+def test_boxes_up_to_a_pixel_outside_are_clipped(tmp_path):
     content = coco(tmp_path)
     content['annotations'][1]['bbox'] = [-1, 0, 62, 41]
     assert read_coco(tmp_path, content)[1]['gt_bboxes'][0].tolist() == [0, 0, 60, 40]
 
 
 @pytest.mark.parametrize('on_error', ['raise', 'mark', 'skip'])
-def test_an_annotation_that_lies_about_the_size(tmp_path, on_error):
-    """Known when the image is read; then as with an image that cannot be read."""
+def test_annotation_with_another_image_size(tmp_path, on_error):
+    """Found when the image is read, and treated like an image that cannot be read."""
     notes = imagenet(tmp_path)
     (notes / f'{N02}.xml').write_text(xml(size=(HEIGHT, WIDTH)))
     info = ImageNetBoxes('train', data_root=str(tmp_path))[2]
@@ -306,7 +306,7 @@ def test_wrong_arguments_are_one_clear_line(tmp_path, make, message):
     assert '\n' not in str(error.value)
 
 
-def test_no_classes_at_all(tmp_path):
+def test_no_classes(tmp_path):
     imagenet(tmp_path)
     for part in ('Data', 'Annotations'):
         root = tmp_path / 'ILSVRC' / part / 'CLS-LOC'

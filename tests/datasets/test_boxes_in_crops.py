@@ -1,4 +1,4 @@
-"""Boxes that go along with jitter, crop and flip, measured on what the pixels do."""
+"""Boxes are transformed with the image by jitter, crop and flip."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def with_rectangle(size, box):
 
 
 def rectangle_in(image):
-    """Edges of the white box to a part of a pixel: brightness is the share that it covers."""
+    """Edges of the white box with sub-pixel accuracy, from the brightness of its border pixels."""
     bright = image[..., 0].astype(float) / 255
     sides = []
     for profile in (bright.max(0), bright.max(1)):
@@ -65,8 +65,8 @@ def test_boxes_are_where_the_pixels_are(shape, scale, flip, seed):
     scale=st.integers(64, 128),
     seed=st.integers(0, 2**31),
 )
-def test_boxes_equal_the_geometry_computed_apart(height, width, scale, seed):
-    """Rescale to S with the longer side rounded down, then subtract the corner."""
+def test_boxes_equal_independent_geometry(height, width, scale, seed):
+    """Rescale to S with the longer side rounded down, then subtract the corner of the crop."""
     rng = np.random.default_rng(seed)
     boxes = np.float32(rng.uniform(0, 1, (3, 4)) * ([width, height] * 2))
     jitter = ScaleJitter((64, scale), crop_size=64)
@@ -83,15 +83,15 @@ def test_boxes_equal_the_geometry_computed_apart(height, width, scale, seed):
         np.testing.assert_allclose(found, np.ravel(moved), rtol=1e-5, atol=1e-3)
 
 
-def test_all_boxes_stay_also_beyond_the_crop():
+def test_boxes_outside_the_crop_are_kept():
     boxes = np.float32([[0, 0, 400, 200], [390, 10, 399, 20]])
     image = np.zeros((200, 400, 3), np.uint8)
     results = CentralCrop(100, 50)(dict(img=image, gt_bboxes=boxes))
-    # 200x100, minus the corner (75, 25).
+    # Rescaled to 200x100, minus the corner (75, 25) of the crop.
     assert results['gt_bboxes'].tolist() == [[-75, -25, 125, 75], [120, -20, 124.5, -15]]
 
 
-def test_an_image_without_an_object(photo):
+def test_image_without_boxes(photo):
     none = dict(gt_bboxes=np.empty((0, 4), 'f4'))
     np.random.seed(0)
     plain = ScaleJitter((64, 96), 64)(dict(img=photo))
@@ -102,7 +102,7 @@ def test_an_image_without_an_object(photo):
 
 
 def test_crops_show_enough_of_a_box(photo):
-    """A small box at the edge of a wide image, which one crop of six or so shows."""
+    """A narrow box at the edge of a wide image, which few random crops show."""
     image = np.zeros((100, 600, 3), np.uint8)
     boxes = np.float32([[0, 0, 20, 100]])
 
@@ -113,7 +113,7 @@ def test_crops_show_enough_of_a_box(photo):
         return np.array([visible_shares(b, 100)[0] for b in moved])
 
     assert (shares() >= 0.5).mean() < 0.1
-    # Chance of a crop to show half: 11 of 501; of one in ten: a fifth.
+    # A crop shows half of the box with probability 11/501, at least one of ten with 0.2.
     found = (shares(min_visible=0.5) >= 0.5).mean()
     assert abs(found - (1 - (1 - 11 / 501) ** 10)) < 0.08
 
@@ -127,7 +127,7 @@ def test_visible_shares():
 
 @pytest.mark.parametrize('shape', [(375, 500), (500, 333), (64, 64), (100, 101), (40, 50)])
 def test_central_crop_equals_resize_and_centre_crop(shape):
-    """Where there is nothing to alias, MMPretrain's pixels, too."""
+    """On a smooth image, where antialiasing makes no difference, also MMPretrain's pixels."""
     image = smooth_photo(*shape, seed=0)
     reference = Compose(
         [

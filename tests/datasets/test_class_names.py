@@ -1,4 +1,4 @@
-"""ImageNet's names, and which class a name means."""
+"""ImageNet's class names, and matching of names with classes."""
 
 import random
 
@@ -13,7 +13,7 @@ from vgg_mm.datasets.class_names import (
 )
 
 
-def test_numbers_and_names_are_timms():
+def test_numbers_and_names_equal_timms():
     info = ImageNetInfo()
     assert info.label_names() == list(WNIDS)
     same = [
@@ -23,7 +23,7 @@ def test_numbers_and_names_are_timms():
     assert same.count(False) <= 2  # MMPretrain's spelling
 
 
-def test_which_class_a_name_means():
+def test_classes_of_names():
     names = ['n02012849', 'n03126707', 'crane', 'Tinca_tinca', 'tench', 'goldfish ', 'dog', '7']
     assert class_numbers(names, imagenet_names()) == [134, 517, None, 0, 0, 1, None, None]
     few = ['n01443537', 'n01440764']
@@ -36,7 +36,7 @@ def test_which_class_a_name_means():
 
 
 def test_names_that_are_numbers():
-    """They sort as numbers, and number the classes of a net whose names are no numbers."""
+    """They sort by value; if the net's names are not numbers, they are class numbers."""
     assert sorted_names({'10', '9', '007', '1'}) == ['1', '007', '9', '10']
     assert sorted_names({'10', '9', 'a'}) == ['10', '9', 'a']
     assert class_numbers(['10', '2', '999', '1000'], imagenet_names()) == [10, 2, 999, None]
@@ -44,7 +44,7 @@ def test_names_that_are_numbers():
     assert class_numbers(['1', '2'], ['2', '1']) == [1, 0]
 
 
-def test_any_order_of_imagenets_numbers_is_found_again():
+def test_any_order_of_imagenets_classes():
     order = random.Random(0).sample(range(1000), 1000)
     assert class_numbers([WNIDS[i] for i in order], imagenet_names()) == order
     assert class_numbers(WNIDS, [WNIDS[i] for i in order]) == [order.index(i) for i in range(1000)]

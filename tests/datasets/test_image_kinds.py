@@ -1,4 +1,4 @@
-"""Every kind of image file against PIL's pixels, and what is refused."""
+"""Every kind of image file gives PIL's pixels, and invalid files are rejected."""
 
 import io
 import struct
@@ -35,7 +35,7 @@ def picture(photo):
 
 @pytest.fixture
 def transparent(picture):
-    """Opaque, half and fully transparent columns, with colours below."""
+    """Columns from transparent to opaque, all with colours."""
     alpha = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (30, 1))
     return Image.fromarray(np.dstack([np.asarray(picture), alpha]))
 
@@ -88,7 +88,7 @@ def kinds(picture, transparent):
 
 
 @pytest.mark.filterwarnings('ignore:Palette images with Transparency:UserWarning')
-def test_pixels_are_pils(picture, transparent):
+def test_pixels_equal_pils(picture, transparent):
     for name, content in kinds(picture, transparent):
         assert np.array_equal(load(content), by_pil(content)), name
 
@@ -97,8 +97,8 @@ def cmyk_jpegs(picture):
     adobe = saved(picture.convert('CMYK'), 'jpeg')
     place = adobe.index(b'Adobe')
     yield adobe
-    yield adobe[: place + 11] + b'\x02' + adobe[place + 12 :]  # the same numbers as YCCK
-    yield adobe[: place - 4] + adobe[place + 12 :]  # without the segment that tells
+    yield adobe[: place + 11] + b'\x02' + adobe[place + 12 :]  # the same values, declared as YCCK
+    yield adobe[: place - 4] + adobe[place + 12 :]  # without the Adobe segment
 
 
 def test_cmyk_jpeg(picture):
@@ -119,7 +119,7 @@ def test_all_orientations(picture, kind):
         assert np.array_equal(image, by_pil(content)), orientation
 
 
-def test_of_16_bits_the_high_byte_counts():
+def test_16_bit_images_are_reduced_to_the_high_byte():
     deep = np.random.default_rng(0).integers(0, 2**16, (30, 40, 3), dtype=np.uint16)
     for image in (deep, deep[..., 0]):
         high = (image >> 8).astype(int)
@@ -129,14 +129,14 @@ def test_of_16_bits_the_high_byte_counts():
         assert np.abs(in_tiff - expected).max() <= 1
 
 
-def test_the_content_decides_not_the_name(picture, tmp_path):
+def test_format_is_recognised_by_content(picture, tmp_path):
     path = tmp_path / 'photo.jpg'
     path.write_bytes(saved(picture, 'png'))
     image = LoadImage().transform(dict(img_path=str(path)))['img']
     assert np.array_equal(image, np.asarray(picture)[..., ::-1])
 
 
-def test_bytes_in_place_of_a_file(picture):
+def test_bytes_instead_of_a_file(picture):
     content = saved(picture, 'png')
     results = LoadImage().transform(dict(img_path='train.tar::a/b.png', img_bytes=content))
     assert 'img_bytes' not in results and results['img_shape'] == (30, 40)
@@ -144,8 +144,8 @@ def test_bytes_in_place_of_a_file(picture):
         LoadImage().transform(dict(img_path='train.tar::a/b.png', img_bytes=b''))
 
 
-def test_whatever_follows_a_whole_jpeg(picture):
-    """As in phones' files of a photo with a film, where the bytes of any marker may occur."""
+def test_bytes_after_a_complete_jpeg(picture):
+    """As in motion photos of phones, where bytes equal to JPEG markers may follow."""
     content = saved(picture, 'jpeg')
     film = b'....ftypmp42' + b'\xff\xd9 \xff\xda \xff\xd8' + bytes(100)
     assert np.array_equal(load(content + film), load(content))
@@ -161,7 +161,7 @@ def test_half_a_file_is_one_line(picture, kind):
     assert '\n' not in str(error.value)
 
 
-def test_every_cut_of_a_jpeg_is_refused_unless_it_reaches_the_last_rows(picture):
+def test_truncated_jpeg_is_rejected_unless_it_reaches_the_last_rows(picture):
     exif = Image.Exif()
     exif[0x010E] = 'a description'
     for progressive in (False, True):
@@ -193,7 +193,7 @@ def jpeg_that_declares(width, height, picture):
     return content[:place] + struct.pack('>HH', height, width) + content[place + 4 :]
 
 
-def test_too_many_pixels_are_refused_before_decoding(picture, monkeypatch):
+def test_too_many_pixels_are_rejected_before_decoding(picture, monkeypatch):
     monkeypatch.setattr(mmcv, 'imfrombytes', lambda *_, **__: pytest.fail('decoded'))
     limit = Image.MAX_IMAGE_PIXELS
     for content in (png_that_declares(60000, 50000), jpeg_that_declares(60000, 50000, picture)):
@@ -204,7 +204,7 @@ def test_too_many_pixels_are_refused_before_decoding(picture, monkeypatch):
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
-def test_what_opencv_refuses_is_one_line():
+def test_errors_of_opencv_are_one_line():
     with pytest.raises(
         ValueError, match='60000x50000 pixels are more than OpenCV allows; .*CV_IO_'
     ):
@@ -213,7 +213,7 @@ def test_what_opencv_refuses_is_one_line():
         load(png_that_declares(2000000, 2))
 
 
-def test_a_hundred_megapixels_pass():
+def test_100_megapixels_are_accepted():
     content = cv2.imencode('.jpg', np.zeros((10000, 10000), np.uint8))[1].tobytes()
     assert load(content).shape == (10000, 10000, 3)
 

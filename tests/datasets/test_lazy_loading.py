@@ -1,4 +1,4 @@
-"""LoadImage(lazy=True): draws, keys and errors of loading at once, pixels next to it."""
+"""LoadImage(lazy=True): same draws, keys and errors as loading at once, nearly same pixels."""
 
 import io
 
@@ -47,7 +47,7 @@ def apart(one, other):
     kind=st.sampled_from([{}, dict(PROGRESSIVE=1), dict(RST_INTERVAL=2), dict(QUALITY=100)]),
     grey=st.booleans(),
 )
-def test_draws_and_keys_are_those_of_loading_at_once(height, width, low, seed, kind, grey):
+def test_draws_and_keys_equal_those_of_loading_at_once(height, width, low, seed, kind, grey):
     image = photo(height, width, seed % 100)
     content = encode(image[..., 0] if grey else image, **kind)
     boxes = np.float32([[0, 0, width / 2, height / 3]])
@@ -63,12 +63,14 @@ def test_draws_and_keys_are_those_of_loading_at_once(height, width, low, seed, k
     for key in set(at_once) - {'img'}:
         assert np.array_equal(at_once[key], lazily[key]), key
     assert lazily['img'].shape == (48, 48, 3) and lazily['img'].dtype == np.uint8
-    reduced = min(height, width) >= 2 * low  # by JPEG's blocks or by means: alike, not the same
+    reduced = (
+        min(height, width) >= 2 * low
+    )  # reduced by the JPEG decoder or by means: similar, not equal
     assert apart(lazily['img'], at_once['img']) <= (3 if reduced else 1)
 
 
 def test_pixels_of_many_crops_at_full_size():
-    """Half a grey level in the mean, whatever the scale and place."""
+    """The mean difference is below half a grey level, at any scale and place."""
     content = encode(photo(300, 400, 7), QUALITY=95)
     pairs = [[crop(content, seed, lazy, (160, 400), 128)['img'] for lazy in (0, 1)] for seed in
              range(150)]  # fmt: skip
@@ -76,8 +78,8 @@ def test_pixels_of_many_crops_at_full_size():
     assert np.mean([apart(*pair) for pair in pairs]) < 0.5
 
 
-def test_scales_of_nearly_one():
-    """A region may have as many pixels as what it is rescaled to."""
+def test_scale_factors_near_one():
+    """The decoded region may have as many pixels as the rescaled one."""
     content = encode(photo(154, 154, 87), QUALITY=95)
     for scale in (153, 154, 155, 156):
         for seed in range(20):
@@ -86,7 +88,7 @@ def test_scales_of_nearly_one():
 
 
 @pytest.mark.parametrize('shape', [(700, 900), (1111, 603), (2400, 1600)])
-def test_reduced_pixels_are_those_of_loading_at_once(shape):
+def test_reduced_pixels_are_near_those_of_loading_at_once(shape):
     rng = np.random.default_rng(0)
     noisy = np.clip(photo(*shape, 0) + rng.normal(0, 25, (*shape, 3)), 0, 255).astype(np.uint8)
     content = encode(noisy, QUALITY=95)
@@ -118,7 +120,7 @@ def test_regions_do_not_change_pixels(monkeypatch, subsampling, grey):
 
 
 def exif(value, order='<', entries=1):
-    """An Exif segment with the tag of the orientation, last of several."""
+    """An Exif segment with the orientation as its last tag."""
     number = dict(byteorder='little' if order == '<' else 'big')
     tags = [(0x0100 + i, 3, 1, 7) for i in range(entries - 1)] + [(0x0112, 3, 1, value)]
     body = b''.join(
@@ -148,7 +150,7 @@ def kinds_loaded_at_once(picture):
     }
 
 
-def test_what_is_no_plain_jpeg_is_loaded_at_once():
+def test_other_files_than_plain_jpegs_are_loaded_at_once():
     picture = as_picture(photo(40, 60, 0))
     for kind, content in kinds_loaded_at_once(picture).items():
         assert outcome(pipeline(True), content, 0) == outcome(pipeline(False), content, 0), kind
@@ -165,7 +167,7 @@ def test_what_is_no_plain_jpeg_is_loaded_at_once():
     [{}, dict(progressive=True), dict(subsampling=0), dict(exif=exif(1)), dict(comment=b'words'),
      dict(exif=exif(1, '>', 4)), dict(restart_marker_rows=1), dict(icc_profile=b'x' * 70_000)],
 )  # fmt: skip
-def test_plain_jpegs_wait(options):
+def test_plain_jpegs_are_loaded_lazily(options):
     content = saved(as_picture(photo(60, 80, 0)), **options)
     results = load(content, lazy=True)
     image = results['img']
@@ -186,7 +188,7 @@ def test_header():
         assert read_plain_header(content[:length]) is None
 
 
-def test_central_crop_takes_lazy_images():
+def test_central_crop_of_lazy_images():
     content = encode(photo(300, 400, 0))
     found = [CentralCrop(96, 64)(load(content, lazy=lazy)) for lazy in (False, True)]
     assert set(found[0]) == set(found[1]) and found[1]['img'].shape == (64, 64, 3)
@@ -205,7 +207,7 @@ def test_wrong_arguments_are_one_clear_line(options):
     assert '\n' not in str(error.value)
 
 
-def test_pixels_of_one_row_and_of_one_pixel():
+def test_images_of_one_row_and_of_one_pixel():
     for shape in [(1, 1), (1, 300), (300, 1), (2, 3)]:
         content = encode(np.full((*shape, 3), 90, np.uint8))
         for grey in (content, encode(np.full(shape, 90, np.uint8))):

@@ -1,4 +1,4 @@
-"""LoadImage(lazy=True) where something goes wrong, in workers, and for a long time."""
+"""LoadImage(lazy=True) with broken files, in workers, and over many images."""
 
 import json
 import multiprocessing
@@ -24,7 +24,7 @@ from vgg_mm.datasets.transforms import region_decoder
 
 
 @pytest.mark.parametrize('progressive', [0, 1])
-def test_every_cut_of_a_file_gives_the_same_error(progressive):
+def test_every_truncation_of_a_file_gives_the_same_error(progressive):
     content = encode(photo(40, 30, 0), PROGRESSIVE=progressive)
     at_once, lazily = pipeline(False, 32, 16), pipeline(True, 32, 16)
     for length in range(0, len(content) - 1, 3):
@@ -41,7 +41,7 @@ def test_every_cut_of_a_file_gives_the_same_error(progressive):
         (b'', {}, 'empty image file: some/file'),
     ],
 )
-def test_errors_are_those_of_loading_at_once(content, extra, message):
+def test_errors_equal_those_of_loading_at_once(content, extra, message):
     for lazy in (False, True):
         with pytest.raises(ValueError, match=message) as error:
             crop(content, lazy=lazy, **extra)
@@ -55,7 +55,7 @@ def test_too_many_pixels():
             load(content, max_pixels=1199, lazy=lazy)
 
 
-def test_a_broken_file_is_marked_with_the_same_draws():
+def test_broken_file_is_marked_with_the_same_draws():
     found = []
     for lazy in (False, True):
         np.random.seed(5)
@@ -66,8 +66,8 @@ def test_a_broken_file_is_marked_with_the_same_draws():
     assert found[0] == found[1]
 
 
-def test_training_goes_on_with_the_same_images(tmp_path):
-    """Which image takes a broken one's place is drawn as if the error had been seen at once."""
+def test_training_continues_with_the_same_images(tmp_path):
+    """The replacement of a broken image is drawn as if it were loaded at once."""
     folder = tmp_path / 'train' / 'a'
     folder.mkdir(parents=True)
     for i in range(8):
@@ -85,7 +85,7 @@ def test_training_goes_on_with_the_same_images(tmp_path):
     assert lists[0] == lists[1] and len(lists[0].splitlines()) >= 2
 
 
-def test_good_images_end_a_row_of_broken_ones(tmp_path):
+def test_good_images_reset_the_count_of_broken_images(tmp_path):
     steps = pipeline(True, on_error='skip', skipped_file=str(tmp_path / 'skipped.txt'))
     bad, good = (dict(img_path='some/file', img_bytes=c) for c in (undecodable(), encode(photo(60,
                  60, 0))))  # fmt: skip
@@ -100,7 +100,7 @@ def test_good_images_end_a_row_of_broken_ones(tmp_path):
 
 @pytest.mark.parametrize('count', [250, pytest.param(5000, marks=pytest.mark.slow)])
 def test_fuzz(count):
-    """Mutated files in a process of their own, which has to survive them."""
+    """Mutated files in a child process, which must not crash."""
     found = probe('fuzz', count)
     assert found['different'] == []
     assert found['kinds']['image'] > count / 4 and found['kinds']['UnreadableImage'] > count / 20
@@ -125,7 +125,7 @@ def probe(*args):
 
 
 class Crops:
-    """A data set whose draws depend on the number alone."""
+    """A data set whose draws depend only on the index."""
 
     def __init__(self, contents):
         self.contents, self.steps = contents, pipeline(True)
@@ -141,7 +141,7 @@ class Crops:
 
 @pytest.mark.parametrize('method', ['fork', 'spawn'])
 def test_workers(method):
-    """Also forked ones, whose parent has decoded before."""
+    """Including forked workers whose parent process has decoded images."""
     data = Crops([encode(photo(150 + 9 * i, 260, i)) for i in range(12)])
     expected = [data[i] for i in range(12)]
     loader = DataLoader(
@@ -170,7 +170,7 @@ print(region_decoder.decode_region(content, slice(0, 9), slice(0, 9)) is None)
 
 
 def run_with_modules(folder):
-    """What the script prints where modules in ``folder`` are found first."""
+    """Output of the script if modules in ``folder`` are found first."""
     script = folder / 'script.py'
     script.write_text(FALLBACK.replace('FOLDER', repr(str(folder))))
     done = preloaded.run([str(script)], folder)
@@ -178,7 +178,7 @@ def run_with_modules(folder):
     return done.stdout
 
 
-def test_a_broken_installation_is_said_once(tmp_path):
+def test_broken_installation_is_reported_once(tmp_path):
     package = tmp_path / 'nvidia' / 'nvimgcodec'
     package.mkdir(parents=True)
     (tmp_path / 'nvidia' / '__init__.py').touch()
@@ -188,7 +188,7 @@ def test_a_broken_installation_is_said_once(tmp_path):
     assert out.count('((48, 48, 3), dtype(') == 3 and out.endswith('True\n')
 
 
-def test_a_missing_installation_is_said_once(tmp_path):
+def test_missing_installation_is_reported_once(tmp_path):
     (tmp_path / 'nvidia').mkdir()
     (tmp_path / 'nvidia' / '__init__.py').touch()
     out = run_with_modules(tmp_path)
@@ -196,6 +196,6 @@ def test_a_missing_installation_is_said_once(tmp_path):
 
 
 @needs_regions
-def test_what_decodes_is_said_once(tmp_path):
+def test_region_decoder_is_reported_once(tmp_path):
     out = run_with_modules(tmp_path)
     assert out.count('nvImageCodec decodes just the region') == 1 and out.endswith('False\n')

@@ -1,4 +1,4 @@
-"""Loading: right on odd files, one clear line on broken ones."""
+"""Loading of unusual files, and one-line errors for broken ones."""
 
 import io
 import re
@@ -49,8 +49,8 @@ def test_grey_cmyk_and_progressive_jpeg(tmp_path, photo, mode, progressive):
 
 @pytest.mark.parametrize('share', [0.02, 0.3, 0.6, 0.9])
 @pytest.mark.parametrize('with_thumbnail', [False, True])
-def test_truncated_jpeg_is_refused(tmp_path, photo, share, with_thumbnail):
-    """Also with a whole JPEG thumbnail in its header, whose end marker means nothing."""
+def test_truncated_jpeg_is_rejected(tmp_path, photo, share, with_thumbnail):
+    """Also with a complete JPEG thumbnail in its header, whose end marker is ignored."""
     picture = Image.fromarray(photo[..., ::-1])
     extra = {}
     if with_thumbnail:
@@ -76,8 +76,8 @@ def encode(image, kind='jpeg', mode='RGB', **options):
 @pytest.mark.parametrize('progressive', [False, True])
 @pytest.mark.parametrize('turned', [False, True])
 @pytest.mark.parametrize('lazy', [False, True])
-def test_a_jpeg_without_its_end_marker_is_used(photo, mode, progressive, turned, lazy):
-    """All its pixels are there. (That files end so, OpenCV 5 and Pillow call an error.)"""
+def test_jpeg_without_its_end_marker_is_used(photo, mode, progressive, turned, lazy):
+    """All pixels are present, although OpenCV 5 and Pillow report an error for such files."""
     exif = Image.Exif()
     exif[0x0112] = 6 if turned else 1
     content = encode(photo, mode=mode, progressive=progressive, exif=exif)
@@ -105,13 +105,13 @@ def load_bytes(content, **options):
     ),
 )
 @example(
-    size=(182, 182),  # of repeated bytes the chroma of the last blocks looks as if it were there
+    size=(182, 182),  # the decoder repeats chroma in the last blocks, which then look complete
     missing=408,
     options=dict(progressive=False, subsampling=2, quality=30, restart_marker_rows=0),
 )
 @settings(max_examples=40, deadline=None)
-def test_a_jpeg_is_used_if_it_reaches_the_last_rows(size, missing, options):
-    """Whatever is used differs from the whole image in its last rows only, as it says itself."""
+def test_jpeg_is_used_if_it_reaches_the_last_rows(size, missing, options):
+    """A used image differs from the complete one only in the last rows that its remark names."""
     noise = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), np.uint8)
     content = encode(cv2.GaussianBlur(noise, (5, 5), 0), **options)
     try:
@@ -128,22 +128,22 @@ def test_a_jpeg_is_used_if_it_reaches_the_last_rows(size, missing, options):
 
 
 @pytest.mark.parametrize('tail', [bytes(40_000), b'<html>503 Service Unavailable</html>' * 999])
-def test_other_content_in_place_of_the_end_is_no_picture(photo, tail):
-    """Zeros of a download that was broken off, or a server's words: they would decode, too."""
+def test_jpeg_with_other_content_at_the_end_is_rejected(photo, tail):
+    """Zeros of an interrupted download or a server's message; OpenCV would decode them."""
     content = encode(photo)
     for share in (0.5, 0.9, 1):
         with pytest.raises(ValueError, match='truncated JPEG file'):
             load_bytes(content[: int(share * len(content)) - 2] + tail)
 
 
-def test_a_progressive_jpeg_that_lacks_a_scan_is_refused(photo):
-    """Its last row is there, coarsely, as all the others."""
+def test_progressive_jpeg_without_its_last_scan_is_rejected(photo):
+    """All its rows are present, but only coarsely."""
     content = encode(photo, progressive=True)
     with pytest.raises(ValueError, match='truncated JPEG file'):
         load_bytes(content[: content.rindex(b'\xff\xda')])
 
 
-def test_a_png_is_used_if_no_pixel_is_missing(photo):
+def test_png_is_used_if_no_pixel_is_missing(photo):
     content = encode(photo, 'png', pnginfo=PngInfo())
     note = b'\0\0\0\5tEXta\0bcd\1\2\3\4'  # with a wrong checksum
     end = content.rindex(b'IEND') - 4
@@ -164,7 +164,7 @@ def log(caplog):
     logger.removeHandler(caplog.handler)
 
 
-def test_images_that_are_used_though_damaged_are_counted(jpeg, log):
+def test_damaged_images_that_are_used_are_counted(jpeg, log):
     step = LoadImage()
     for _ in range(2):
         for number in range(13):
@@ -177,7 +177,7 @@ def test_images_that_are_used_though_damaged_are_counted(jpeg, log):
     assert len(lines) == 11 and lines[-1].startswith('more than 10 damaged image files')
 
 
-def test_ignore_empty_leaves_an_image_out(tmp_path, jpeg, log):
+def test_ignore_empty_leaves_out_images(tmp_path, jpeg, log):
     (tmp_path / 'broken.jpg').write_bytes(jpeg[: len(jpeg) // 2])
     for name in ('broken.jpg', 'missing.jpg'):
         results = dict(img_path=str(tmp_path / name))
@@ -189,21 +189,21 @@ def test_ignore_empty_leaves_an_image_out(tmp_path, jpeg, log):
         LoadImage(skipped_file='skipped.txt')
 
 
-def test_file_client_args_are_taken(tmp_path, jpeg):
-    class Reversed(BaseStorageBackend):
+def test_file_client_args(tmp_path, jpeg):
+    class Constant(BaseStorageBackend):
         def get(self, path):
-            return jpeg[::-1][::-1]
+            return jpeg
 
         def get_text(self, path):
             raise NotImplementedError
 
-    FileClient.register_backend('constant', Reversed, force=True)
+    FileClient.register_backend('constant', Constant, force=True)
     with pytest.warns(DeprecationWarning):
         step = LoadImage(file_client_args=dict(backend='constant'))
     assert step(dict(img_path='nowhere.jpg'))['img_shape'] == (150, 200)
 
 
-def test_bytes_after_the_end_marker_do_no_harm(tmp_path, jpeg):
+def test_bytes_after_the_end_marker_are_ignored(tmp_path, jpeg):
     path = tmp_path / 'photo.jpg'
     path.write_bytes(jpeg + b'\0' * 100)
     assert np.array_equal(load(path)['img'], cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1))

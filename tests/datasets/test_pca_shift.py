@@ -1,4 +1,4 @@
-"""The RGB shift: AlexNet's formula, channel order, saturation."""
+"""The PCA colour shift: AlexNet's formula, channel order, saturation."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def shifted(transform, image, seed=0):
 def test_equals_mmpretrains_lighting_where_nothing_saturates(photo):
     image = np.clip(photo, 60, 190).astype(np.float32)
     theirs = Lighting(IMAGENET_EIGVAL, IMAGENET_EIGVEC)
-    # Lighting adds R's shift to the first channel: it wants RGB, this package's images are BGR.
+    # Lighting requires RGB images; images of this package are BGR.
     expected = shifted(theirs, image[..., ::-1])[..., ::-1]
     np.testing.assert_allclose(shifted(PCAShift(), image), expected, atol=1e-3)
     rounded = shifted(PCAShift(), image.astype(np.uint8))
@@ -31,7 +31,7 @@ def test_saturates_where_mmpretrains_lighting_wraps_around():
         assert shifted(ours, dark, seed).max() < 128
         assert shifted(ours, bright, seed).min() > 128
         wrapped += shifted(theirs, dark, seed).max() > 128
-    assert wrapped > 0, 'then MMPretrain has mended it, and PCAShift can go'
+    assert wrapped > 0, 'MMPretrain has fixed it: PCAShift can be removed'
 
 
 def test_main_component_is_brightness():
@@ -46,7 +46,7 @@ def test_main_component_is_brightness():
     np.testing.assert_allclose(spread, expected, rtol=0.08)
 
 
-def test_images_of_one_channel_pass():
+def test_images_of_one_channel_are_unchanged():
     image = np.zeros((4, 4), np.uint8)
     assert PCAShift().transform(dict(img=image))['img'] is image
 

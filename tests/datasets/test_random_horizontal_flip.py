@@ -1,4 +1,4 @@
-"""Flips against mmcv's, and crops that PackInputs need not copy."""
+"""Flips equal mmcv's, and PackInputs does not copy crops."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from vgg_mm.datasets.transforms.resampling import from_planes, to_planes
     in_planes=st.booleans(),
     prob=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
 )
-def test_draws_and_results_are_mmcvs(seed, shape, dtype, in_planes, prob):
+def test_draws_and_results_equal_mmcvs(seed, shape, dtype, in_planes, prob):
     rng = np.random.default_rng(seed)
     img = (255 * rng.random(shape)).astype(dtype)
     boxes = (10 * rng.random((3, 4))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""One resampling for training and testing: against Pillow's, and crops against whole images."""
+"""Resampling is the same in training and testing, and close to Pillow's."""
 
 import cv2
 import numpy as np
@@ -46,8 +46,8 @@ def sharpness(image):
     place=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     kind=st.sampled_from(KINDS),
 )
-def test_a_crop_is_a_part_of_the_whole_image(height, width, scale, crop, place, kind):
-    """Up to 1/32 source pixel, by which neighbours that are black and white differ by 8."""
+def test_crop_is_a_part_of_the_whole_image(height, width, scale, crop, place, kind):
+    """Up to 1/32 source pixel, which between a black and a white pixel is 8 grey levels."""
     image = picture(height, width, kind)
     size = rescaled_size(height, width, scale)
     if size[0] * size[1] > 10**6:
@@ -70,10 +70,10 @@ def test_a_crop_is_a_part_of_the_whole_image(height, width, scale, crop, place, 
 )
 @example(height=184, width=184, low=48, seed=0, lazy=(False, True), quality=96)
 def test_training_sees_the_pixels_of_testing(height, width, low, seed, lazy, quality):
-    """Whatever the sizes, and whether either decodes as far as it needs or the whole.
+    """For all sizes, whether either decodes only what it needs (lazy) or the whole image.
 
-    Where one does and the other does not, a JPEG decoder's own reduction is not quite the filter's:
-    a tenth of the sharpness, of some small images a quarter (without antialiasing: 100 %).
+    If only one is lazy, the reduction by the JPEG decoder differs a little from the filter:
+    sharpness differs by 10 %, in some small images by 25 % (without antialiasing: 100 %).
     """
     alike = lazy[0] == lazy[1]
     image = photo(height, width, seed % 50)
@@ -117,21 +117,21 @@ def test_central_crops_and_whole_images_have_the_same_pixels(lazy):
 )
 def test_smaller_images_are_antialiased_as_pillows(height, width, factor, kind, seed):
     image = picture(height, width, kind, seed)
-    if kind == 'noise':  # as hard as photos are at most
+    if kind == 'noise':  # as sharp as the sharpest photos
         image = cv2.GaussianBlur(image, (3, 3), 0.5)
     scale = max(48, round(min(height, width) / factor))
     size = rescaled_size(height, width, scale)
     found, expected = rescale(image, size), by_pillow(image, size)
     aliased = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     middle = (slice(2, -2), slice(2, -2))
-    if kind == 'photo':  # just above factors of 2 and 4, means of noise are sharper than Pillow's
+    if kind == 'photo':  # for noise, means just above factors of 2 and 4 are sharper
         assert abs(sharpness(found[middle]) / sharpness(expected[middle]) - 1) < 0.3
     assert apart(found, expected) <= apart(aliased, expected) + 0.3
 
 
 @pytest.mark.parametrize('factor', [1.9, 2.2, 3.1, 3.9, 5, 13])
 def test_fine_stripes_vanish(factor):
-    """Stripes of one pixel become grey; without antialiasing they come out as broad ones."""
+    """Stripes of one pixel become grey; without antialiasing they become broad stripes."""
     image = np.zeros((400, 600, 3), np.uint8)
     image[:, ::2] = 255
     size = tuple(round(side / factor) for side in image.shape[:2])
@@ -153,7 +153,7 @@ def test_larger_images_are_bilinear(height, width, factor, seed):
 
 
 @pytest.mark.parametrize('shape', [(1, 1, 3), (1, 4000), (4000, 3, 3), (977, 1301, 4), (2, 2, 1)])
-def test_odd_shapes_keep_their_colour(shape):
+def test_constant_images_of_unusual_shapes_stay_constant(shape):
     image = np.full(shape, 250, np.uint8)
     for scale in (1, 3, 7, 100, *range(500, 970, 13)):
         size = rescaled_size(*shape[:2], scale)

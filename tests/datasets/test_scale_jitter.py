@@ -1,8 +1,7 @@
-"""ScaleJitter against rescale-then-crop, and the distribution of its draws."""
+"""ScaleJitter equals rescaling and cropping, and its draws are uniform."""
 
 import tracemalloc
 
-import cv2
 import numpy as np
 import pytest
 from mmcv.transforms import Compose
@@ -10,18 +9,6 @@ from mmengine.dataset import worker_init_fn
 
 from vgg_mm.datasets import ScaleJitter
 from vgg_mm.datasets.transforms.resampling import rescale_crop
-
-
-def smooth(height, width, channels=3, seed=0):
-    """An image with structure at many scales, without aliasing at the pixel's."""
-    rng = np.random.default_rng(seed)
-    image = np.zeros((height, width, channels))
-    for cells in (3, 9, 27):
-        image += cv2.resize(rng.uniform(-1, 1, (cells, cells, channels)), (width, height)).reshape(
-            image.shape
-        )
-    image -= image.min()
-    return (image * 255 / max(image.max(), 1e-9)).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +23,7 @@ def test_small_grey_tall_and_long_images(shape):
     assert (results['img'] == 77).all()
 
 
-def test_huge_image_is_read_in_the_crop_alone():
+def test_crop_of_a_huge_image():
     image = np.zeros((9000, 12000, 3), np.uint8)
     image[:, 6000:] = 200
     result = rescale_crop(image, (256, 341), (10, 60), (224, 224))
@@ -45,8 +32,8 @@ def test_huge_image_is_read_in_the_crop_alone():
 
 
 @pytest.mark.parametrize('shape', [(10, 20000, 3), (20000, 10, 3), (1, 1, 3), (1, 20000, 3)])
-def test_strips_are_rescaled_in_the_crop_alone(shape):
-    """Right and of a crop's memory, where the whole would take 512,000 x 256 and more."""
+def test_only_the_crop_of_a_strip_is_rescaled(shape):
+    """With memory for the crop only; the whole rescaled image has 512,000 x 256 pixels or more."""
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     jitter = ScaleJitter((256, 512))
     np.random.seed(0)
@@ -61,7 +48,7 @@ def test_strips_are_rescaled_in_the_crop_alone(shape):
 
 
 def bilinear(image, size, corner, length):
-    """The crop by the definition, pixel by pixel."""
+    """The crop by the definition of bilinear interpolation."""
     places, weights = [], []
     for source, target, start in zip(image.shape, size, corner):
         at = (start + np.arange(length) + 0.5) * source / target - 0.5
@@ -88,7 +75,7 @@ def test_draws_are_uniform():
     assert abs(np.mean(lefts) - 0.5) < 0.02 and min(lefts) == 0 and max(lefts) == 1
 
 
-def test_worker_seeds_decide_the_draws(photo):
+def test_draws_depend_on_worker_seeds(photo):
     def crops(worker, seed):
         worker_init_fn(worker, num_workers=2, rank=0, seed=seed)
         pipeline = Compose([dict(type='vgg_mm.ScaleJitter', scale=(64, 96), crop_size=32)])
@@ -99,7 +86,7 @@ def test_worker_seeds_decide_the_draws(photo):
     assert not np.array_equal(crops(0, 5), crops(0, 9))
 
 
-def test_geometry_is_reported(photo):
+def test_geometry_is_recorded(photo):
     results = ScaleJitter(96, crop_size=64).transform(dict(img=photo))
     assert results['scale'] == (128, 96)
     assert results['scale_factor'] == (128 / 200, 96 / 150)

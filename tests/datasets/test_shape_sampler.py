@@ -1,4 +1,4 @@
-"""The order of a test set by shape."""
+"""Ordering of a test set by shape."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def write(path, height, width, **kwargs):
     shapes=st.lists(st.sampled_from([(20, 30), (40, 60), (30, 20), (25, 25)]), min_size=1),
     processes=st.integers(1, 3),
 )
-def test_equal_aspects_stand_together(tmp_path_factory, shapes, processes):
+def test_images_are_sorted_by_aspect_ratio(tmp_path_factory, shapes, processes):
     folder = tmp_path_factory.mktemp('photos')
     photos = Photos(write(folder / f'{i}.png', *shape) for i, shape in enumerate(shapes))
     sampler = ShapeSampler(photos)
@@ -36,7 +36,7 @@ def test_equal_aspects_stand_together(tmp_path_factory, shapes, processes):
     aspects = [shapes[i][1] / shapes[i][0] for i in order]
     assert aspects == sorted(aspects)
     assert list(sampler) == order and len(sampler) == len(photos)
-    # Each of several processes takes every so many-th; the last shares are filled up.
+    # With several processes, each takes every n-th image; the last shares are padded.
     shares = []
     for rank in range(processes):
         one = ShapeSampler(photos)
@@ -51,7 +51,7 @@ def test_equal_aspects_stand_together(tmp_path_factory, shapes, processes):
 def test_sizes_from_headers(tmp_path):
     assert image_size(str(write(tmp_path / 'a.jpg', 20, 30))) == (20, 30)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     assert image_size(str(write(tmp_path / 'turned.jpg', 20, 30, exif=exif))) == (30, 20)
     for name, content in (('text.jpg', b'text'), ('empty.png', b'')):
         (tmp_path / name).write_bytes(content)
@@ -60,7 +60,7 @@ def test_sizes_from_headers(tmp_path):
     assert image_size(None) == (0, 0)
 
 
-def test_what_cannot_be_read_comes_first(tmp_path):
+def test_unreadable_images_come_first(tmp_path):
     photos = Photos([write(tmp_path / 'a.png', 20, 30), tmp_path / 'no.png', tmp_path / 'none.png'])
     assert list(ShapeSampler(photos)) == [1, 2, 0]
 

@@ -1,4 +1,4 @@
-"""Training images that cannot be read: replaced, noted, and errors where that cannot be."""
+"""Training images that cannot be read are replaced and listed, or are errors."""
 
 import pickle
 
@@ -34,7 +34,7 @@ def values(dataset):
     return [int(dataset[i]['img'][0, 0, 0]) for i in range(6)]
 
 
-def test_another_image_is_drawn_by_numpys_state(folder, tmp_path):
+def test_replacement_is_drawn_from_numpys_state(folder, tmp_path):
     dataset = training_set(folder, tmp_path / 'skipped.txt')
     np.random.seed(3)
     found = values(dataset)
@@ -67,14 +67,14 @@ def test_missing_files_are_skipped_too(folder, tmp_path):
     assert 'image not found' in (tmp_path / 'skipped.txt').read_text()
 
 
-def test_nothing_is_skipped_uncounted(folder):
+def test_nothing_is_skipped_without_a_list(folder):
     dataset = training_set(folder, None)
     assert dataset[0]['img'].shape == (4, 4, 3)
     with pytest.raises(ValueError, match='empty image file: .*1.png; .*works only in training'):
         dataset[1]
 
 
-def test_if_all_are_broken_it_is_an_error(folder, tmp_path):
+def test_only_broken_images_are_an_error(folder, tmp_path):
     for path in (folder / 'a').iterdir():
         path.write_bytes(b'text')
     dataset = training_set(folder, tmp_path / 'skipped.txt')
@@ -82,7 +82,7 @@ def test_if_all_are_broken_it_is_an_error(folder, tmp_path):
         dataset[0]
 
 
-def test_good_images_between_start_the_row_anew(folder, tmp_path):
+def test_good_images_reset_the_count(folder, tmp_path):
     dataset = training_set(folder, tmp_path / 'skipped.txt')
     np.random.seed(0)
     for _ in range(150):
@@ -90,6 +90,6 @@ def test_good_images_between_start_the_row_anew(folder, tmp_path):
     assert len((tmp_path / 'skipped.txt').read_text().splitlines()) >= 150
 
 
-def test_unknown_word():
+def test_unknown_on_error():
     with pytest.raises(ValueError, match="on_error must be 'raise', 'mark' or 'skip', got 'drop'"):
         LoadImage(on_error='drop')

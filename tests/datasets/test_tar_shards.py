@@ -1,4 +1,4 @@
-"""Tar shards against the same images in folders, and what is refused."""
+"""Tar shards compared with the same images in folders, and invalid shards."""
 
 import gzip
 import io
@@ -19,7 +19,7 @@ from vgg_mm.datasets import TarShards, tar_index, tar_shards
 
 PIPELINE = [dict(type='vgg_mm.LoadImage'), dict(type='PackInputs')]
 
-#: In the order of folders, which is not that of whole paths: '-' comes before '/'.
+#: In the order of folders, which differs from that of paths: '-' comes before '/'.
 CLASSES = ('a', 'a-b', 'c')
 
 
@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def shards(folder):
-    """The class tree in three shards, its files in no order."""
+    """The class folders in three shards, in random order."""
     paths = sorted(path for path in folder.rglob('*.png'))
     np.random.default_rng(1).shuffle(paths)
     for number in range(3):
@@ -93,7 +93,7 @@ def test_equals_custom_dataset(folder, shards):
 
 @pytest.mark.parametrize('start', ['fork', 'spawn'])
 def test_workers(folder, shards, start):
-    """After the parent has read, so that there are open files to inherit."""
+    """The parent process has read images, so workers inherit open files."""
     dataset = tar_set(shards, order='class')
     expected = [dataset[i] for i in range(12)]
     loader = DataLoader(
@@ -124,8 +124,8 @@ def test_order_of_the_shards(shards):
     assert found == expected
 
 
-def test_habits_of_data_sets(folder, shards):
-    """Built from a config, lazily, in part, wrapped, with names of classes from a file."""
+def test_usual_options_of_data_sets(folder, shards):
+    """A config, lazy_init, indices, wrappers, subsets, and class names from a file."""
     (shards / 'names.txt').write_text('cat\ndog\nowl\n')
     config = dict(
         type='vgg_mm.TarShards',
@@ -149,7 +149,7 @@ def test_habits_of_data_sets(folder, shards):
 
 
 def test_labels_beside_the_images(tmp_path):
-    """As numbers and as names; before or after the image; .cls counts before .json."""
+    """Numbers or names, before or after the image; .cls has priority over .json."""
     other = json.dumps(dict(caption='no label'))
     write(
         tmp_path / 'numbers.tar',
@@ -201,14 +201,14 @@ def test_class_folders(tmp_path, names, classes):
     assert tar_set(tmp_path, 'a.tar').metainfo['classes'] == classes
 
 
-def test_the_later_of_two_members_counts(tmp_path):
+def test_the_later_of_two_members_is_used(tmp_path):
     write(tmp_path / 'a.tar', [('a/1.png', png(1)), ('a/2.png', png(2))])
     write(tmp_path / 'a.tar', [('a/1.png', png(9))], mode='a')
     dataset = tar_set(tmp_path, 'a.tar')
     assert [int(dataset[i]['inputs'][0, 0, 0]) for i in range(len(dataset))] == [9, 2]
 
 
-def test_the_index_is_kept_until_a_shard_changes(shards, monkeypatch):
+def test_the_index_is_cached_until_a_shard_changes(shards, monkeypatch):
     scans = []
     scan = tar_index.scan_shard
     monkeypatch.setattr(tar_index, 'scan_shard', lambda *a: scans.append(a) or scan(*a))
@@ -219,7 +219,7 @@ def test_the_index_is_kept_until_a_shard_changes(shards, monkeypatch):
     assert len(labels(tar_set(shards))) == 9 and len(scans) == 6
     (shards / 'train-000000.tar.index.npz').write_bytes(b'damaged')
     assert len(labels(tar_set(shards))) == 9 and len(scans) == 9
-    # The cache's place can be given, and where it cannot be written, work goes on.
+    # The path of the cache can be given; a cache that cannot be written is no error.
     file = shards / 'cache' / 'train.npz'
     tar_set(shards, index_file=str(file))
     assert file.is_file() and len(scans) == 12
@@ -227,7 +227,7 @@ def test_the_index_is_kept_until_a_shard_changes(shards, monkeypatch):
     assert tar_set(shards, 'train-000001.tar', extensions=['.PNG']).metainfo['classes'] == ('c',)
 
 
-def test_odd_names_survive_the_index(tmp_path):
+def test_index_keeps_unusual_names(tmp_path):
     names = ('ä/ b\n.png', 'ä/' + 'long' * 60 + '.png')
     write(tmp_path / 'a.tar', [(name, png(i)) for i, name in enumerate(names)])
     for _ in range(2):
@@ -260,8 +260,8 @@ def test_open_files_are_few_and_closed(shards, monkeypatch):
     assert open_shards() == 0
 
 
-def test_every_truncated_shard_is_refused(tmp_path):
-    """At any block, also between members, where tarfile itself sees a regular end."""
+def test_every_truncated_shard_is_rejected(tmp_path):
+    """At any block, also between members, where tarfile sees a regular end."""
     path = write(tmp_path / 'a.tar', [('a/1.png', png(1)), ('b/2.png', bytes(1500))])
     content = path.read_bytes()
     end = 2 * 512 + 512 + 3 * 512
@@ -277,7 +277,7 @@ def test_every_truncated_shard_is_refused(tmp_path):
     assert len(tar_set(tmp_path, 'a.tar')) == 2
 
 
-def test_a_shard_that_changes_while_it_is_used(tmp_path):
+def test_shard_that_changes_while_in_use(tmp_path):
     path = write(tmp_path / 'a.tar', [('a/1.png', png(1)), ('b/2.png', png(2))])
     dataset = tar_set(tmp_path, 'a.tar')
     path.write_bytes(path.read_bytes()[:1540])
@@ -288,7 +288,7 @@ def test_a_shard_that_changes_while_it_is_used(tmp_path):
         pickle.loads(pickle.dumps(dataset))[1]
 
 
-def test_a_broken_image_is_named(tmp_path):
+def test_broken_image_is_reported(tmp_path):
     write(tmp_path / 'a.tar', [('a/1.png', b''), ('b/2.png', b'text')])
     dataset = tar_set(tmp_path, 'a.tar')
     with pytest.raises(ValueError, match=f'empty image file: {tmp_path}/a.tar::a/1.png'):
@@ -329,7 +329,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize('case', WRONG)
-def test_one_clear_line(case, tmp_path):
+def test_errors_are_one_clear_line(case, tmp_path):
     shards, members, options, message = WRONG[case]
     write(tmp_path / 'a.tar', members)
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
@@ -337,7 +337,7 @@ def test_one_clear_line(case, tmp_path):
     assert '\n' not in str(error.value)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_rejected(tmp_path):
     path = write(tmp_path / 'a.tar', [A])
     (tmp_path / 'b.tar.gz').write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(ValueError, match='shard .*b.tar.gz is compressed: unpack it'):

@@ -1,4 +1,4 @@
-"""The whole image at each test scale, and the paper's choice of scales."""
+"""The whole image at each test scale, and the test scales of the paper."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def test_scales_rescale_the_whole_image(photo):
     assert [i.shape for i in images] == [(64, 85, 3), (96, 128, 3)]
 
 
-def test_a_strip_that_becomes_too_large_is_one_clear_line():
+def test_strip_that_becomes_too_large_is_one_clear_line():
     strip = dict(img=np.zeros((10, 20000, 3), np.uint8), img_path='some/strip.png')
     with pytest.raises(ValueError, match='20000x10 is 512000x256 at test scale Q=256.*strip.png'):
         TestScales((32, 256)).transform(strip)
@@ -33,7 +33,7 @@ def test_a_strip_that_becomes_too_large_is_one_clear_line():
         ('several', (256, 512), (256, 384, 512)),
     ],
 )
-def test_the_papers_choice(word, trained_at, expected):
+def test_scales_of_the_paper(word, trained_at, expected):
     assert TestScales(word, trained_at).scales == expected
 
 
