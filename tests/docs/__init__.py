@@ -1,1 +1,1 @@
-"""The documentation: every block of code in it is run, every link leads somewhere."""
+"""The documentation: every code block is run, and every link has a target."""

@@ -1,4 +1,4 @@
-"""Blocks of code in the Markdown pages and the notebooks."""
+"""Code blocks of the Markdown pages and the notebooks."""
 
 import json
 import re
@@ -17,14 +17,14 @@ PAGES = sorted(
 
 NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('docs/**/*.ipynb'))
 
-#: Commands; commands with their output; Python; what is no code. Sphinx's directives are what the
-#: site's own build tries.
+#: Commands; commands with their output; Python; text that is not code. Sphinx's directives are
+#: tested by the build of the site.
 LANGUAGES = BASH, CONSOLE, PYTHON, TEXT = 'bash', 'console', 'python', 'text'
 DIRECTIVES = ('{toctree}', '{eval-rst}')
 
 
 class Block(NamedTuple):
-    """A fenced block; ``line`` is its first line of code, ``heading`` the anchor above it."""
+    """A code block; ``line`` is its first line of code, ``heading`` the anchor of its heading."""
 
     page: str
     line: int
@@ -47,16 +47,16 @@ class Block(NamedTuple):
 
 
 def anchor(title):
-    """GitHub's anchor of a heading, the marks of its Markdown taken away."""
+    """GitHub's anchor of a heading, without its Markdown syntax."""
     title = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', title).lower()
     return re.sub(r'[^\w\- ]', '', title).replace(' ', '-')
 
 
 def text_of(page):
-    """A page's Markdown; of a notebook its cells, those of code as blocks.
+    """The Markdown of a page; for a notebook, its cells, with code cells as blocks.
 
-    Python cells that follow each other are one block: they share what they define. What installs
-    is left out.
+    Consecutive Python cells are one block, because they share their names. Cells that install
+    packages are left out.
     """
     if page not in NOTEBOOKS:
         return (ROOT / page).read_text()
@@ -95,13 +95,13 @@ def all_blocks():
 
 
 def is_downstream(block):
-    """Whether it needs MMDetection or MMSegmentation: then tests/downstream runs it."""
+    """Whether it needs MMDetection or MMSegmentation; tests/downstream runs such blocks."""
     pages = ('docs/downstream.md', 'docs/segmentation.md', 'docs/notebooks/detector.ipynb')
     return block.page in pages or 'configs/downstream/' in block.text
 
 
 def pages_with(condition):
-    """{page: its blocks that fulfil a condition}, without pages that have none."""
+    """{page: its blocks that satisfy a condition}, without pages that have none."""
     found = {}
     for block in all_blocks():
         if condition(block):

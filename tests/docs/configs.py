@@ -1,4 +1,4 @@
-"""What is done with the configs, and parts of configs, that pages show."""
+"""Tests of the configs, and parts of configs, that pages show."""
 
 import copy
 import os
@@ -24,7 +24,7 @@ D_JITTER = 'configs/vgg/vgg16_jitter_imagenet.py'
 
 
 def changed(base, text):
-    """The config with what a page's text sets; the names in ``base`` can be used there."""
+    """The config ``base`` changed by a page's text, which can use the names of ``base``."""
     cfg = Config.fromfile(ROOT / base)
     names = copy.deepcopy(cfg.to_dict())
     before = dict(names)
@@ -43,7 +43,7 @@ def is_the_file(text, folder):
 
 
 def is_part_of_it(text, folder):
-    """All that is shown is so in the resolved config."""
+    """All values that are shown are in the resolved config."""
     shown = {}
     exec(text, shown)
     del shown['__builtins__']
@@ -60,7 +60,7 @@ def _check_part(part, whole):
 
 
 def explained(text, folder):
-    """A config explained: first the file, then what is in its bases."""
+    """The blocks of "A config explained": first the file, then parts of its bases."""
     is_the_file(text, folder) if '_base_' in text else is_part_of_it(text, folder)
 
 
@@ -75,7 +75,7 @@ def chain(text, folder):
 
 
 def photos(folder):
-    """A folder of class folders, and the photos' paths in it."""
+    """A folder of class folders, and the relative paths of its photos."""
     top = folder / 'photos' / 'train'
     return str(top), sorted(os.path.relpath(p, top) for p in map(str, top.rglob('*.jpg')))
 
@@ -97,14 +97,14 @@ def lmdb(text, folder):
     Path(path).rename(folder / 'data' / 'imagenet.lmdb')
     annotate(keys, names, str(folder), 'keys.txt')
     text = in_places(text)
-    # The pipeline is the data set's own.
+    # The data set needs a pipeline of its own.
     own = "dict(data_root='', pipeline=train_pipeline)"
     dataset = build_train_set(f"{text}train_dataloader['dataset'].update({own})\n", folder)
     assert len(dataset) == len(names)
 
 
 def build_train_set(text, folder):
-    """The training set that a text makes of net D's; its first sample is read, in ``folder``."""
+    """The training set of net D's config changed by a text; checks its first sample."""
     here = os.getcwd()
     os.chdir(folder)
     try:
@@ -141,7 +141,7 @@ def protocol(text, folder):
 
 
 def cached_maps(text, folder):
-    """Trained with, narrow and for an epoch."""
+    """Train a narrow net with it for an epoch."""
     base = ROOT / 'configs/vgg/vgg16_finetune.py'
     (folder / 'maps.py').write_text(f'_base_ = {str(base)!r}\n{text}')
     options = ['DATA_ROOT=photos', 'train_cfg.max_epochs=1']
@@ -151,7 +151,7 @@ def cached_maps(text, folder):
 
 
 def mmpretrains(text, folder):
-    """MMPretrain's own config with the page's model, and its weights: the logits are the same."""
+    """MMPretrain's config with the model of the page gives the logits of MMPretrain's net."""
     path = Path(mmpretrain.__file__).parent / '.mim/configs/vgg/vgg16_8xb32_in1k.py'
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(Config.fromstring(text, '.py').to_dict())
@@ -168,7 +168,7 @@ def mmpretrains(text, folder):
     torch.testing.assert_close(found, logits(rgb), rtol=1e-4, atol=1e-4)
 
 
-#: Page#heading -> what is done with its configs: functions of (text, folder).
+#: Page#heading -> test of its configs: a function of (text, folder).
 CONFIGS = {
     'README.md#a-config-explained': is_the_file,
     'docs/architecture.md#how-to-add-a-test-protocol': protocol,

@@ -1,7 +1,7 @@
 """Short forms of the commands for detectors and segmentors.
 
-A config at full size is replaced by the one of the same net for small data, narrowed further; its
-results are in the work directory that the page's config would have.
+A config is replaced by that of the same net for small data, with a narrower net; the results are
+in the work directory of the page's config.
 """
 
 from pathlib import Path
@@ -9,20 +9,20 @@ from pathlib import Path
 from tests.docs.world import ONE_PROCESS
 from tests.downstream import boxes, masks
 
-#: What stands for a config on the pages.
+#: The config that replaces CONFIG on the pages.
 CONFIG = 'configs/downstream/segmentation/fcn32s_vgg16_camvid.py'
 SHORT = (
     'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.batch_size=2',
     'default_hooks.logger.interval=1', 'randomness.seed=0', *ONE_PROCESS,
 )  # fmt: skip
 
-#: The nets that begin with another one.
+#: Net -> the net whose weights it starts from.
 BEFORE = {'fcn16s_vgg16_voc12aug': 'fcn32s_vgg16_voc12aug'}
 BEFORE['fcn8s_vgg16_voc12aug'] = 'fcn16s_vgg16_voc12aug'
 
 
 def small(config):
-    """(config for small data, settings that narrow it)."""
+    """(config for small data, settings for a narrower net)."""
     path = Path(config)
     if path.parent.name == 'segmentation':
         name = path.stem.replace('voc12aug', 'camvid')

@@ -1,4 +1,4 @@
-"""A page's blocks, run one after the other in one folder, as a reader would."""
+"""Runs the blocks of a page one after the other in one folder, as a reader would."""
 
 from tests import preloaded
 from tests.docs import shortened
@@ -6,13 +6,12 @@ from tests.docs.blocks import BASH, CONSOLE, PYTHON
 from tests.docs.shell import agrees, commands_and_output, prepare, python_script, run_block
 from tests.docs.world import enter
 
-#: Console blocks whose figures depend on weights and data: of their output the first words of the
-#: lines are compared.
+#: Pages whose output depends on weights and data: only the first words of its lines are compared.
 OUTLINES = ('docs/finetune.md', 'docs/weights.md')
 
 
 def run_page(blocks, world, tmp_path, configs):
-    """Run blocks; ``configs`` maps Page#heading to what is done with a config there."""
+    """Run blocks; ``configs`` maps Page#heading to the test of its configs."""
     folder = enter(world, tmp_path / 'folder')
     bridge = tmp_path / 'bridge'
     prepare(folder, bridge)
@@ -27,7 +26,7 @@ def run_page(blocks, world, tmp_path, configs):
             configs[block.section](block.text, folder)
 
 
-#: What notebooks have at hand where a page says ``array``.
+#: Defines the ``array`` that pages use.
 PRELUDE = 'import numpy\narray = numpy.zeros((240, 300, 3), numpy.uint8)\n'
 
 
@@ -47,6 +46,6 @@ def run_commands(block, folder, bridge):
 
 
 def outline(shown):
-    """The first words of an output's lines, up to one that stands for more."""
+    """The first words of the lines of an output, up to a line ``...``."""
     lines = shown.split('\n...')[0].splitlines()
     return [line.split()[0] for line in lines if line.strip() and not line.startswith('-')]

@@ -1,8 +1,8 @@
-"""Blocks of commands, run by bash in a folder of their own.
+"""Runs blocks of commands by bash in a folder of their own.
 
-bash does what a reader's shell does: loops, quotes, ``$(...)``, ``&&``. The programs that it finds
-are stand-ins, which hand their arguments over to this process and wait for the answer; so tools run
-in processes that have everything imported already, and in a short form.
+bash handles loops, quotes, ``$(...)`` and ``&&`` like a reader's shell. The programs that it finds
+are stand-ins, which pass their arguments to this process and wait for the answer. So tools run in
+a short form, in processes that have already imported everything.
 """
 
 import os
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-#: Programs that blocks may call; what each does is in shortened.py.
+#: Programs that blocks may call; shortened.py defines what they do.
 PROGRAMS = ('python', 'vgg-mm', 'pip', 'make', '.venv/bin/python', '.venv-dev/bin/pre-commit')
 
 #: Ordinary programs, used as they are.
@@ -42,7 +42,7 @@ def prepare(folder, bridge):
 
 
 def run_block(text, folder, bridge, answer):
-    """Run commands in ``folder``; ``answer(words)`` does what one of the programs would.
+    """Run commands in ``folder``; ``answer(words)`` runs one of the programs.
 
     Returns:
         ``subprocess.CompletedProcess``; the block stops at the first command that fails.
@@ -76,7 +76,7 @@ def _answer(call, answer):
 
 
 def commands_and_output(text):
-    """A console block as its commands, one string, and the output below them."""
+    """The commands of a console block, as one string, and the output below them."""
     commands, output, continued = [], [], False
     for line in text.splitlines():
         if line.startswith('$ ') or continued:
@@ -88,12 +88,12 @@ def commands_and_output(text):
 
 
 def agrees(shown, output):
-    """Whether an output is the one shown, in which a line ``...`` stands for any lines."""
+    """Whether an output matches the one shown, in which a line ``...`` stands for any lines."""
     parts = [re.escape(part.strip('\n')) for part in re.split(r'^\.\.\.$', shown, flags=re.M)]
     return re.fullmatch(r'(.|\n)*'.join(parts), output.strip('\n')) is not None
 
 
 def python_script(text, path):
-    """Words that run Python code, given as text."""
+    """Words of the command that runs Python code, given as text."""
     path.write_text(text)
     return [sys.executable, str(path)]

@@ -1,8 +1,8 @@
-"""The short forms of what the pages' blocks call.
+"""Short forms of the commands in the blocks of pages.
 
-A command of a page runs as it stands there, in a world of its own (world.py), but for what is added
-here so that it takes seconds: a narrower net, fewer images, no compilation. To add one: a tool's
-options in :data:`TOOLS`, or another program in :data:`PROGRAMS`.
+A command of a page runs as shown, with the data of world.py; only options are added here so that
+it takes seconds: a narrower net, fewer images, no compilation. To add a short form: options of a
+tool in :data:`TOOLS`, or another program in :data:`PROGRAMS`.
 """
 
 import re
@@ -28,7 +28,7 @@ HOW = 'give it a short form in tests/docs/shortened.py'
 
 
 def add_settings(words, settings):
-    """Words of a command with more settings at the end of its ``--cfg-options``."""
+    """Words of a command with settings added at the end of its ``--cfg-options``."""
     if '--cfg-options' not in words:
         return [*words, '--cfg-options', *settings]
     start = words.index('--cfg-options') + 1
@@ -38,7 +38,7 @@ def add_settings(words, settings):
 
 
 def narrow(config):
-    """Settings that narrow the nets of a config."""
+    """Settings for narrower nets in a config."""
     if not re.search(r'localisation/.*_[ps]cr_', config):
         return NARROW
     members = [f'classifiers.{i}' for i in range(2 if 'fusion' in config else 1)]
@@ -52,7 +52,7 @@ def narrow(config):
 
 
 def classes_of(config):
-    """The digits have ten classes, the animals two; their classifier is as narrow as the file."""
+    """The digits have ten classes, the animals two and a narrow initial classifier."""
     if 'digits' in config:
         return DIGITS
     if config.endswith('localisation/vgg16_animals.py'):
@@ -64,7 +64,7 @@ def classes_of(config):
 
 
 def options_alone(words, folder):
-    """The page of vgg-mm app is visited in tests/app."""
+    """tests/app tests the page of vgg-mm app."""
     return [*words, '--help']
 
 
@@ -89,17 +89,17 @@ test.__test__ = False  # the short form of tools/test.py
 
 
 def dry_run(words, folder):
-    """The plan alone; in another folder, since pages use what the training would have left."""
+    """Only the plan; in another folder, because pages use the results of the training."""
     return [*words, '--dry-run', '--work-dir', 'dry_run']
 
 
 def plan(words, folder):
-    """What would be done, without steps that are timed."""
+    """Only the plan, without measured steps."""
     return [*words, '--dry-run', '--no-measure']
 
 
 def scaling(words, folder):
-    """Steps and data paths are measured for a short time, on a narrow net."""
+    """Steps and data paths are measured for a short time, with a narrow net."""
     if '--per-image-ms' in words:
         return words
     words = [word for word in words if not word.endswith('.py')]
@@ -113,12 +113,12 @@ def scaling(words, folder):
 
 
 def one_c(words, folder):
-    """Two images a class are too few to choose C by cross-validation."""
+    """Two images per class are too few to choose C by cross-validation."""
     return [*words, '--C', '1']
 
 
 def few_photos(words, folder):
-    """Of one class."""
+    """Photos of one class."""
     few = {'photos': 'photos/val/class_0', 'IMAGES': 'IMAGES/val/class_0'}
     few['data/digits/val/3'] = 'data/digits/val/3/17*.png'
     return [few.get(word, word) for word in words]
@@ -129,12 +129,12 @@ def as_it_is(words, folder):
 
 
 def only_its_options(words, folder):
-    """Compiles for minutes; its own tests try it on a small extension."""
+    """Compilation takes minutes; its own tests run it on a small extension."""
     assert not words, f'build_mmcv_ops.py with options: {HOW}'
     return ['--help']
 
 
-#: Tool -> function of (words, folder) that gives the words of the short form.
+#: Tool -> function of (words, folder) that returns the words of the short form.
 TOOLS = {
     'app.py': options_alone,
     'build_mmcv_ops.py': only_its_options,
@@ -159,13 +159,13 @@ TOOLS = {
     'train_chain.py': plan,
 }
 
-#: Words that stand for something of the reader's, or for a config.
+#: Words that stand for a config.
 WORDS = {
     'CONFIG': 'configs/vgg/vgg16_jitter_imagenet.py',
     'faster_rcnn_vgg16_animals': 'configs/downstream/detection/faster_rcnn_vgg16_animals.py',
 }
 
-#: The same in scripts: a narrow net has to be said to be one.
+#: Replacements in scripts, mostly for narrow nets.
 SCRIPTS = {
     "pretrained='work_dirs/vgg16_jitter_imagenet/epoch_74.pth'": (
         "pretrained='CHECKPOINT', backbone=dict(base_channels=4), "
@@ -192,7 +192,7 @@ def script(text):
 
 
 def trained(word, folder):
-    """A checkpoint that a long training leaves: the last of the short one, or any."""
+    """The path of a checkpoint of a long training is replaced by the last one here, or any."""
     path = folder / word
     if not re.fullmatch(r'epoch_\d+\.pth', path.name) or path.exists():
         return word
@@ -218,9 +218,9 @@ def short_form(tool, words, folder):
 
 
 def vgg_mm_command(words, folder):
-    """In the short form of its script; what is none, as ``--help``, as it is."""
+    """Run in the short form of its script; other words, as ``--help``, are unchanged."""
     if words[0] == '--print-completion' and find_spec('shtab') is None:
-        return finished(words)  # of an extra
+        return finished(words)  # needs an extra
     if words[0] in COMMANDS:
         words = [words[0], *short_form(COMMANDS[words[0]].script, words[1:], folder)]
     return preloaded.run([str(ROOT / 'vgg_mm_cli/__main__.py'), *words], folder)
@@ -236,7 +236,7 @@ def finished(words, well=True, message=''):
 
 
 def collect_tests(words):
-    """pytest: that the files are there, and the marks."""
+    """pytest: checks that the files and marks exist."""
     marks = [words[i + 1].split()[-1] for i, word in enumerate(words) if word == '-m']
     known = (ROOT / 'pyproject.toml').read_text()
     missing = [word for word in words if word.startswith('tests') and not (ROOT / word).exists()]
@@ -245,7 +245,7 @@ def collect_tests(words):
 
 
 def build_package(words):
-    """sdist and wheel: built by tests/test_wheel.py."""
+    """tests/test_wheel.py builds sdist and wheel."""
     return finished(words, not words, f'unknown options: {words}')
 
 
@@ -253,7 +253,7 @@ MODULES = {'pytest': collect_tests, 'build': build_package}
 
 
 def pip(words, folder):
-    """Nothing is installed: the names of extras and the form of requirements are looked at."""
+    """Checks names of extras and the form of requirements; nothing is installed."""
     from packaging.requirements import Requirement
 
     assert words[0] == 'install', f'pip {words[0]}: {HOW}'
@@ -269,12 +269,12 @@ def pip(words, folder):
 
 
 def make(words, folder):
-    """What would be done."""
+    """Only prints the commands."""
     return subprocess.run(['make', '-n', *words], cwd=ROOT, capture_output=True, text=True)
 
 
 def pre_commit(words, folder):
-    """Its config is a test's of its own."""
+    """Another test checks its config."""
     known = words == ['install'] and (ROOT / '.pre-commit-config.yaml').is_file()
     return finished(words, known, f'pre-commit {words}: {HOW}')
 
@@ -291,7 +291,7 @@ PROGRAMS = {
 
 
 def answer_in(folder, page=''):
-    """What answers the commands of a page, in the folder where they run."""
+    """The function that runs the commands of a page in a folder."""
     stand_ins = {'CONFIG': downstream.CONFIG} if page == 'docs/segmentation.md' else {}
 
     def answer(words):

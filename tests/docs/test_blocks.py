@@ -1,4 +1,4 @@
-"""Every block of code in the pages is run; detectors and segmentors in tests/downstream."""
+"""Every code block of the pages is run; tests/downstream runs detectors and segmentors."""
 
 import pytest
 
@@ -61,8 +61,8 @@ def test_every_block_is_of_a_known_kind():
             )
 
 
-def test_text_holds_no_commands():
-    """What is marked as no code is none."""
+def test_text_blocks_contain_no_commands():
+    """Blocks marked as text are not code."""
     for block in all_blocks():
         if block.language == TEXT:
             starts = ('$ ', 'python ', 'vgg-mm ', 'pip ', 'make ', 'import ')
@@ -88,6 +88,6 @@ def test_wrong_blocks_are_found(text, message, world, tmp_path):
         run_page(blocks_of('docs/new.md', text), world, tmp_path, CONFIGS)
 
 
-def test_outputs_with_gaps():
+def test_comparison_of_outputs():
     assert agrees('a\n...\nb', 'a\n1\n2\nb\n') and agrees('a b', 'a b\n')
     assert not agrees('a\n...\nb', 'a\n1\nc') and not agrees('a', 'a\nb')

@@ -1,4 +1,4 @@
-"""Links between pages, to files of the repository and to headings; pictures are there and shown."""
+"""Links between pages, to files and to headings have targets; pictures are shown by pages."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.docs.blocks import NOTEBOOKS, PAGES, anchor, text_of
 
 
 def links_of(page):
-    """Targets of the links and pictures of a page, as they stand there."""
+    """Targets of the links and pictures of a page, as written."""
     found = []
     for token in MarkdownIt().enable('table').parse(text_of(page)):
         for child in token.children or ():
@@ -21,7 +21,7 @@ def links_of(page):
 
 
 def anchors_of(path):
-    """Anchors of a page's headings; GitHub numbers those that come again."""
+    """Anchors of the headings of a page; GitHub numbers repeated ones."""
     tokens = MarkdownIt().parse(path.read_text())
     titles = [
         tokens[i + 1].content for i, token in enumerate(tokens) if token.type == 'heading_open'
@@ -34,7 +34,7 @@ def anchors_of(path):
 
 
 @pytest.mark.parametrize('page', [*PAGES, *NOTEBOOKS])
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     for link in links_of(page):
         if re.match(r'(https?|mailto):', link):
             continue
@@ -46,7 +46,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_picture_is_shown():
-    """And is small enough for a repository."""
+    """Each is also small enough for a repository."""
     shown = {
         ((ROOT / page).parent / link.partition('#')[0]).resolve()
         for page in PAGES
@@ -58,7 +58,7 @@ def test_every_picture_is_shown():
 
 
 def test_every_page_is_in_the_sites_navigation():
-    """The reference's page lists its parts."""
+    """The page of the API reference lists its parts."""
     index = ''.join((ROOT / f'docs/{name}.md').read_text() for name in ('index', 'api'))
     listed = re.findall(r'^(?:\w+ <)?([\w./]+)>?$', index, flags=re.MULTILINE)
     for page in PAGES:

@@ -1,4 +1,4 @@
-"""The notebooks' files; test_blocks.py and tests/downstream run their cells."""
+"""Files of the notebooks; test_blocks.py and tests/downstream run their cells."""
 
 import json
 import re
@@ -20,8 +20,8 @@ def test_the_notebooks_are_found():
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
-def test_the_form(name):
-    """Of nbformat 4.5, as far as programs that open them ask for it."""
+def test_format(name):
+    """nbformat 4.5, as far as programs that open notebooks require it."""
     content = read(name)
     assert content.keys() == {'cells', 'metadata', 'nbformat', 'nbformat_minor'}
     assert (content['nbformat'], content['nbformat_minor']) == (4, 5)
@@ -39,8 +39,8 @@ def test_the_form(name):
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
-def test_what_is_stored(name):
-    """All cells were run, one after the other, but those that install; pictures are small."""
+def test_stored_output(name):
+    """All cells except the installation were run in order; files are small."""
     code = [cell for cell in read(name)['cells'] if cell['cell_type'] == 'code']
     installs = [''.join(cell['source']).startswith('%pip ') for cell in code]
     assert installs[0] and not any(installs[1:])
@@ -53,7 +53,7 @@ def test_what_is_stored(name):
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
-def test_no_place_of_one_machine(name):
+def test_no_absolute_paths(name):
     content = read(name)
     for cell in content['cells']:
         for output in cell.get('outputs', ()):

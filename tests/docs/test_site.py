@@ -1,4 +1,4 @@
-"""The site: built as ``make docs`` builds it, where Sphinx is installed."""
+"""The site, built like ``make docs`` if Sphinx is installed."""
 
 import os
 import re
@@ -65,7 +65,7 @@ def test_dead_links_are_errors(text, message, tmp_path):
 
 
 def build_page(text, folder, **settings):
-    """A site of one page beside a folder and a file."""
+    """Build a site of one page, beside a folder with a file."""
     (folder / 'source/docs').mkdir(parents=True)
     (folder / 'source/tools').mkdir()
     (folder / 'source/tools/tool.py').write_text('pass\n')
@@ -76,7 +76,7 @@ def build_page(text, folder, **settings):
 @pytest.mark.slow
 @pytest.mark.parametrize('address', ['', 'https://example.org/tree/v1'])
 def test_links_to_the_repository(address, tmp_path):
-    """With an address they lead there; without, files are downloads and folders text."""
+    """With an address they point there; without it, files are downloads and folders are text."""
     text = '[a file](../tools/tool.py), [a folder](../tools)'
     done = build_page(text, tmp_path, repository_address=address)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What the pages' commands and code find: small data and narrow nets under the names used there."""
+"""Small data and narrow nets under the names that the pages use."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from tests.conftest import ROOT, run_tool
 from tests.datasets.test_box_datasets import xml
 from vgg_mm.evaluation import TestRecord, add_records
 
-#: The sizes of source_nets.NARROW: a sixteenth of the width, seven classes.
+#: The sizes of source_nets.NARROW: 1/16 of the width, seven classes.
 CLASSES = source_nets.NARROW.classes
 NARROW = (
     'model.backbone.base_channels=4',
@@ -23,7 +23,7 @@ NARROW = (
 )
 ONE_PROCESS = tuple(f'{split}_dataloader.num_workers=0' for split in ('train', 'val', 'test'))
 
-#: Absolute paths and addresses of the pages -> names in the folder where their commands run.
+#: Absolute paths and URLs of the pages -> names in the folder where their commands run.
 PLACES = {
     '/data/imagenet_cls_loc': 'data/imagenet_cls_loc',
     '/data/imagenet-shards': 'data/shards',
@@ -36,7 +36,7 @@ PLACES = {
     'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/': '',
 }
 
-#: Class folders that pages use under different names, and a trained classifier likewise.
+#: Names that pages use for class folders, and for a trained classifier.
 PHOTO_FOLDERS = (
     'data/imagenet',
     'data/clothing',
@@ -55,7 +55,7 @@ CHECKPOINTS = (
     'CLASSIFIER_384',
     'work_dirs/finetune_FOLDER/FOLDER/epoch_30.pth',
 )
-#: A test that was made, for the tables.
+#: A test result for the tables.
 TESTED = TestRecord(
     net='D', width=64, scale=(256, 512), test_scales=(256, 384, 512), protocol='dense', images=20,
     wrong={1: 5, 5: 1}, data='data/imagenet/val', imagenet=False,
@@ -65,14 +65,14 @@ LOCALISERS = ('LOCALISER_256', 'LOCALISER_384')
 
 
 def in_places(text):
-    """A page's text with places of this world."""
+    """A page's text with the paths of this module."""
     for name, here in PLACES.items():
         text = text.replace(name, here)
     return text
 
 
 def write_photos(folder, sizes=((240, 300), (300, 236))):
-    """Two photos of each class in ``train`` and ``val``, one of each size."""
+    """Two photos of each class, one of each size, in ``train``, ``val`` and ``test``."""
     rng = np.random.default_rng(0)
     for split in ('train', 'val', 'test'):
         for label in range(CLASSES):
@@ -85,7 +85,7 @@ def write_photos(folder, sizes=((240, 300), (300, 236))):
 
 
 def write_photos_with_boxes(folder):
-    """The same in ILSVRC's layout."""
+    """Photos with boxes in ILSVRC's layout."""
     data, notes = (folder / 'ILSVRC' / part / 'CLS-LOC' for part in ('Data', 'Annotations'))
     rng = np.random.default_rng(1)
     for label in range(CLASSES):
@@ -109,7 +109,7 @@ def write_animals(folder):
 
 
 def write_checkpoint(path, config, *options):
-    """A narrow net as ``tools/train.py`` leaves it, its config inside; untrained."""
+    """An untrained narrow net in a checkpoint like that of ``tools/train.py``, with its config."""
     from mmpretrain.registry import MODELS
 
     cfg = Config.fromfile(ROOT / config)
@@ -123,7 +123,7 @@ def write_checkpoint(path, config, *options):
 
 
 def make_world(folder):
-    """Everything that is only read."""
+    """Write all files that the pages only read."""
     write_photos(folder / 'photos')
     write_photos_with_boxes(folder / 'cls_loc')
     write_animals(folder / 'animals')
@@ -155,7 +155,7 @@ def write_posteriors(folder, name, net):
 
 
 def enter(world, folder):
-    """A folder for the blocks of one page: links to what is read, and places to write."""
+    """A folder for the blocks of one page, with links to the files of :func:`make_world`."""
     links = {
         'tools': ROOT / 'tools',
         'configs': ROOT / 'configs',
