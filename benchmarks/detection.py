@@ -4,7 +4,7 @@
     python benchmarks/detection.py fc --checkpoint work_dirs/vgg16_finetune/best.pth --seeds 0 1 2
     python benchmarks/detection.py speed
 
-``small`` trains the shipped Faster R-CNN or SSD300 by tools/train.py. ``fc`` trains Faster R-CNN
+``small`` trains a shipped config by tools/train.py. ``fc`` trains Faster R-CNN
 twice a seed, once with everything from a classifier, net D with fc6 and fc7 of any width, and once
 with its fc6 and fc7 drawn anew (Xavier, as the head's own). ``speed`` times training iterations of
 SSD300 on vgg_mm.SSDVGG and on mmdet's own SSDVGG, in turn. All add to
@@ -31,6 +31,12 @@ from vgg_mm.checkpoints import load_by_name, weights_of
 
 CONFIGS = ROOT / 'configs/downstream/detection'
 RESULTS = ROOT / 'benchmarks/results/detection.json'
+#: Their configs' names up to that of the data.
+DETECTORS = {
+    'faster_rcnn': 'faster_rcnn_vgg16',
+    'faster_rcnn_fpn': 'faster_rcnn_vgg16_fpn',
+    'ssd300': 'ssd300_vgg16',
+}
 
 
 def main() -> None:
@@ -52,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     small.add_argument(
         '--checkpoint', help="the authors' convolutions; without it, Keras's address"
     )
-    small.add_argument('--detector', choices=('faster_rcnn', 'ssd300'), default='faster_rcnn')
+    small.add_argument('--detector', choices=DETECTORS, default='faster_rcnn')
     small.add_argument('--seed', type=int, default=0)
     small.set_defaults(measure=train_small)
     fc.add_argument('--checkpoint', required=True, help='a net D')
@@ -114,7 +120,7 @@ def redrawn(weights: dict, seed: int) -> dict:
 
 def train(args: argparse.Namespace, detector: str, work_dir: Path, options: dict) -> dict:
     """One run of tools/train.py: its losses, and mAP after each validation."""
-    config = CONFIGS / f'{detector}_vgg16_{args.data}.py'
+    config = CONFIGS / f'{DETECTORS[detector]}_{args.data}.py'
     options = {'DATA_ROOT': Path(args.data_root or f'data/{args.data}').resolve(), **options}
     # One of the animals' files is cut off.
     flags = ['--broken-images', 'skip', *['--amp'] * args.amp]

@@ -175,8 +175,9 @@ def test_every_config_builds_at_its_full_width(name):
     if 'ssd' in name:
         assert shapes['backbone.fc6.weight'] == (cfg.model.backbone.fc_channels, 8 * width, 3, 3)
     else:
+        channels = cfg.model.neck.out_channels if 'neck' in cfg.model else 8 * width
         fc = cfg.model.roi_head.bbox_head.fc_channels
-        assert shapes['roi_head.bbox_head.fc6.weight'] == (fc, 8 * width * 49)
+        assert shapes['roi_head.bbox_head.fc6.weight'] == (fc, channels * 49)
     if name.endswith(('coco', 'voc0712')):
         with DefaultScope.overwrite_default_scope('mmdet'):
             found = preprocessing_of(MODELS.build(cfg.model.data_preprocessor))
