@@ -26,7 +26,9 @@ def _damage(path: Union[str, os.PathLike]) -> Optional[str]:
         return 'missing'
     try:
         with zipfile.ZipFile(path) as file:
-            if file.testzip() is not None:
+            # torch stores without compression; zipfile does not compare an entry's two sizes.
+            stored = [one for one in file.infolist() if one.compress_type == zipfile.ZIP_STORED]
+            if any(one.compress_size != one.file_size for one in stored) or file.testzip():
                 return 'damaged'
             names = file.namelist()
     except zipfile.BadZipFile:
