@@ -1,4 +1,5 @@
-# MMPretrain's registries first; this package's are reached by their prefix.
+# Types without a prefix are looked up in MMPretrain's registries; this package's have the prefix
+# "vgg_mm.".
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['vgg_mm'], allow_failed_imports=False)
 
@@ -15,23 +16,23 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
-    # Training, validation and test set, head and checkpoint have to mean the same classes.
+    # Checks that training, validation and test set, head and checkpoint have the same classes.
     class_check=dict(type='vgg_mm.ClassCheckHook'),
-    # Off until it is given a shallower net's checkpoint:
+    # Off by default. To initialise from a shallower net's checkpoint:
     # --cfg-options default_hooks.staged_init.checkpoint=work_dirs/vgg11_s256_imagenet/epoch_74.pth
     staged_init=dict(type='vgg_mm.StagedInitHook', checkpoint=None),
-    # Off; 'bfloat16' halves what processes send each other:
+    # Off by default. 'bfloat16' halves the communication between processes:
     # --cfg-options default_hooks.gradient_compression.dtype=bfloat16
     gradient_compression=dict(type='vgg_mm.GradientCompressionHook', dtype=None),
-    # Stops at a loss that is not finite; warns of one that stays at ln(num_classes).
+    # Stops if the loss is not finite; warns if it stays at ln(num_classes).
     loss_guard=dict(type='vgg_mm.LossGuardHook'),
 )
 
 env_cfg = dict(
-    # Training crops have one shape; --tta, whose images have many, switches it off.
+    # For training crops, which have one shape; --tta switches it off, as image shapes vary there.
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    # Without a GPU the tools use 'gloo' instead.
+    # Without a GPU, the tools use 'gloo'.
     dist_cfg=dict(backend='nccl'),
 )
 

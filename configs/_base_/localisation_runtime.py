@@ -1,10 +1,10 @@
-# What training and testing of localisation nets share.
+# Settings shared by all localisation nets, for training and testing.
 _base_ = './default_runtime.py'
 
 visualizer = dict(type='vgg_mm.BoxVisualizer')
 default_hooks = dict(
     checkpoint=dict(save_best='localisation/error_class_known', rule='less'),
-    # All layers but the last from the classification net of the same S: --cfg-options
+    # Copies all layers but the last from the classification net of the same S: --cfg-options
     # default_hooks.staged_init.checkpoint=work_dirs/vgg16_s256_imagenet/epoch_74.pth
     staged_init=dict(
         layers=[

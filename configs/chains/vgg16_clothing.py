@@ -1,4 +1,4 @@
-# Net A, then net D from A, at a quarter of the width on photos of clothes, or any in class folders.
+# Net A, then net D from A, at a quarter of the width, on photos of clothes or any in class folders.
 stages = [
     dict(config='../vgg/vgg11_jitter_clothing.py', test='dense'),
     dict(

@@ -1,5 +1,5 @@
-# Raccoon or kangaroo: new fc6, fc7 and fc8 on the authors' thirteen convolutions. The localisation
-# nets start from it, and it rates their boxes.
+# Classification of raccoons and kangaroos: new fc6, fc7 and fc8 on the authors' thirteen
+# convolutions. The localisation nets start from this net, and it scores their boxes.
 _base_ = [
     '../_base_/models/vgg16_animals.py',
     '../_base_/datasets/animals_boxes.py',

@@ -1,10 +1,10 @@
-# Per-class regression, then all layers fine-tuned. (Directly from the classification net, with a
-# new last layer, the first steps spoil the convolutions.)
+# Per-class regression, second stage: all layers fine-tuned. (If training started from the
+# classification net, with a new last layer, the first steps would damage the convolutions.)
 _base_ = './vgg16_pcr_fc_animals.py'
 
 load_from = 'work_dirs/vgg16_pcr_fc_animals/epoch_30.pth'
 model = dict(backbone=dict(frozen_stages=-1))
-# The paper's rate for the convolutions, ten times that for the fully-connected layers.
+# The paper's learning rate for the convolutions, ten times that for the fully-connected layers.
 optim_wrapper = dict(
     optimizer=dict(lr=1e-2), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
 )

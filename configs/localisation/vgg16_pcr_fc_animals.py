@@ -1,5 +1,5 @@
 # Per-class regression on photos of raccoons and kangaroos, only the fully-connected layers
-# fine-tuned, from vgg16_animals.py: --cfg-options default_hooks.staged_init.checkpoint=FILE
+# fine-tuned. From vgg16_animals.py: --cfg-options default_hooks.staged_init.checkpoint=FILE
 _base_ = [
     '../_base_/models/vgg16_animals_localisation.py',
     '../_base_/datasets/animals_boxes.py',
@@ -8,7 +8,7 @@ _base_ = [
 ]
 
 model = dict(backbone=dict(frozen_stages=5))
-# A hundred times the paper's rate of 1e-3: 210 iterations are few for layers from scratch.
+# 100 times the paper's learning rate of 1e-3, as 210 iterations are few for layers from scratch.
 optim_wrapper = dict(optimizer=dict(lr=0.1))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=21),

@@ -1,5 +1,6 @@
-# Both nets, S = 256 at Q = 256 and S = 384 at Q = 352 and 384, each with its classification net
-# (--tta). Table 9: 26.9. The checkpoint on the command line is the localisation net of S = 384.
+# Fusion of two nets, S = 256 at Q = 256 and S = 384 at Q = 352 and 384, each with its
+# classification net (--tta). Table 9: 26.9. The checkpoint of the command line is the localisation
+# net of S = 384.
 _base_ = './vgg16_pcr_s384_imagenet.py'
 
 classifier = _base_.tta_model.classifiers[0].config

@@ -1,4 +1,4 @@
-# The net of vgg16_pcr_s384_imagenet.py tested at Q = 352 and 384 (--tta). Table 9: 27.5.
+# The net of vgg16_pcr_s384_imagenet.py, tested at Q = 352 and 384 (--tta). Table 9: 27.5.
 _base_ = './vgg16_pcr_s384_imagenet.py'
 
 tta_pipeline = [

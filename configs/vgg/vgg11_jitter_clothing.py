@@ -1,4 +1,4 @@
-# Net A at a quarter of the width on photos of clothes, S in [256; 384].
+# Net A at a quarter of the width, on photos of clothes, S in [256; 384].
 _base_ = [
     '../_base_/models/vgg_small.py',
     '../_base_/datasets/clothing.py',
@@ -6,7 +6,8 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# From scratch on 1,500 photos Kaiming's larger start leaves ln 10 sooner than Glorot's.
+# From scratch on 1,500 photos, the loss leaves ln 10 sooner with Kaiming's larger weights than with
+# Glorot's.
 model = dict(
     backbone=dict(arch='A', init_cfg='kaiming'),
     head=dict(init_cfg='kaiming'),

@@ -1,4 +1,4 @@
-# Net D from trained weights on your own photos; tools/finetune.py fills in what depends on them.
+# Fine-tunes net D on your own photos; tools/finetune.py sets the options that depend on them.
 # By hand: --cfg-options DATA_ROOT=FOLDER model.head.num_classes=12 load_from=torchvision://vgg16
 _base_ = [
     '../_base_/models/vgg.py',

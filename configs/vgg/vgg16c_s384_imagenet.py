@@ -1,5 +1,5 @@
 # Net C, S = 384.
-# The paper starts from the net trained at S = 256, at a rate of 1e-3: --cfg-options
+# The paper starts from the net trained at S = 256, with a learning rate of 1e-3: --cfg-options
 # load_from=work_dirs/vgg16c_s256_imagenet/epoch_74.pth optim_wrapper.optimizer.lr=1e-3
 _base_ = [
     '../_base_/models/vgg.py',

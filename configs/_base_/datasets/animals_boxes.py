@@ -1,6 +1,7 @@
-# Photos of raccoons and kangaroos with boxes in COCO files, S = Q = 160 for crops of 128 (as in the
-# paper a multiple of 32: windows at every 32 pixels reach from edge to edge of the smaller side).
-# DATA_ROOT/{train,val}.json and DATA_ROOT/{train,val}/*.jpg; any COCO files will do.
+# Photos of raccoons and kangaroos with boxes in COCO format: DATA_ROOT/{train,val}.json and
+# DATA_ROOT/{train,val}/*.jpg. S = Q = 160 with crops of 128; as in the paper, Q is a multiple of
+# 32, so that windows with a stride of 32 pixels cover the whole smaller side. Any data set in COCO
+# format works.
 DATA_ROOT = 'data/animals'
 
 pack = dict(type='PackInputs', algorithm_keys=('gt_bboxes',))

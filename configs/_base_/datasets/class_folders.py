@@ -1,5 +1,5 @@
-# Images in class folders: DATA_ROOT/train/CLASS/* and DATA_ROOT/val/CLASS/*, as ImageNet comes.
-# Give your own with --cfg-options DATA_ROOT=FOLDER. Pipelines are in the files that build on this.
+# Images in class folders, as in ImageNet: DATA_ROOT/train/CLASS/* and DATA_ROOT/val/CLASS/*.
+# For other data use --cfg-options DATA_ROOT=FOLDER. Configs based on this file set the pipelines.
 DATA_ROOT = 'data/imagenet'
 
 train_dataloader = dict(

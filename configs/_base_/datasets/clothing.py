@@ -1,5 +1,5 @@
-# Photos of clothes in ten class folders, DATA_ROOT/{train,val}/CLASS/*.jpg; any photos of your own
-# laid out like this will do.
+# Photos of clothes in ten class folders, DATA_ROOT/{train,val}/CLASS/*.jpg. Your own photos can be
+# used in the same layout.
 _base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 
 DATA_ROOT = 'data/clothing'

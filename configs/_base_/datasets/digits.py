@@ -1,5 +1,5 @@
-# Handwritten digits of scikit-learn's wheel, written as class folders by
-# `python tools/prepare_data.py digits`: 1,437 to train, the last 360 (other writers) to test.
+# scikit-learn's handwritten digits: 1,437 for training, the last 360 (other writers) for testing.
+# `python tools/prepare_data.py digits` writes them to class folders.
 _base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 
 DATA_ROOT = 'data/digits'
@@ -19,7 +19,7 @@ tta_pipeline = [
     dict(type='vgg_mm.TestScales', scales='several', trained_at=(64, 96)),
     dict(type='PackInputs'),
 ]
-# A mirrored digit is another sign: no flips, neither in training nor in testing.
+# Digits are not flipped, in training or in testing: a mirrored digit is a different symbol.
 tta_model = dict(flip=False)
 
 train_dataloader = dict(

@@ -9,13 +9,13 @@ train_pipeline = [
     dict(type='vgg_mm.PCAShift'),
     pack,
 ]
-# The simplified protocol: the central crop, the true class (Table 8).
+# The simplified protocol: central crop, true class given (Table 8).
 test_pipeline = [
     dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.CentralCrop', scale=256, crop_size=224),
     pack,
 ]
-# With --tta the full one: boxes at every position of the whole image (Table 9).
+# The full protocol (--tta): boxes at every position of the whole image (Table 9).
 tta_pipeline = [
     dict(type='vgg_mm.LoadImage'),
     dict(type='vgg_mm.TestScales', scales=(256,)),

@@ -1,4 +1,4 @@
-# Training with S drawn from [256, 512] for each image (Section 3.1).
+# Training with scale jitter: S is drawn from [256, 512] for each image (Section 3.1).
 _base_ = ['./class_folders.py', '../tta/dense_multi_crop.py']
 
 train_pipeline = [
@@ -8,13 +8,13 @@ train_pipeline = [
     dict(type='vgg_mm.PCAShift'),
     dict(type='PackInputs'),
 ]
-# While training: the central crop at one test scale.
+# Validation during training: the central crop at one test scale.
 test_pipeline = [
     dict(type='vgg_mm.LoadImage', lazy=True),
     dict(type='vgg_mm.CentralCrop', scale=384, crop_size=224),
     dict(type='PackInputs'),
 ]
-# With --tta: the paper's Q for this S.
+# Testing with --tta: the paper's values of Q for this S.
 tta_pipeline = [
     dict(type='vgg_mm.LoadImage'),
     dict(type='vgg_mm.TestScales', scales='several', trained_at=(256, 512)),

@@ -1,5 +1,5 @@
-# Net D for 1000 classes; a config names its own arch. The paper's only pre-processing is the
-# subtraction of the training set's mean RGB (Section 2.1): no division by a standard deviation.
+# Net D for 1000 classes; each config sets its own arch. The paper's pre-processing only subtracts
+# the training set's mean RGB (Section 2.1); it does not divide by a standard deviation.
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(

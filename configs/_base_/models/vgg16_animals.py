@@ -1,6 +1,6 @@
 # Net D for crops of 128 and two classes, with fc6 and fc7 of 512 units. The authors' weights expect
-# BGR with its mean subtracted; the division by 58 makes maps small enough for new layers. These
-# start from a standard deviation of 1e-2: from Glorot's larger weights boxes are learnt worse.
+# mean-subtracted BGR; the division by 58 scales the feature maps down for the new layers. The new
+# layers have a standard deviation of 1e-2: with Glorot's larger weights, boxes are learnt worse.
 _base_ = './vgg.py'
 
 model = dict(

@@ -1,4 +1,5 @@
-# The same net with a box for each class, rated by the classification net with --tta.
+# The net of vgg16_animals.py with a box for each class; with --tta the classification net scores
+# the boxes.
 _base_ = './vgg16_animals.py'
 
 tta_model = dict(

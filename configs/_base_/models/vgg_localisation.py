@@ -1,8 +1,8 @@
-# Net D with a box in place of class scores (Appendix A). Per-class regression (PCR) has a box for
-# each class, single-class regression (SCR) one box for all.
+# Net D that predicts boxes instead of class scores (Appendix A): one for each class in per-class
+# regression (PCR), a single one in single-class regression (SCR).
 _base_ = './vgg.py'
 
-# The net that rates boxes with --tta, trained at the same S: --cfg-options
+# With --tta this classification net, trained at the same S, scores the boxes: --cfg-options
 # tta_model.classifiers.0.checkpoint=work_dirs/vgg16_s256_imagenet/epoch_74.pth
 tta_model = dict(
     type='vgg_mm.LocalisationTTA',

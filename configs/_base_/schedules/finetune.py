@@ -1,10 +1,10 @@
-# From trained weights to your own photos: a tenth of the paper's first rate (as where it starts
-# from a trained net, Section 3.1), ten times that for the new last layer; two drops.
+# Fine-tuning on your own photos: a tenth of the paper's initial learning rate (as in Section 3.1,
+# where training starts from another net), ten times that for the new last layer, and two drops.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4, fused=True),
     paramwise_cfg=dict(custom_keys={'head.fc8': dict(lr_mult=10)}),
-    # Not the paper's: keeps a batch of odd photos from spoiling trained weights.
+    # Not in the paper: keeps a batch of unusual photos from damaging the trained weights.
     clip_grad=dict(max_norm=5),
 )
 param_scheduler = dict(type='MultiStepLR', milestones=[12, 17], gamma=0.1)

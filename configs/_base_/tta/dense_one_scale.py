@@ -1,4 +1,4 @@
-# Table 3: dense evaluation at one Q: S, or the middle of [S_min, S_max].
+# Table 3: dense evaluation at a single Q, which is S or the middle of [S_min, S_max].
 tta_model = dict(type='vgg_mm.PaperTTA', protocol='dense')
 tta_pipeline = [
     dict(type='vgg_mm.LoadImage'),

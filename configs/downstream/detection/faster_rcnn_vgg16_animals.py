@@ -1,4 +1,4 @@
-# Faster R-CNN from the authors' convolutions: raccoons and kangaroos.
+# Faster R-CNN on photos of raccoons and kangaroos, initialised with the authors' convolutions.
 _base_ = [
     '../../_base_/downstream/detection/models/faster_rcnn_small.py',
     '../../_base_/downstream/detection/datasets/small_data.py',

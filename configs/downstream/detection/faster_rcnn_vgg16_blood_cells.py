@@ -1,4 +1,4 @@
-# Faster R-CNN from the authors' convolutions: blood cells.
+# Faster R-CNN on images of blood cells, initialised with the authors' convolutions.
 _base_ = [
     '../../_base_/downstream/detection/models/faster_rcnn_small.py',
     '../../_base_/downstream/detection/datasets/small_data.py',
@@ -12,7 +12,7 @@ metainfo = dict(classes=('RBC', 'WBC', 'Platelets'))
 model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[2, 4, 8])),
     roi_head=dict(bbox_head=dict(num_classes=3)),
-    # Cells lie close together.
+    # A higher threshold than the base's, because cells lie close together.
     test_cfg=dict(rcnn=dict(nms=dict(iou_threshold=0.5))),
 )
 train_dataloader = dict(dataset=dict(data_root=DATA_ROOT, metainfo=metainfo))

@@ -1,4 +1,4 @@
-# With the paper's own RoIPool, which mmcv has for GPUs only.
+# Faster R-CNN with the paper's RoIPool, which mmcv implements only for GPUs.
 _base_ = './faster_rcnn_vgg16_coco.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# SSD300 from the authors' convolutions: blood cells.
+# SSD300 on images of blood cells, initialised with the authors' convolutions.
 _base_ = [
     '../../_base_/downstream/detection/models/ssd300_small.py',
     '../../_base_/downstream/detection/datasets/small_data_ssd300.py',

@@ -5,5 +5,5 @@ _base_ = [
     '../../_base_/downstream/detection/runtime.py',
 ]
 
-# The published recipe starts from a whole classifier; convolutions alone are refused.
+# The published recipe starts from a whole classifier; weights without fc6 and fc7 are rejected.
 default_hooks = dict(classifier_init=dict(require_fc=True))

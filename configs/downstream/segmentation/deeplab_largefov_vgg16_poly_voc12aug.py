@@ -1,5 +1,6 @@
-# With the schedule of DeepLab's second version (arXiv 1606.00915, Section 4.1): 10 images an
-# iteration, the rate falls as (1 - iteration / 20,000)^0.9; here 19 epochs of 10,582 images.
+# DeepLab-LargeFOV with the schedule of DeepLab v2 (arXiv 1606.00915, Section 4.1): batches of 10
+# images, a learning rate proportional to (1 - iteration / 20,000)^0.9; here 19 epochs of 10,582
+# images.
 _base_ = './deeplab_largefov_vgg16_voc12aug.py'
 
 train_dataloader = dict(batch_size=10)

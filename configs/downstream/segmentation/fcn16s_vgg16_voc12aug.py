@@ -5,6 +5,6 @@ _base_ = [
     '../../_base_/downstream/segmentation/runtime.py',
 ]
 
-# All layers of fcn32s, and new ones for pool4, whose scores start at zero.
+# All layers come from fcn32s; the new score layer of pool4 starts at zero.
 load_from = 'work_dirs/fcn32s_vgg16_voc12aug/epoch_175.pth'
 default_hooks = dict(classifier_init=dict(checkpoint=None))

@@ -1,11 +1,12 @@
-# FCN-32s by the "heavy learning" of the authors' release (voc-fcn32s/solver.prototxt): one image an
-# iteration, momentum 0.99, a fixed rate, 100k iterations, here 10 epochs of 10,582 images. The loss
-# is the sum over the pixels, so that the rate does not depend on the number of images.
+# FCN-32s with the "heavy learning" of the authors' release (voc-fcn32s/solver.prototxt): a batch
+# size of 1, momentum 0.99, a fixed learning rate and 100k iterations, here 10 epochs of 10,582
+# images. The loss is the sum over the pixels, so that the learning rate does not depend on the
+# batch size.
 _base_ = './fcn32s_vgg16_voc12aug.py'
 
 model = dict(
     decode_head=dict(
-        # Fixed, bilinear.
+        # Fixed bilinear upsampling.
         learned_upsampling='none',
         loss_decode=dict(_delete_=True, type='CrossEntropyLoss', reduction='sum'),
     )

@@ -1,6 +1,6 @@
-# FCN-8s by the "heavy learning" of the authors' release (voc-fcn8s/solver.prototxt): one image an
-# iteration, momentum 0.99, a fixed rate, 100k iterations, here 10 epochs of 10,582 images. The loss
-# is the sum over the pixels, so that the rate does not depend on the number of images.
+# FCN-8s with the "heavy learning" of the authors' release (voc-fcn8s/solver.prototxt): a batch size
+# of 1, momentum 0.99, a fixed learning rate and 100k iterations, here 10 epochs of 10,582 images.
+# The loss is the sum over the pixels, so that the learning rate does not depend on the batch size.
 _base_ = './fcn8s_vgg16_voc12aug.py'
 
 model = dict(

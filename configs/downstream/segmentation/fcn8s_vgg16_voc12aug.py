@@ -5,6 +5,6 @@ _base_ = [
     '../../_base_/downstream/segmentation/runtime.py',
 ]
 
-# All layers of fcn16s, and new ones for pool3, whose scores start at zero.
+# All layers come from fcn16s; the new score layer of pool3 starts at zero.
 load_from = 'work_dirs/fcn16s_vgg16_voc12aug/epoch_58.pth'
 default_hooks = dict(classifier_init=dict(checkpoint=None))

@@ -1,4 +1,5 @@
-# For some hundred images: from the authors' convolutions; fc6 and fc7 stay as drawn.
+# For a few hundred images: starts from the authors' convolutions; fc6 and fc7 are initialised
+# randomly.
 _base_ = ['./runtime.py', '../../authors_convolutions.py']
 
 default_hooks = dict(

@@ -1,4 +1,5 @@
-# For some dozen images: from the authors' convolutions; fc6 and fc7 stay as drawn.
+# For a few dozen images: starts from the authors' convolutions; fc6 and fc7 are initialised
+# randomly.
 _base_ = ['./runtime.py', '../../authors_convolutions.py']
 
 default_hooks = dict(

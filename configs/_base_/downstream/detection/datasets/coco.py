@@ -1,6 +1,6 @@
-# COCO-style boxes, in DATA_ROOT/annotations/instances_{train,val}2017.json and
-# DATA_ROOT/{train,val}2017/. A shorter side of 600 pixels, the longer one 1000 at most (Faster
-# R-CNN, Section 3.3).
+# Boxes in COCO format: DATA_ROOT/annotations/instances_{train,val}2017.json and
+# DATA_ROOT/{train,val}2017/. Images are resized to a shorter side of 600 pixels and a longer side
+# of at most 1000 (Faster R-CNN, Section 3.3).
 DATA_ROOT = 'data/coco'
 
 train_pipeline = [
@@ -13,14 +13,14 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1000, 600), keep_ratio=True),
-    # After resizing, which would change the boxes that the evaluation compares with.
+    # Loaded after resizing, which would also rescale the ground-truth boxes of the evaluation.
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
-# --tta: three sizes and their flips, the boxes of all by nms.
+# --tta: three sizes and their flips; NMS merges all boxes.
 tta_model = dict(
     type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
 )

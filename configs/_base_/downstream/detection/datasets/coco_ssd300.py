@@ -1,5 +1,5 @@
-# SSD's images: of one size, whatever their shape; in training on a larger canvas at times, a crop
-# that shows enough of an object, distorted colours (Liu et al., Sections 2.2 and 3.6).
+# SSD resizes all images to one size, ignoring the aspect ratio. Training augmentation: random
+# expansion, random crops with a minimum IoU, colour distortion (Liu et al., Sections 2.2 and 3.6).
 _base_ = './coco.py'
 
 train_pipeline = [
@@ -27,7 +27,7 @@ test_pipeline = [
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
-# SSD's anchors are for one size: the flip only.
+# --tta: only the flip, because SSD's anchors are for one image size.
 tta_pipeline = [
     _base_.tta_pipeline[0],
     dict(

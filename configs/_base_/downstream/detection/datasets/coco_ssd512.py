@@ -1,4 +1,4 @@
-# As for SSD300, at 512 pixels.
+# Same as for SSD300, but at 512 pixels.
 _base_ = './coco_ssd300.py'
 
 train_pipeline = [
@@ -9,7 +9,7 @@ test_pipeline = [
     dict(step, scale=(512, 512)) if step['type'] == 'Resize' else step
     for step in _base_.test_pipeline
 ]
-# SSD's anchors are for one size: the flip only.
+# --tta: only the flip, because SSD's anchors are for one image size.
 tta_pipeline = [
     _base_.tta_pipeline[0],
     dict(

@@ -1,5 +1,5 @@
-# Some hundred images with boxes, COCO-style, in DATA_ROOT/{train,val}/ and
-# DATA_ROOT/{train,val}.json; read at a longer side of 480 pixels, in training of 400, 480 or 560.
+# For a few hundred images with boxes in COCO format, in DATA_ROOT/{train,val}/ and
+# DATA_ROOT/{train,val}.json. The longer side is resized to 480 pixels (training: 400, 480 or 560).
 _base_ = './coco.py'
 
 train_pipeline = [

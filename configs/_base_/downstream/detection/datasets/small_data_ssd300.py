@@ -1,5 +1,5 @@
-# Some hundred images with boxes, COCO-style, in DATA_ROOT/{train,val}/ and
-# DATA_ROOT/{train,val}.json; read as SSD300 does.
+# For a few hundred images with boxes in COCO format, in DATA_ROOT/{train,val}/ and
+# DATA_ROOT/{train,val}.json, with the pipelines of SSD300.
 _base_ = './coco_ssd300.py'
 
 train_dataloader = dict(

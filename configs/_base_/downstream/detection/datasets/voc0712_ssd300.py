@@ -1,5 +1,5 @@
-# Pascal VOC: trainval of 2007 and 2012 for training, test of 2007, in DATA_ROOT/VOC2007 and
-# DATA_ROOT/VOC2012. Images as for SSD.
+# Pascal VOC in DATA_ROOT/VOC2007 and DATA_ROOT/VOC2012: trained on trainval of 2007 and 2012,
+# tested on test of 2007. The pipelines are those of SSD300.
 _base_ = './coco_ssd300.py'
 
 DATA_ROOT = 'data/VOCdevkit'
@@ -8,7 +8,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='ConcatDataset',
-        # What differs between the years, and need not be the same.
+        # The two years differ in this metadata, which need not be the same.
         ignore_keys=['dataset_type'],
         datasets=[
             dict(
@@ -33,6 +33,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# The mean of 11 precisions, as VOC 2007 is reported.
+# The 11-point average precision of VOC 2007.
 val_evaluator = dict(_delete_=True, type='VOCMetric', metric='mAP', eval_mode='11points')
 test_evaluator = val_evaluator

@@ -1,11 +1,11 @@
-# Faster R-CNN with VGG-16 in the form of its paper (Ren et al., arXiv 1506.01497): one map,
-# conv5_3 at stride 16; a region's 7x7 features go through the classifier's fc6 and fc7. RoIAlign
-# instead of RoIPool, which came after the paper.
+# Faster R-CNN with VGG-16 as in its paper (Ren et al., arXiv 1506.01497): one feature map, conv5_3
+# with stride 16; the 7x7 features of each region pass through the classifier's fc6 and fc7. Unlike
+# the paper, it uses RoIAlign, which was published later, instead of RoIPool.
 _base_ = './preprocessing.py'
 
 model = dict(
     type='FasterRCNN',
-    # Section 3.3: conv1 and conv2 stay as they are, the rest is tuned.
+    # Section 3.3: conv1 and conv2 are frozen, all other layers are fine-tuned.
     backbone=dict(
         type='vgg_mm.VGG',
         arch='D',
@@ -17,7 +17,7 @@ model = dict(
         type='RPNHead',
         in_channels=512,
         feat_channels=512,
-        # Boxes of areas 128^2, 256^2 and 512^2 in three shapes, and for COCO of 64^2 (Section 4.2).
+        # Anchors of areas 128^2, 256^2 and 512^2, and 64^2 for COCO (Section 4.2), in three shapes.
         anchor_generator=dict(
             type='AnchorGenerator', scales=[4, 8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[16]
         ),
@@ -47,16 +47,16 @@ model = dict(
     ),
     train_cfg=dict(
         rpn=dict(
-            # The best anchor of every box is positive, however small the box (Section 3.1.2);
-            # mmdet's min_pos_iou=0.3 leaves boxes below some 35 pixels without any.
+            # The best anchor of every box is positive, even for small boxes (Section 3.1.2). With
+            # mmdet's min_pos_iou=0.3, boxes below about 35 pixels have no positive anchor.
             assigner=dict(
                 type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=1e-6
             ),
             sampler=dict(
                 type='RandomSampler', num=256, pos_fraction=0.5, add_gt_as_proposals=False
             ),
-            # The paper leaves out boxes that reach beyond the image (0), which stops the training
-            # at an image that has no others.
+            # The paper ignores anchors that cross the image boundary (allowed_border=0); training
+            # then fails at an image that has no other anchors.
             allowed_border=-1,
             pos_weight=-1,
             debug=False,

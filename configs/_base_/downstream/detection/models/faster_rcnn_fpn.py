@@ -1,6 +1,6 @@
 # Faster R-CNN on a feature pyramid (Lin et al., arXiv 1612.03144) of conv3_3, conv4_3 and conv5_3,
-# the last ones at strides 4, 8 and 16. Its maps are 512 wide, not the paper's 256, so that the
-# classifier's fc6 fits the regions' features.
+# the last layers with strides 4, 8 and 16. The pyramid has 512 channels instead of the paper's 256,
+# so that the classifier's fc6 fits the region features.
 _base_ = './faster_rcnn.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# Images as torchvision's weights expect them: RGB, ImageNet's mean and standard deviation.
-# For weights of the authors' kind (mean only): std=[1.0, 1.0, 1.0].
+# Pre-processing for torchvision's weights: RGB, normalised by ImageNet's mean and standard
+# deviation. For weights trained like the authors' (mean subtraction only): std=[1.0, 1.0, 1.0].
 model = dict(
     data_preprocessor=dict(
         type='DetDataPreprocessor',

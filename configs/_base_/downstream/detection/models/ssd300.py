@@ -1,5 +1,5 @@
-# SSD300 with VGG-16 (Liu et al., arXiv 1512.02325): conv4_3 and fc7, the latter a convolution, and
-# four more maps.
+# SSD300 with VGG-16 (Liu et al., arXiv 1512.02325): the feature maps of conv4_3 and fc7 (as a
+# convolution), and four extra ones.
 _base_ = './preprocessing.py'
 
 model = dict(
@@ -17,7 +17,7 @@ model = dict(
         type='vgg_mm.SSDHead',
         num_classes=80,
         in_channels=(512, 1024, 512, 256, 256, 256),
-        # The paper's boxes for COCO: 0.07 of the image's side on conv4_3, then 0.15 to 0.9.
+        # The paper's default boxes for COCO: 0.07 of the image's side on conv4_3, then 0.15 to 0.9.
         anchor_generator=dict(
             type='SSDAnchorGenerator',
             scale_major=False,

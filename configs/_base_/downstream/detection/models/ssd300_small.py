@@ -1,5 +1,5 @@
-# For some hundred images: the authors' thirteen convolutions, as faster_rcnn_small.py has them; fc6
-# and fc7 are new.
+# For a few hundred images: the authors' thirteen convolutions, frozen and normalised as in
+# faster_rcnn_small.py; fc6 and fc7 are new.
 _base_ = './ssd300.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# SSD512: one map more than SSD300, the last of which a 4x4 convolution makes a single position.
+# SSD512: one feature map more than SSD300; a 4x4 convolution reduces the last one to 1x1.
 _base_ = './ssd300.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# For some hundred images, one an iteration: new layers learn at five times the rate of the
-# convolutions, which are trained already.
+# For a few hundred images, with a batch size of 1. New layers have five times the learning rate of
+# the pre-trained convolutions.
 _base_ = './faster_rcnn.py'
 
 optim_wrapper = dict(

@@ -1,5 +1,5 @@
-# For some hundred images, four an iteration: new layers learn at ten times the rate of the
-# convolutions, which are trained already.
+# For a few hundred images, with a batch size of 4. New layers have ten times the learning rate of
+# the pre-trained convolutions.
 _base_ = './ssd.py'
 
 optim_wrapper = dict(

@@ -1,6 +1,6 @@
-# CamVid: street scenes in DATA_ROOT/{img_dir,ann_dir}/{train,val}/, the masks' 0 to 10 are classes,
-# 11 is "void"; images of 480 x 360, in training at three quarters to one and a half of that, cut to
-# it, flipped at random and with changed colours.
+# CamVid: street scenes in DATA_ROOT/{img_dir,ann_dir}/{train,val}/. Mask values 0 to 10 are
+# classes, 11 is "void". Images are 480 x 360. In training they are rescaled by 0.75 to 1.5,
+# randomly cropped to 480 x 360, randomly flipped, and their colours are distorted.
 DATA_ROOT = 'data/camvid'
 
 train_pipeline = [
@@ -17,7 +17,7 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
-# --tta: three sizes and their flips, the posteriors of all averaged.
+# --tta: three sizes and their flips; the posteriors are averaged.
 tta_model = dict(type='SegTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -96,6 +96,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# Void is no class, and not counted.
+# "Void" is not a class, and is ignored.
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'], ignore_index=11)
 test_evaluator = val_evaluator

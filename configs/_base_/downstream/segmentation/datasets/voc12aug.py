@@ -1,6 +1,6 @@
-# Pascal VOC 2012 with the extra masks of SBD, with which both papers train: 1,464 + 9,118 images,
-# 21 classes. DATA_ROOT is VOCdevkit/VOC2012; mmseg's tools/dataset_converters/voc_aug.py makes
-# aug.txt and SegmentationClassAug there. Whole images at their own size, flipped at random.
+# Pascal VOC 2012 with the extra masks of SBD, on which both papers train: 1,464 + 9,118 images, 21
+# classes. DATA_ROOT is VOCdevkit/VOC2012; mmseg's tools/dataset_converters/voc_aug.py creates
+# aug.txt and SegmentationClassAug there. Whole images at their original size, randomly flipped.
 DATA_ROOT = 'data/VOCdevkit/VOC2012'
 
 train_pipeline = [
@@ -14,7 +14,7 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
-# --tta: three sizes and their flips, the posteriors of all averaged.
+# --tta: three sizes and their flips; the posteriors are averaged.
 tta_model = dict(type='SegTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,4 +1,4 @@
-# As voc12aug.py, in random crops of 321 pixels.
+# Same as voc12aug.py, with random crops of 321 x 321 pixels for training.
 _base_ = './voc12aug.py'
 
 train_pipeline = [

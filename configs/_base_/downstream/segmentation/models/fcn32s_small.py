@@ -1,6 +1,6 @@
-# For some dozen images: the authors' thirteen convolutions, the first three blocks fixed; new
-# fc6 and fc7 of 512 units. The weights expect BGR with its mean subtracted; the division by 58
-# besides makes maps as small as new layers learn well from (see vgg_mm.ClassifierInitHook).
+# For a few dozen images: the authors' thirteen convolutions with the first three blocks frozen, and
+# new fc6 and fc7 of 512 units. The weights expect mean-subtracted BGR. The additional division by
+# 58 scales the feature maps down, so that new layers train well (see vgg_mm.ClassifierInitHook).
 _base_ = './fcn32s.py'
 
 model = dict(

@@ -1,6 +1,6 @@
-# DeepLab-LargeFOV with VGG-16 (Chen et al., arXiv 1412.7062), without its CRF: poolings of 3x3, the
-# last two with stride 1, dilated convolutions after them; of fc6 every third row and column, 12
-# positions apart, of fc6's and fc7's 4096 filters every fourth.
+# DeepLab-LargeFOV with VGG-16 (Chen et al., arXiv 1412.7062), without its CRF: 3x3 pooling, the
+# last two with stride 1 and followed by dilated convolutions. fc6 keeps every third row and column,
+# with a dilation of 12; fc6 and fc7 keep every fourth of their 4096 filters.
 _base_ = './preprocessing.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# For some dozen images, as fcn32s_small.py.
+# For a few dozen images, with the changes of fcn32s_small.py.
 _base_ = './largefov.py'
 
 model = dict(

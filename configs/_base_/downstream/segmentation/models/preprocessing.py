@@ -1,6 +1,6 @@
-# Images as torchvision's weights expect them: RGB, ImageNet's mean and standard deviation.
-# For weights of the authors' kind (mean only): std=[1.0, 1.0, 1.0]. Images of a batch are padded to
-# the largest, their labels with "void".
+# Pre-processing for torchvision's weights: RGB, normalised by ImageNet's mean and standard
+# deviation. For weights trained like the authors' (mean subtraction only): std=[1.0, 1.0, 1.0]. The
+# images of a batch are padded to the size of the largest, their masks with "void".
 model = dict(
     data_preprocessor=dict(
         type='SegDataPreProcessor',

@@ -1,5 +1,6 @@
-# The FCN paper's (its Sections 4.1 and 4.3): 20 images an iteration, a fixed rate, twice as large
-# for biases, which have no decay in the authors' nets, 175 epochs. Other batches: --auto-scale-lr.
+# The FCN paper's schedule (Sections 4.1 and 4.3): batches of 20 images, 175 epochs at a fixed
+# learning rate, which is doubled for biases. As in the authors' nets, biases have no weight decay.
+# For other batch sizes use --auto-scale-lr.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=True),

@@ -1,10 +1,10 @@
-# DeepLab's (its Section 4.1): 20 images an iteration, 6000 iterations, ten times the rate for the
-# score layer, a tenth of both after every 2000; here in epochs of 10,582 images. Other batches:
-# --auto-scale-lr.
+# The schedule of the DeepLab paper (Section 4.1): batches of 20 images, 6000 iterations, ten times
+# the learning rate for the score layer, all rates divided by 10 every 2000 iterations; here
+# converted to epochs of 10,582 images. For other batch sizes use --auto-scale-lr.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4, fused=True),
-    # As in the authors' net: biases at twice the rate, without decay.
+    # As in the authors' net: biases have twice the learning rate and no weight decay.
     paramwise_cfg=dict(
         bias_lr_mult=2,
         bias_decay_mult=0,

@@ -1,5 +1,6 @@
-# For some dozen images, four an iteration, from trained convolutions and new layers. The rate falls
-# with the power 0.9 of what is left, as in MMSegmentation's schedules: 12 iterations an epoch.
+# For a few dozen images, with a batch size of 4, pre-trained convolutions and new layers.
+# Polynomial decay of the learning rate with power 0.9, as in MMSegmentation's schedules; it assumes
+# 12 iterations per epoch.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-2, momentum=0.9, weight_decay=5e-4, fused=True),

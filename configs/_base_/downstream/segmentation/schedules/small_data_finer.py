@@ -1,4 +1,4 @@
-# From a coarser FCN to a finer one: three tenths of the rate, half the time.
+# From a coarser FCN to a finer one: 0.3 times the learning rate, half the epochs.
 _base_ = './small_data.py'
 
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
