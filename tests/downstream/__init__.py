@@ -1,4 +1,4 @@
-"""VGG in MMDetection and MMSegmentation; skipped, with the reason, where they are missing."""
+"""Tests of VGG in MMDetection and MMSegmentation; skipped where these are not installed."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from vgg_mm.stack import import_downstream
 
 
 def need(package):
-    """Skip the rest of a test module where mmdet or mmseg, or what they need, is missing."""
+    """Skip a test module if mmdet or mmseg, or one of their dependencies, is not installed."""
     try:
         import_downstream(package, 'this test')
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""A tiny data set with boxes, and detectors narrow enough for it."""
+"""A tiny data set with boxes, and narrow detectors."""
 
 import json
 
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 CONFIGS = ROOT / 'configs/downstream/detection'
 CLASSES = ('raccoon', 'kangaroo')
 
-#: Options that make the configs narrow: a net of base_channels 4. Their weights are of full width.
+#: Options for narrow nets (base_channels=4), without a classifier, whose weights have full width.
 NARROW_FASTER_RCNN = {
     'model.backbone.base_channels': 4,
     'model.rpn_head.in_channels': 32,
@@ -30,12 +30,12 @@ NARROW_SSD = {
     'model.bbox_head.in_channels': (32, 4, 8, 8, 8, 8),
     'default_hooks.classifier_init.checkpoint': None,
 }
-#: The widest detectors' options, for shipped configs of full width.
+#: Options for the detectors with a feature pyramid.
 NARROW_FPN = {**NARROW_FASTER_RCNN, 'model.neck.in_channels': [16, 32, 32]}
 NARROW_FPN['model.neck.out_channels'] = 32
 
 
-#: Of Pascal VOC.
+#: The years of Pascal VOC.
 YEARS = ('2007', '2012')
 
 XML = """<annotation><size><width>{width}</width><height>{height}</height><depth>3</depth></size>
@@ -51,7 +51,7 @@ def config(name, options=()):
 
 
 def detector(name, options=()):
-    """The config's model, initialised."""
+    """The initialised model of a config."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(config(name, options).model)
     model.init_weights()
@@ -59,9 +59,9 @@ def detector(name, options=()):
 
 
 def write_boxes(folder, counts=dict(train=8, val=3), classes=CLASSES):
-    """Bright squares of one class and dark ones of the other, COCO-style; one photo has none.
+    """Write photos with bright squares of one class and dark squares of the other, in COCO format.
 
-    Photos are upright or wide, of odd sizes.
+    Photos are in portrait and landscape format and have odd sizes. One of them has no squares.
     """
     rng = np.random.default_rng(0)
     for split, count in counts.items():
@@ -89,7 +89,7 @@ def write_boxes(folder, counts=dict(train=8, val=3), classes=CLASSES):
 
 
 def write_voc(folder, classes=CLASSES):
-    """Photos with a square each, in VOC's folders: trainval of both years, test of 2007."""
+    """Write photos with one square each in VOC's folders: trainval and test of both years."""
     rng = np.random.default_rng(0)
     for year in YEARS:
         root = folder / f'VOC{year}'
@@ -112,5 +112,5 @@ def write_voc(folder, classes=CLASSES):
 
 
 def as_options(options):
-    """For a command line."""
+    """Options as words of a command line."""
     return [f'{key}={value}'.replace(' ', '') for key, value in dict(options).items()]

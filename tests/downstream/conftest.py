@@ -5,5 +5,5 @@ from tests.downstream import masks
 
 @pytest.fixture(scope='module')
 def nets():
-    """Small segmentors by name, for tests that do not change them."""
+    """Name -> small segmentor, for tests that do not change it."""
     return {name: make() for name, make in masks.NETS.items()}

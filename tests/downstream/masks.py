@@ -1,4 +1,4 @@
-"""Small segmentors and data for them."""
+"""Small segmentors, and data for them."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 CONFIGS = ROOT / 'configs/downstream/segmentation'
 
-#: Widths of tests; the shipped configs' weights are of full width.
+#: Options for narrow nets, without a classifier, whose weights have full width.
 NARROW = {
     'model.backbone.base_channels': 4,
     'model.decode_head.fc_channels': 16,
@@ -26,7 +26,7 @@ NARROW_CHANNELS = {
 
 
 def narrow(name):
-    """Options that make the config of that name (fcn32s_vgg16_...) as narrow as tests need it."""
+    """Options for a narrow net of the config with that name (fcn32s_vgg16_...)."""
     return {
         **NARROW,
         'model.decode_head.in_channels': NARROW_CHANNELS[name.rpartition('_vgg16')[0]],
@@ -34,7 +34,7 @@ def narrow(name):
 
 
 def segmentor(head, seed=0, **backbone):
-    """A segmentor of random weights, the score layers included."""
+    """A segmentor with random weights, including the score layers."""
     loss = dict(type='CrossEntropyLoss', avg_non_ignore=True)
     head = {'num_classes': 5, 'loss_decode': loss, **head}
     model = dict(
@@ -57,7 +57,7 @@ def segmentor(head, seed=0, **backbone):
 
 
 def fcn(skips=0, **kwargs):
-    """FCN-32s, -16s, -8s for 0, 1, 2 skips, from a net of a sixteenth of the width."""
+    """FCN-32s, FCN-16s or FCN-8s for 0, 1 or 2 skips, at a sixteenth of the width."""
     head = dict(type='vgg_mm.FCNHead', in_channels=(16, 32, 32)[-1 - skips :], fc_channels=16)
     backbone = dict(ceil_mode=True, out_indices=(2, 3, 4)[-1 - skips :])
     return segmentor({**head, **kwargs.pop('head', {})}, **{**backbone, **kwargs})
@@ -70,7 +70,7 @@ def largefov(**kwargs):
 
 
 def sample(labels):
-    """A data sample with a mask, (H, W) of class numbers."""
+    """A data sample with a mask of class indices, (H, W)."""
     from mmseg.structures import SegDataSample
 
     labels = torch.as_tensor(labels)
@@ -80,7 +80,7 @@ def sample(labels):
 
 
 def write_streets(folder, train=4, val=2, size=(61, 85)):
-    """Images in CamVid's layout: classes 0 to 3 as coloured quarters, some of the pixels void."""
+    """Write images in CamVid's layout: classes 0 to 3 in coloured quarters, some pixels void."""
     rng = np.random.default_rng(0)
     height, width = size
     for split, count in (('train', train), ('val', val)):
@@ -98,14 +98,14 @@ def write_streets(folder, train=4, val=2, size=(61, 85)):
 
 
 def scores(net, image):
-    """What the net predicts for images that are its input as they are."""
+    """The scores of the net for images that have already been pre-processed."""
     with torch.inference_mode():
         results = net(image, mode='predict')
     return torch.stack([one.seg_logits.data for one in results])
 
 
 def batch(*sizes, void=()):
-    """A batch as a data loader gives it, of images of these sizes; some of void labels only."""
+    """A data loader's batch of images of these sizes; those in ``void`` have only void labels."""
     generator = torch.Generator().manual_seed(0)
     images, samples = [], []
     for index, size in enumerate(sizes):
@@ -116,7 +116,7 @@ def batch(*sizes, void=()):
     return dict(inputs=images, data_samples=samples)
 
 
-#: name -> a function that builds the net, narrow and with random weights
+#: Name -> function that builds the narrow net with random weights.
 NETS = {
     'FCN-32s': fcn,
     'FCN-16s': lambda **kwargs: fcn(1, **kwargs),

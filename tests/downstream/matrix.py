@@ -1,9 +1,10 @@
-"""Every shipped detector and segmentor through all tools: python -m tests.downstream.matrix
+"""Runs all tools with every shipped detector and segmentor: python -m tests.downstream.matrix
 
-Two iterations each on made-up data, this package's tools and those that MMDetection and
-MMSegmentation bring, a table at the end. It takes an hour; with names of configs it does these
-only. Nets are as narrow as the tests' unless ``--full-width`` is given. MMSegmentation's
-``analyze_logs.py`` needs seaborn, which is no requirement of either package.
+The tools of this package and those of MMDetection and MMSegmentation run for two iterations on
+generated data; a table of the results is printed at the end. This takes an hour for all configs;
+names of configs as arguments select some of them. Nets are as narrow as in the tests unless
+``--full-width`` is given. MMSegmentation's ``analyze_logs.py`` needs seaborn, which neither package
+requires.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from vgg_mm.apis.config import replace_data_root
 
 PRELOADED = ['mmdet.apis', 'mmseg.apis', 'vgg_mm.models.downstream', 'vgg_mm.apis.inference']
 
-#: What cannot be on a CPU, by a part of what is said then.
+#: Part of an error message -> cell of the table, for what does not run on a CPU.
 ON_GPUS = {
     'roi_pool_forward_impl: implementation for device cpu not found': 'RoIPool: GPU',
     'only available': 'GPU',  # mmengine's AmpOptimWrapper
@@ -41,7 +42,7 @@ MMSEG = dict(inferencer='MMSegInferencer', init='init_model', infer='inference_m
 
 
 def own_config(name, folder, full_width):
-    """A user's file over a shipped config: two made-up photos to train with, one to test."""
+    """A user's config based on a shipped one: two generated training photos, one test photo."""
     detection = (boxes.CONFIGS / f'{name}.py').is_file()
     cfg = Config.fromfile((boxes if detection else masks).CONFIGS / f'{name}.py')
     data = folder / 'data'
@@ -75,9 +76,9 @@ def own_config(name, folder, full_width):
 
 
 def write_coco(cfg, data):
-    """Photos with boxes, and the config's data sets and head for them; a photo to predict."""
+    """Write photos with boxes and adapt the config to them; return a photo for prediction."""
     classes = tuple((cfg.get('metainfo') or dict(classes=boxes.CLASSES))['classes'])
-    # The second has no boxes, and is left out.
+    # The second photo has no boxes and is filtered out.
     boxes.write_boxes(data, dict(train=3, val=1), classes)
     for split, loaders in (('train', ['train']), ('val', ['val', 'test'])):
         for loader in loaders:
@@ -101,7 +102,7 @@ def write_voc(cfg, data):
 
 
 def as_voc(data):
-    """The streets as VOC has its photos and masks: a photo to train with, one of SBD's."""
+    """Copy streets to VOC's layout: a training photo of VOC, one of SBD, one for validation."""
     for split, names in (('train', ['train', 'aug']), ('val', ['val'])):
         for number, name in enumerate(names):
             photo = cv2.imread(str(data / f'img_dir/{split}/{number}.png'))
@@ -115,7 +116,7 @@ def as_voc(data):
 
 
 def commands(scope, config, image, folder):
-    """(column, words of the command), in the order in which they can be run."""
+    """Yield (column, words of the command) in the order in which the commands must run."""
     package = __import__(scope)
     tools = Path(package.__file__).parent / '.mim/tools'
     analysis = tools / 'analysis_tools'
@@ -142,7 +143,7 @@ def commands(scope, config, image, folder):
         yield 'analyze_results', [analysis / 'analyze_results.py', config, out, 'shown',
                                   '--topk', '1']  # fmt: skip
     (log,) = sorted((folder / 'run').glob('*/vis_data/scalars.json'))[:1] or [Path('no log')]
-    # Their default style, 'dark', is none of matplotlib's.
+    # Their default style, 'dark', does not exist in matplotlib.
     plot = ['plot_curve', log, '--style', 'default'] if scope == 'mmdet' else [log]
     yield 'analyze_logs', [analysis / 'analyze_logs.py', *plot, '--keys', 'loss', '--out', 'l.png']
     yield 'browse_dataset', [analysis / 'browse_dataset.py', config, '--output-dir', 'browsed',
@@ -150,7 +151,7 @@ def commands(scope, config, image, folder):
 
 
 def run(name, full_width, only):
-    """The cells of a config's row, each as it comes."""
+    """Run the commands for a config; yield the cells of its row."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         scope, config, image = own_config(name, folder, full_width)
@@ -158,7 +159,7 @@ def run(name, full_width, only):
             if only and column not in only:
                 continue
             if folder / 'run/epoch_1.pth' in words and not (folder / 'run/epoch_1.pth').is_file():
-                yield column, 'no checkpoint'  # of a net that cannot be trained here
+                yield column, 'no checkpoint'  # the net cannot be trained on this machine
                 continue
             done = preloaded.run([str(word) for word in words], folder)
             said = done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Wrong annotation files and masks: one line with the file, what is wrong, what would be right."""
+"""Wrong annotation files and masks: a one-line error names the file, the fault and the fix."""
 
 import json
 import re
@@ -31,7 +31,7 @@ SEGMENTOR = masks.CONFIGS / 'fcn32s_vgg16_camvid.py'
 
 
 def twice(content):
-    """As a labelling site exports it: the super-category has the class's name and no boxes."""
+    """An export of a labelling site: the super-category has the name of the class and no boxes."""
     for one in content['annotations']:
         one['category_id'] = 1
     content['categories'] = [dict(id=0, name='raccoon'), dict(id=1, name='raccoon')]
@@ -117,8 +117,8 @@ def dataset_of(data, classes):
         return DATASETS.build(cfg.train_dataloader.dataset)
 
 
-def test_in_mmdetections_own_tools_too(tmp_path):
-    """There the hook of the configs looks at the data set."""
+def test_classes_are_checked_in_mmdetections_tools(tmp_path):
+    """The configs' hook checks the data set in MMDetection's own tools."""
     data = boxes.write_boxes(tmp_path / 'data', classes=('plate', 'plate'))
     with pytest.raises(ValueError, match=r'2 categories \(ids 1, 2\) for the 1 classes .*, plate'):
         check_classes(dataset_of(data, ('plate',)), 'training')
@@ -126,8 +126,8 @@ def test_in_mmdetections_own_tools_too(tmp_path):
         check_classes(dataset_of(data, ('plate')), 'training')
 
 
-def test_a_photo_that_was_turned(tmp_path):
-    """By its EXIF orientation, after its boxes were drawn."""
+def test_a_photo_rotated_by_exif(tmp_path):
+    """A photo whose EXIF orientation does not match its annotation is an error."""
     photo = Image.new('RGB', (60, 40))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -140,8 +140,8 @@ def test_a_photo_that_was_turned(tmp_path):
         LoadImage()(dict(info, height=80))
 
 
-def test_turned_photos_in_mmdetections_own_tools(tmp_path):
-    """Its pipelines' ``LoadImageFromFile`` does not compare; the hook of the configs does."""
+def test_rotated_photos_in_mmdetections_tools(tmp_path):
+    """``LoadImageFromFile`` of MMDetection's pipelines has no such check; the configs' hook has."""
     data = boxes.write_boxes(tmp_path / 'data')
     photo = Image.open(data / 'train/2.png')
     exif = Image.Exif()
@@ -184,12 +184,12 @@ LABELS = np.arange(12).reshape(3, 4) % 3
         (LABELS * 100, 'a.png holds the labels 0, 100, 200: 100, e.g. at row 0, column 1'),
     ],
 )
-def test_masks(mask, message):
+def test_wrong_masks(mask, message):
     with pytest.raises(ValueError, match=message):
         check_mask(torch.from_numpy(mask), (3, 4), 3, 255, 'a.png')
 
 
-def test_masks_that_are_right():
+def test_correct_masks():
     for mask in (LABELS, LABELS[None], np.where(LABELS == 0, 255, LABELS)):
         check_mask(torch.from_numpy(mask), (3, 4), 3, 255, 'a.png')
 
@@ -215,7 +215,7 @@ def streets(folder, change):
     ids=['0 and 255', 'colours', 'size', 'labels'],
 )
 def test_training_on_wrong_masks(change, message, tmp_path):
-    """Through the tool: one line, before the first iteration."""
+    """The tool stops with a one-line error before the first iteration."""
     data = streets(tmp_path, change)
     options = [
         '--cfg-options', f'DATA_ROOT={data}', *boxes.as_options(masks.narrow('fcn32s_vgg16')),
@@ -228,7 +228,7 @@ def test_training_on_wrong_masks(change, message, tmp_path):
     assert 'Epoch(train)' not in done.stdout
 
 
-def test_one_class():
+def test_one_score_for_two_classes():
     with pytest.raises(ValueError, match=r'num_classes=2.* for one score .* out_channels=1'):
         masks.fcn(head=dict(num_classes=1))
     loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
@@ -237,7 +237,7 @@ def test_one_class():
 
 
 def test_class_weights():
-    """The mean over labelled pixels, each weighted by its class, as torch's."""
+    """The loss equals torch's: the mean over labelled pixels, weighted by class."""
     weights = [1.0, 2.0, 0.5, 3.0, 1.0]
     loss = dict(type='CrossEntropyLoss', avg_non_ignore=True, class_weight=weights)
     net = masks.fcn(head=dict(loss_decode=loss)).train()

@@ -1,4 +1,4 @@
-"""VGG in detectors, against mmdet's own net, torchvision's classifier and by properties."""
+"""VGG in detectors, compared with mmdet's own net and torchvision's classifier; its properties."""
 
 import math
 
@@ -62,10 +62,10 @@ def halved(side, times=1):
     return side
 
 
-def test_ssd_backbone_is_mmdets():
-    """From the same weights the same maps, of an image of odd sides."""
+def test_ssd_backbone_equals_mmdets():
+    """Both give the same feature maps with the same weights, for an image with odd sides."""
     theirs, ours = MMDetSSDVGG(16), SSDVGG().eval()
-    theirs.eval()  # which returns nothing
+    theirs.eval()  # its eval() returns None
     layers = [module for module in theirs.modules() if isinstance(module, nn.Conv2d)]
     own = [module for module in ours.modules() if isinstance(module, nn.Conv2d)]
     assert [tuple(m.weight.shape) for m in own] == [tuple(m.weight.shape) for m in layers]
@@ -77,7 +77,7 @@ def test_ssd_backbone_is_mmdets():
     image = torch.randn(1, 3, 61, 85)
     with torch.inference_mode():
         for mine, expected in zip(ours(image), theirs(image)):
-            # In channels_last, and by minimal filtering, sums have another order.
+            # channels_last and minimal filtering change the order of summation.
             torch.testing.assert_close(mine, expected, rtol=1e-4, atol=2e-4)
 
 
@@ -104,13 +104,13 @@ def test_ssd_on_other_nets(arch, layer):
 
 
 def test_frozen_from_the_beginning():
-    """Before train() is called: distributed training looks at the parameters then."""
+    """Parameters are frozen before train() is called, when distributed training reads them."""
     frozen = {n for n, p in narrow_ssd(frozen_stages=2).named_parameters() if not p.requires_grad}
     assert {name.split('.')[0] for name in frozen} == {'conv1_1', 'conv1_2', 'conv2_1', 'conv2_2'}
 
 
 def test_roi_head_gives_the_classifiers_fc7(tmp_path):
-    """A region that is the whole map, through RoIAlign, against torchvision's classifier."""
+    """For a region that covers the whole feature map, fc7 equals torchvision's classifier."""
     net, _ = torchvision_net('vgg16')
     net.eval()
     head = VGGBBoxHead(in_channels=32, fc_channels=16, num_classes=3).eval()
@@ -128,7 +128,7 @@ def test_roi_head_gives_the_classifiers_fc7(tmp_path):
     torch.testing.assert_close(scores, head.fc_cls(head.fc7_of(maps)))
 
 
-def test_roi_head_without_regions_and_its_dropout():
+def test_roi_head_without_regions_and_with_dropout():
     head = VGGBBoxHead(in_channels=4, roi_feat_size=(2, 3), fc_channels=(500, 400), num_classes=1)
     assert [o.shape for o in head(torch.empty(0, 4, 2, 3))] == [(0, 2), (0, 4)]
     nn.init.ones_(head.fc7.bias)
@@ -200,14 +200,14 @@ def test_the_metafile_names_every_config():
 
 
 def shapes_for(name, sizes):
-    """SSD's images have one size."""
+    """Shapes of the images: all the same for SSD, else of these sizes."""
     side = 512 if '512' in name else 300
     return [(3, side, side) if name.startswith('ssd') else (3, *size) for size in sizes]
 
 
 @pytest.mark.parametrize('name', ON_CPU)
 def test_the_three_modes(name):
-    """Images of different odd sizes, tiny ones and ones without objects."""
+    """loss, predict and tensor, on images of odd sizes, tiny images and images without objects."""
     torch.manual_seed(0)
     model = boxes.detector(name, NARROW[name])
     head = model.roi_head.bbox_head if hasattr(model, 'roi_head') else model.bbox_head
@@ -238,8 +238,8 @@ def test_all_trained_layers_get_gradients():
 
 
 @pytest.mark.parametrize('name', ['faster_rcnn_vgg16_coco', 'faster_rcnn_vgg16_fpn_coco'])
-def test_regions_are_read_from_maps_in_the_default_format(name):
-    """RoIAlign takes a map's memory as it lies, whatever the format that convolutions like."""
+def test_regions_do_not_depend_on_the_memory_format(name):
+    """RoIAlign needs maps in the default memory format, whichever format the convolutions use."""
     plain = {'model.backbone.conv_cfg': dict(type='Conv2d')}
     batch = demo_mm_inputs(1, [(3, 128, 160)], [2], 80)
     found = []
@@ -256,7 +256,7 @@ def test_regions_are_read_from_maps_in_the_default_format(name):
 
 
 def test_mmdets_own_ssd_head_cannot_predict():
-    """When this fails, vgg_mm.SSDHead has nothing left to cure."""
+    """When this test fails, vgg_mm.SSDHead is no longer needed."""
     head = boxes.detector('ssd300_vgg16_animals', NARROW['ssd300_vgg16_animals']).bbox_head
     assert isinstance(head, MMDetSSDHead) and head.loss_cls is None
     options = boxes.config('ssd300_vgg16_animals', NARROW['ssd300_vgg16_animals']).model.bbox_head

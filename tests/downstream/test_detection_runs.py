@@ -1,4 +1,4 @@
-"""Detectors trained and tested by this package's tools and by plain MMDetection, on 8 photos."""
+"""Detectors are trained and tested with this package's tools and plain MMDetection, on 8 photos."""
 
 import json
 import pickle
@@ -37,7 +37,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def classifier_file(tmp_path_factory):
-    """A narrow VGG-16 of torchvision's, as a file."""
+    """File of a narrow VGG-16 from torchvision."""
     net, _ = torchvision_net('vgg16')
     path = tmp_path_factory.mktemp('weights') / 'vgg16.pth'
     torch.save(net.state_dict(), path)
@@ -60,7 +60,7 @@ def weights(path):
 
 @pytest.fixture(scope='module')
 def two_epochs(data, classifier_file, tmp_path_factory):
-    """Work directory and output of Faster R-CNN's run without interruption."""
+    """Work directory and output of an uninterrupted training of Faster R-CNN."""
     folder = tmp_path_factory.mktemp('two_epochs')
     init = f'default_hooks.classifier_init.checkpoint={classifier_file}'
     options = short(data, 2, boxes.NARROW_FASTER_RCNN, init)
@@ -73,7 +73,7 @@ def test_training_begins_with_the_classifier(two_epochs):
     assert 'roi_head.bbox_head.fc6 <- fc6, kept (16, 1568)' in output
     assert 'backbone.conv5_3 <- conv5_3, copied (32, 32, 3, 3)' in output
     assert 'rpn_head.rpn_conv: as initialised' in output and 'not used: fc8' in output
-    # torchvision's images are standardised, this config's only centred.
+    # torchvision's weights expect standardised RGB, this config uses mean-subtracted BGR / 58.
     assert 'pre-processing differs' in output
     (scalars,) = work_dir.glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in scalars.read_text().splitlines()]
@@ -83,12 +83,12 @@ def test_training_begins_with_the_classifier(two_epochs):
 
 
 def test_detectors_keep_the_default_memory_format(two_epochs):
-    """Which RoIAlign needs; other nets are trained in channels_last on the CPU."""
+    """RoIAlign needs the default format; other nets are trained in channels_last on the CPU."""
     trained = weights(two_epochs[0] / 'epoch_2.pth')
     assert trained['rpn_head.rpn_conv.weight'].is_contiguous()
 
 
-def test_a_resumed_run_ends_in_the_same_weights(two_epochs, data, classifier_file, tmp_path):
+def test_a_resumed_run_ends_with_the_same_weights(two_epochs, data, classifier_file, tmp_path):
     init = f'default_hooks.classifier_init.checkpoint={classifier_file}'
     for epochs in (1, 2):
         options = short(data, epochs, boxes.NARROW_FASTER_RCNN, init)
@@ -136,7 +136,7 @@ for epochs in (1, 2):
 
 
 def test_plain_mmdetection_trains_and_resumes(data, classifier_file, tmp_path):
-    """What MMDetection's own tools/train.py does: custom_imports is all it needs to know."""
+    """MMDetection's own tools/train.py runs the config thanks to its custom_imports."""
     cfg = Config.fromfile(SSD)
     replace_data_root(cfg, cfg.DATA_ROOT, str(data))
     cfg.merge_from_dict(boxes.NARROW_SSD)
@@ -150,7 +150,7 @@ def test_plain_mmdetection_trains_and_resumes(data, classifier_file, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (next(tmp_path.glob(f'plain_{i}/*/*.log')).read_text() for i in (1, 2))
-    # torchvision's narrow net has 16 filters in fc6, this SSD 4; of 7 rows it takes 3.
+    # fc6 has 16 filters and 7 rows in torchvision's narrow net, 4 filters and 3 rows in this SSD.
     assert 'backbone.fc6 <- fc6, folded, sub-sampled (every: filter 4, row and column 3)' in first
     assert 'coco/bbox_mAP' in first
     assert 'resumed epoch: 1' in second and 'initialised from' not in second
@@ -186,7 +186,7 @@ def test_wrong_data(change, message, data, tmp_path):
     assert '\n' not in str(error.value)
 
 
-def test_data_inside_other_data_sets_is_looked_at(data):
+def test_data_inside_other_data_sets_is_checked(data):
     cfg = Config.fromfile(FASTER_RCNN)
     inner = cfg.train_dataloader.dataset
     inner.data_root = 'nowhere'
@@ -266,7 +266,7 @@ def test_classifiers_that_do_not_fit(kind, message, name, tmp_path):
 
 
 def test_batches_of_one_shape(data):
-    """mmdet's sampler of batches asks this package's data set for the images' shapes."""
+    """mmdet's batch sampler gets the image shapes from this package's data set."""
 
     class Shapes:
         metainfo = {}
@@ -282,4 +282,4 @@ def test_batches_of_one_shape(data):
     batches = list(AspectRatioBatchSampler(sampler, batch_size=2))
     assert sorted(place[-1] for batch in batches for place in batch) == list(range(10))
     mixed = [batch for batch in batches if len({place[-1] % 2 for place in batch}) > 1]
-    assert len(mixed) <= 1  # what is left over at the end
+    assert len(mixed) <= 1  # the remainder at the end

@@ -1,4 +1,4 @@
-"""The blocks of code in the pages on detectors and segmentors."""
+"""The code blocks of the pages on detectors and segmentors."""
 
 import inspect
 import shutil
@@ -31,7 +31,7 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp('world')
     make_world(folder)
     boxes.write_boxes(folder / 'boxes')
-    # The detectors' animals have MMDetection's fields.
+    # MMDetection's data sets need the fields of these annotations.
     shutil.rmtree(folder / 'animals')
     (folder / 'animals').symlink_to('boxes')
     masks.write_streets(folder / 'streets')
@@ -46,7 +46,7 @@ def hook(text, folder):
 
 
 def detector(text, folder):
-    """Faster R-CNN over this package's base, SSD over MMDetection's own config."""
+    """Build Faster R-CNN from this package's base, or SSD from MMDetection's own config."""
     base = FASTER_RCNN
     if 'SSD' in text:
         base = Path(mmdet.__file__).parent / '.mim/configs/ssd/ssd300_coco.py'
@@ -61,7 +61,7 @@ def detector(text, folder):
 
 
 def other_classes(text, folder):
-    """A file beside the shipped ones."""
+    """Build a config that stands beside the shipped ones."""
     (folder / 'own.py').write_text(text.replace("'./", f"'{boxes.CONFIGS}/"))
     cfg = Config.fromfile(folder / 'own.py')
     with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
@@ -74,7 +74,7 @@ def other_classes(text, folder):
 
 
 def own_config(base, text, folder):
-    """As a reader writes it: the page's text in a file over a base, with ``_delete_``."""
+    """The config that a reader would write: the page's text on top of a base."""
     if base == FASTER_RCNN and '_delete_' not in text:
         return changed(base, text)
     (folder / 'own.py').write_text(f'_base_ = [{str(base)!r}]\n{text}')
@@ -82,13 +82,13 @@ def own_config(base, text, folder):
 
 
 def elsewhere(text, folder):
-    """These are built by another test, which takes them from the page."""
+    """Another test takes these from the page and builds them."""
     source = inspect.getsource(test_segmentation_runs.examples)
     assert 'docs/segmentation.md' in source
     assert text in [f'{example}' for example in test_segmentation_runs.examples()]
 
 
-#: Page#heading -> what is done with its configs.
+#: Page#heading -> function that checks its configs.
 CONFIGS = {
     'docs/downstream.md#a-classifiers-weights': hook,
     'docs/downstream.md#your-own-photos-from-the-first-line-to-the-last': other_classes,
@@ -108,7 +108,7 @@ def test_every_block_runs(page, world, tmp_path):
     run_page(RUNNABLE[page], world, tmp_path, CONFIGS)
 
 
-def test_the_pages_are_these():
+def test_the_expected_pages_are_run():
     pages = {'README.md', 'docs/downstream.md', 'docs/segmentation.md'}
     assert set(RUNNABLE) >= {*pages, 'docs/notebooks/detector.ipynb'}
     assert (ROOT / FASTER_RCNN).is_file()

@@ -1,4 +1,4 @@
-"""Segmentors and SSD in ONNX, by onnxruntime, against what MMSegmentation and MMDetection say."""
+"""Exported segmentors and SSD in onnxruntime, compared with MMSegmentation and MMDetection."""
 
 import json
 
@@ -23,7 +23,7 @@ STREETS = tuple(f'class {i}' for i in range(11))
 
 
 def saved(folder, name, options):
-    """A narrow net of a shipped config with random weights, and its checkpoint."""
+    """Model of a shipped config, narrow and with random weights, and the file of its checkpoint."""
     path = (boxes.CONFIGS if 'animals' in name else masks.CONFIGS) / f'{name}.py'
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(dict(options))
@@ -33,7 +33,7 @@ def saved(folder, name, options):
     for key, parameter in model.named_parameters():
         if 'upscore' not in key and 'scale' not in key:
             fan = parameter[0].numel() if parameter.ndim > 1 else 100
-            # Offsets of boxes are small in trained nets, and their exponentials near 1.
+            # In trained nets, box offsets are small and their exponentials are close to 1.
             factor = 0.1 if 'bbox_head' in key else 1
             torch.nn.init.normal_(parameter, std=factor * (2 / fan) ** 0.5)
     classes = boxes.CLASSES if 'animals' in name else STREETS
@@ -49,12 +49,12 @@ def run_onnx(path, images):
 
 
 def photos(*shape):
-    """In the order that the exported nets take: the authors' weights, BGR."""
+    """Random photos in BGR, the channel order of the authors' weights and of the exported nets."""
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
 
 
 def step(model, bgr):
-    """What the package's own test step gives for images as its pipelines load them."""
+    """Results of the model's test_step() for images as loaded by the pipelines."""
     images = [torch.from_numpy(one.copy()) for one in bgr]
     size = bgr.shape[2:]
     if hasattr(model, 'decode_head'):
@@ -70,7 +70,7 @@ def step(model, bgr):
 @pytest.mark.parametrize('output', ['scores', 'posterior'])
 @pytest.mark.parametrize('name', ['fcn32s', 'fcn8s', 'deeplab_largefov'])
 def test_segmentors(name, output, tmp_path, capsys):
-    """Of one size that no stride divides, and of any size in steps of 32."""
+    """For a fixed image size that is no multiple of a stride, and for all multiples of 32."""
     model, checkpoint = saved(tmp_path, f'{name}_vgg16_camvid', masks.narrow(f'{name}_vgg16'))
     dynamic = output == 'posterior'
     out = str(tmp_path / 'net.onnx')
@@ -86,7 +86,7 @@ def test_segmentors(name, output, tmp_path, capsys):
 
 
 def test_ssd(tmp_path):
-    """Every box that MMDetection finds is among those of the graph, with its score and class."""
+    """The graph's output has every box that MMDetection finds, with its score and class."""
     model, checkpoint = saved(tmp_path, 'ssd300_vgg16_animals', boxes.NARROW_SSD)
     run_tool('export.py', checkpoint, 'net.onnx', cwd=tmp_path)
     bgr = photos(1, 3, 300, 300)
@@ -110,7 +110,7 @@ def test_ssd(tmp_path):
         ('ssd300_vgg16_animals', dict(to='torchvision'), 'no classifier: torchvision has no such'),
     ],
 )  # fmt: skip
-def test_what_cannot_be(name, options, message, tmp_path):
+def test_what_cannot_be_exported(name, options, message, tmp_path):
     narrow = boxes.NARROW_SSD if 'ssd' in name else boxes.NARROW_FASTER_RCNN
     _, checkpoint = saved(tmp_path, name, narrow)
     with pytest.raises(ValueError, match=message) as error:
@@ -127,7 +127,7 @@ def test_what_cannot_be(name, options, message, tmp_path):
     ],
 )
 def test_the_checkpoint_is_read_once(name, narrow, out, tmp_path, monkeypatch):
-    """Also where the folder of a run stands for it."""
+    """The checkpoint is read only once, even if it is given as the work directory."""
     _, checkpoint = saved(tmp_path, name, narrow)
     (tmp_path / 'last_checkpoint').write_text(str(checkpoint))
     read, seen = torch.load, []
@@ -147,7 +147,7 @@ def test_weights_as_safetensors(tmp_path):
 
 
 def test_tracing_by_others(tmp_path):
-    """torch's older exporter and its tracer, as MMDeploy and mmengine's get_flops use them."""
+    """The heads can be traced, as by MMDeploy and mmengine's get_flops, for other image sizes."""
     net = masks.fcn(2).decode_head.requires_grad_(False)
     maps = [torch.rand(1, c, 2 * s, 3 * s) for c, s in ((16, 4), (32, 2), (32, 1))]
     traced = torch.jit.trace(lambda *x: net(x), maps, check_trace=False)

@@ -1,4 +1,4 @@
-"""Importing the package changes nothing of MMDetection and MMSegmentation."""
+"""Importing the package changes nothing in MMDetection and MMSegmentation."""
 
 from tests.downstream import need
 

@@ -1,4 +1,4 @@
-"""Data sets that are joined, as VOC 2007 and 2012: what may differ among them, and what not."""
+"""Joined data sets such as VOC 2007 and 2012: what may differ between them and what may not."""
 
 import json
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def part(year, split, root, pipeline, classes=boxes.CLASSES, **settings):
 
 
 def voc_config(root, second=boxes.CLASSES):
-    """A user's config for VOC07+12, without ``ignore_keys``; ``second``: the classes of 2012."""
+    """A user's config for VOC07+12 without ``ignore_keys``; ``second`` are the classes of 2012."""
     cfg = boxes.config('faster_rcnn_vgg16_animals', boxes.NARROW_FASTER_RCNN)
     pipeline, test_pipeline = cfg.train_pipeline, cfg.test_pipeline
     joined = dict(
@@ -51,7 +51,7 @@ def voc_config(root, second=boxes.CLASSES):
 
 
 def test_voc_of_two_years(tmp_path):
-    """Trained, tested; the checkpoint says which classes, for MMDetection's inferencers."""
+    """Training and testing work; the checkpoint has the classes for MMDetection's inferencers."""
     voc_config(boxes.write_voc(tmp_path / 'VOCdevkit')).dump(tmp_path / 'own.py')
     done = run_tool('train.py', 'own.py', '--work-dir', 'run', cwd=tmp_path)
     assert 'pascal_voc/mAP' in done.stdout and 'Epoch(train) [1][1/1]' in done.stdout
@@ -71,7 +71,7 @@ def test_voc_of_two_years(tmp_path):
     ],
 )
 def test_the_shipped_configs(name, narrow, tmp_path):
-    """As documented, in VOC's own folders, two iterations; the classes are VOC's twenty."""
+    """Two iterations with VOC's folders and its twenty classes, as documented."""
     boxes.write_voc(tmp_path / 'VOCdevkit', ('dog', 'person'))
     options = [
         '--cfg-options', 'DATA_ROOT=VOCdevkit', 'train_cfg.max_epochs=1',
@@ -109,8 +109,8 @@ def runner_for(dataset):
     )
 
 
-def test_in_mmdetections_own_tools(tmp_path):
-    """There the sets have several descriptions until the hook of the configs has compared them."""
+def test_metadata_in_mmdetections_tools(tmp_path):
+    """In MMDetection's own tools, the configs' hook compares the sets' metadata and unifies it."""
     cfg = voc_config(boxes.write_voc(tmp_path))
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
@@ -125,8 +125,8 @@ def test_in_mmdetections_own_tools(tmp_path):
         ClassCheckHook().before_train(runner_for(dataset))
 
 
-def test_evaluators_of_several_sets_keep_them_apart(tmp_path):
-    """``MultiDatasetsEvaluator`` needs all descriptions."""
+def test_metadata_of_several_sets_is_kept_for_their_evaluator(tmp_path):
+    """``MultiDatasetsEvaluator`` needs the metadata of each set."""
     cfg = voc_config(tmp_path)
     joined = ConfigDict(type='ConcatDataset', datasets=[])
     cfg.test_dataloader.dataset = joined
@@ -140,8 +140,8 @@ def test_evaluators_of_several_sets_keep_them_apart(tmp_path):
     assert cfg.train_dataloader.dataset.ignore_keys == ['dataset_type']
 
 
-def test_segmentation_data_of_other_colours(tmp_path):
-    """MMSegmentation refuses another palette unless it is told not to look."""
+def test_segmentation_data_with_another_palette(tmp_path):
+    """MMSegmentation rejects different palettes unless they are ignored."""
     data = masks.write_streets(tmp_path / 'data')
     cfg = Config.fromfile(masks.CONFIGS / 'fcn32s_vgg16_camvid.py')
     one = dict(cfg.train_dataloader.dataset, data_root=str(data))

@@ -1,4 +1,4 @@
-"""Without MMDetection, MMSegmentation or mmcv's operators: one line says what to install."""
+"""A one-line error says what to install without MMDetection, MMSegmentation or mmcv's operators."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ PACKAGES = {name: part.package for name, part in downstream.PARTS.items()}
 
 
 def run_without(missing, code, cwd):
-    """Run code in a Python that finds no module of that name."""
+    """Run code in a Python process in which the module cannot be imported."""
     hide = (
         'import importlib.util, sys\n'
         'find = importlib.util.find_spec\n'
@@ -27,8 +27,8 @@ def run_without(missing, code, cwd):
 
 
 @pytest.mark.parametrize('missing', ['mmdet', 'mmseg', 'mmcv._ext'])
-def test_what_is_missing_is_said_when_it_is_asked_for(missing, tmp_path):
-    """And not before: classification goes on."""
+def test_missing_packages_are_reported_on_use(missing, tmp_path):
+    """They are not reported earlier, so that classification works without them."""
     asked = sorted(n for n, package in PACKAGES.items() if missing in (package, 'mmcv._ext'))
     code = (
         'import vgg_mm\nfrom mmengine.registry import MODELS\n'
@@ -48,7 +48,7 @@ def test_what_is_missing_is_said_when_it_is_asked_for(missing, tmp_path):
         assert ('[downstream]' in line) == lacks_package
 
 
-def test_the_tools_say_it_too(tmp_path):
+def test_the_tools_report_missing_packages(tmp_path):
     config = ROOT / 'configs/downstream/detection/ssd300_vgg16_animals.py'
     code = (
         f'import runpy\nsys.argv = ["train.py", {str(config)!r}]\n'

@@ -1,4 +1,4 @@
-"""--amp with detectors: RoIAlign and nms in float32, the rest in bfloat16."""
+"""--amp with detectors: RoIAlign and NMS run in float32, the rest in bfloat16."""
 
 import copy
 import math
@@ -27,7 +27,7 @@ DETECTORS = ['faster_rcnn_vgg16_animals', 'faster_rcnn_vgg16_fpn_coco', 'ssd300_
 
 def losses_of(model, batch, kind):
     optim_wrapper = kind(torch.optim.SGD(model.parameters(), 0.0))
-    torch.manual_seed(0)  # what is sampled
+    torch.manual_seed(0)  # for the samplers of regions
     with optim_wrapper.optim_context(model):
         data = model.data_preprocessor(copy.deepcopy(batch), True)
         loss, parts = model.parse_losses(model(**data, mode='loss'))
@@ -38,7 +38,7 @@ def losses_of(model, batch, kind):
 
 
 @pytest.mark.parametrize('name', DETECTORS)
-def test_losses_and_gradients_are_nearly_those_of_float32(name):
+def test_losses_are_close_to_float32_and_gradients_finite(name):
     torch.manual_seed(0)
     model = boxes.detector(name, NARROW[name]).train()
     batch = demo_mm_inputs(2, shapes_for(name, [(133, 197)]) * 2, [2, 3], 2)
@@ -95,8 +95,8 @@ def test_the_tools(name, tmp_path):
     assert 'coco/bbox_mAP' in done.stdout
 
 
-def test_heads_of_mmdetections_own(tmp_path):
-    """Also where nothing but the backbone is of this package."""
+def test_mmdetections_own_heads(tmp_path):
+    """It also works if only the backbone is from this package."""
     cfg = boxes.config('faster_rcnn_vgg16_animals', NARROW['faster_rcnn_vgg16_animals']).model
     head = cfg.roi_head.bbox_head
     head.type, head.fc_out_channels = 'Shared2FCBBoxHead', head.pop('fc_channels')

@@ -1,4 +1,4 @@
-"""MMDetection's and MMSegmentation's own tools on what this package's tools trained."""
+"""MMDetection's and MMSegmentation's own tools, and predict.py, on nets trained by this package."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ SEGMENTOR = masks.CONFIGS / 'fcn32s_vgg16_camvid.py'
 
 
 def own_config(path, base, data, options):
-    """A user's file over a shipped config: other data, a narrower net."""
+    """A user's config based on a shipped one, with other data and a narrower net."""
     cfg = Config.fromfile(base)
     cfg.merge_from_dict(dict(options))
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -54,7 +54,7 @@ def own_config(path, base, data, options):
 
 @pytest.fixture(scope='module')
 def detector(tmp_path_factory):
-    """Config and checkpoint of an SSD300, trained by this package's tool."""
+    """Config, checkpoint and data of an SSD300 trained by this package's tool."""
     folder = tmp_path_factory.mktemp('detector')
     data = boxes.write_boxes(folder / 'data', dict(train=4, val=2))
     config = own_config(folder / 'own.py', DETECTOR, data, boxes.NARROW_SSD)
@@ -73,7 +73,7 @@ def segmentor(tmp_path_factory):
 
 
 def run_script(package, script, *args, cwd):
-    """A tool that comes with MMDetection or MMSegmentation."""
+    """Run a tool that is installed with MMDetection or MMSegmentation."""
     path = Path(package.__file__).parent / '.mim/tools' / script
     if not path.is_file():
         pytest.skip(f'{path} is not installed')
@@ -87,7 +87,7 @@ def run_script(package, script, *args, cwd):
 
 @pytest.mark.parametrize('source', ['config and checkpoint', 'checkpoint'])
 def test_det_inferencer(source, detector, tmp_path):
-    """On a folder, on one image, on pixels (a video's frame)."""
+    """A folder and an array of pixels, such as a video frame, give the same boxes."""
     config, checkpoint, data = detector
     model = str(config) if source == 'config and checkpoint' else None
     with DefaultScope.overwrite_default_scope('mmdet'):
@@ -103,7 +103,7 @@ def test_det_inferencer(source, detector, tmp_path):
 
 
 def test_inference_detector(detector):
-    """What the image and video demos call."""
+    """The function called by the image and video demos takes files and arrays."""
     config, checkpoint, data = detector
     model = init_detector(str(config), str(checkpoint), device='cpu')
     file = str(data / 'val/0.png')
@@ -124,7 +124,7 @@ def test_analyze_results(detector, tmp_path):
 
 @pytest.mark.parametrize('source', ['config', 'checkpoint', 'run'])
 def test_predict(source, detector, segmentor, tmp_path):
-    """This package's own tool: a table, pictures, results in a file; broken images are listed."""
+    """predict.py prints a table, draws pictures, writes results and lists broken images."""
     for number, (config, checkpoint, data) in enumerate((detector, segmentor)):
         images = data / ('val', 'img_dir/val')[number]
         (images / 'broken.png').write_bytes(b'')
@@ -151,7 +151,7 @@ def test_predict(source, detector, segmentor, tmp_path):
 
 @pytest.mark.parametrize('ending', ['csv', 'JSON'])
 def test_photos_of_the_same_name(ending, detector, tmp_path):
-    """Each has its picture, below --heatmap as they lie below their folder, and its boxes."""
+    """Photos of the same name in different folders get separate pictures and results."""
     config, checkpoint, data = detector
     for number in range(2):
         (tmp_path / f'photos/{number}').mkdir(parents=True)
@@ -171,8 +171,8 @@ def test_photos_of_the_same_name(ending, detector, tmp_path):
 
 
 @pytest.mark.parametrize('kind, how', [('detector', 'SIGINT'), ('segmentor', 'SIGTERM')])
-def test_stopped_half_way_what_was_done_is_kept(kind, how, request, tmp_path):
-    """By Ctrl-C or the end of a job: table and file have the images done by then, and say so."""
+def test_interrupted_predictions_are_kept(kind, how, request, tmp_path):
+    """After Ctrl-C or SIGTERM, table and file have the finished images, and say so."""
     _, checkpoint, data = request.getfixturevalue(kind)
     photo = data / ('val/0.png' if kind == 'detector' else 'img_dir/val/0.png')
     (tmp_path / 'photos').mkdir()
@@ -198,8 +198,8 @@ def test_stopped_half_way_what_was_done_is_kept(kind, how, request, tmp_path):
     assert out.count('photos/') == done
 
 
-def test_killed_half_way_what_was_done_is_kept(detector, tmp_path, monkeypatch):
-    """The file is there before the end: it is written about every minute."""
+def test_predictions_are_saved_regularly(detector, tmp_path, monkeypatch):
+    """The file is written about every minute, so that it survives a kill."""
     _, checkpoint, data = detector
     out, left_by_kills, seconds = tmp_path / 'found.csv', [], 0
     read = LoadImage.transform
@@ -222,7 +222,7 @@ def test_killed_half_way_what_was_done_is_kept(detector, tmp_path, monkeypatch):
 
 
 def test_configs_in_checkpoints_are_read_as_text(detector, segmentor, tmp_path):
-    """What they may ask for is a list of names; all shipped configs are made of these."""
+    """They may only use types from a fixed list, which covers all shipped configs."""
     for path in (*boxes.CONFIGS.glob('*.py'), *masks.CONFIGS.glob('*.py')):
         cfg = Config.fromfile(path)
         found = checkpoint_config(cfg.pretty_text)
@@ -259,7 +259,7 @@ def test_configs_in_checkpoints_are_read_as_text(detector, segmentor, tmp_path):
     ],
     ids=['options', 'features'],
 )  # fmt: skip
-def test_what_is_for_classifiers(tool, message, detector, tmp_path):
+def test_classifier_options_and_tools_are_rejected(tool, message, detector, tmp_path):
     _, checkpoint, data = detector
     words = {'IMAGE': data / 'val', 'CHECKPOINT': checkpoint}
     words = [words.get(word, word) for word in tool]
@@ -287,7 +287,7 @@ def test_inference_model(segmentor):
     assert found.pred_sem_seg.shape == (61, 85)
 
 
-def test_the_best_checkpoint_is_of_the_first_metric_but_pixel_accuracy(detector, segmentor):
+def test_the_best_checkpoint_is_by_the_first_metric_except_pixel_accuracy(detector, segmentor):
     assert (detector[1].parent / 'best_coco_bbox_mAP_epoch_1.pth').is_file()
     assert (segmentor[1].parent / 'best_mIoU_epoch_1.pth').is_file()
 
@@ -326,7 +326,7 @@ def test_fine_tuning_a_segmentor_to_other_classes(segmentor, tmp_path):
     assert 'for another number of classes (11): decode_head.conv_seg' in done.stdout
 
 
-def test_another_net_is_refused_all_the_same(detector, tmp_path):
+def test_checkpoint_of_another_net_is_rejected(detector, tmp_path):
     config, checkpoint, _ = detector
     options = ['model.backbone.fc_channels=8', 'model.neck.in_channels=(32,8)']
     options += ['model.neck.out_channels=(32,8,8,8,8,8)', f'load_from={checkpoint}']

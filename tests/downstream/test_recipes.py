@@ -1,4 +1,4 @@
-"""What the configs train with: rates, decay, anchors, schedules."""
+"""Training settings of the configs: learning rates, weight decay, anchors, schedules."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def load(name):
 
 
 @pytest.mark.parametrize('name', [*COCO, *VOC_BOXES, *VOC])
-def test_biases_learn_twice_as_fast_and_do_not_decay(name):
+def test_biases_have_twice_the_learning_rate_and_no_decay(name):
     cfg = load(name)
     with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
         model = MODELS.build(cfg.model)
@@ -58,8 +58,8 @@ def test_every_box_has_a_positive_anchor(side):
     assert 1 <= (found.gt_inds > 0).sum() <= 100
 
 
-def test_ssds_schedule_is_the_releases():
-    """280k, 360k and 400k iterations of 32 images, in epochs of train2017's 117,266 with boxes."""
+def test_ssds_schedule_is_that_of_the_release():
+    """Epochs of train2017's 117,266 images with boxes match 280k, 360k and 400k batches of 32."""
     cfg = load('ssd300_vgg16_coco')
     per_epoch = 117_266 / 32
     warm_up, drops = cfg.param_scheduler
@@ -72,7 +72,7 @@ def test_ssds_schedule_is_the_releases():
     'name, images, ends', [(VOC_BOXES[0], 1, (80, 110)), (VOC_BOXES[1], 32, (80, 100, 120))]
 )
 def test_schedules_for_voc(name, images, ends):
-    """Thousands of iterations of so many images, in epochs of both years' 16,551."""
+    """The epochs, of 16,551 images of both years, match the iterations (in thousands)."""
     cfg = load(name)
     assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == images
     assert cfg.optim_wrapper.optimizer.lr == 1e-3
@@ -81,7 +81,7 @@ def test_schedules_for_voc(name, images, ends):
 
 
 def test_boxes_for_voc():
-    """Sides of the papers: 128, 256, 512; a tenth of SSD's image, then 0.2 to 0.9."""
+    """Sides as in the papers: 128, 256 and 512; for SSD 0.1 of the image, then 0.2 to 0.9."""
     faster, ssd = (load(name).model for name in VOC_BOXES)
     with DefaultScope.overwrite_default_scope('mmdet'):
         anchors = TASK_UTILS.build(faster.rpn_head.anchor_generator).base_anchors[0]
@@ -94,7 +94,7 @@ def test_boxes_for_voc():
 
 
 def test_heavy_learning():
-    """The loss is the sum; rates of the authors' solver files; each stage begins with the last."""
+    """Summed loss, learning rates of the authors' solver files, FCN-8s starting from FCN-16s."""
     for name, rate in (('fcn32s', 1e-10), ('fcn16s', 1e-12), ('fcn8s', 1e-14)):
         cfg = load(f'{name}_vgg16_heavy_voc12aug')
         optimizer = cfg.optim_wrapper.optimizer
@@ -105,7 +105,7 @@ def test_heavy_learning():
 
 
 @pytest.mark.parametrize('path', ALL, ids=lambda path: path.stem)
-def test_test_time_augmentation_is_the_packages_own(path):
+def test_test_time_augmentation_uses_the_frameworks_models(path):
     cfg = Config.fromfile(path)
     plain = cfg.test_dataloader.dataset.pipeline
     use_test_time_augmentation(cfg)

@@ -1,4 +1,4 @@
-"""FCN and LargeFOV against the same nets in plain torch, the papers' numbers, and properties."""
+"""FCN and LargeFOV: comparison with plain torch and the papers' numbers, and properties."""
 
 import itertools
 import math
@@ -36,7 +36,7 @@ def convolutions(weights, x, block, dilation=1):
 
 
 def bilinear(x, factor):
-    """Upsampling written out: a transposed convolution of the map with its edge repeated."""
+    """Reference for bilinear upsampling: a transposed convolution with replicated edges."""
     line = torch.tensor(triang(2 * factor), dtype=x.dtype)
     kernel = (line[:, None] * line).expand(x.shape[1], 1, -1, -1)
     padded = F.pad(x, (1, 1, 1, 1), mode='replicate')
@@ -46,7 +46,7 @@ def bilinear(x, factor):
 
 
 def plain_fcn(net, image, skips):
-    """Long et al.'s Figure 3, with this package's padding."""
+    """FCN as in Figure 3 of Long et al., with this package's padding."""
     weights, pools = net.state_dict(), []
     x = image
     for block in range(1, 6):
@@ -67,7 +67,7 @@ def plain_fcn(net, image, skips):
 
 @pytest.mark.parametrize('skips', [0, 1, 2])
 @pytest.mark.parametrize('size', [(64, 96), (333, 517), (61, 35), (1, 1)])
-def test_fcn_is_the_same_in_plain_torch(nets, skips, size):
+def test_fcn_equals_plain_torch(nets, skips, size):
     torch.manual_seed(1)
     image = torch.randn(2, 3, *size)
     net = nets[f'FCN-{32 // 2**skips}s']
@@ -76,7 +76,7 @@ def test_fcn_is_the_same_in_plain_torch(nets, skips, size):
 
 
 @pytest.mark.parametrize('size', [(65, 97), (61, 35), (8, 3)])
-def test_largefov_is_the_same_in_plain_torch(nets, size):
+def test_largefov_equals_plain_torch(nets, size):
     torch.manual_seed(1)
     image, net = torch.randn(2, 3, *size), nets['LargeFOV']
     weights, x = net.state_dict(), image
@@ -90,7 +90,7 @@ def test_largefov_is_the_same_in_plain_torch(nets, size):
     ):
         weight, bias = (weights[f'decode_head.{name}.{kind}'] for kind in ('weight', 'bias'))
         x = F.conv2d(x if name == 'fc6' else F.relu(x), weight, bias, **form)
-    # Between points 8 pixels apart; beyond the last its value.
+    # Interpolation between points 8 pixels apart; beyond the last point its value is kept.
     rows, columns = (torch.arange(side) / 8 for side in size)
     found = scores(net, image)
     for y, x_ in itertools.product((0, size[0] // 2, size[0] - 1), (0, size[1] // 2, size[1] - 1)):
@@ -116,20 +116,20 @@ def test_scores_have_the_images_size(nets, name, height, width):
 
 
 @pytest.mark.parametrize('name', ['FCN-16s', 'LargeFOV'])
-def test_a_backbone_that_rounds_down_does_as_well(name):
+def test_a_backbone_that_rounds_down_works(name):
     net = NETS[name](ceil_mode=False) if name == 'FCN-16s' else NETS[name]()
     assert scores(net, torch.randn(1, 3, 95, 63)).shape == (1, 5, 95, 63)
 
 
 def centre(score):
-    """Where a map's weight is, in pixels: (y, x)."""
+    """Centre of mass of a map in pixels: (y, x)."""
     weight = score / score.sum()
     y, x = (torch.arange(side, dtype=score.dtype) for side in score.shape)
     return (weight.sum(1) @ y).item(), (weight.sum(0) @ x).item()
 
 
 def pass_on(net):
-    """Weights that pass the first channel on: the scores show where a pixel of the image goes."""
+    """Set weights that pass the first channel through, so that scores show a pixel's position."""
     with torch.no_grad():
         for name, tensor in net.named_parameters():
             if 'upscore' in name:
@@ -143,19 +143,19 @@ def pass_on(net):
 
 
 def authors_fcn32s(image):
-    """The authors' FCN-32s, if it passes pixels on: padded by 100, cut at an offset of 19."""
-    x = F.pad(image, [99] * 4)  # conv1_1 is padded by 100 in place of 1
+    """The authors' FCN-32s with weights as in pass_on(): padding 100, crop at an offset of 19."""
+    x = F.pad(image, [99] * 4)  # the padding of conv1_1 is 100 instead of 1
     for _ in range(5):
         x = F.max_pool2d(x, 2, 2, ceil_mode=True)
-    x = x[..., 3:-3, 3:-3]  # fc6, not padded
+    x = x[..., 3:-3, 3:-3]  # fc6 without padding
     line = torch.tensor(triang(64), dtype=x.dtype)
     x = F.conv_transpose2d(x, (line[:, None] * line)[None, None], stride=32)
     return x[..., 19 : 19 + image.shape[2], 19 : 19 + image.shape[3]]
 
 
 @pytest.mark.parametrize('name', [*NETS, "the authors'"])
-def test_scores_are_where_the_pixels_are(name):
-    """In the mean over all places of a bright pixel in a cell, which the poolings blur."""
+def test_scores_are_aligned_with_the_pixels(name):
+    """Averaged over the positions of a pixel in a cell, because pooling blurs its position."""
     if name == "the authors'":
         score = authors_fcn32s
     else:
@@ -174,8 +174,8 @@ def test_scores_are_where_the_pixels_are(name):
     assert offsets.mean(0).abs().max() < 0.01
 
 
-def test_the_authors_score_positions_are_3_pixels_beside():
-    """As FCNHead's docstring says: centres at 12.5 + 32 i, here at 15.5 + 32 i."""
+def test_the_authors_score_positions_are_off_by_3_pixels():
+    """As in FCNHead's docstring: theirs are centred at 12.5 + 32 i, this package's at 15.5 + 32 i."""
     image = torch.zeros(1, 1, 224, 224)
     image[..., 100, 100] = 1
     net = pass_on(masks.fcn())
@@ -186,7 +186,7 @@ def test_the_authors_score_positions_are_3_pixels_beside():
 
 
 @pytest.mark.parametrize('factor', [2, 8, 16, 32])
-def test_learned_upsampling_starts_as_fixed(factor):
+def test_learned_upsampling_starts_bilinear(factor):
     x = torch.randn(2, 3, 5, 1)
     found = BilinearUpsampling(3, factor)(x)
     torch.testing.assert_close(found, upsample_cells(factor)(x))
@@ -194,7 +194,7 @@ def test_learned_upsampling_starts_as_fixed(factor):
 
 
 def test_which_upsamplings_are_learned():
-    """The paper: the last is fixed, those before are learned (Section 4.1)."""
+    """In the paper, the last upsampling is fixed and the others are learned (Section 4.1)."""
 
     def learned(choice):
         net = masks.fcn(2, head=dict(learned_upsampling=choice))
@@ -224,7 +224,7 @@ def test_a_finer_net_starts_with_the_coarser_ones_scores():
 
 
 def coarse_scores(net, image):
-    """The score layer's output, before upsampling."""
+    """The output of the score layer, before upsampling."""
     kept = []
     handle = net.decode_head.conv_seg.register_forward_hook(lambda *args: kept.append(args[-1]))
     scores(net, image)
@@ -233,7 +233,7 @@ def coarse_scores(net, image):
 
 
 def test_the_papers_size():
-    """134M parameters (FCN paper, Table 1), 20.5M for LargeFOV (DeepLab paper, Table 2)."""
+    """FCN has 134M parameters (FCN paper, Table 1), LargeFOV 20.5M (DeepLab paper, Table 2)."""
     sizes = {}
     for name in ('fcn32s', 'deeplab_largefov'):
         cfg = Config.fromfile(masks.CONFIGS / f'{name}_vgg16_voc12aug.py')
@@ -245,8 +245,8 @@ def test_the_papers_size():
 
 
 @pytest.mark.parametrize('name', ['FCN-8s', 'LargeFOV'])
-def test_a_classifiers_layers(name):
-    """fc6 and fc7 folded, or of them every fourth filter, third row and column; by slicing."""
+def test_initialisation_from_a_classifier(name):
+    """FCN gets all of fc6 and fc7, LargeFOV every fourth filter and every third row and column."""
     net = (
         NETS[name](head=dict(fc_channels=16)) if name == 'FCN-8s' else masks.largefov(fc_channels=4)
     )
@@ -263,8 +263,8 @@ def test_a_classifiers_layers(name):
     assert torch.equal(net.backbone.conv5_3.weight, weights['backbone.conv5_3.weight'])
 
 
-def test_fcn_scores_are_the_classifiers_before_the_last_layer():
-    """With fc8 as the score layer, the middle of a 224x224 image has the classifier's scores."""
+def test_fcn_scores_equal_the_classifiers():
+    """With fc8 as the score layer, the centre of a 224x224 image has the classifier's scores."""
     classifier = source().eval()
     net = masks.fcn()
     initialise_from_classifier(net, classifier.state_dict(), 'd.pth')

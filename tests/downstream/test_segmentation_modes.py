@@ -1,4 +1,4 @@
-"""FCN and LargeFOV in training and testing by mmseg, and what does not fit them."""
+"""FCN and LargeFOV in mmseg's training and testing, and errors of arguments and feature maps."""
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ from tests.downstream.masks import NETS, batch, scores  # noqa: E402
 
 
 @pytest.mark.parametrize('name', NETS)
-def test_the_loss_is_that_of_labelled_pixels(nets, name):
-    """Of images of different sizes, padded; against torch's cross-entropy."""
+def test_the_loss_is_the_mean_over_labelled_pixels(nets, name):
+    """It equals torch's cross-entropy on padded images of different sizes."""
     data = nets[name].data_preprocessor(batch((70, 45), (33, 90), (1, 1)), training=True)
     with torch.no_grad():
         losses = nets[name](**data, mode='loss')
@@ -28,7 +28,7 @@ def test_the_loss_is_that_of_labelled_pixels(nets, name):
 
 
 @pytest.mark.parametrize('name', NETS)
-def test_only_void_labels_teach_nothing(name):
+def test_void_labels_give_no_gradients(name):
     net = NETS[name]()
     data = net.data_preprocessor(batch((40, 33), void=[0]), training=True)
     loss, _ = net.parse_losses(net(**data, mode='loss'))
@@ -38,7 +38,7 @@ def test_only_void_labels_teach_nothing(name):
 
 
 @pytest.mark.parametrize('name', NETS)
-def test_every_layer_learns(name):
+def test_every_layer_gets_gradients(name):
     net = NETS[name]().train()
     data = net.data_preprocessor(batch((64, 64), (64, 40)), training=True)
     loss, _ = net.parse_losses(net(**data, mode='loss'))
@@ -47,8 +47,8 @@ def test_every_layer_learns(name):
 
 
 @pytest.mark.parametrize('name', ['FCN-8s', 'LargeFOV'])
-def test_windows_slid_over_an_image(name):
-    """mmseg's slide inference: one window of the whole image is the whole image's scores."""
+def test_sliding_windows(name):
+    """In mmseg's slide inference, a window as large as the image gives the scores of the image."""
     net = NETS[name]()
     image = torch.randn(1, 3, 64, 80)
     whole = scores(net, image)
@@ -59,8 +59,8 @@ def test_windows_slid_over_an_image(name):
 
 
 @pytest.mark.parametrize('name', ['FCN-16s', 'LargeFOV'])
-def test_padding_of_a_test_batch_is_cut_off(name):
-    """With test_cfg in the data preprocessor images of any sizes are tested together."""
+def test_padding_of_a_test_batch_is_cropped(name):
+    """The data preprocessor's test_cfg pads test images; the padding is cropped from the result."""
     net = NETS[name]()
     net.data_preprocessor.test_cfg = dict(size_divisor=32)
     samples = [masks.sample(torch.zeros(61, 35, dtype=torch.long))]
@@ -69,7 +69,7 @@ def test_padding_of_a_test_batch_is_cut_off(name):
     assert found.seg_logits.shape == found.pred_sem_seg.shape == (61, 35)
 
 
-def test_a_test_image_scaled_beforehand_is_answered_at_its_own_size():
+def test_results_of_a_resized_image_have_its_original_size():
     net = masks.fcn(1)
     one = masks.sample(torch.zeros(100, 140, dtype=torch.long))
     one.set_metainfo(dict(img_shape=(50, 70)))
@@ -79,11 +79,11 @@ def test_a_test_image_scaled_beforehand_is_answered_at_its_own_size():
     assert found.pred_sem_seg.shape == (100, 140)
 
 
-def test_two_classes_by_one_score():
+def test_two_classes_with_one_score():
     loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
     net = masks.fcn(head=dict(num_classes=2, out_channels=1, threshold=0.4, loss_decode=loss))
     (found,) = net(torch.randn(1, 3, 40, 50), mode='predict')
-    expected = (found.seg_logits.data > 0.4).float()  # mmseg's are probabilities here
+    expected = (found.seg_logits.data > 0.4).float()  # mmseg returns probabilities here
     assert torch.equal(found.pred_sem_seg.data, expected)
 
 
@@ -107,7 +107,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize('head, options, message', WRONG)
-def test_what_does_not_fit_is_one_line(head, options, message):
+def test_wrong_arguments_are_one_clear_line(head, options, message):
     with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(ValueError, match=message):
         MODELS.build({'type': f'vgg_mm.{head}', 'num_classes': 3, **options})
 
@@ -134,6 +134,6 @@ def test_what_does_not_fit_is_one_line(head, options, message):
         ),
     ],
 )
-def test_maps_that_do_not_fit_are_one_line(net, message):
+def test_wrong_feature_maps_are_one_clear_line(net, message):
     with pytest.raises(ValueError, match=message):
         scores(net(), torch.randn(1, 3, 64, 96))

@@ -1,4 +1,4 @@
-"""The segmentation configs, run as a user runs them, on generated street scenes."""
+"""The segmentation configs are run as a user runs them, on generated street scenes."""
 
 import json
 import logging
@@ -41,14 +41,14 @@ def streets(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def classifier(tmp_path_factory):
-    """A narrow net's checkpoint."""
+    """Checkpoint of a narrow net."""
     path = tmp_path_factory.mktemp('classifier') / 'd.pth'
     torch.save(dict(state_dict=source().state_dict()), path)
     return path
 
 
 def short_run(name, data, epochs, *options):
-    """Options for a run of seconds: two iterations an epoch."""
+    """Options for a run of a few seconds, with two iterations per epoch."""
     sizes = [f'{key}={value}' for key, value in masks.narrow(name).items()]
     return [
         '--cfg-options',
@@ -91,7 +91,7 @@ def metrics(work_dir):
 
 
 def test_the_three_stages(fcn32s, streets, tmp_path):
-    """Each begins with the one before; its own score layers are new, and learn."""
+    """Each net starts from the previous one; its new score layers are trained."""
     before = fcn32s / 'epoch_2.pth'
     for name, pool in (('fcn16s', 4), ('fcn8s', 3)):
         options = short_run(f'{name}_vgg16', streets, 1, f'load_from={before}')
@@ -101,7 +101,7 @@ def test_the_three_stages(fcn32s, streets, tmp_path):
         score = new[f'decode_head.score_pool{pool}.weight']
         assert score.any() and score.abs().max() < 0.1
         moved = (new['decode_head.fc6.weight'] - old['decode_head.fc6.weight']).abs().max()
-        assert moved < 0.01  # what it was, and a little learned
+        assert moved < 0.01  # copied, then slightly trained
         before = tmp_path / name / 'epoch_1.pth'
     options = short_run('fcn8s_vgg16', streets, 1)
     done = run_tool('test.py', FCN['fcn8s'], before, '--show-dir', 'shown', *options, cwd=tmp_path)
@@ -111,7 +111,7 @@ def test_the_three_stages(fcn32s, streets, tmp_path):
 
 
 def test_resuming_is_exact(fcn32s, streets, classifier, tmp_path):
-    """One epoch, interrupted, one more: the weights of two in one go."""
+    """A run that is resumed after one epoch ends with the weights of an uninterrupted run."""
     given = f'{CLASSIFIER}={classifier}'
     options = short_run('fcn32s_vgg16', streets, 1, given)
     run_tool('train.py', FCN['fcn32s'], '--work-dir', 'run', *options, cwd=tmp_path)
@@ -124,14 +124,14 @@ def test_resuming_is_exact(fcn32s, streets, classifier, tmp_path):
 
 
 def test_the_best_checkpoint_of_another_metric(streets, tmp_path):
-    """Whatever the evaluator reports first, but for the accuracy of all pixels."""
+    """The best checkpoint is by the first reported metric except pixel accuracy."""
     options = short_run('fcn32s_vgg16', streets, 1, 'val_evaluator.iou_metrics=[mDice]')
     run_tool('train.py', FCN['fcn32s'], '--work-dir', 'run', *options, cwd=tmp_path)
     assert (tmp_path / 'run/best_mDice_epoch_1.pth').is_file()
 
 
 def test_mmseg_alone_runs_a_config(streets, classifier, tmp_path):
-    """A user's own config and what mmseg's tools/train.py does, with no word of this package."""
+    """A user's config is trained like in mmseg's tools/train.py, without this package's tools."""
     (tmp_path / 'own.py').write_text(
         f'_base_ = {str(masks.CONFIGS / "deeplab_largefov_vgg16_camvid.py")!r}\n'
         'model = dict(backbone=dict(base_channels=4),\n'
@@ -161,13 +161,13 @@ def test_mmseg_alone_runs_a_config(streets, classifier, tmp_path):
 
 
 def test_the_loss_falls(streets, classifier, tmp_path):
-    """On four images that colours tell apart."""
+    """The loss falls on four images whose classes differ in colour."""
     options = short_run('fcn32s_vgg16', streets, 12, f'{CLASSIFIER}={classifier}')
     options += ['train_cfg.val_interval=12', 'default_hooks.checkpoint.interval=12']
-    options.append('optim_wrapper.optimizer.lr=0.05')  # for a narrow net of random weights
+    options.append('optim_wrapper.optimizer.lr=0.05')  # for a narrow net with random weights
     done = run_tool('train.py', FCN['fcn32s'], '--work-dir', 'run', *options, cwd=tmp_path)
     losses = [float(x) for x in re.findall(r'Epoch\(train\).* loss: (\d+\.\d+)', done.stdout)]
-    assert losses[0] == pytest.approx(np.log(11), abs=1e-3)  # scores of zero
+    assert losses[0] == pytest.approx(np.log(11), abs=1e-3)  # all scores are zero
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -232,7 +232,7 @@ def test_classifiers_that_do_not_fit_are_one_line(checkpoint, message, tmp_path)
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_every_config_builds(name, tmp_path):
-    """Model, pipelines and evaluator; the net answers an image of odd sides."""
+    """Model, pipelines and evaluator are built; the net takes an image with odd sides."""
     cfg = Config.fromfile(masks.CONFIGS / f'{name}.py')
     cfg.merge_from_dict(masks.narrow(name))
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((45, 67, 3), 128, np.uint8))
@@ -258,7 +258,7 @@ def test_every_config_builds(name, tmp_path):
 
 
 def examples():
-    """The configs that docs/segmentation.md shows; those without bases are parts of one."""
+    """The configs shown in docs/segmentation.md; those without ``_base_`` are parts of a config."""
     blocks = (ROOT / 'docs/segmentation.md').read_text().split('```python\n')[1:]
     texts = [block.split('```')[0] for block in blocks]
     assert len(texts) == 3
@@ -281,7 +281,7 @@ def test_the_docs_examples_build(text, tmp_path):
 
 
 def test_the_papers_rates():
-    """Each finer FCN has a hundredth of the one before's, LargeFOV's score layer ten times."""
+    """Each finer FCN has 1/100 of the previous learning rate, LargeFOV's score layer 10 times."""
     rates = {
         name: Config.fromfile(masks.CONFIGS / f'{name}_vgg16_voc12aug.py').optim_wrapper
         for name in ('fcn32s', 'fcn16s', 'fcn8s', 'deeplab_largefov')
@@ -291,8 +291,8 @@ def test_the_papers_rates():
     assert rates['deeplab_largefov'].paramwise_cfg.custom_keys.conv_seg.lr_mult == 10
 
 
-def test_one_option_moves_all_data(tmp_path):
-    """DATA_ROOT reaches both halves of VOC + SBD: what is missing is looked for there."""
+def test_data_root_reaches_joined_data_sets(tmp_path):
+    """DATA_ROOT applies to VOC + SBD: missing files are reported with this folder."""
     options = ['--cfg-options', f'DATA_ROOT={tmp_path}', f'{CLASSIFIER}=None']
     config = masks.CONFIGS / 'fcn32s_vgg16_voc12aug.py'
     done = run_tool('train.py', config, *options, cwd=tmp_path, check=False)

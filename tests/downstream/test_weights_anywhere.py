@@ -1,4 +1,4 @@
-"""Weights of every library by every way into a detector's or segmentor's backbone."""
+"""Every library's weights are loaded into the backbone of detectors and segmentors, in all ways."""
 
 import re
 from pathlib import Path
@@ -67,8 +67,8 @@ def test_pretrained(kind, prefix, files):
 
 @pytest.mark.parametrize('kind', NETS)
 def test_whole_models(kind, files):
-    """A classifier's names are no detector's: taken where they begin with ``backbone.``, or refused
-    in one line, also by mmengine's loader, which elsewhere warns only."""
+    """A classifier's weights are loaded if their names begin with ``backbone.``. Otherwise they are
+    rejected in one line, even by mmengine's loader, which only warns for other models."""
     for library, file in files.items():
         names = [file.path] if library not in NOT_PYTORCH else []
         ways = [lambda net, name=name: load_checkpoint(net, name) for name in names]
@@ -86,7 +86,7 @@ def test_whole_models(kind, files):
             assert '\n' not in str(e.value)
 
 
-#: MMDetection's and MMSegmentation's own train.py.
+#: train.py of MMDetection and MMSegmentation.
 TOOLS = {p.__name__: Path(p.__file__).parent / '.mim/tools/train.py' for p in (mmdet, mmseg)}
 BY_A_TOOL = {
     'Pretrained': dict(checkpoint='net.pth'),
@@ -117,7 +117,8 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize('way', BY_A_TOOL)
 @pytest.mark.parametrize('library', ['torchvision', 'ResNet'])
 def test_their_own_tools(library, way, tool, data, cells, tmp_path):
-    """An epoch of rate 0 leaves the weights that they took; or they say in a line why not."""
+    """The loaded weights remain after an epoch with learning rate 0, or a one-line error says why
+    they were not loaded."""
     if not TOOLS[tool].is_file():
         pytest.skip(f'{tool} comes without its tools')
     net = torchvision_net('vgg16')[0]
@@ -144,7 +145,7 @@ def test_their_own_tools(library, way, tool, data, cells, tmp_path):
         cells[way, tool] = 'one line' if init is None else cells.get((way, tool), '')
         return
     assert done.returncode == 0, done.stderr[-3000:]
-    # torchvision's images are standardised, these configs' only centred.
+    # torchvision's weights expect standardised RGB, these configs use mean-subtracted BGR / 58.
     assert done.stdout.count('pre-processing differs: the weights of backbone') == 1
     found = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=False)['state_dict']
     taken = [tensor for name, tensor in found.items() if name.startswith('backbone.')]
