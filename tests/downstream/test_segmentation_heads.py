@@ -175,7 +175,7 @@ def test_scores_are_aligned_with_the_pixels(name):
 
 
 def test_the_authors_score_positions_are_off_by_3_pixels():
-    """As in FCNHead's docstring: theirs are centred at 12.5 + 32 i, this package's at 15.5 + 32 i."""
+    """As in FCNHead's docstring: theirs are at 12.5 + 32 i, this package's at 15.5 + 32 i."""
     image = torch.zeros(1, 1, 224, 224)
     image[..., 100, 100] = 1
     net = pass_on(masks.fcn())

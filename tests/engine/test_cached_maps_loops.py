@@ -1,4 +1,4 @@
-"""Training on maps that are computed once, by the command-line tools and part by part."""
+"""Training on cached feature maps, with the command-line tools and part by part."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def whole(home, few_digits):
-    """An uninterrupted run of three epochs of five iterations."""
+    """An uninterrupted run: three epochs of five iterations."""
     return train(home, few_digits, 'whole', *BY_ITERATION[2:])
 
 
@@ -89,8 +89,8 @@ def net(arch, frozen, faster, **backbone):
     'arch, frozen, options',
     [('D', 5, {}), ('D', 4, {}), ('A', 3, dict(norm_cfg=dict(type='BN'))), ('A-LRN', 1, {})],
 )
-def test_a_net_on_maps_is_the_net_on_images(arch, frozen, options, faster):
-    """Losses, gradients and scores, by the maps in float32 and nearly so in half precision."""
+def test_training_on_maps_equals_training_on_images(arch, frozen, options, faster):
+    """Loss and gradients are equal for maps in float32; the loss is close in half precision."""
     model = net(arch, frozen, faster, **options).train()
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     samples = [DataSample().set_gt_label(i) for i in range(3)]
@@ -112,16 +112,16 @@ def test_a_net_on_maps_is_the_net_on_images(arch, frozen, options, faster):
     assert torch.allclose(on_halves, loss, rtol=2e-3)
     found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     assert found.keys() == gradients.keys()
-    # Of biases that a norm takes out again nothing but rounding is left.
+    # Biases before a norm have no effect: their gradients are only rounding errors.
     least = 1e-4 * max(gradient.abs().max() for gradient in gradients.values())
     for name, gradient in gradients.items():
         assert torch.allclose(found[name], gradient, rtol=1e-3, atol=least)
-    # and it takes images again
+    # Afterwards the model takes images again.
     assert model(**data, mode='tensor').shape == (3, 3)
 
 
-def test_what_is_kept_are_the_maps_of_the_pipelines_crops(whole, home, few_digits):
-    """Each map against the net of the checkpoint, by torch's own layers, on the crop itself."""
+def test_cached_maps_are_those_of_the_pipelines_crops(whole, home, few_digits):
+    """Each map equals that of the checkpoint's net, with torch's own layers, for the same crop."""
     checkpoint = load_checkpoint(home / 'whole' / 'epoch_3.pth')
     from mmengine.config import Config
 
@@ -148,7 +148,7 @@ def test_what_is_kept_are_the_maps_of_the_pipelines_crops(whole, home, few_digit
 
 
 def test_the_checkpoint_is_a_whole_net(whole, home, few_digits):
-    """It gives in a test what it gave in the validation on maps, and predict.py takes it."""
+    """test.py finds the error of the validation on maps; predict.py and export.py accept it."""
     (said,) = re.findall(r'Epoch\(val\) \[3\].*error/top1: ([\d.]+)', whole.stdout)
     tested = run_tool(
         'test.py', 'config.py', 'whole', '--cfg-options', f'DATA_ROOT={few_digits}', *TINY[:3],
@@ -161,14 +161,14 @@ def test_the_checkpoint_is_a_whole_net(whole, home, few_digits):
     assert {'backbone.conv1_1.weight', 'head.fc8.bias'} <= begun.keys()
 
 
-def test_what_is_frozen_stays_and_the_rest_learns(whole, home):
+def test_frozen_layers_stay_and_the_others_learn(whole, home):
     first, last = (load_checkpoint(home / 'whole' / f'epoch_{n}.pth')['state_dict'] for n in (1, 3))
     same = {name for name in first if torch.equal(first[name], last[name])}
     assert {name.split('.')[1] for name in first.keys() - same} >= {'conv5_1', 'fc6', 'fc8'}
     assert {name.split('.')[1][:5] for name in same} == {'conv1', 'conv2', 'conv3', 'conv4'}
 
 
-def test_a_second_run_takes_the_maps_that_are_there(whole, home, few_digits):
+def test_a_second_run_uses_the_cached_maps(whole, home, few_digits):
     shutil.copytree(home / 'whole' / 'maps', home / 'again' / 'maps')
     before = times(home, 'again')
     again = train(home, few_digits, 'again', *BY_ITERATION[2:])
@@ -181,8 +181,8 @@ def train_here(home, data, run):
     train(home, data, run, 'train_dataloader.num_workers=0', *BY_ITERATION[2:])
 
 
-def test_a_killed_run_goes_on(whole, home, few_digits):
-    """Killed while maps are computed, the finished ones stay, and the weights are the same."""
+def test_a_killed_run_is_resumed(whole, home, few_digits):
+    """If a run is killed while it computes maps, finished maps are kept and the result is equal."""
     process = start(train_here, home, few_digits, 'killed')
     while len(files(home, 'killed')) < 3:
         assert process.is_alive()
@@ -202,7 +202,7 @@ def test_a_killed_run_goes_on(whole, home, few_digits):
 
 
 def _children_of_tool(home, run):
-    """Processes that still train in the folder: the tool runs in one of its own."""
+    """Processes that still train in the folder, because the tool runs in a separate process."""
     for pid in filter(str.isdigit, os.listdir('/proc')):
         try:
             with open(f'/proc/{pid}/cmdline', 'rb') as file:
@@ -215,7 +215,7 @@ def _children_of_tool(home, run):
 
 
 def test_resuming_within_an_epoch(home, few_digits):
-    """Also when the random seed of the config is not given, the views are those of before."""
+    """The resumed run uses the same maps and ends with the same weights."""
     train(home, few_digits, 'steps', *BY_ITERATION)
     shutil.copytree(home / 'steps' / 'maps', home / 'part' / 'maps')
     before = times(home, 'part')
@@ -225,7 +225,7 @@ def test_resuming_within_an_epoch(home, few_digits):
 
 
 def test_other_photos_and_other_weights_are_noticed(whole, home, few_digits, tmp_path):
-    """One photo that is changed costs the maps of its file; other weights all of them."""
+    """A changed photo costs the maps in its files; with other weights all maps are recomputed."""
     data = tmp_path / 'data'
     shutil.copytree(few_digits, data)
     train(home, data, 'changed', 'train_cfg.max_epochs=1')
@@ -242,7 +242,7 @@ def test_other_photos_and_other_weights_are_noticed(whole, home, few_digits, tmp
     assert len(before.items() & after.items()) == 6 and len(after) == 8
     seeds = [o for o in OPTIONS if 'seed' in o]
     other = train(home, data, 'changed', 'train_cfg.max_epochs=1', 'randomness.seed=4')
-    assert seeds == ['randomness.seed=3']  # of the random weights, too
+    assert seeds == ['randomness.seed=3']  # also the seed of the random weights
     assert '240 of 240 to compute' in other.stdout and len(files(home, 'changed')) == 8
 
 
@@ -259,7 +259,7 @@ def test_damaged_files_are_named(whole, home, few_digits):
 
 
 def test_photos_that_cannot_be_read(home, few_digits, tmp_path):
-    """Others take their place in training, labels with them; in validation they are errors."""
+    """Training replaces them with other photos and labels; in validation they are errors."""
     data = tmp_path / 'data'
     shutil.copytree(few_digits, data)
     for part in ('train', 'val'):
@@ -301,7 +301,7 @@ def open_files():
     return len(os.listdir('/proc/self/fd'))
 
 
-def test_every_view_has_its_turn(whole, home):
+def test_every_view_is_used(whole, home):
     class Digits:
         metainfo: dict = {}
 

@@ -1,4 +1,4 @@
-"""A whole checkpoint on the disk at any moment."""
+"""There is an intact checkpoint on the disk at any time."""
 
 import errno
 import multiprocessing
@@ -41,7 +41,7 @@ class Net(BaseModel):
 
 
 class Scores(BaseMetric):
-    """Gives a list's next number at each validation."""
+    """Returns the next number of a list at each validation."""
 
     def __init__(self, scores):
         super().__init__()
@@ -57,7 +57,7 @@ class Scores(BaseMetric):
 
 class QuietRunner(Runner):
     def _log_env(self, env_cfg):
-        """mmengine starts compilers to learn their versions."""
+        """Does nothing: mmengine would start compilers to find their versions."""
 
 
 def loader(images=2):
@@ -72,7 +72,7 @@ def runner(work_dir, epochs=3, scores=(), resume=None, by_epoch=True, **hook):
     return QuietRunner(
         net,
         work_dir=str(work_dir),
-        # mmengine's loop by iterations sleeps for two seconds when the data begins anew.
+        # mmengine's iteration-based loop sleeps for two seconds when the data loader restarts.
         train_dataloader=loader(2 if by_epoch else 2 * epochs),
         train_cfg=dict(by_epoch=by_epoch, **steps),
         optim_wrapper=OptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)),
@@ -104,7 +104,7 @@ def restored():
 
 @pytest.fixture
 def order(monkeypatch):
-    """Records in which order files get their names and are removed."""
+    """Records the order in which files are written and removed."""
     events, replace, remove = [], os.replace, os.remove
 
     def recorded_replace(source, target):
@@ -120,7 +120,7 @@ def order(monkeypatch):
     return events
 
 
-def test_old_ones_go_when_the_new_one_is_there(tmp_path, order):
+def test_old_checkpoints_are_removed_after_the_new_one_is_written(tmp_path, order):
     train(tmp_path, epochs=3, max_keep_ckpts=2)
     assert order == [
         *('write epoch_1.pth', 'write last_checkpoint'),
@@ -139,7 +139,7 @@ def test_old_ones_go_when_the_new_one_is_there(tmp_path, order):
         dict(file_client_args=dict(backend='disk')),
     ],
 )
-def test_training_changes_nothing_of_mmengines(options, tmp_path, order):
+def test_training_leaves_mmengines_backends_unchanged(options, tmp_path, order):
     def tables():
         return dict(backends), dict(prefix_to_backends), dict(FileClient._backends)
 
@@ -149,7 +149,7 @@ def test_training_changes_nothing_of_mmengines(options, tmp_path, order):
     assert tables() == before and type(get_file_backend(tmp_path)) is LocalBackend
 
 
-def test_another_backend_stays(tmp_path, order, monkeypatch):
+def test_another_backend_is_kept(tmp_path, order, monkeypatch):
     class Other(LocalBackend):
         pass
 
@@ -158,11 +158,11 @@ def test_another_backend_stays(tmp_path, order, monkeypatch):
     assert order == ['write last_checkpoint'] and checkpoints(tmp_path) == ['epoch_1.pth']
 
 
-def test_an_old_best_goes_when_the_new_one_is_there(tmp_path, order):
+def test_the_old_best_is_removed_after_the_new_one_is_written(tmp_path, order):
     train(tmp_path, scores=[1, 5, 3], max_keep_ckpts=1, save_best='acc', rule='greater')
     assert order == [
         *('write epoch_1.pth', 'write last_checkpoint', 'write best_acc_epoch_1.pth'),
-        *('write epoch_1.pth', 'write last_checkpoint'),  # now knows the best
+        *('write epoch_1.pth', 'write last_checkpoint'),  # again, with the name of the best one
         *('write epoch_2.pth', 'write last_checkpoint', 'remove epoch_1.pth'),
         *('write best_acc_epoch_2.pth', 'write epoch_2.pth', 'write last_checkpoint'),
         'remove best_acc_epoch_1.pth',
@@ -192,7 +192,7 @@ def test_the_same_files_as_mmengine(tmp_path, by_epoch):
     assert unhashed[0] == unhashed[1] and len(unhashed[0]) == 7
     for name in checkpoints(ours):
         assert is_intact(ours / name)
-        if '-' not in name:  # the hash of a published one includes the time
+        if '-' not in name:  # published ones differ: their hash includes the time
             one, other = (load_checkpoint(folder / name) for folder in (ours, theirs))
             assert one.keys() == other.keys()
             assert torch.equal(one['state_dict']['w'], other['state_dict']['w'])
@@ -264,7 +264,7 @@ def test_no_room(tmp_path, monkeypatch):
 
 
 def test_the_disk_gets_full_between_checkpoints(tmp_path, monkeypatch):
-    """The second time momentum is there: twice as much is needed."""
+    """The second checkpoint needs twice the space, because it contains the momentum."""
     train(tmp_path, epochs=1, max_keep_ckpts=1)
     first = str(tmp_path / 'epoch_1.pth')
     free = SimpleNamespace(total=10**9, free=8 * WEIGHTS - 1)
@@ -299,7 +299,7 @@ def test_the_disk_gets_full_at_a_new_best(tmp_path, monkeypatch):
     assert all(is_intact(tmp_path / name) for name in checkpoints(tmp_path))
 
 
-def go_on(work_dir):
+def resume_run(work_dir):
     torch.set_num_threads(1)
     settings = dict(epochs=10_000, scores=range(10_000), save_best='acc', rule='greater')
     with loading_safely():
@@ -307,13 +307,13 @@ def go_on(work_dir):
 
 
 def test_killed_at_any_time(tmp_path):
-    """After each kill there is a whole checkpoint, and none gets lost."""
+    """After each kill there is an intact checkpoint, and none is lost."""
     random.seed(0)
     epochs = [0]
-    # Not forked from here: torch refuses gradients where other tests have computed some.
+    # Not forked: torch cannot compute gradients in a fork of a process that has computed some.
     context = multiprocessing.get_context('forkserver')
     for _ in range(15):
-        run = context.Process(target=go_on, args=(str(tmp_path),))
+        run = context.Process(target=resume_run, args=(str(tmp_path),))
         run.start()
         begun = epochs[-1]
         while newest(tmp_path) < begun + 2:

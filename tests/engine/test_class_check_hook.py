@@ -1,4 +1,4 @@
-"""Labels of validation and test sets are those of the net, whatever folders there are."""
+"""The labels of validation and test sets are those of the net, whichever class folders exist."""
 
 import logging
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from vgg_mm.engine.hooks import ClassCheckHook
 
 
 def loader(folder, names):
-    """A data set of one empty file in each class folder, which is not read."""
+    """A data set with one empty file per class folder; the files are not read."""
     for name in names:
         (folder / name).mkdir(parents=True)
         (folder / name / 'x.png').touch()
@@ -49,7 +49,7 @@ def test_a_validation_folder_that_lacks_a_class(tmp_path, caplog):
 
 
 def test_folders_named_by_numbers(tmp_path, caplog):
-    """Sorted as text they have other labels, which is said; a net's other order is matched."""
+    """The text order of the labels is reported; if the net's order is another one, it is used."""
     names = [str(number) for number in range(11)]
     run = runner(train=loader(tmp_path / 't', names), val=loader(tmp_path / 'v', names))
     ClassCheckHook().before_train(run)

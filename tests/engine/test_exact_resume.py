@@ -1,4 +1,4 @@
-"""Interrupted runs against uninterrupted ones, by the command-line tools."""
+"""Interrupted runs equal uninterrupted ones, with the command-line tools."""
 
 import json
 import random
@@ -21,7 +21,7 @@ TINY = (
     'train_dataloader.persistent_workers=True',
 )
 
-#: A checkpoint every third iteration, in the middle of epochs of five.
+#: A checkpoint every third iteration, within epochs of five iterations.
 BY_ITERATION = (
     'default_hooks.checkpoint.by_epoch=False',
     'default_hooks.checkpoint.interval=3',
@@ -48,7 +48,7 @@ def train(data, work_dir, epochs, *options, resume=None):
 
 @pytest.fixture(scope='module')
 def by_iteration(few_digits, tmp_path_factory):
-    """An uninterrupted run of 3 epochs, 15 iterations."""
+    """An uninterrupted run: 3 epochs, 15 iterations."""
     work_dir = tmp_path_factory.mktemp('whole') / 'run'
     train(few_digits, work_dir, 3, *BY_ITERATION)
     return work_dir
@@ -63,24 +63,24 @@ def test_resuming_within_an_epoch(few_digits, by_iteration, tmp_path, iteration)
     assert f'Epoch(train) [{epoch + 1}][{within + 1}/5]' in log.stdout + log.stderr
 
 
-def test_mmengine_tests_by_the_config_of_a_resumed_run(few_digits, by_iteration, tmp_path):
-    """It says resume=True, and mmengine then looks for more than weights in a checkpoint."""
+def test_mmengine_tests_with_the_config_of_a_resumed_run(few_digits, by_iteration, tmp_path):
+    """The config has resume=True, so that mmengine expects more than weights in a checkpoint."""
     checkpoint = by_iteration / 'iter_9.pth'
     train(few_digits, tmp_path / 'run', 3, *BY_ITERATION, resume=checkpoint)
     cfg = Config.fromfile(tmp_path / 'run/vgg11_jitter_digits.py')
     assert cfg.resume
     cfg.load_from = str(checkpoint)
-    with loading_safely():  # which mmengine alone does not do with every torch
+    with loading_safely():  # mmengine itself does not do so with all versions of torch
         assert 0 <= Runner.from_cfg(cfg).test()['error/top1'] <= 100
 
 
-def test_other_workers_give_the_same_weights(few_digits, by_iteration, tmp_path):
+def test_the_number_of_workers_does_not_change_the_weights(few_digits, by_iteration, tmp_path):
     train(few_digits, tmp_path / 'run', 3, *BY_ITERATION, 'train_dataloader.num_workers=0')
     assert_equal(tmp_path / 'run/iter_15.pth', by_iteration / 'iter_15.pth')
 
 
-def test_epochs_differ_in_their_draws(by_iteration):
-    """The seeds of draws must not repeat from epoch to epoch."""
+def test_seeds_of_draws_differ():
+    """Each of the numbers, such as the epoch, changes the random draws."""
     seen = set()
     for numbers in [(0, 3, 0, 1), (0, 3, 1, 1), (0, 3, 0, 2), (1, 3, 0, 1), (0, 4, 0, 1)]:
         seed_draws(*numbers)
@@ -89,7 +89,7 @@ def test_epochs_differ_in_their_draws(by_iteration):
 
 
 def test_resuming_with_pending_gradients(few_digits, tmp_path):
-    """Checkpoints of iterations 3 and 9 fall between the steps of accumulated gradients."""
+    """The checkpoint of iteration 9 is between two optimiser steps of accumulated gradients."""
     options = (*BY_ITERATION, 'optim_wrapper.accumulative_counts=2')
     train(few_digits, tmp_path / 'whole', 3, *options)
     checkpoint = tmp_path / 'whole/iter_9.pth'
@@ -99,7 +99,7 @@ def test_resuming_with_pending_gradients(few_digits, tmp_path):
 
 
 def test_resuming_by_iterations(few_digits, tmp_path):
-    """mmengine's iteration-based loop."""
+    """Resuming in mmengine's iteration-based loop gives the same weights."""
     config = tmp_path / 'config.py'
     config.write_text(
         f'_base_ = {A_DIGITS!r}\n'
@@ -121,9 +121,9 @@ def test_resuming_by_iterations(few_digits, tmp_path):
 
 
 def test_no_validation_is_missed(few_digits, tmp_path):
-    """epoch_2.pth is written before the validation that drops the rate.
+    """epoch_2.pth is written before the validation that drops the learning rate.
 
-    Only without ``save_best``; with it mmengine writes the file once more after the validation.
+    This holds only without ``save_best``; with it mmengine writes the file again after validation.
     """
     config = tmp_path / 'config.py'
     config.write_text(
@@ -139,7 +139,7 @@ def test_no_validation_is_missed(few_digits, tmp_path):
     )
     run_tool('train.py', config, *short_run(few_digits, whole, 4, *options), cwd=tmp_path)
     rates = learning_rates(whole)
-    assert len(set(rates)) > 1  # the plateau schedule dropped it
+    assert len(set(rates)) > 1  # the plateau schedule has dropped the learning rate
     resumed = run_tool(
         'train.py', config, '--resume', whole / 'epoch_2.pth',
         *short_run(few_digits, run, 4, *options), cwd=tmp_path,
@@ -155,8 +155,8 @@ def learning_rates(work_dir):
     return [row['lr'] for row in rows if 'loss' in row]
 
 
-def test_other_batches(few_digits, by_iteration, tmp_path):
-    """Refused within an epoch; from its end the run goes on."""
+def test_resuming_with_another_batch_size(few_digits, by_iteration, tmp_path):
+    """Within an epoch it is an error; at the end of an epoch it works."""
     refused = run_tool(
         'train.py', A_DIGITS, '--resume', by_iteration / 'iter_9.pth',
         *short_run(few_digits, tmp_path / 'run', 3, *TINY, 'train_dataloader.batch_size=12'),

@@ -1,4 +1,4 @@
-"""Gradients in 16 bits, and when they cannot be."""
+"""16-bit gradients, and the errors where they are not possible."""
 
 import logging
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from vgg_mm.engine.hooks.gradient_compression_hook import GradientCompressionHoo
 
 @pytest.fixture(scope='module')
 def process_group(tmp_path_factory):
-    """A group of one process: its gradients are rounded like those of many."""
+    """A group of one process, whose gradients are rounded as in larger groups."""
     store = tmp_path_factory.mktemp('group') / 'store'
     dist.init_process_group('gloo', init_method=f'file://{store}', rank=0, world_size=1)
     yield
@@ -54,7 +54,7 @@ def test_unknown_type():
         GradientCompressionHook('int8')
 
 
-def test_a_single_process_is_told(caplog):
+def test_a_single_process_is_logged(caplog):
     with caplog.at_level(logging.INFO):
         GradientCompressionHook().before_train(runner(nn.Linear(2, 2), distributed=False))
     assert 'a single process sends none' in caplog.text
@@ -66,7 +66,7 @@ def test_another_wrapper(process_group):
 
 
 def test_a_backend_without_the_type(process_group, monkeypatch):
-    """gloo has no 8-bit floats."""
+    """gloo does not support 8-bit floats."""
     compressions = {'bfloat16': (torch.float8_e4m3fn, None)}
     monkeypatch.setattr(gradient_compression_hook, 'COMPRESSIONS', compressions)
     with pytest.raises(RuntimeError, match='backend gloo cannot add torch.float8_e4m3fn') as error:

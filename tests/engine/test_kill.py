@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends in the weights of one that was left alone."""
+"""A run that is killed repeatedly ends with the same weights as an uninterrupted run."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tests.preloaded import start
 KILLS = 20
 EPOCHS = 24  # of 5 iterations
 
-#: A checkpoint after every iteration, so that many kills fall into the writing of one.
+#: A checkpoint after every iteration, so that many kills happen while one is written.
 OPTIONS = (
     *TINY,
     'default_hooks.checkpoint.by_epoch=False',
@@ -27,7 +27,7 @@ OPTIONS = (
 
 
 def train_here(data, work_dir):
-    """What tools/train.py --resume does, in a process that has imported everything."""
+    """Do the same as tools/train.py --resume, in a process with all modules imported."""
     from vgg_mm.apis.training import train
 
     options = [str(option) for option in short_run(data, work_dir, EPOCHS, *OPTIONS)]

@@ -1,4 +1,4 @@
-"""Runs that go wrong: what the guard says, and that a good run is left alone."""
+"""The loss guard's messages for failing runs; it does not change other runs."""
 
 import math
 import re
@@ -51,8 +51,8 @@ def batch():
     return dict(inputs=torch.from_numpy(images), data_samples=samples)
 
 
-def test_statistics_of_a_net_by_hand():
-    """Against plain torch: outputs before each ReLU, and the gradients of weights."""
+def test_statistics_equal_plain_torch():
+    """Outputs before each ReLU and the gradients of weights equal those of plain torch."""
     model = classifier()
     model.head.dropout.p = 0.0
     input_rms, statistics = layer_statistics(model, batch())
@@ -82,7 +82,7 @@ def test_statistics_of_a_net_by_hand():
         assert found.weight == pytest.approx(layer.weight.square().mean().sqrt().item(), rel=1e-5)
 
 
-def test_statistics_leave_the_model_alone():
+def test_statistics_leave_the_model_unchanged():
     model = classifier(norm=dict(type='BN'))
     kept = torch.full_like(model.head.fc8.bias, 7.0)
     model.head.fc8.bias.grad = kept
@@ -103,7 +103,7 @@ def test_statistics_leave_the_model_alone():
         ('E', 'glorot', None),
     ],
 )
-def test_what_is_suspect(arch, init, expected):
+def test_suspect_layers(arch, init, expected):
     found = suspects(*layer_statistics(classifier(arch, init_cfg=init), batch()))
     if expected is None:
         assert not found
@@ -177,7 +177,7 @@ def test_bad_arguments(wrong):
 
 
 def test_a_run_that_explodes(few_digits, tmp_path):
-    """By the tool: one line, and the last checkpoint is whole and finite."""
+    """The tool ends with a one-line error and no checkpoint; its advice makes the run work."""
     options = short_run(
         few_digits, tmp_path, 3, *NARROW, 'optim_wrapper.optimizer.lr=1e20',
         'optim_wrapper.clip_grad=None', 'train_dataloader.num_workers=0',
@@ -185,11 +185,11 @@ def test_a_run_that_explodes(few_digits, tmp_path):
     done = run_tool('train.py', A_DIGITS, *options, cwd=tmp_path, check=False)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith('error:')]
-    # Such a step leaves no finite weights, or weights that nothing finite comes out of.
+    # After such a step, weights or activations are not finite, or activations explode.
     what = 'the weights are not finite|activations (not finite|explode)'
     assert re.search(rf'the loss is (nan|inf) at iteration 2 .*; ({what})', line)
     assert not list(tmp_path.glob('*.pth'))
-    # What it advises is taken as it is printed.
+    # The options in the message work as they are printed.
     advice = re.findall(r'optim_wrapper\.[\w.]+=[\w.+-]+', line)
     assert [one.partition('=')[0] for one in advice] == [
         'optim_wrapper.optimizer.lr', 'optim_wrapper.clip_grad.max_norm'
@@ -199,8 +199,8 @@ def test_a_run_that_explodes(few_digits, tmp_path):
     assert 'Saving checkpoint at 3 epochs' in done.stdout
 
 
-def test_the_diagnosis_computes_as_the_run_does():
-    """Under its autocast, and before the step: the weights are those that gave the loss."""
+def test_the_diagnosis_uses_the_runs_settings():
+    """It uses the run's autocast, and the weights before the step, which gave the loss."""
     model = classifier()
     for conv in (model.backbone.conv2_1, model.backbone.conv3_1):
         conv.weight.data *= 1e25

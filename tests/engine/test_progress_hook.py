@@ -1,4 +1,4 @@
-"""When a line is due, by a clock of the test's own."""
+"""When progress lines are logged, with a simulated clock."""
 
 import re
 from types import SimpleNamespace
@@ -54,13 +54,13 @@ def test_the_first_loss_comes_early(clock):
     found, lines = said(clock, 0.1, 50)
     assert found == [10]
     assert lines == ['iteration 10 of 1000, loss 2.5000, about 2 minutes left']
-    assert said(clock, 12, 9)[0] == [3, 8]  # after 30 seconds, then a minute of silence
-    assert said(clock, 0.1, 50, interval=5)[0] == []  # LoggerHook is earlier
-    assert said(clock, 1, 100, interval=20)[0] == [10]  # and goes on
+    assert said(clock, 12, 9)[0] == [3, 8]  # after 30 seconds, then after a minute of silence
+    assert said(clock, 0.1, 50, interval=5)[0] == []  # LoggerHook logs first
+    assert said(clock, 1, 100, interval=20)[0] == [10]  # then LoggerHook logs
 
 
 def slow_net(clock, seconds):
-    """A net that takes so many seconds after each block."""
+    """A net in which each block takes so many seconds."""
     net = classifier(3, arch='A', base_channels=2, head=dict(in_channels=16, fc_channels=4))
 
     def wait(*args):
@@ -71,8 +71,8 @@ def slow_net(clock, seconds):
     return net
 
 
-def test_words_within_the_first_batch_of_a_test(clock):
-    """Three photos at two Q with flips, in one batch: a block takes 20 seconds."""
+def test_progress_within_the_first_batch_of_a_test(clock):
+    """One batch of three photos, at two Q and with flips; each block takes 20 seconds."""
     one, hook = runner(1000), ProgressHook()
     one.model = PaperTTA(slow_net(clock, 20), protocol='dense').eval()
     one.test_dataloader = DataLoader(range(3), batch_size=3)
@@ -86,14 +86,14 @@ def test_words_within_the_first_batch_of_a_test(clock):
     assert one.logger[0].startswith('0 of 3 images, about ')
     done = [int(line.split(' of 3 images')[0]) for line in one.logger]
     assert done == sorted(done) and done[-1] == 2
-    # A minute after the first words, which come after the second block, and so on.
+    # The first line comes after the second block, then one every minute.
     assert len(one.logger) == 1 + (clock.time - 40) // 60
     lines = len(one.logger)
-    one.model.test_step(data)  # nobody listens any more
+    one.model.test_step(data)  # progress is no longer logged
     assert len(one.logger) == lines
 
 
-def test_words_within_the_first_iteration(clock):
+def test_progress_within_the_first_iteration(clock):
     one, hook = runner(1000), ProgressHook()
     one.model = slow_net(clock, 20)
     data = dict(inputs=torch.zeros(2, 3, 224, 224, dtype=torch.uint8))
@@ -110,8 +110,8 @@ def test_words_within_the_first_iteration(clock):
     assert one.logger[1] == 'iteration 1 of 1000, loss 2.5000, about 33.3 hours left'
 
 
-def test_an_iteration_that_was_broken_off_leaves_nothing_in_the_net(clock):
-    """As by Ctrl-C in a notebook, before the training goes on."""
+def test_an_interrupted_iteration_leaves_no_hooks_in_the_net(clock):
+    """An iteration may be interrupted by Ctrl-C in a notebook before training continues."""
     one, hook = runner(1000), ProgressHook()
     one.model = slow_net(clock, 20)
     before = [len(layer._forward_hooks) for layer in one.model.modules()]
@@ -124,7 +124,7 @@ def test_an_iteration_that_was_broken_off_leaves_nothing_in_the_net(clock):
 
 
 @pytest.mark.parametrize('phase', ['val', 'test'])
-def test_images_done_in_evaluations(clock, phase):
+def test_number_of_images_done_in_evaluations(clock, phase):
     one, hook = runner(1000), ProgressHook()
     getattr(hook, f'before_{phase}_epoch')(one)
     for index in range(32):

@@ -1,4 +1,4 @@
-"""Training over broken images: whom the hook tells, what it counts and what it says."""
+"""Training with broken images: which transforms the hook sets up, what it counts and logs."""
 
 import multiprocessing
 import re
@@ -26,7 +26,7 @@ PIPELINE = [
 
 
 class Mean(BaseModel):
-    """A loss from the images alone."""
+    """A model whose loss is the mean of the images."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +38,7 @@ class Mean(BaseModel):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Eight images of one class, of which 2 and 5 are broken."""
+    """Eight images of one class; numbers 2 and 5 are broken."""
     (tmp_path / 'train' / 'a').mkdir(parents=True)
     for i in range(8):
         path = tmp_path / 'train' / 'a' / f'{i}.png'
@@ -72,19 +72,19 @@ def skipped(folder):
 
 
 def said(folder):
-    """What the newest log says of skipped images."""
+    """The messages on skipped images in the newest log."""
     logs = sorted((folder.parent / 'run').glob('*/*.log'), key=lambda path: path.stat().st_mtime)
     return re.findall(r'- (\d+) training image\(s\) skipped (so far|in all)', logs[-1].read_text())
 
 
-def test_training_goes_on_and_counts(folder):
+def test_training_continues_and_skipped_images_are_counted(folder):
     (folder.parent / 'run').mkdir()
     (folder.parent / 'run' / 'skipped_images.txt').write_text('of/an/earlier/run.png\tempty\n')
     runner(folder).train()
     paths = [line.split('\t')[0] for line in skipped(folder)]
     assert set(paths) == {f'{folder}/a/2.png', f'{folder}/a/5.png'} and len(paths) >= 4
     assert said(folder) == [('2', 'so far'), ('2', 'in all')]
-    # One more is broken when the run is resumed.
+    # Another image is broken before the run is resumed.
     (folder / 'a' / '0.png').write_bytes(b'text')
     with loading_safely():
         runner(folder, epochs=3).train()
@@ -115,7 +115,7 @@ def test_a_file_of_the_config_is_kept(folder):
         ([dict(LOAD, on_error='raise'), *PIPELINE[1:]], {}, 'has no vgg_mm.LoadImage.on_error='),
     ],
 )
-def test_where_nothing_can_be_skipped(folder, pipeline, options, message):
+def test_settings_that_cannot_skip_images(folder, pipeline, options, message):
     with pytest.raises(ValueError, match=message):
         runner(folder, 1, 0, pipeline, **options).train()
 
@@ -130,7 +130,7 @@ def wrapped(plain):
     ]
 
 
-def test_loads_inside_wrappers_are_told(folder, tmp_path):
+def test_load_transforms_inside_wrappers_are_found(folder, tmp_path):
     inner = dict(type='RandomApply', transforms=[LOAD], prob=1.0)
     choice = dict(type='RandomChoice', transforms=[[LOAD], [LOAD]])
     for step in (LOAD, inner, choice):

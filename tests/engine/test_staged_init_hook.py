@@ -1,4 +1,4 @@
-"""Staged initialisation: what is copied, what is not, and what goes wrong."""
+"""Staged initialisation: what is copied, what is not, and errors."""
 
 import logging
 from types import SimpleNamespace
@@ -82,7 +82,7 @@ def test_conv_form_checkpoints(checkpoint):
     assert torch.equal(deep.head.fc6.weight, a.head.fc6.weight)
 
 
-def test_norms_go_with_their_convolutions(checkpoint):
+def test_norms_are_copied_with_their_convolutions(checkpoint):
     bn = dict(norm_cfg=dict(type='BN'))
     a, deep = net('A', 1, **bn), net('D', 2, **bn)
     StagedInitHook(checkpoint(a)).before_train(runner(deep))
@@ -163,7 +163,7 @@ def test_errors_are_one_clear_line(checkpoint, tmp_path):
         (dict(_has_loaded=True), 'runner.load_checkpoint'),
     ],
 )
-def test_what_a_run_has_loaded_is_not_replaced(given, source, checkpoint):
+def test_loaded_weights_are_not_replaced(given, source, checkpoint):
     deep = net('D', 2)
     before = copy_of(deep)
     run = runner(deep)
@@ -176,7 +176,7 @@ def test_what_a_run_has_loaded_is_not_replaced(given, source, checkpoint):
     assert not changed(deep, before)
 
 
-def test_what_pretrained_gave_is_not_replaced(checkpoint):
+def test_pretrained_weights_are_not_replaced(checkpoint):
     deep = net('D', 2)
     deep.backbone.init_cfg = [dict(type='Pretrained', checkpoint='own.pth')]
     before = copy_of(deep)
@@ -201,7 +201,7 @@ def test_built_from_a_config():
         ('D', dict(base_channels=8), 'and .* more'),
     ],
 )
-def test_a_checkpoint_of_another_net_is_refused(arch, kwargs, message):
+def test_a_checkpoint_of_another_net_is_rejected(arch, kwargs, message):
     checkpoint = dict(state_dict=net(arch, 1, **kwargs).state_dict())
     with pytest.raises(ValueError, match=f'of another net: .*{message}') as error:
         CheckpointCheckHook().after_load_checkpoint(runner(net('D', 2)), checkpoint)

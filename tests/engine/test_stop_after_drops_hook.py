@@ -1,4 +1,4 @@
-"""The paper's schedule: three drops on a plateau, then the end."""
+"""The paper's schedule: training stops after three drops of the learning rate on plateaus."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ def plateau(optimizer, **options):
 
 
 class Run:
-    """Validation accuracies go to the schedulers and to the hook, as in a runner."""
+    """Passes validation accuracies to the scheduler and the hook, as a runner does."""
 
     def __init__(self, hook, patience=2):
         parameter = torch.nn.Parameter(torch.zeros(1))
@@ -49,7 +49,8 @@ def epochs_until_stop(run, accuracies):
 def test_three_drops_then_the_end():
     run = Run(StopAfterDropsHook(3))
     rates = epochs_until_stop(run, [50.0] * 40)
-    # One that sets the mark, three bad ones to each drop, two at the last rate.
+    # One epoch sets the best value, three without improvement precede each drop, two are at the
+    # last rate.
     assert len(rates) == 1 + 3 * 3 + 2
     assert rates[0] == 1e-2 and rates[-1] == pytest.approx(1e-5)
     assert run.lines == [
@@ -64,12 +65,12 @@ def test_improvement_postpones_the_end():
     assert len(epochs_until_stop(run, accuracies)) == 16
 
 
-def test_no_more_drops_than_asked_for():
+def test_number_of_drops():
     assert len(epochs_until_stop(Run(StopAfterDropsHook(1)), [50.0] * 40)) == 1 + 3 + 2
 
 
-def test_state_is_the_schedulers_own():
-    """A resumed run, with new hook and restored scheduler, stops at the same epoch."""
+def test_state_is_that_of_the_scheduler():
+    """A resumed run with a new hook and the restored scheduler stops at the same epoch."""
     run = Run(StopAfterDropsHook(3))
     for _ in range(7):
         run.validate(50.0)

@@ -1,4 +1,4 @@
-"""LocalizationError against counting by hand, with torchvision's IoU."""
+"""LocalizationError, compared with a plain count that uses torchvision's IoU."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def boxes(rng, count):
 
 
 def samples(seed, count=40, num_classes=6, per_class=False, guesses=5):
-    """Images with one to three boxes; a good part of the guesses is near one of them."""
+    """Images with one to three true boxes; about half of the predictions are close to one."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
@@ -41,7 +41,7 @@ def right(box, sample, threshold):
 
 @pytest.mark.parametrize('per_class', [False, True])
 @pytest.mark.parametrize('threshold', [0.5, 0.3])
-def test_equals_counting_by_hand(per_class, threshold):
+def test_equals_a_plain_count(per_class, threshold):
     for seed in range(10):
         data = samples(seed, per_class=per_class)
         found = evaluate(data, topk=(1, 3, 5), iou_thr=threshold)
@@ -62,15 +62,15 @@ def test_equals_counting_by_hand(per_class, threshold):
         assert 0 < known < len(data)
 
 
-def test_a_box_without_area_finds_nothing():
-    """Not even a true box without area at its place."""
+def test_a_box_without_area_is_an_error():
+    """It is an error even if the true box is the same and has no area either."""
     empty = np.float32([[10, 10, 10, 10]])
     sample = dict(gt_label=torch.tensor([0]), gt_bboxes=empty, pred_bboxes=torch.tensor(empty))
     assert evaluate([sample], iou_thr=0) == {'localisation/error_class_known': 100}
 
 
-def test_iou_of_just_the_threshold_is_an_error():
-    """ "Exceeds 0.5" (Appendix A.2)."""
+def test_an_iou_equal_to_the_threshold_is_an_error():
+    """The IoU must exceed 0.5 (Appendix A.2)."""
     half = dict(
         gt_label=torch.tensor([0]),
         gt_bboxes=np.float32([[0, 0, 10, 10]]),
@@ -81,7 +81,7 @@ def test_iou_of_just_the_threshold_is_an_error():
 
 
 def test_boxes_in_other_coordinates_give_the_same():
-    """The crop's or the photo's."""
+    """Errors are the same in the coordinates of the crop and of the photo."""
     data, scale = samples(3), np.array([0.37, 0.36, 0.37, 0.36])
     moved = [
         dict(

@@ -1,4 +1,4 @@
-"""The paper's figures: their extent, what follows from S, and how its tables hang together."""
+"""The paper's results: completeness, the test scales that follow from S, and consistency."""
 
 import pytest
 
@@ -69,7 +69,7 @@ def test_fusions():
     assert [row.test_top5 for row in TABLE_6] == [7.3, 7.0, None, 6.8]
 
 
-def test_table_7_begins_with_the_papers_own():
+def test_table_7_begins_with_the_papers_results():
     assert [row[4:7] for row in TABLE_7[:3]] == [
         (23.7, 6.8, 6.8),
         (24.4, 7.1, 7.0),

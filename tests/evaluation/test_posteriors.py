@@ -1,4 +1,4 @@
-"""Files of posteriors: what comes back, what is refused; errors against a count by hand."""
+"""Files of posteriors: saving, loading and invalid files; errors compared with a plain count."""
 
 import json
 import pickle
@@ -25,7 +25,7 @@ def small(**parts):
     return Posteriors(**{**defaults, **parts})
 
 
-def test_what_was_saved_comes_back(tmp_path):
+def test_loading_returns_what_was_saved(tmp_path):
     path = tmp_path / 'new' / 'posteriors.npz'
     saved = small()
     saved.save(path)
@@ -55,14 +55,14 @@ class Bomb:
         return open, (self.path, 'w')
 
 
-def test_an_array_of_objects_is_refused_without_running_it(tmp_path):
+def test_an_array_of_objects_is_rejected_without_running_it(tmp_path):
     mark, path = tmp_path / 'it_ran', tmp_path / 'posteriors.npz'
     bomb = np.array([Bomb(str(mark))], dtype=object)
     np.savez(path, **{'posteriors/dense': bomb}, labels=[0], names=['a'], classes=['a'], info='{}')
     with pytest.raises(ValueError, match='contains no posteriors .*Object arrays cannot be loaded'):
         load_posteriors(path)
     assert not mark.exists()
-    # The bomb is a live one.
+    # With allow_pickle the code does run.
     np.load(path, allow_pickle=True)['posteriors/dense']
     assert mark.exists()
 
@@ -136,8 +136,8 @@ def test_a_missing_file_is_named(tmp_path):
     levels=st.integers(1, 6),
     seed=st.integers(0, 2**16),
 )
-def test_wrong_images_equal_a_count_by_hand(n, classes, levels, seed):
-    """Few levels make many ties; a tenth of the images has no posteriors."""
+def test_wrong_images_equal_a_plain_count(n, classes, levels, seed):
+    """Few levels give many ties; about a tenth of the images have no posteriors."""
     rng = np.random.default_rng(seed)
     scores = (rng.integers(0, levels, (n, classes)) / levels).astype(np.float32)
     scores[rng.random(n) < 0.1] = np.nan
@@ -150,7 +150,7 @@ def test_wrong_images_equal_a_count_by_hand(n, classes, levels, seed):
         assert wrong_images(scores, labels, k).tolist() == expected
 
 
-def test_more_than_the_classes_is_one_clear_line():
+def test_k_above_the_number_of_classes_is_one_clear_line():
     with pytest.raises(ValueError, match='top-5 error needs at least 5 classes, there are 3'):
         wrong_images(np.eye(3), np.arange(3), 5)
 

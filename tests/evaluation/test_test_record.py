@@ -1,4 +1,4 @@
-"""Test records: errors, intervals against scipy's, and the file that keeps them."""
+"""Test records: errors, confidence intervals, and their file."""
 
 import json
 from dataclasses import replace
@@ -49,10 +49,10 @@ records = st.builds(
 )
 
 
-@settings(deadline=None)  # the first call imports SciPy's statistics
+@settings(deadline=None)  # the first call imports scipy.stats
 @given(total=st.integers(1, 60_000), share=st.floats(0, 1))
 def test_the_interval_is_wilsons(total, share):
-    """Its ends are the proportions p from which the observed one is 1.96 standard errors away."""
+    """The observed proportion is 1.96 standard errors of p away from each end p."""
     observed = round(share * total) / total
     for p in wilson_interval(round(share * total), total):
         error = 1.959964 * np.sqrt(p * (1 - p) / total)
@@ -61,7 +61,7 @@ def test_the_interval_is_wilsons(total, share):
 
 @settings(deadline=None)
 @given(total=st.integers(1, 500), share=st.floats(0, 1))
-def test_interval_holds_the_proportion(total, share):
+def test_interval_contains_the_proportion(total, share):
     count = round(share * total)
     low, high = wilson_interval(count, total)
     assert 0 <= low <= count / total + 1e-12 and count / total - 1e-12 <= high <= 1
@@ -75,7 +75,7 @@ def test_errors_are_in_percent():
 
 @settings(max_examples=50, deadline=None)
 @given(written=st.lists(records, max_size=5))
-def test_read_gives_what_was_added(written, tmp_path_factory):
+def test_read_returns_what_was_added(written, tmp_path_factory):
     folder = tmp_path_factory.mktemp('work_dir')
     for record in written:
         path = add_records(folder, [record])
@@ -121,7 +121,7 @@ def test_a_broken_line_is_one_error_with_file_and_line(tmp_path, line):
     assert '\n' not in str(error.value)
 
 
-def test_imagenet_is_known_by_its_classes():
+def test_imagenet_is_recognised_by_its_classes():
     wordnet = [f'n{i:08d}' for i in range(1000)]
     assert is_imagenet(wordnet)
     assert not is_imagenet(wordnet[:100])

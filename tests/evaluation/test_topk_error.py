@@ -1,4 +1,4 @@
-"""Top-k error against a count by hand."""
+"""Top-k error, compared with a plain count."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def evaluate(scores, labels, **kwargs):
 
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(1, 40), classes=st.integers(5, 12), seed=st.integers(0, 2**16))
-def test_equals_a_count_by_hand(n, classes, seed):
+def test_equals_a_plain_count(n, classes, seed):
     rng = np.random.default_rng(seed)
     scores = rng.permuted(np.tile(np.arange(classes) / 7, (n, 1)), axis=1).astype(np.float32)
     labels = rng.integers(0, classes, n)
@@ -34,7 +34,7 @@ def test_equals_a_count_by_hand(n, classes, seed):
         assert found[f'accuracy/top{k}'] == pytest.approx(100 - wrong, abs=1e-3)
 
 
-def test_zero_posteriors_keep_their_rank():
+def test_zero_posteriors_count_in_the_ranking():
     scores = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     assert evaluate(scores, [1, 1], topk=3)['error/top3'] == 0
 

@@ -1,4 +1,4 @@
-"""Prints the matrix of test_matrix.py."""
+"""Prints the table of test_matrix.py."""
 
 
 def pytest_terminal_summary(terminalreporter):

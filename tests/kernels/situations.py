@@ -1,4 +1,4 @@
-"""What programs do with a net. Each function runs it, and returns what is to be the same."""
+"""Ways to use a net. Each function runs the net and returns the outputs to be compared."""
 
 import io
 import pickle
@@ -22,7 +22,7 @@ from vgg_mm.models import VGG
 
 Net, Outputs = VGG, list[torch.Tensor]
 
-#: How a net may run: by its faster layers, by torch's, or by both in turn.
+#: How a net runs: with its faster layers, with torch's layers ("aside"), or with both in turn.
 FAST, ASIDE, BOTH = 'fast', 'aside', 'fast, aside'
 
 SITUATIONS: dict[str, tuple[Callable[[Net, torch.Tensor], Outputs], str]] = {}
@@ -37,7 +37,7 @@ def situation(way: str = FAST):
 
 
 def gradients(net: nn.Module, x: torch.Tensor) -> Outputs:
-    """The map, and the gradients in image and weights."""
+    """The feature map, and the gradients of the image and the weights."""
     x = x.detach().requires_grad_()
     (out,) = net(x)
     parameters = [p for p in net.parameters() if p.requires_grad]
@@ -83,7 +83,7 @@ def inference_mode(net, x):
 
 @situation()
 def each_mode_after_each(net, x):
-    # In a thread of its own, whose memory for kernels nobody has used before.
+    # In a new thread, whose kernel buffers have not been used before.
     def run():
         return [MODES[mode](net, x)[0] for pair in permutations(MODES, 2) for mode in pair]
 
@@ -129,7 +129,7 @@ class Features(Dataset):
 
 @situation()
 def forked_workers_of_a_loader(net, x):
-    gradients(net, x)  # the parent's memory for kernels is there when they fork
+    gradients(net, x)  # allocates the parent's kernel buffers before the workers fork
     loader = DataLoader(Features(net, x), num_workers=2, multiprocessing_context='fork')
     return [torch.as_tensor(batch) for batch in loader]
 
@@ -215,7 +215,7 @@ def fx_trace(net, x):
 
 @situation(ASIDE)
 def feature_extractor(net, x):
-    # Names that end in a number are counted anew by torchvision: relu5_2 is relu5_1 there.
+    # torchvision renumbers names that end in a number: relu5_2 becomes relu5_1.
     found = create_feature_extractor(net, {'pool3': 'a', 'relu5_1': 'b', 'pool5': 'c'})(x)
     assert list(found) == ['a', 'b', 'c']
     return list(found.values())
@@ -309,7 +309,7 @@ def hooks_on_every_module_of_the_process(net, x):
 
 @situation()
 def full_backward_hooks(net, x):
-    """Grad-CAM on the last convolution, its ReLU, and layers before."""
+    """As in Grad-CAM: hooks on the last convolution, its ReLU and earlier layers."""
     seen = []
     last = net.layer_names[-1]
     for name in ('conv1_1', 'relu1_1', last, last.replace('conv', 'relu')):

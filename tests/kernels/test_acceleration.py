@@ -1,4 +1,4 @@
-"""``accelerate``: what it exchanges in which models, and that it takes all of it back."""
+"""``accelerate``: which layers it replaces in which models, and that it can be undone."""
 
 import pickle
 from copy import deepcopy
@@ -24,14 +24,14 @@ def net(arch='A-LRN', **kwargs):
     return VGG(arch, base_channels=16, init_cfg='kaiming', **kwargs)
 
 
-def test_a_plain_net_is_made_of_torchs_layers_and_changes_nothing_in_place():
+def test_a_plain_net_has_torchs_layers_and_none_is_in_place():
     layers = list(net().children())
     assert {type(layer).__module__.split('.')[0] for layer in layers} == {'torch'}
     assert not any(getattr(layer, 'inplace', False) for layer in layers)
 
 
 @pytest.mark.parametrize('make', [net, lambda: SSDVGG('D', base_channels=16, fc_channels=8)])
-def test_it_is_taken_back(make):
+def test_it_can_be_undone(make):
     model = make()
     plain, state = kinds(model), model.state_dict()
     parameters = list(model.parameters())
@@ -56,7 +56,7 @@ def test_copies_are_faster_too(copy):
     assert kinds(twin) == kinds(net()) != kinds(model)
 
 
-def test_only_layers_of_its_kind_are_exchanged():
+def test_only_suitable_layers_are_replaced():
     class Own(nn.Conv2d):
         pass
 
@@ -79,15 +79,15 @@ def test_any_model():
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_maps_are_in_the_default_format():
-    """On the CPU convolutions like another one, but mmcv's operators read memory as it lies."""
+def test_maps_are_in_the_default_memory_format():
+    """On the CPU, convolutions prefer another format, but mmcv's operators need the default."""
     model, x = accelerate(net(out_indices=('conv4_1', 4))), torch.randn(2, 3, 64, 96)
     for given in (x, x.contiguous(memory_format=torch.channels_last)):
         assert all(out.is_contiguous() for out in model(given))
 
 
 @pytest.mark.parametrize('last', [False, True])
-def test_a_layer_alone_gives_torchs_memory_format(last):
+def test_a_single_layer_keeps_torchs_memory_format(last):
     conv = nn.Conv2d(64, 64, 3, padding=1)
     x = torch.randn(2, 64, 32, 32)
     if last:
@@ -103,6 +103,6 @@ def test_configs_can_name_the_convolution():
     assert type(accelerate(model, on=False).conv2_1) is nn.Conv2d
 
 
-def test_what_is_no_module_is_one_clear_line():
+def test_another_type_is_one_clear_line():
     with pytest.raises(TypeError, match='expects a torch.nn.Module, got dict'):
         accelerate(dict())

@@ -1,7 +1,7 @@
-"""The convolution with its ReLU in one: the same as two layers, and only where it may be.
+"""The fused convolution and ReLU gives the same results as two layers, and is used only if allowed.
 
-Without a GPU torch's own function stands for cuDNN's: where it is called is tested on any machine,
-what cuDNN computes on a GPU alone.
+Without a GPU, torch's own function replaces cuDNN's: the calls are tested on any machine, cuDNN's
+results only on a GPU.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU
 
 @pytest.fixture
 def cudnn_calls(monkeypatch):
-    """On the CPU what a GPU does, with cuDNN's function computed by torch's in float32."""
+    """Uses the GPU's code path on the CPU: torch's float32 convolution replaces cuDNN's function."""
     found = []
 
     def cudnn_convolution_relu(x, weight, bias, stride, padding, dilation, groups):
@@ -40,7 +40,7 @@ def net(**kwargs):
 
 
 def train_step(model, x):
-    """Maps and gradients."""
+    """Feature maps and gradients."""
     maps = model.train()(x)
     sum((one**2).mean() for one in maps).backward()
     return [*maps, *(p.grad for p in model.parameters() if p.grad is not None)]
@@ -52,7 +52,7 @@ def train_step(model, x):
     dict(frozen_stages=2),
     dict(out_indices=('conv2_1', 'conv4_2', 4)),
 ])  # fmt: skip
-def test_a_net_is_the_same_with_it(options, cudnn_calls, monkeypatch):
+def test_a_net_gives_the_same_results(options, cudnn_calls, monkeypatch):
     x = torch.randn(2, 3, 64, 64)
     fused = train_step(net(**options), x)
     assert len(cudnn_calls) >= 8
@@ -83,7 +83,7 @@ def test_the_images_gradient_is_the_same(cudnn_calls):
     (nn.Conv2d(4, 4, 3, padding=1), nn.GELU(), False),
     (nn.Conv2d(4, 4, 3, padding=1), nn.LeakyReLU(), False),
 ])  # fmt: skip
-def test_only_such_pairs_are_fused(conv, activation, fused, cudnn_calls):
+def test_only_suitable_pairs_are_fused(conv, activation, fused, cudnn_calls):
     x = torch.randn(1, 4, 8, 8)
     expected = activation(conv(x))
     if conv_relu.can_fuse(conv, activation, x):
@@ -118,13 +118,13 @@ def test_hooks_see_their_layers(layer, hook, cudnn_calls):
     contextlib.nullcontext(),
     torch.autocast('cpu', torch.bfloat16),
 ])  # fmt: skip
-def test_processors_run_two_layers(context):
+def test_cpus_run_two_layers(context):
     with context:
         assert not conv_relu.is_autocast_to_bfloat16(torch.zeros(1, 3, 8, 8))
 
 
 @ON_A_GPU
-def test_on_a_gpu_it_is_as_near_to_float32_as_two_layers():
+def test_on_a_gpu_it_is_as_accurate_as_two_layers():
     model, x = net().cuda(), torch.randn(4, 3, 64, 64, device='cuda')
 
     def step(fused, enabled=True):

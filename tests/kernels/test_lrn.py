@@ -1,4 +1,4 @@
-"""Local response normalisation against torch's own."""
+"""Local response normalisation, compared with torch's own."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def both(layer, x, grad):
     size=st.integers(1, 7), channels=st.integers(1, 12), beta=st.sampled_from([0.75, 0.5, 1.3]),
     alpha=st.floats(1e-4, 1), k=st.floats(0.5, 3), last=st.booleans(),
 )  # fmt: skip
-def test_it_is_torchs(size, channels, beta, alpha, k, last):
+def test_it_equals_torchs(size, channels, beta, alpha, k, last):
     torch.manual_seed(0)
     x, grad = torch.randn(2, 2, channels, 3, 5, dtype=torch.float64)
     if last:
@@ -34,14 +34,14 @@ def test_it_is_torchs(size, channels, beta, alpha, k, last):
     torch.testing.assert_close(own, torchs)
 
 
-def test_its_gradient_is_that_of_finite_differences():
+def test_its_gradient_equals_finite_differences():
     x = (10 * torch.randn(1, 7, 2, 3, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(BandLocalResponseNorm(5, 0.1, 0.75, 2.0), x)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_narrow_numbers_are_summed_in_float32(dtype):
-    """torch's own has no half-precision sum on CPUs."""
+def test_half_precision_is_summed_in_float32(dtype):
+    """torch's own layer does not support half precision on CPUs."""
     x = (100 * torch.randn(1, 8, 3, 3)).to(dtype)
     y = BandLocalResponseNorm(5, 5e-4, 0.75, 2.0)(x)
     assert y.dtype == dtype
@@ -49,7 +49,7 @@ def test_narrow_numbers_are_summed_in_float32(dtype):
     torch.testing.assert_close(y, exact.to(dtype))
 
 
-def test_autocast_does_not_narrow_it():
+def test_autocast_does_not_change_it():
     x, grad = 100 * torch.randn(2, 1, 8, 4, 4)
     layer = BandLocalResponseNorm(5, 5e-4, 0.75, 2.0)
     exact = both(layer, x, grad)

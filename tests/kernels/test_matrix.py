@@ -1,7 +1,7 @@
-"""The net in all situations of tests/kernels/situations.py, plain and accelerated, at full width.
+"""Plain and accelerated nets of full width in all situations of tests/kernels/situations.py.
 
-An accelerated net gives what the plain one gives, by its faster layers or by stepping aside, as the
-situation says; none raises. The table of all cells is printed at the end.
+An accelerated net gives the results of the plain one, with its faster layers or with torch's as the
+situation says. None raises an error. The table of all cells is printed at the end.
 """
 
 from copy import deepcopy
@@ -14,14 +14,15 @@ from tests.kernels.situations import BOTH, SITUATIONS, gradients
 from vgg_mm.kernels import accelerate, winograd
 from vgg_mm.models import VGG
 
-#: A map differs by rounding. So does a gradient, unless rounding decides a ReLU at zero, or which
-#: of a window is the largest, the other way: one such decision among the n of a layer moves
-#: gradients by about 1 / sqrt(n), which is 3e-3 for conv3_2 and 8e-3 for conv5_1 of two images of
-#: 64 x 64. In net D the accelerated layers take one of two million otherwise (of relu3_2), torch's
-#: none; with the same decisions both are as near to float64: test_gradients_between_decisions.
+#: Tolerances. Feature maps differ by rounding. So do gradients, unless rounding changes a decision:
+#: the sign at a ReLU, or the maximum of a pooling window. One changed decision of a layer's n moves
+#: gradients by about 1 / sqrt(n), which is 3e-3 for conv3_2 and 8e-3 for conv5_1 with two images of
+#: 64 x 64. In net D, the accelerated layers change one of two million decisions (in relu3_2),
+#: torch's layers none. With the same decisions, both are equally close to float64:
+#: test_gradients_with_fixed_decisions.
 MAPS, GRADIENTS = 1e-4, 2e-2
 
-#: What takes a minute or more with net D.
+#: Situations that take a minute or more with net D.
 LONG = {'onnx', 'compiled', 'vmap of grad', 'double backward', 'weight norm after'}
 
 CELLS = [
@@ -54,7 +55,7 @@ def x():
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Ways that 3x3 convolutions go: ``(fast, aside)`` calls."""
+    """Numbers of calls of 3x3 convolutions: ``[fast, aside]``."""
     counts = [0, 0]
 
     def count(module, name, place):
@@ -72,7 +73,7 @@ def calls(monkeypatch):
 
 
 def compare(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
-    """The first is a map, which is to differ by rounding; the others may be gradients."""
+    """Compare outputs: the first is a feature map, the others may be gradients."""
     assert len(found) == len(expected)
     apart = []
     for one, other in zip(found, expected):
@@ -96,7 +97,7 @@ def test_matrix(plain, name, x, calls, record_property):
 
 
 class Decided(torch.nn.Module):
-    """A ReLU that lets through, or a pooling that takes, what it was told to."""
+    """A ReLU or max pooling with fixed decisions: which values it passes on."""
 
     def __init__(self, layer: torch.nn.Module, x: torch.Tensor):
         super().__init__()
@@ -111,8 +112,8 @@ class Decided(torch.nn.Module):
         return x.flatten(2).gather(2, self.indices.flatten(2)).view(self.indices.shape)
 
 
-def test_gradients_between_decisions(plain, x, calls):
-    """All ReLUs and poolings decide as in float64: what is left is each layer's rounding."""
+def test_gradients_with_fixed_decisions(plain, x, calls):
+    """If all ReLUs and poolings decide as in float64, gradients differ only by rounding."""
     exact, decided = deepcopy(plain).double(), {}
     for name, layer in exact.named_modules():
         if isinstance(layer, (torch.nn.ReLU, torch.nn.MaxPool2d)):
@@ -133,7 +134,7 @@ def test_norms(norm, x, calls, record_property):
     plain = build('A', norm_cfg=NORMS[norm])
     faster = accelerate(deepcopy(plain))
     for mode in (True, False):
-        # Statistics of the maps themselves take a bias out again: its gradient is rounding alone.
+        # A norm with the statistics of the map cancels the bias, whose gradient is only rounding.
         taken_out = norm == 'IN' or (norm == 'BN' and mode)
         for net in (plain, faster):
             net.train(mode)

@@ -1,4 +1,4 @@
-"""LeanMaxPool2d against torch's MaxPool2d."""
+"""LeanMaxPool2d, compared with torch's MaxPool2d."""
 
 import pytest
 import torch
@@ -23,12 +23,12 @@ from vgg_mm.models import VGG
     channels_last=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
 )
-def test_values_and_gradients_are_torchs(
+def test_values_and_gradients_equal_torchs(
     kernel, stride, padded, ceil_mode, shape, channels_last, dtype
 ):
     torch.manual_seed(0)
     shape_of_window = dict(stride=stride, padding=padded * (kernel // 2), ceil_mode=ceil_mode)
-    # Few different values: the maximum is often there twice.
+    # Few different values, so that many windows have two equal maxima.
     x = torch.randint(4, shape).to(dtype)
     if channels_last:
         x = x.to(memory_format=torch.channels_last)
@@ -58,7 +58,7 @@ def test_pairs_of_a_single_image(height, width, nan):
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_gradients_in_parts(dtype, monkeypatch):
-    """Also of numbers that are not finite, which touch their own places alone."""
+    """Gradients that are not finite only affect their own positions."""
     monkeypatch.setattr('vgg_mm.kernels.max_pool.PART', 2 * 4 * 8 * 8 // torch.get_num_threads())
     x = torch.randint(-2, 2, (5, 4, 8, 8)).to(dtype).requires_grad_()
     weights = torch.randn(5, 4, 4, 4).to(dtype)
@@ -76,7 +76,7 @@ def test_gradients_of_no_image():
 
 
 def test_gradients_of_a_part_of_a_tensor():
-    """Pairs that begin in the middle of 32 bits."""
+    """Pairs of 16-bit numbers that do not start at a multiple of 32 bits."""
     whole = torch.randn(1 + 2 * 6 * 6).bfloat16().requires_grad_()
     x = whole[1:].view(1, 2, 6, 6)
     weights = torch.randn(1, 2, 3, 3).bfloat16()
@@ -88,7 +88,7 @@ def test_gradients_of_a_part_of_a_tensor():
 
 
 def saved_bytes(net, x):
-    """Of the tensors that the backward pass is going to need, each memory once."""
+    """Bytes of the tensors saved for the backward pass, counting each storage once; the outputs."""
     kept = {}
 
     def pack(tensor):
@@ -129,7 +129,7 @@ def test_second_derivatives():
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::FutureWarning')
-def test_traced_and_compiled_is_torchs_own():
+def test_traced_and_exported_as_torchs_own():
     x = torch.randn(1, 2, 6, 6, requires_grad=True)
     traced = torch.jit.trace(LeanMaxPool2d(2), x)
     assert 'aten::max_pool2d' in str(traced.graph)
@@ -137,7 +137,7 @@ def test_traced_and_compiled_is_torchs_own():
     assert any('max_pool2d' in str(node.target) for node in exported.graph.nodes)
 
 
-def test_indices_can_be_asked_for():
+def test_indices_can_be_returned():
     x = torch.randn(1, 2, 6, 6, requires_grad=True)
     expected = nn.MaxPool2d(2, return_indices=True)(x)
     actual = LeanMaxPool2d(2, return_indices=True)(x)

@@ -1,4 +1,4 @@
-"""3x3 convolutions by minimal filtering against torch's own in float64."""
+"""3x3 convolutions by minimal filtering, compared with torch's own in float64."""
 
 import statistics
 from fractions import Fraction
@@ -33,7 +33,7 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def plain(layer: nn.Conv2d) -> nn.Conv2d:
-    """torch's own layer with the same weights."""
+    """torch's layer with the same weights."""
     copy = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
     copy.load_state_dict(layer.state_dict())
     return copy
@@ -49,7 +49,7 @@ def test_any_points_give_the_correlation(points):
     assert torch.allclose(a @ ((g @ w) * (b @ x)), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_the_points_are_more_exact_than_the_usual_ones():
+def test_the_points_are_more_accurate_than_the_usual_ones():
     def error(points):
         a, b, g = (torch.kron(m, m).float() for m in toom_cook(points, 4, 3))
         torch.manual_seed(0)
@@ -80,7 +80,7 @@ def test_convolution_and_gradients(n, in_channels, out_channels, height, width):
 
 
 @pytest.mark.parametrize('channels_last', [False, True])
-def test_layer_where_it_pays(channels_last):
+def test_layer_where_it_is_faster(channels_last):
     torch.manual_seed(0)
     layer = WinogradConv2d(128, 128, 3, padding=1)
     own, reference = torch.randn(4, 128, 30, 29), plain(layer).double()
@@ -126,7 +126,7 @@ def test_second_derivatives():
         (dict(kernel_size=3, padding=1), torch.float32, True),
     ],
 )
-def test_everything_else_is_torchs_own(layer, dtype, autocast):
+def test_other_layers_use_torchs_convolution(layer, dtype, autocast):
     torch.manual_seed(0)
     own = WinogradConv2d(32, 32, **layer).to(dtype)
     reference = nn.Conv2d(32, 32, **layer).to(dtype)
@@ -151,11 +151,11 @@ def test_traced_and_frozen():
 
 
 def test_vgg_trains_as_with_torchs_convolutions():
-    """Net A's losses and gradients along 30 steps, at the same weights in each.
+    """Net A's losses and gradients in 30 training steps are those of torch at the same weights.
 
-    Trained apart, any two float32 implementations part ways: where rounding decides the sign of an
-    activation, or which of a window is the largest, a gradient goes another way. Such a step moves
-    its parameters' gradients by 0.1 to 1 %, torch's own float32 no less than this one.
+    The weights are copied in each step, because any two float32 implementations diverge: where
+    rounding changes the sign of an activation or the maximum of a window, gradients change. Such a
+    step changes a parameter's gradients by 0.1 to 1 %, with torch's own float32 as well.
     """
     torch.manual_seed(0)
     reference = VGG('A', base_channels=32).double()

@@ -1,4 +1,4 @@
-"""What is told of a batch on its way, against what torch is seen to compute."""
+"""Progress reports within a batch, compared with the work that the nets really do."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ SIZES = [(64, 90), (96, 135)]
 
 
 def seen(model):
-    """Counts the pixels that go into the VGGs of a model."""
+    """Record the number of pixels of each input of the VGGs in a model."""
     counted = []
     for net in model.modules():
         if isinstance(net, VGG):
@@ -40,7 +40,7 @@ def test_pixels_of_a_protocol(protocol, grid, flip):
 
 
 def test_pixels_of_localisation(tmp_path):
-    """Three nets, one of which looks at a single Q."""
+    """Three nets, one of which uses a single Q."""
     rated = [saved(small_classifier(), tmp_path / f'{i}.pth') for i in range(2)]
     rated[1]['scales'] = (96,)
     tta = LocalisationTTA(localiser(), rated, topk=1).eval()
@@ -53,12 +53,12 @@ def test_pixels_of_localisation(tmp_path):
     assert sum(counted) == expected > 0
 
 
-def test_shares_are_those_of_the_multiply_adds():
+def test_shares_equal_those_of_the_multiply_adds():
     rows = [row for row in layers('D') if row.name.startswith('conv')]
     total = sum(row.multiply_adds for row in rows)
     for block, share in enumerate(block_shares(VGG(arch='D', base_channels=64)), 1):
         found = sum(row.multiply_adds for row in rows if row.name.startswith(f'conv{block}'))
-        assert share == pytest.approx(found / total, rel=1e-2)  # biases
+        assert share == pytest.approx(found / total, rel=1e-2)  # biases make a difference
 
 
 @pytest.mark.parametrize('faster', [False, True])
@@ -73,21 +73,21 @@ def test_shares_come_block_by_block_and_end_at_one(faster, with_last_pool):
     with torch.no_grad(), telling(net, 2 * images[:, 0].numel(), told.append):
         found = net(images)
         net(images)
-        net(images)  # more than was expected
+        net(images)  # exceeds the expected work
     assert torch.equal(found[0], plain[0])
     shares = torch.tensor(block_shares(net)).cumsum(0) / 2
     assert told == pytest.approx([*shares.tolist(), *(shares[:-1] + 0.5).tolist()])
     net(images)
-    assert len(told) == 9  # the hooks are gone
+    assert len(told) == 9  # the hooks have been removed
 
 
-def test_nothing_is_told_where_nothing_is_known():
+def test_no_reports_without_known_work():
     net = VGG(arch='A', base_channels=4).eval()
     told = []
     work = BatchWork(net, told.append)
     net(torch.zeros(1, 3, 64, 64))  # begin() has not been called
     work.begin(64 * 64)
-    net.first_block = 4  # maps come in
+    net.first_block = 4  # the inputs are feature maps
     net(torch.zeros(1, 32, 4, 4))
     assert told == []
     assert pixels_of(net, [torch.zeros(3, 8, 8)]) == pixels_of(net, None) == 0
@@ -97,7 +97,7 @@ def test_nothing_is_told_where_nothing_is_known():
     assert BatchWork(torch.nn.Linear(2, 2), told.append)._hooks == []
 
 
-def test_what_a_training_step_costs():
+def test_cost_of_a_training_step():
     assert training_cost(torch.nn.Linear(1, 1)) == training_cost(VGG(arch='A')) == pytest.approx(3)
     frozen = training_cost(VGG(arch='A', frozen_stages=5))
     assert frozen == pytest.approx(1)

@@ -21,7 +21,7 @@ def head(num_classes=5, in_channels=6, fc_channels=(11, 9), kernel_size=3, **kwa
 
 
 def plain_linear(module, window):
-    """The classifier written with plain matrix products on (N, C, k, k) windows."""
+    """The classifier as plain matrix products, on windows of shape (N, C, k, k)."""
     x = F.relu(window.flatten(1) @ module.fc6.weight.T + module.fc6.bias)
     x = F.relu(x @ module.fc7.weight.T + module.fc7.bias)
     return x @ module.fc8.weight.T + module.fc8.bias
@@ -39,7 +39,7 @@ def sliding_window(module, x):
 
 @settings(max_examples=30, deadline=None)
 @given(k=st.integers(1, 4), dh=st.integers(0, 5), dw=st.integers(0, 5), n=st.integers(1, 3))
-def test_dense_equals_a_hand_made_sliding_window(k, dh, dw, n):
+def test_dense_equals_a_plain_sliding_window(k, dh, dw, n):
     module = head(kernel_size=k)
     x = torch.randn(n, 6, k + dh, k + dw)
     expected = sliding_window(module, x)
@@ -50,7 +50,7 @@ def test_dense_equals_a_hand_made_sliding_window(k, dh, dw, n):
 
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 def test_full_size_forms_agree(memory_format):
-    """VGG's own sizes: 7x7 as a matrix product, and window by window on a larger map."""
+    """At VGG's sizes: a matrix product on a 7x7 map, and all windows of a larger map."""
     module = head(num_classes=20, in_channels=512, fc_channels=512, kernel_size=7)
     with torch.no_grad():
         module.fc6.weight.mul_(0.05)
@@ -77,7 +77,7 @@ def test_checkpoints_of_both_forms_load():
         other = ConvHead(5, 6, (11, 9), 3).eval()
         other.load_state_dict(state)
         torch.testing.assert_close(other((x,)), module((x,)))
-    # The conv form is what a plain convolution computes.
+    # The conv form gives the result of a plain convolution.
     conv = F.conv2d(x, conv_form['fc6.weight'], module.fc6.bias)
     torch.testing.assert_close(module.fc6(x), conv)
 
@@ -90,14 +90,14 @@ def test_one_stored_copy_of_each_weight():
     assert not dict(module.named_buffers())
 
 
-def test_dropout_on_fc6_and_fc7_while_training_only():
+def test_dropout_on_fc6_and_fc7_only_in_training():
     module = head(fc_channels=2000)
     x = torch.randn(1, 6, 3, 3)
     assert torch.equal(module((x,)), module((x,)))
     module.train()
     features = module._fc7_map((x,))
     zeros = (features == 0).float().mean()
-    # Half of fc7 is dropped, and about half of the rest is below zero.
+    # Half of fc7 is dropped, and about half of the rest is negative before the ReLU.
     assert 0.6 < zeros < 0.9
     assert not torch.equal(module((x,)), module((x,)))
 

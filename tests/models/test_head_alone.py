@@ -1,4 +1,4 @@
-"""fc8 alone on the averaged map; weights of the loss by class."""
+"""A head with only fc8 on the averaged feature map; class weights of the loss."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_global_average_pooling_and_a_linear_layer():
         ConvHead(5, fc_channels=(1, 2, 3))
 
 
-def test_class_weights_without_the_losss_type():
+def test_class_weights_without_the_type_of_the_loss():
     weights = [0.5, 2.0]
     head = ConvHead(
         2, in_channels=4, fc_channels=(), kernel_size=1, loss=dict(class_weight=weights)

@@ -1,4 +1,4 @@
-"""The four initialisers, by their statistics."""
+"""Statistics of the weights of the four initialisers."""
 
 import pytest
 import torch
@@ -11,9 +11,9 @@ from tests.models.test_vgg import classifier
     [
         ('normal_var', 0.1, 0.1),
         ('normal_std', 0.01, 0.01),
-        # sqrt(2 / (fan_in + fan_out)) of conv5_1 (512 -> 512 by 3x3 at full width) and fc7.
+        # sqrt(2 / (fan_in + fan_out)) of conv5_2 (3x3, 512 -> 512 at full width) and fc7.
         ('glorot', (2 / (2 * 128 * 9)) ** 0.5, (2 / (2 * 512)) ** 0.5),
-        # MMPretrain's: fan_out with ReLU's gain for convolutions, 0.01 for the rest.
+        # As in MMPretrain: fan_out with ReLU's gain for convolutions, 0.01 for other layers.
         ('kaiming', (2 / (128 * 9)) ** 0.5, 0.01),
     ],
 )

@@ -24,8 +24,8 @@ def sample(boxes, label=0):
     return DataSample(gt_bboxes=np.float32(boxes).reshape(-1, 4)).set_gt_label(label)
 
 
-def test_the_last_layer_alone_differs_from_the_classifiers():
-    """So that a classification net's weights, but fc8's, are its own."""
+def test_only_the_last_layer_differs_from_the_classifiers():
+    """The weights of a classification net fit, except those of fc8."""
     scr, pcr = LocalisationHead(1000), LocalisationHead(1000, per_class=True)
     classifier = ConvHead(1000)
     shapes = [{n: p.shape for n, p in m.named_parameters()} for m in (classifier, scr, pcr)]
@@ -35,7 +35,7 @@ def test_the_last_layer_alone_differs_from_the_classifiers():
 
 
 @pytest.mark.parametrize('per_class', [False, True])
-def test_boxes_of_every_position_equal_a_hand_made_sliding_window(per_class):
+def test_boxes_of_every_position_equal_a_plain_sliding_window(per_class):
     module = head(per_class=per_class)
     x = torch.randn(2, 6, 5, 4)
     boxes = module.decode(module((x,)))
@@ -51,12 +51,12 @@ def test_boxes_of_every_position_equal_a_hand_made_sliding_window(per_class):
                 torch.testing.assert_close(boxes[:, number, i, j], expected, rtol=1e-4, atol=1e-3)
 
 
-def test_loss_is_caffes_euclidean_loss():
+def test_loss_equals_caffes_euclidean_loss():
     module = head()
     x = torch.randn(2, 6, 3, 3)
     samples = [sample([24, 24, 72, 48]), sample([-48, 0, 48, 96])]
     predicted = plain_linear(module, x)
-    # Crops of 96: centre, width and height over 96.
+    # Crops of 96: centre, width and height divided by 96.
     truth = torch.tensor([[0.5, 0.375, 0.5, 0.25], [0, 0.5, 1, 1]])
     expected = ((predicted - truth) ** 2).sum() / (2 * 2)
     torch.testing.assert_close(module.loss((x,), samples)['loss'], expected)
@@ -65,8 +65,8 @@ def test_loss_is_caffes_euclidean_loss():
 
 
 @pytest.mark.parametrize('per_class', [False, True])
-def test_loss_does_not_depend_on_the_crops_size(per_class):
-    """The same box, relative to the crop, and the same prediction: crops of 64, 96 and 224."""
+def test_loss_does_not_depend_on_the_crop_size(per_class):
+    """It is equal for crops of 64, 96 and 224 with the same relative box and prediction."""
     losses = []
     for k in (2, 3, 7):
         module = head(per_class=per_class, kernel_size=k)

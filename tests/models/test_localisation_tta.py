@@ -1,4 +1,4 @@
-"""The full localisation test: dense boxes in image coordinates, merged and rated."""
+"""The full localisation protocol: dense boxes in image coordinates, merged and scored."""
 
 import itertools
 
@@ -19,16 +19,15 @@ SMALL = dict(in_channels=16, fc_channels=12, kernel_size=2)
 
 
 class KnowsTheBox(BaseModel):
-    """A localiser that answers a box of the photo, read off the photo alone.
+    """A localiser that predicts a given box of the photo from the pixels of each window.
 
-    The photo's blue and green hold each pixel's column and row, halved. So the net sees in every
-    window where in the photo it is and how far it was rescaled, and knows nothing of the test's
-    bookkeeping.
+    The blue and green channels of the photo contain half of each pixel's column and row. From them
+    the net finds the position and scale of each window, independently of the code under test.
     """
 
     def __init__(self, boxes, kernel_size):
         super().__init__(ClsDataPreprocessor())
-        self.boxes = boxes  # of each class, in pixels of the photo
+        self.boxes = boxes  # one for each class, in pixels of the photo
         self.head = LocalisationHead(
             len(boxes), per_class=len(boxes) > 1, kernel_size=kernel_size, in_channels=1
         )
@@ -45,7 +44,7 @@ class KnowsTheBox(BaseModel):
         k = self.head.kernel_size
         windows = cells.unfold(2, k, 1).unfold(3, k, 1)
         middle = windows.mean((4, 5))
-        # From the first to the last cell's centre are k - 1 cells of 32 pixels.
+        # The centres of the first and the last cell are k - 1 cells of 32 pixels apart.
         across = (windows[:, 0, :, :, 0, -1] - windows[:, 0, :, :, 0, 0]) * k / (k - 1)
         down = (windows[:, 1, :, :, -1, 0] - windows[:, 1, :, :, 0, 0]) * k / (k - 1)
         parameters = []
@@ -60,7 +59,7 @@ class KnowsTheBox(BaseModel):
 
 
 def coordinates(height, width):
-    """uint8 BGR: half of column and row."""
+    """A uint8 BGR photo whose blue and green are half of each pixel's column and row."""
     rows, columns = np.mgrid[:height, :width]
     return np.uint8(np.stack([columns / 2, rows / 2, 0 * rows], axis=-1))
 
@@ -79,7 +78,7 @@ def localiser(**kwargs):
 
 
 def saved(config, path, seed=0):
-    """A random net on disk, as the model takes it."""
+    """Save a random net; return it as an entry of the model's ``classifiers`` or ``localisers``."""
     torch.manual_seed(seed)
     net = MODELS.build(config)
     net.init_weights()
@@ -93,7 +92,7 @@ def rated_by(tmp_path):
 
 
 def batch(photos, scales, label=0):
-    """A batch as the pipeline and ``pseudo_collate`` make it."""
+    """A batch as returned by the pipeline and ``pseudo_collate``."""
     pack = dict(type='mmpretrain.PackInputs')
     pipeline = Compose([dict(type='vgg_mm.TestScales', scales=scales), pack])
     packed = [
@@ -114,8 +113,8 @@ BOXES = ((60.0, 40.0, 200.0, 150.0), (5.0, 90.0, 310.0, 230.0))
 @pytest.mark.parametrize('scales', [(96,), (112,), (150,), (96, 128), (112, 160, 224)])
 @pytest.mark.parametrize('size', [(240, 320), (320, 240), (251, 333), (100, 400)])
 @torch.no_grad()
-def test_merged_boxes_are_the_truth_to_a_pixel(size, scales, rated_by):
-    """Every window of every Q answers the same box of the photo, wherever the window is."""
+def test_merged_boxes_equal_the_truth_to_a_pixel(size, scales, rated_by):
+    """All windows at all Q predict the same box of the photo."""
     model = LocalisationTTA(KnowsTheBox(BOXES, kernel_size=2), rated_by).eval()
     truth = np.clip(BOXES, 0, [size[1], size[0]] * 2)
     for label in (0, 1):
@@ -129,7 +128,7 @@ def test_merged_boxes_are_the_truth_to_a_pixel(size, scales, rated_by):
 
 
 def by_hand(photo, scales, localisers, classifiers, label, threshold):
-    """The protocol in plain loops: one net, one view, one window at a time."""
+    """The protocol as plain loops over scales, nets and windows."""
     boxes, scores, posteriors = [], [], []
     height, width = photo.shape[:2]
     for q in scales:
@@ -158,8 +157,9 @@ def by_hand(photo, scales, localisers, classifiers, label, threshold):
 
 @pytest.mark.parametrize('max_pixels', [2**20, 96 * 96])
 @torch.no_grad()
-def test_two_nets_of_each_kind_equal_the_protocol_by_hand(photo, tmp_path, max_pixels):
-    """Their union is merged; posteriors are averaged; large views in strips give the same."""
+def test_two_nets_of_each_kind_equal_the_plain_loops(photo, tmp_path, max_pixels):
+    """Boxes of all nets are merged, posteriors are averaged; cutting large views in strips changes
+    nothing."""
     members = dict(
         classifiers=[saved(classifier(), tmp_path / f'c{i}.pth', i) for i in (1, 2)],
         localisers=[saved(localiser(per_class=False), tmp_path / 'l.pth', 3)],
@@ -168,7 +168,7 @@ def test_two_nets_of_each_kind_equal_the_protocol_by_hand(photo, tmp_path, max_p
     module = MODELS.build(localiser(per_class=True))
     module.init_weights()
     model = LocalisationTTA(module, threshold=0.9, max_pixels=max_pixels, **members).eval()
-    # Boxes within the photo, so that they are apart: random nets answer points near a corner.
+    # Move the boxes into the photo, so that they differ: random nets predict points near a corner.
     for net in (model.module, *model.localisers):
         net.head.fc8.bias.copy_(torch.tensor([0.5, 0.5, 0.6, 0.7] * net.head.num_boxes))
         net.head.fc8.weight.mul_(0.3)
@@ -186,8 +186,8 @@ def test_two_nets_of_each_kind_equal_the_protocol_by_hand(photo, tmp_path, max_p
 
 
 @torch.no_grad()
-def test_members_look_at_their_own_scales(photo, tmp_path):
-    """A fusion of nets at different Q is what each does alone at its own."""
+def test_members_use_their_own_scales(photo, tmp_path):
+    """In a fusion, each net runs only at its own Q; a Q without a net is an error."""
     first = KnowsTheBox(BOXES[:1], kernel_size=2)
     rated = [dict(saved(classifier(1), tmp_path / f'{q}.pth', q), scales=(q,)) for q in (96, 128)]
     model = LocalisationTTA(first, rated, scales=128, topk=1).eval()
@@ -200,7 +200,7 @@ def test_members_look_at_their_own_scales(photo, tmp_path):
         LocalisationTTA(first, rated).test_step(batch([coordinates(240, 320)], (112,)))
 
 
-def test_config_as_a_path_and_noted_preprocessing(tmp_path):
+def test_config_as_a_path_and_recorded_preprocessing(tmp_path):
     member = saved(classifier(), tmp_path / 'net.pth')
     weights = torch.load(tmp_path / 'net.pth', weights_only=True)
     weights['meta']['preprocessing'] = dict(to_rgb=True, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])
@@ -246,7 +246,7 @@ def test_config_as_a_path_and_noted_preprocessing(tmp_path):
         (dict(scales=(256, 0)), 'tta_model.scales must be test scales Q'),
     ],
 )
-def test_what_does_not_fit_is_one_clear_line(rated_by, change, message):
+def test_wrong_arguments_are_one_clear_line(rated_by, change, message):
     arguments = dict(module=localiser(), classifiers=rated_by)
     arguments.update(change(rated_by[0]) if callable(change) else change)
     with pytest.raises((ValueError, OSError), match=message) as error:
@@ -261,13 +261,13 @@ def test_an_image_smaller_than_a_crop_is_one_clear_line(rated_by, photo):
         model.test_step(batch([photo], (50,)))
 
 
-def test_classification_protocols_refuse_boxes(rated_by):
+def test_classification_protocols_reject_localisers(rated_by):
     for protocol in ('dense', 'multi_crop'):
         with pytest.raises(ValueError, match='predicts boxes, not classes; vgg_mm.LocalisationTTA'):
             PaperTTA(localiser(), protocol=protocol)
 
 
-def test_a_sample_without_label_gets_guesses(rated_by, photo):
+def test_a_sample_without_label_gets_predictions(rated_by, photo):
     model = LocalisationTTA(localiser(), rated_by).eval()
     data = batch([photo], (64,))
     data['data_samples'] = [DataSample(metainfo=dict(ori_shape=photo.shape[:2]))]

@@ -1,4 +1,4 @@
-"""Greedy merging against a plain implementation of OverFeat's algorithm."""
+"""Greedy merging, compared with a plain implementation of OverFeat's algorithm."""
 
 import math
 
@@ -9,7 +9,7 @@ from vgg_mm.models.tta.merging import MATCH_THRESHOLD, match_scores, merge_boxes
 
 
 def match(a, b):
-    """Distance of centres over the mean side, plus one minus intersection over union."""
+    """Distance of the centres divided by the mean side, plus one, minus intersection over union."""
     distance = math.dist(
         ((a[0] + a[2]) / 2, (a[1] + a[3]) / 2), ((b[0] + b[2]) / 2, (b[1] + b[3]) / 2)
     )
@@ -21,7 +21,7 @@ def match(a, b):
 
 
 def merge_by_definition(boxes, scores, threshold):
-    """Every pair of every round, each merged box the mean of its predictions, kept as a list."""
+    """Compare all pairs in every round; a merged box is the mean of its list of predictions."""
     clusters = [([box], score) for box, score in zip(boxes, scores)]
     while len(clusters) > 1:
         means = [np.mean(members, axis=0) for members, _ in clusters]
@@ -38,7 +38,7 @@ def merge_by_definition(boxes, scores, threshold):
 
 
 def random_set(seed):
-    """Up to 12 boxes, in clusters of different tightness and size, some of them alike."""
+    """Up to 12 boxes in clusters of different spread and size, with scores and a threshold."""
     rng = np.random.default_rng(seed)
     count = rng.integers(1, 13)
     middles = rng.uniform(0, 300, (rng.integers(1, 4), 2))
@@ -60,7 +60,7 @@ def test_equals_the_definition_on_1000_random_sets():
         np.testing.assert_allclose(found_boxes, expected_boxes, rtol=1e-9, err_msg=str(seed))
         np.testing.assert_allclose(found_scores, expected_scores, rtol=1e-9)
         merged_some += 1 < len(found_boxes) < len(boxes)
-    assert merged_some > 200  # neither all nor nothing
+    assert merged_some > 200  # sets in which some boxes were merged, but not all
 
 
 def test_scores_are_kept_and_the_order_does_not_matter():
@@ -79,20 +79,20 @@ def test_match_scores():
     far = np.array([100.0, 0, 110, 10])
     found = match_scores(square, np.stack([square, shifted, far]))
     assert found == pytest.approx([0, 0.5 + 1 - 1 / 3, 10 + 1])
-    # Without unit: the same at twice the size.
+    # Independent of the scale: the same at twice the size.
     assert match_scores(2 * square, 2 * shifted[None]) == pytest.approx(found[1:2])
 
 
-def test_alike_boxes_become_one_and_distant_ones_stay():
+def test_equal_boxes_are_merged_and_distant_ones_are_not():
     box, other = [10, 20, 110, 80], [300, 300, 400, 400]
     merged, sums = merge_boxes([box, other, box, box], [0.5, 0.4, 0.25, 0.25], MATCH_THRESHOLD)
     assert merged.tolist() == [box, other] and sums.tolist() == [1, 0.4]
 
 
-def test_nothing_one_and_empty_boxes():
+def test_no_boxes_one_box_and_empty_boxes():
     boxes, scores = merge_boxes(np.empty((0, 4)), np.empty((0, 2)))
     assert boxes.shape == (0, 4) and scores.shape == (0, 2)
     assert merge_boxes([[1, 2, 3, 4]], [1.0])[0].tolist() == [[1, 2, 3, 4]]
-    # Boxes without area, as an untrained net predicts them: equal ones merge, others do not.
+    # Boxes without area, which untrained nets predict: only equal ones are merged.
     boxes, _ = merge_boxes([[5, 5, 5, 5], [5, 5, 5, 5], [6, 6, 6, 6]], [1.0, 1, 1])
     assert boxes.tolist() == [[5, 5, 5, 5], [6, 6, 6, 6]]

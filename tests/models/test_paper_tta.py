@@ -1,4 +1,4 @@
-"""The paper's protocols against independent computations."""
+"""The paper's test protocols, compared with independent computations."""
 
 import numpy as np
 import pytest
@@ -70,20 +70,20 @@ def normalised(pixels):
 
 
 def dense_posterior(net, pixels):
-    """One position at a time."""
+    """Dense evaluation, computed position by position."""
     with torch.no_grad():
         scores = sliding_window(net.head, net.backbone(normalised(pixels))[0])
     return softmax(scores[0].flatten(1).mean(1).double().numpy())
 
 
 def multi_crop_places(height, width, side, grid):
-    """(top, left) of a regular grid from edge to edge."""
+    """(top, left) of each crop of a regular grid from edge to edge."""
     rows, columns = (np.rint(np.linspace(0, n - side, grid)).astype(int) for n in (height, width))
     return [(int(top), int(left)) for top in rows for left in columns]
 
 
 def multi_crop_posterior(net, pixels, side=64, grid=5):
-    """One crop at a time."""
+    """Multi-crop evaluation, computed crop by crop."""
     posteriors = []
     for top, left in multi_crop_places(*pixels.shape[1:], side, grid):
         crop = pixels[:, top : top + side, left : left + side]
@@ -93,7 +93,7 @@ def multi_crop_posterior(net, pixels, side=64, grid=5):
 
 
 def independent_posterior(net, images, evaluate, flip=True):
-    """Section 3.2's averages over flips and scales."""
+    """The averages over flips and scales of Section 3.2."""
     per_scale = []
     for image in images:
         pixels = image.numpy()
@@ -129,7 +129,7 @@ def test_equals_independent_computations(net, flip):
         assert np.abs(dense - crops).max() > 1e-3
 
 
-def test_several_scales_are_the_mean_of_single_ones(net):
+def test_several_scales_give_the_mean_over_single_scales(net):
     image = views(5, (64, 80), (80, 100), (96, 120))
     for name in ALL:
         tta = PaperTTA(net, protocol=name)
@@ -140,7 +140,7 @@ def test_several_scales_are_the_mean_of_single_ones(net):
 
 @pytest.mark.parametrize('protocol', ALL)
 def test_batching_and_memory_bound_change_nothing(net, protocol):
-    """Also images of different shapes side by side, in any order, and images cut in strips."""
+    """Images of different shapes in one batch, another order and images cut in strips."""
     images = [views(i, (64, 70 + i % 2), (96, 105)) for i in range(5)]
     together = predict(PaperTTA(net, protocol), *images)
     bounded = predict(PaperTTA(net, protocol, max_pixels=1), *images)
@@ -179,12 +179,12 @@ def test_regular_grid(height, width, rows, columns):
             assert max(steps) - min(steps) <= 1
         if side == 32:
             assert places == [0]
-    # Along a side of the crop's length all crops are one.
+    # All crops of an image of the crop's size coincide.
     assert len(crop_corners(32, 32, 32, (rows, columns))) == 1
 
 
 @pytest.mark.parametrize('height, width', [(64, 64), (71, 90), (100, 65)])
-def test_ten_crop_and_centre_crop_are_torchvisions(net, height, width):
+def test_ten_crop_and_centre_crop_equal_torchvisions(net, height, width):
     (image,) = views(4, (height, width))
     crops = [*five_crop(image, 64), *five_crop(image.flip(-1), 64)]
     with torch.no_grad():
@@ -223,13 +223,13 @@ def test_strips_are_exact(arch, dilation, height, width, max_pixels, turned):
     dict(type='IN'),
     dict(type='BN', track_running_stats=False),
 ])  # fmt: skip
-def test_norms_that_see_the_whole_image_keep_it_whole(norm_cfg, monkeypatch):
-    """In strips their posteriors moved by thousandths."""
+def test_images_are_not_cut_for_norms_over_the_whole_image(norm_cfg, monkeypatch):
+    """In strips, their posteriors would change by thousandths."""
     net, photos = small_net(norm_cfg=norm_cfg), views(0, (64, 900))
     strips._say_that_images_stay_whole.cache_clear()
     said = []
     monkeypatch.setattr(strips, 'print_log', lambda text, logger: said.append(text))
-    # Without the flip, which is in the same batch where both are small: statistics of batches.
+    # Without flips: a small image and its flip share a batch, which changes the batch statistics.
     whole, cut = (
         predict(PaperTTA(net, 'dense', flip=False, max_pixels=n), photos) for n in (2**20, 64 * 128)
     )
@@ -239,8 +239,8 @@ def test_norms_that_see_the_whole_image_keep_it_whole(norm_cfg, monkeypatch):
     assert net.backbone.reach is None and net.backbone.has_cells
 
 
-def test_a_strip_keeps_to_the_bound(net):
-    """Unless a single position needs more."""
+def test_strips_have_at_most_max_pixels(net):
+    """This holds as long as a single position needs no more than that."""
     passes = []
     hook = net.backbone.register_forward_pre_hook(lambda _, x: passes.append(x[0].numel() // 3))
     predict(PaperTTA(net, 'dense', max_pixels=64 * 700), views(0, (64, 5000)))
@@ -249,7 +249,7 @@ def test_a_strip_keeps_to_the_bound(net):
 
 
 def out_of_memory_above(net, limit):
-    """A device on which a forward pass of more pixels fails."""
+    """Simulate a device on which forward passes with more pixels run out of memory."""
 
     def check(_, x):
         if x[0].numel() // 3 > limit:
@@ -259,7 +259,7 @@ def out_of_memory_above(net, limit):
 
 
 @pytest.mark.parametrize('protocol', ALL)
-def test_out_of_memory_is_met_with_smaller_passes(net, protocol):
+def test_out_of_memory_leads_to_smaller_passes(net, protocol):
     images = [views(i, (64, 2000)) for i in range(2)]
     expected = predict(PaperTTA(net, protocol), *images)
     hook = out_of_memory_above(net, 64 * 600)
@@ -288,7 +288,7 @@ def test_no_memory_for_a_single_crop_is_one_clear_line(net):
 
 
 def test_multi_crop_of_any_classifier():
-    """A head without a score map, pooled features."""
+    """A head on pooled features, without a score map, works with multi-crop but not with dense."""
     model = classifier(6, arch='A', base_channels=4, head=None)
     from mmpretrain.registry import MODELS
 

@@ -1,4 +1,4 @@
-"""The backbone against torchvision's and MMPretrain's VGG, the paper's numbers, and properties."""
+"""The backbone: comparison with torchvision, MMPretrain and the paper's numbers; properties."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from vgg_mm.architectures import ARCHITECTURES
 from vgg_mm.models.backbones import vgg
 from vgg_mm.models.backbones.vgg import ALEXNET_LRN
 
-#: PAPER.md, 1000 classes.
+#: Numbers of parameters with 1000 classes.
 PARAMETERS = {
     'A': 132_863_336,
     'A-LRN': 132_863_336,
@@ -45,7 +45,7 @@ def small(arch='D', **kwargs):
 
 
 @pytest.mark.parametrize('arch', PARAMETERS)
-def test_parameter_counts_are_the_papers(arch):
+def test_parameter_counts_equal_the_papers(arch):
     with torch.device('meta'):
         model = classifier(arch=arch)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[arch]
@@ -67,7 +67,7 @@ def test_logits_equal_torchvision(arch, depth, norm):
     for buffer in theirs.buffers():
         if buffer.ndim:
             buffer.uniform_(0.5, 1.5)
-    # Both lists run through the net from input to output.
+    # Both state dicts are in the order from input to output.
     copy_in_order(theirs, ours)
     x = torch.randn(2, 3, 224, 224)
     with torch.no_grad():
@@ -102,7 +102,7 @@ def copy_in_order(source, target):
 def test_maps_equal_mmpretrain(depth, options):
     torch.manual_seed(0)
     theirs = MMPretrainVGG(depth, **options)
-    theirs.eval()  # returns nothing there
+    theirs.eval()  # its eval() returns None
     ours = vgg_mm.models.VGG(depth=depth, **options).eval()
     copy_in_order(theirs, ours)
     size = 224 if 'num_classes' in options else 75
@@ -119,7 +119,7 @@ def test_classifier_inside_the_backbone_as_in_mmpretrain():
     assert sum(p.numel() for p in net.parameters()) == PARAMETERS['D']
 
 
-def test_layer_names_are_outputs_after_relu():
+def test_layer_names_give_outputs_after_relu():
     net = small(out_indices=('conv4_3', 3, 'conv5_2')).eval()
     conv4_3, pool4, conv5_2 = net(torch.randn(1, 3, 64, 64))
     assert conv4_3.shape == (1, 32, 8, 8)
@@ -149,7 +149,7 @@ def test_lrn_changes_net_a_only_in_its_first_block():
 @pytest.mark.parametrize('at_once', [0, 8])
 @pytest.mark.parametrize('norm_cfg', [None, dict(type='BN')])
 def test_gradient_checkpointing_changes_nothing(at_once, norm_cfg, monkeypatch):
-    """Nor do the parts of a batch in which blocks run again."""
+    """Gradients are the same, also if blocks are recomputed for parts of a batch."""
     monkeypatch.setattr(vgg, 'RECOMPUTED', at_once)
     x = torch.randn(3, 3, 32, 32)
     gradients = []
@@ -171,7 +171,7 @@ def test_frozen_stages_and_norm_eval():
     assert torch.equal(net.bn5_1.running_mean, before)
 
 
-def test_channels_last_gives_the_same():
+def test_channels_last_gives_the_same_result():
     net, x = small().eval(), torch.randn(1, 3, 64, 64)
     expected = net(x)[0]
     found = net.to(memory_format=torch.channels_last)(
@@ -191,15 +191,16 @@ def test_an_architecture_by_value():
     assert [out.shape for out in own(torch.randn(1, 3, 32, 40))] == [(1, 4, 32, 40), (1, 16, 4, 5)]
 
 
-def test_images_of_other_channels():
+def test_other_numbers_of_input_channels():
     assert small(in_channels=1)(torch.randn(1, 1, 32, 32))[0].shape == (1, 32, 1, 1)
     assert small(in_channels=4).conv1_1.weight.shape == (4, 4, 3, 3)
 
 
 @pytest.mark.parametrize('norm_cfg', [None, dict(type='BN')])
 @pytest.mark.parametrize('depth', [11, 13, 16, 19])
-def test_what_mmpretrain_promises_of_its_vgg(depth, norm_cfg):
-    """Every block's map, and the score, while training; depths alone; frozen norms stay so."""
+def test_interface_of_mmpretrains_vgg(depth, norm_cfg):
+    """A net given by its depth returns all blocks' maps in training; with norm_eval, norms stay in
+    evaluation mode."""
     net = small(depth, norm_cfg=norm_cfg, out_indices=(0, 1, 2, 3, 4), norm_eval=True).train()
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     assert not any(norm.training for norm in norms) and bool(norms) == bool(norm_cfg)
@@ -212,7 +213,7 @@ def test_what_mmpretrain_promises_of_its_vgg(depth, norm_cfg):
 
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
 def test_builds_and_runs_from_other_scopes(scope):
-    """A registry of that scope below mmengine's root is what those packages have."""
+    """Like the registries of those packages, the stand-in is a child of mmengine's root."""
     registry = Registry('model', parent=MMENGINE_MODELS, scope=f'{scope}_stand_in')
     with DefaultScope.overwrite_default_scope(f'{scope}_stand_in'):
         net = registry.build(dict(type='vgg_mm.VGG', arch='D', base_channels=4, out_indices=(2, 3)))
@@ -253,6 +254,6 @@ def test_wrong_arguments_are_one_clear_line(options, message):
     assert '\n' not in str(error.value)
 
 
-def test_table_has_the_papers_weight_layers():
+def test_table_has_the_papers_number_of_weight_layers():
     depth = {name: arch.conv_layers + 3 for name, arch in ARCHITECTURES.items()}
     assert depth == {'A': 11, 'A-LRN': 11, 'B': 13, 'B-5x5': 8, 'C': 16, 'D': 16, 'E': 19}

@@ -1,4 +1,4 @@
-"""Pictures of boxes: that they are where they should be, in the right colours."""
+"""Boxes are drawn at the right places in the right colours."""
 
 import cv2
 import mmcv
@@ -26,7 +26,7 @@ def sample(**fields):
 
 
 def near(image, rgb, x, y, reach=3):
-    """Whether a pixel of about that colour is near a place; images are RGB."""
+    """Whether an RGB image has a pixel of about that colour close to a position."""
     patch = image[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
     return (np.abs(patch.astype(int) - rgb).sum(-1) < 160).any()
 
@@ -34,8 +34,8 @@ def near(image, rgb, x, y, reach=3):
 GREEN, RED, ORANGE = (0, 255, 0), (255, 0, 0), (255, 165, 0)
 
 
-def test_true_and_guessed_boxes_on_a_reduced_photo(visualizer, tmp_path):
-    """The photo was 600x400; what the net saw of it, and the picture, is 480x320."""
+def test_true_and_predicted_boxes_on_a_resized_photo(visualizer, tmp_path):
+    """The photo is 600x400; the net's input and the picture are 480x320."""
     image = np.full((320, 480, 3), (250, 100, 30), np.uint8)  # BGR: blue
     guesses = InstanceData(
         bboxes=torch.tensor([[300.0, 100, 500, 350], [20, 20, 60, 60], [0, 0, 9, 9]]),
@@ -46,7 +46,7 @@ def test_true_and_guessed_boxes_on_a_reduced_photo(visualizer, tmp_path):
     shown.set_pred_score(torch.tensor([0.25, 0.75])).set_pred_label(1)
     drawn = visualizer.visualize_cls(image, shown, out_file=str(tmp_path / 'drawn.png'))
     assert drawn.shape == (320, 480, 3)
-    # The background keeps its colour: BGR became RGB once.
+    # The background keeps its colour: BGR was converted to RGB exactly once.
     assert np.abs(drawn[315, 475].astype(int) - (30, 100, 250)).max() < 8
     for x, y in ((80, 200), (160, 200), (120, 160), (120, 240)):
         assert near(drawn, GREEN, x, y)
@@ -71,10 +71,10 @@ def test_crops_are_enlarged_and_have_the_box_of_the_true_class(visualizer):
     assert not any(near(drawn, RED, 16, y) for y in range(20))
 
 
-def test_images_without_boxes_are_drawn_as_by_mmpretrain(visualizer):
+def test_images_without_boxes_are_drawn_as_in_mmpretrain(visualizer):
     drawn = visualizer.visualize_cls(np.zeros((400, 600, 3), np.uint8), sample())
     assert not near(drawn, GREEN, 300, 200, reach=150)
-    assert cv2.cvtColor(drawn, cv2.COLOR_RGB2GRAY).max() > 200  # the true class, as text
+    assert cv2.cvtColor(drawn, cv2.COLOR_RGB2GRAY).max() > 200  # the text with the true class
 
 
 @pytest.mark.parametrize('count', [0, 6, 1.5])
