@@ -20,7 +20,7 @@ ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU
 
 @pytest.fixture
 def cudnn_calls(monkeypatch):
-    """Uses the GPU's code path on the CPU: torch's float32 convolution replaces cuDNN's function."""
+    """Uses the GPU's code path on the CPU, with torch's float32 convolution instead of cuDNN's."""
     found = []
 
     def cudnn_convolution_relu(x, weight, bias, stride, padding, dilation, groups):

@@ -1,4 +1,4 @@
-"""A small study and results of the real one, for the tests of studies/run.py."""
+"""A small study, and generated results of the real one, for the tests of studies/run.py."""
 
 import numpy as np
 import yaml
@@ -12,7 +12,7 @@ CONFIG = str(ROOT / 'configs/vgg/vgg11_jitter_digits.py')
 
 
 def tiny():
-    """A study as a file has it: A, and D from A, on small digits."""
+    """Content of a study file: A, and D initialised from A, on small digits."""
     data = dict(
         root='data/digits',
         config=CONFIG,
@@ -65,7 +65,7 @@ def write(folder, content):
 
 
 def course(run, fall=0.2, drops=(12.0, 17.0), failed=None):
-    """A training of 24 epochs whose error fell by ``fall`` points over the last fifth of them."""
+    """Curves of 24 epochs; the error falls by ``fall`` points over the last fifth of them."""
     epochs = np.arange(1, 25.0)
     errors = 12 + 60 * np.exp(-epochs / 2) + np.where(epochs < 20, fall, 0)
     return TrainingCurve(
@@ -75,7 +75,7 @@ def course(run, fall=0.2, drops=(12.0, 17.0), failed=None):
 
 
 def made_up(study, images=300, seed=0):
-    """Results of every side with every seed, of nets that have learnt, with 5 to 18 % errors."""
+    """Random results of all sides and seeds: all nets have learnt, with errors of 5 to 18 %."""
     rng = np.random.default_rng(seed)
     found = {}
     for name, data in study.data.items():

@@ -1,4 +1,4 @@
-"""The sentences on a claim's outcome, against the numbers that they are written from."""
+"""The sentences on a claim's outcome agree with the numbers."""
 
 import re
 
@@ -18,7 +18,7 @@ KERNELS, START, LRN = (next(c for c in STUDY.claims if c.name == name)
 
 
 def results(images=2000, **rates):
-    """Results in which the given runs err at these rates (the usual protocol, one Q)."""
+    """Results in which the given runs have these error rates (the usual protocol, one Q)."""
     found = made_up(STUDY, images)
     rng = np.random.default_rng(1)
     for run, rate in rates.items():
@@ -29,7 +29,7 @@ def results(images=2000, **rates):
 
 
 def paragraphs(claim, found):
-    """Of a claim, on CIFAR-10."""
+    """Judgement of a claim on CIFAR-10, and the paragraphs on it."""
     (one,) = [one for one in judgements(STUDY, found) if one.claim is claim]
     return one, discussion(STUDY, one, found)
 
@@ -46,22 +46,22 @@ def test_three_sentences_name_the_right_winner(b, c, d):
     for part, finding in zip(found.split('; '), one.findings):
         value, low, high = finding.paired.difference
         first, than = re.match(r'(?:On CIFAR-10, )?(\w) erred .* than (\w) |', part).groups()
-        if first is None:  # as much as the other
+        if first is None:  # equal errors
             assert f'{abs(value):.1f}' == '0.0'
             continue
         assert (first, than) in (('C', 'B'), ('D', 'C'))
         assert f'{abs(value):.1f} points {"less" if value < 0 else "more"} than' in part
         assert low <= 0 <= high or finding.p >= 0.05 or 'chance' not in part
         assert 'chance' in part or not low <= 0 <= high
-    same = sum(f.paired.difference.value < 0 for f in one.findings)  # as the paper's
+    same = sum(f.paired.difference.value < 0 for f in one.findings)  # as in the paper
     assert beside.endswith(f'point the same way in {same} of 2.') and '-0.6 and -1.1' in beside
     halves = [f.paired.difference.half_width for f in one.findings]
     assert f'From 2,000 images and 3 seeds, differences of {span(halves)} points' in power
 
 
 @pytest.mark.parametrize('spread, weak', [(0.0, False), (0.06, True)])
-def test_too_little_power_for_the_papers_effect_is_said(spread, weak):
-    """Three seeds that agree on very many images, or three that do not."""
+def test_too_little_power_for_the_papers_effect_is_stated(spread, weak):
+    """Power is enough if the three seeds agree (20,000 images), and too low if they differ."""
     found = made_up(STUDY, 20_000)
     rng = np.random.default_rng(2)
     for run, rate in dict(B=0.12, C=0.115, D=0.1).items():
@@ -74,14 +74,14 @@ def test_too_little_power_for_the_papers_effect_is_said(spread, weak):
     assert ("enough to see the paper's own effects" in paragraph) != weak
 
 
-def test_power_for_no_help_is_that_for_the_margin():
+def test_power_of_a_no_improvement_claim_is_for_its_margin():
     one, (paragraph,) = paragraphs(LRN, results(images=300))
     (finding,) = one.findings
     assert finding.paired.difference.half_width > 1 and too_weak(STUDY, LRN, finding)
     assert 'too little power' in paragraph
 
 
-def test_starts_are_told_by_whether_the_net_learns():
+def test_initialisations_are_described_by_whether_the_net_learns():
     found = results(A_var=0.3, D_glorot=0.15, D=0.12)
     labels = np.array(found['cifar10'].labels)
     guess = pack(labels != np.bincount(labels).argmax())
@@ -102,7 +102,7 @@ def test_starts_are_told_by_whether_the_net_learns():
     assert 'other than it says for A from variance 1e-2' in paragraph
 
 
-def test_what_is_not_judged_is_said_with_its_reason():
+def test_comparisons_that_are_not_judged_are_listed_with_the_reason():
     found = results()
     found['cifar10'].courses['C/0'] = course('C', fall=2.0)
     _, (paragraph,) = paragraphs(KERNELS, found)

@@ -1,4 +1,4 @@
-"""Study files: the one of the repository, and what is refused."""
+"""Study files: the repository's file, and errors in others."""
 
 import re
 from functools import reduce
@@ -36,12 +36,12 @@ def test_the_study_of_the_claims(profile):
     assert cifar10.width == (16 if profile is None else 64)
     for data in study.data.values():
         assert data.learnt.run == 'D' and data.learnt.error <= 20
-        # Two drops, and a validation after each epoch: what the rule of learning looks at.
+        # The rule for having learnt needs two drops and a validation after each epoch.
         assert len(data.options['param_scheduler.milestones']) >= 2
         assert data.options['train_cfg.val_interval'] == 1
 
 
-def test_fine_tuned_nets_are_asked_what_they_can_answer():
+def test_claims_for_fine_tuned_nets():
     study = real_study()
     asked = {
         name: [claim.number for claim in study.claims if study.comparisons(claim, name)]
@@ -81,7 +81,7 @@ def test_nets_are_tested_densely_where_there_is_more_than_one_window():
 
 
 def test_every_run_is_a_config_that_can_be_trained(tmp_path, monkeypatch):
-    """Each run's options fit its config, and make the net, S, Q and crop that the file says."""
+    """Each run's options fit its config and set the net, S, Q and crop of the study file."""
     study = real_study()
     monkeypatch.chdir(tmp_path)
     for where, training in trainings(study).items():
@@ -125,7 +125,7 @@ def test_the_papers_figures_are_found():
         )
 
 
-def test_the_papers_differences_are_those_of_its_tables():
+def test_the_papers_differences_agree_with_its_tables():
     study = real_study()
     found = {
         str(one.better) + ', ' + str(one.than): paper_difference(study, claim, one)
@@ -140,7 +140,7 @@ def test_the_papers_differences_are_those_of_its_tables():
     assert found['D-glorot centre one, None'] is None
 
 
-def test_only_takes_what_a_run_or_claim_needs():
+def test_only_selects_what_a_run_or_claim_needs():
     study = real_study()
 
     def runs(*only):
@@ -154,7 +154,7 @@ def test_only_takes_what_a_run_or_claim_needs():
     assert runs() == {data: study.runs_on(data) for data in study.data}
 
 
-def test_only_takes_data_sets():
+def test_only_selects_data_sets():
     study = real_study()
     assert select(study, ['clothing']) == {'clothing': select(study)['clothing']}
     assert select(study, ['D', 'cifar10']) == {'cifar10': select(study, ['D'])['cifar10']}
@@ -164,7 +164,7 @@ def test_only_takes_data_sets():
         select(study, ['cifar11'])
 
 
-def test_a_run_is_trained_and_tested_where_it_is(monkeypatch, tmp_path):
+def test_runs_are_trained_and_tested_only_on_their_data_sets(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     study = real_study()
     found = trainings(study)
@@ -174,13 +174,13 @@ def test_a_run_is_trained_and_tested_where_it_is(monkeypatch, tmp_path):
         assert task.key.run in study.runs_on(task.key.data)
     assert [t.key.run for t in tasks(select(study, ['lrn']), found, [0])
             if t.key.data == 'clothing'] == []  # fmt: skip
-    # Cached maps are of crops that differ from seed to seed.
+    # Cached feature maps are of crops that depend on the seed.
     assert 'train_cfg.seed=1' in found[TrainingKey('clothing', 1, 'D')].common
     assert not [o for o in found[TrainingKey('cifar10', 1, 'A')].common if 'train_cfg' in o]
 
 
-def test_results_depend_on_what_is_trained_and_not_on_words(tmp_path):
-    """A label, a condition or a claim does not make results those of another study."""
+def test_results_depend_on_training_settings_and_not_on_texts(tmp_path):
+    """Results stay valid if a label, a condition or a claim changes."""
     before = load_study(write(tmp_path, tiny()))
     content = tiny()
     content['runs']['D']['label'] = 'D, deep'
@@ -220,7 +220,7 @@ def test_comparisons_in_words():
 
 
 def change(path, value):
-    """The tiny study with another value at a place; None: without it."""
+    """The tiny study with another value at this path; None removes the value."""
     content = tiny()
     *parents, last = path
     node = reduce(lambda one, key: one[key], parents, content)
@@ -304,7 +304,7 @@ BAD = [
 
 
 @pytest.mark.parametrize('path, value, message', BAD, ids=[message[:40] for *_, message in BAD])
-def test_bad_files_are_refused_in_a_line(path, value, message, tmp_path):
+def test_bad_files_are_one_clear_line(path, value, message, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError)) as error:
         load_study(write(tmp_path, change(path, value)))
     assert message in str(error.value) and '\n' not in str(error.value)
@@ -312,14 +312,14 @@ def test_bad_files_are_refused_in_a_line(path, value, message, tmp_path):
 
 
 def two_data_sets():
-    """The tiny study on digits and on others."""
+    """The tiny study on two data sets, digits and others."""
     content = tiny()
     data = content['profiles']['tiny']['data']
     data['others'] = dict(data['digits'])
     return content
 
 
-def test_a_run_is_where_its_source_is(tmp_path):
+def test_a_run_needs_its_source_on_the_same_data_set(tmp_path):
     content = two_data_sets()
     content['runs']['A']['on'] = ['digits']
     with pytest.raises(ValueError, match='data.others: run D starts from A, which is not on othe'):
@@ -331,7 +331,7 @@ def test_a_run_is_where_its_source_is(tmp_path):
     assert TrainingKey('others', 0, 'A') not in found
 
 
-def test_a_claim_is_where_it_can_be_decided(tmp_path):
+def test_a_claim_is_only_on_data_sets_that_can_decide_it(tmp_path):
     content = two_data_sets()
     content['runs']['D']['on'] = ['digits']
     content['plots'] = {}
@@ -342,8 +342,8 @@ def test_a_claim_is_where_it_can_be_decided(tmp_path):
         load_study(write(tmp_path, content))
 
 
-def test_on_is_a_word_in_yaml(tmp_path):
-    """To YAML 1.1 it is a truth value."""
+def test_on_is_a_text_in_yaml(tmp_path):
+    """In YAML 1.1, ``on`` would be a boolean."""
     content = tiny()
     text = open(write(tmp_path, content)).read()  # noqa: SIM115
     text = text.replace('  - name: depth\n', '  - name: depth\n    on: [digits]\n')
@@ -353,7 +353,7 @@ def test_on_is_a_word_in_yaml(tmp_path):
     assert study.claims[0].on == ('digits',)
 
 
-def test_yaml_errors_are_a_line(tmp_path):
+def test_yaml_errors_are_one_clear_line(tmp_path):
     path = tmp_path / 'study.yaml'
     path.write_text('runs: [A\nclaims: }')
     with pytest.raises(ValueError, match='is no YAML') as error:
@@ -376,7 +376,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize('arguments, message', COMMANDS, ids=[c[1][:30] for c in COMMANDS])
-def test_bad_commands_are_refused_in_a_line(arguments, message, tmp_path):
+def test_bad_commands_are_one_clear_line(arguments, message, tmp_path):
     done = run_tool('studies/run.py', *arguments, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1

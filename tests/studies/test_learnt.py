@@ -1,4 +1,4 @@
-"""Whether nets have learnt: nothing is compared before."""
+"""Nets are compared only if they have learnt."""
 
 from dataclasses import replace
 
@@ -16,16 +16,16 @@ from tests.studies.cases import course, made_up, real_study, tiny, write
 
 
 def validated(errors, epochs=None, drops=(1.0, 2.0)):
-    """A training with these validation errors, by default one after each epoch."""
+    """Training curves with these validation errors, by default one after each epoch."""
     epochs = range(1, len(errors) + 1) if epochs is None else epochs
     return TrainingCurve(1.0, error_epochs=list(epochs), errors=list(errors), drops=list(drops))
 
 
 @pytest.mark.parametrize('errors, epochs, fall', [
-    ([90, 50, 30, 20, 19.5], None, 0.5),  # the fourth of five epochs is the last before the end's
+    ([90, 50, 30, 20, 19.5], None, 0.5),  # the last fifth begins after the fourth of five epochs
     ([90, 50, 30, 20, 25], None, -5),
     ([90, 40, 30], [4, 8, 10], 10),
-    ([90, 40, 30], [4, 7, 10], 10),  # longer than a fifth if it was not validated in between
+    ([90, 40, 30], [4, 7, 10], 10),  # longer than a fifth without a validation in between
     ([30], [10], None),
     ([], [], None),
 ])  # fmt: skip
@@ -36,7 +36,7 @@ def test_the_last_fifth(errors, epochs, fall):
 
 @given(st.lists(st.floats(0, 100), min_size=5, max_size=60), st.integers(0, 4))
 def test_the_rule_of_learning(errors, drops):
-    """In other words: at least two drops, and the last fifth brought less than a point."""
+    """A net has learnt after two drops, if the last fifth improves by less than a point."""
     one = validated(errors, drops=range(drops))
     before = errors[(4 * len(errors)) // 5 - 1]
     assert (unlearnt(one) == '') == (drops >= 2 and before - errors[-1] < 1)
@@ -50,7 +50,7 @@ def test_the_rule_of_learning(errors, drops):
     (course('D', failed='the loss is nan at iteration 3'), '(the loss is nan at iteration 3)'),
     (validated([20], [24]), 'was not validated before the last fifth of its epochs'),
 ])  # fmt: skip
-def test_a_starved_net_is_told_from_one_that_has_learnt(one, words):
+def test_reasons_why_a_net_has_not_learnt(one, words):
     assert (unlearnt(one) == '') == (words == '') and words in unlearnt(one)
 
 
@@ -61,12 +61,12 @@ def study(tmp_path, monkeypatch):
 
 
 def verdicts(study, found, data='cifar10'):
-    """Of the claims that are on a data set."""
+    """Claim -> verdict on a data set."""
     by_claim = {one.claim.name: one.by_data.get(data) for one in judgements(study, found)}
     return {name: verdict for name, verdict in by_claim.items() if verdict is not None}
 
 
-def test_of_nets_that_have_learnt_every_claim_is_judged(study):
+def test_all_claims_are_judged_if_all_nets_have_learnt(study):
     found = made_up(study)
     on_cifar10, on_clothing = verdicts(study, found), verdicts(study, found, 'clothing')
     assert not {*on_cifar10.values(), *on_clothing.values()} & {NOT_JUDGED, UNDECIDED}
@@ -74,8 +74,8 @@ def test_of_nets_that_have_learnt_every_claim_is_judged(study):
     assert set(on_clothing) == {'jitter', 'scales', 'protocols', 'fusion'}
 
 
-def test_a_starved_net_leaves_its_claims_without_a_verdict(study):
-    """One seed is enough; claims without it are judged."""
+def test_an_unlearnt_net_leaves_its_claims_without_a_verdict(study):
+    """One seed that has not learnt is enough; claims on other nets are judged."""
     found = made_up(study)
     found['cifar10'].courses['C/1'] = course('C', fall=3.0)
     assert {n for n, v in verdicts(study, found).items() if v == NOT_JUDGED} == {'kernels'}
@@ -85,7 +85,7 @@ def test_a_starved_net_leaves_its_claims_without_a_verdict(study):
         assert finding.reason.startswith('C (seed 1) still got better by 3.0 points')
 
 
-def test_whether_a_net_learns_is_asked_of_one_that_has_not_learnt(study):
+def test_claims_on_learning_are_judged_even_if_nets_have_not_learnt(study):
     found = made_up(study)
     for run in study.runs:
         for seed in study.seeds:
@@ -96,8 +96,8 @@ def test_whether_a_net_learns_is_asked_of_one_that_has_not_learnt(study):
 
 
 @pytest.mark.parametrize('error, judged', [(0.19, True), (0.21, False)])
-def test_nothing_is_compared_before_the_condition_holds(study, error, judged):
-    """D's error in the mean over the seeds; the other data set has its own D."""
+def test_nets_are_compared_only_if_the_condition_holds(study, error, judged):
+    """The condition is on D's mean error over the seeds, separately for each data set."""
     found = made_up(study)
     results = found['cifar10']
     wrong = np.arange(len(results.labels)) < error * len(results.labels)
@@ -108,11 +108,11 @@ def test_nothing_is_compared_before_the_condition_holds(study, error, judged):
     data = study.data['cifar10']
     reason = why_not_judged(study, data, results, study.claims[1].comparisons[0])
     assert reason == (None if judged else 'D (multi-crop, one Q) errs on 21.0 %, more than 20 %')
-    # Claims of other data sets are judged by theirs; over both, by what is judged.
+    # Claims on both data sets are judged by the data sets on which the condition holds.
     assert {one.verdict for one in judgements(study, found)[4:8]}.isdisjoint({NOT_JUDGED})
 
 
-def test_without_the_conditions_net_nothing_is_compared(study):
+def test_nets_are_not_compared_without_the_net_of_the_condition(study):
     found = made_up(study)
     for seed in study.seeds:
         del found['cifar10'].answers[f'D usual one/{seed}']
@@ -121,7 +121,7 @@ def test_without_the_conditions_net_nothing_is_compared(study):
     assert by_claim['depth'] == UNDECIDED, 'it needs D itself'
 
 
-def test_without_a_condition_nets_alone_must_have_learnt(tmp_path):
+def test_without_a_condition_only_the_compared_nets_must_have_learnt(tmp_path):
     study = load_study(write(tmp_path, tiny()))
     found = made_up(study)
     assert verdicts(study, found, 'digits')['depth'] != NOT_JUDGED
@@ -129,7 +129,7 @@ def test_without_a_condition_nets_alone_must_have_learnt(tmp_path):
     assert verdicts(study, found, 'digits')['depth'] == NOT_JUDGED
 
 
-def test_a_claim_off_a_data_set_is_not_judged_there(study):
+def test_a_claim_is_judged_only_on_its_data_sets(study):
     claims = tuple(one._replace(on=('clothing',)) for one in study.claims[4:8])
     there = replace(study, claims=claims)
     for one in judgements(there, made_up(there)):

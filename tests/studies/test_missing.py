@@ -1,4 +1,4 @@
-"""What a study computes where its results are there and the folders of its runs are not."""
+"""What a study computes if its results exist and the folders of its runs do not."""
 
 import pytest
 from study.evaluations import Evaluation
@@ -18,7 +18,7 @@ def study(tmp_path, monkeypatch):
 
 @pytest.fixture
 def whole(study):
-    """Results with everything in them, written by ``write``."""
+    """Complete results; ``write`` saves them."""
     return made_up(study)
 
 
@@ -28,14 +28,14 @@ def write(study, results):
 
 
 def forget(results, seed, *words):
-    """Drop the answers of a seed that name one of the words."""
+    """Remove the answers of a seed for these runs."""
     for key in list(results.answers):
         if key.endswith(f'/{seed}') and set(words) & set(key.partition(' ')[0].split('+')):
             del results.answers[key]
 
 
 def needed(study, only=(), seeds=None):
-    """(data, seed, run) of trainings, and of tests with part and Q."""
+    """Missing trainings as (data, seed, run), and tests as (data, seed, run, part, Q)."""
     found = trainings(study)
     todo = list(tasks(select(study, only), found, seeds or study.seeds))
     left = missing(study, todo, found)
@@ -52,7 +52,7 @@ def test_without_results_everything_is_missing(study):
     assert {one[:3] for one in tested} <= trained
 
 
-def test_with_all_results_nothing_is(study, whole):
+def test_with_all_results_nothing_is_missing(study, whole):
     write(study, whole)
     assert needed(study) == (set(), set())
 
@@ -73,7 +73,7 @@ def test_nets_that_are_averaged_are_trained_and_tested_together(study, whole):
     assert {part for *_, run, part, _ in tested if run == 'D'} == {'multi_crop', 'centre'}
 
 
-def test_a_training_without_a_course_is_missing(study, whole):
+def test_a_training_without_curves_is_missing(study, whole):
     del whole['cifar10'].courses['B-random/2']
     write(study, whole)
     trained, tested = needed(study)
@@ -81,14 +81,14 @@ def test_a_training_without_a_course_is_missing(study, whole):
     assert tested == {('cifar10', 2, 'B-random', 'centre', 42)}
 
 
-def test_what_is_not_asked_for_is_not_trained(study, whole):
+def test_only_selected_runs_are_trained(study, whole):
     forget(whole['cifar10'], 0, 'D-glorot', 'A-LRN')
     write(study, whole)
     assert needed(study, only=['lrn'])[0] == {('cifar10', 0, 'A-LRN')}
     assert needed(study, seeds=[1, 2]) == (set(), set())
 
 
-def test_nets_that_are_there_are_only_tested(study, whole, monkeypatch):
+def test_trained_nets_are_only_tested(study, whole, monkeypatch):
     forget(whole['cifar10'], 1, 'E')
     write(study, whole)
     monkeypatch.setattr(Training, 'done', True)

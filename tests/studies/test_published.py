@@ -1,4 +1,4 @@
-"""What is published of the study is what its results say."""
+"""The published report agrees with the study's results."""
 
 import re
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tests.studies.test_report import Page
 
 @pytest.fixture(scope='module')
 def texts(tmp_path_factory):
-    """Markdown and HTML of the published report, and of one made now from the kept results."""
+    """Markdown and HTML of the published report, and of a new report from the stored results."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         study = load_study('studies/claims.yaml')
@@ -27,15 +27,15 @@ def texts(tmp_path_factory):
         return [Path(path).read_text(encoding='utf-8') for path in paths]
 
 
-def test_the_report_is_of_the_kept_results(texts):
+def test_the_report_is_of_the_stored_results(texts):
     markdown, page, made_markdown, made_page = texts
     again = 'write it again: python studies/run.py studies/claims.yaml --report-only'
     assert markdown == made_markdown, again
     assert Page(page).tables == Page(made_page).tables, again
 
 
-def test_withdrawn_results_are_read_by_nothing(texts):
-    """They are kept, with what was wrong, and no profile's results are in their folder."""
+def test_withdrawn_results_are_not_used(texts):
+    """They are kept with the reason, and no profile uses their folder."""
     folder = ROOT / 'studies/results/2026_starved'
     assert {path.name for path in folder.iterdir()} == {
         'README.md',
@@ -48,7 +48,7 @@ def test_withdrawn_results_are_read_by_nothing(texts):
 
 
 def test_the_readme_says_whether_it_has_been_run(texts):
-    """And no picture of an earlier report is left."""
+    """No picture of an earlier report is left, either."""
     planned = 'has not been run yet' in texts[0]
     assert planned == ('It has not been run yet.' in (ROOT / 'studies/README.md').read_text())
     pictures = {path.name for path in (ROOT / 'docs/images').glob('study_*.png')}

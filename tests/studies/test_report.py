@@ -1,4 +1,4 @@
-"""The report of a study, from made-up results of the real one."""
+"""The report of the real study, from generated results."""
 
 import json
 import os.path as osp
@@ -36,7 +36,7 @@ from vgg_mm.visualization.style import plot_style
 
 
 class Page(HTMLParser):
-    """Rows of each table as lists of texts, the plots' number, and whatever is loaded."""
+    """The rows of each table as lists of texts, the number of plots, and all loaded addresses."""
 
     VOID = ('meta', 'link', 'img', 'br', 'use', 'path', 'rect', 'circle')
 
@@ -69,7 +69,7 @@ class Page(HTMLParser):
 
 
 def markdown_tables(text):
-    """Rows of each table, by the parser that follows GitHub's rules."""
+    """The rows of each table, parsed by GitHub's rules."""
     tables = []
     for token in MarkdownIt('gfm-like', {'linkify': False}).parse(text):
         if token.type == 'table_open':
@@ -83,8 +83,8 @@ def markdown_tables(text):
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
-    """Study, results and both texts: all is there but E on CIFAR-10; D-var could not be trained,
-    and one net that is fine-tuned has not learnt. On clothes all nets answer alike."""
+    """Study, results, both texts and their folder. E has no results on CIFAR-10, D-var could not be
+    trained, one fine-tuned net has not learnt, and on clothes all nets give the same answers."""
     folder = tmp_path_factory.mktemp('report')
     study = replace(real_study(), report=str(folder / 'docs/study'))
     found = made_up(study)
@@ -110,7 +110,7 @@ def summary(tables):
     return next(table for table in tables if table[0][:2] == ['no.', 'claim'])
 
 
-def test_all_claims_have_a_verdict_or_it_is_said_why_not(written):
+def test_all_claims_have_a_verdict_or_a_reason(written):
     study, _, (text, html), _ = written
     for tables in (markdown_tables(text), Page(html).tables):
         header, *rows = summary(tables)
@@ -127,8 +127,8 @@ def test_all_claims_have_a_verdict_or_it_is_said_why_not(written):
             assert row[3] in verdicts
 
 
-def test_the_order_is_the_readers(written):
-    """What was trained and how well it learnt, verdicts, claims, limits, cost."""
+def test_the_order_of_the_sections(written):
+    """Trainings and how well nets learnt, verdicts, claims, limits, cost."""
     _, _, (text, _), _ = written
     headings = re.findall(r'^## (.*)$', text, re.M)
     assert headings == [
@@ -137,8 +137,8 @@ def test_the_order_is_the_readers(written):
     ]  # fmt: skip
 
 
-def test_nothing_has_the_files_names_for_nets(written):
-    """Only commands and what is written as code."""
+def test_texts_do_not_use_the_files_names_for_nets(written):
+    """These names appear only in commands and code."""
     _, _, (text, html), _ = written
     text = re.sub(r'```.*?```|`[^`]*`|\]\(images[^)]*\)', '', text, flags=re.DOTALL)
     texts = [text, *re.findall(r'<text[^>]*>([^<]*)</text>', html)]
@@ -146,14 +146,14 @@ def test_nothing_has_the_files_names_for_nets(written):
         assert not re.search(r'A-on|D-(low|high|var|std|glorot)|B-random|usual one|multi_crop', one)
 
 
-def test_the_rule_is_where_it_was_before_the_results(written):
+def test_the_rule_is_in_the_report_and_the_readme(written):
     _, _, (text, _), _ = written
     readme = (ROOT / 'studies/README.md').read_text()
     for part in RULE:
         assert f'- {part}\n' in text and f'- {part}\n' in readme
 
 
-def test_page_and_twin_say_the_same(written):
+def test_html_and_markdown_have_the_same_tables(written):
     _, _, (text, html), _ = written
     page = Page(html)
     strip = str.maketrans('', '', '`')
@@ -163,7 +163,7 @@ def test_page_and_twin_say_the_same(written):
     assert page.open == []
 
 
-def test_errors_and_differences_are_those_of_the_results(written):
+def test_errors_and_differences_agree_with_the_results(written):
     study, found, (_, html), _ = written
     rows = [row for table in Page(html).tables for row in table]
     a, b = Candidate(('C',), 'usual', 'one'), Candidate(('B',), 'usual', 'one')
@@ -178,7 +178,7 @@ def test_errors_and_differences_are_those_of_the_results(written):
     assert row[6] == '-0.6'  # Table 3: 28.1 against 28.7
 
 
-def test_missing_and_failed_is_said(written):
+def test_missing_and_failed_runs_are_reported(written):
     _, _, (_, html), _ = written
     rows = [row for table in Page(html).tables for row in table]
     (row,) = [r for r in rows if r[:2] == ['E beats A trained on (multi-crop, one Q)', 'CIFAR-10']]
@@ -191,7 +191,7 @@ def test_missing_and_failed_is_said(written):
     assert run[5] == 'nan at iteration 3' and run[-1] == 'no'
 
 
-def test_what_some_seeds_say_is_told_and_decides_nothing(tmp_path):
+def test_results_of_some_seeds_are_shown_and_decide_nothing(tmp_path):
     study = replace(real_study(), report=str(tmp_path / 'study'))
     found = made_up(study)
     results = found['cifar10']
@@ -217,7 +217,7 @@ def test_what_some_seeds_say_is_told_and_decides_nothing(tmp_path):
     assert 'Not trained yet: D at S = 48.' in text and 'D at S = 48' not in nets
 
 
-def test_how_well_each_net_learnt_is_told(written):
+def test_how_well_each_net_learnt_is_shown(written):
     study, _, (_, html), _ = written
     tables = [t for t in Page(html).tables if t[0][-1] == 'has learnt']
     assert [len(table) - 1 for table in tables] == [19, 3]
@@ -238,8 +238,8 @@ def test_trainings_in_mixed_precision_are_counted(written):
 
 
 @pytest.mark.parametrize('mixed', [True, False])
-def test_the_command_is_as_most_trainings_were(mixed, tmp_path):
-    """All but two of a data set's trainings with --amp, or these two alone."""
+def test_the_command_is_that_of_most_trainings(mixed, tmp_path):
+    """Either all but two of a data set's trainings use --amp, or only these two."""
     study = replace(real_study('smoke'), report=str(tmp_path / 'study'))
     found = made_up(study)
     for results in found.values():
@@ -253,7 +253,7 @@ def test_the_command_is_as_most_trainings_were(mixed, tmp_path):
 
 
 def test_plots_are_drawn(written):
-    """One of each claim, of each data set's trainings, over Q and over the time."""
+    """One for each claim and for each data set's trainings, one over Q and one over time."""
     study, _, (text, html), folder = written
     names = re.findall(r'\((images/[^)]*)\)', text)
     assert len(names) == len(set(names)) == Page(html).plots == len(study.claims) + 2 + 2
@@ -285,7 +285,7 @@ def test_a_claims_plot_has_the_papers_effect_on_the_same_axis(written):
     assert low < min(expected) and max(0, *expected) < high
 
 
-def test_courses_are_drawn_over_all_epochs(written):
+def test_training_curves_are_drawn_over_all_epochs(written):
     study, found, _, _ = written
     with plot_style():
         panels = figures.learning(study, study.data['cifar10'], found['cifar10']).axes
@@ -297,17 +297,17 @@ def test_courses_are_drawn_over_all_epochs(written):
     assert drops == {12.0, 17.0}
 
 
-def test_the_papers_figures_are_called_imagenets(written):
+def test_the_papers_figures_are_labelled_as_imagenets(written):
     _, _, (text, html), _ = written
     for one in (text, html):
         assert 'ILSVRC-2012' in one and 'are not measurements of this package' in one
     columns = [table[0] for table in Page(html).tables if table[0][0] == 'comparison']
     with_figures = [i for i, names in enumerate(columns, 1) if "paper's, points" in names]
-    # None for nets that learn or do not.
+    # The claim on whether nets learn has no figures.
     assert with_figures == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_before_it_is_run_the_page_says_what_will_be_done(tmp_path):
+def test_the_page_describes_the_plan_before_the_study_is_run(tmp_path):
     study = replace(real_study(), report=str(tmp_path / 'study'))
     found = {name: Results(settings_of(study, data)) for name, data in study.data.items()}
     text, html = (open(path, encoding='utf-8').read() for path in write_report(study, found))  # noqa: SIM115
@@ -331,18 +331,18 @@ def test_the_same_results_give_the_same_report(tmp_path):
     for _ in range(2):
         write_report(study, made_up(study))
         found.append({p.name: p.read_bytes() for p in tmp_path.rglob('*.*')})
-    # A figure for each claim but that on dense evaluation.
+    # A figure for each claim except the one on dense evaluation.
     assert found[0] == found[1] and len(found[0]) == 2 + 8 + 1 + 2
 
 
 @settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_packed_answers_are_whole(wrong):
+def test_packing_is_lossless(wrong):
     wrong = np.array(wrong)
     np.testing.assert_array_equal(unpack(pack(wrong), len(wrong)), wrong)
 
 
-def test_results_are_kept_and_those_of_other_settings_are_not(tmp_path, monkeypatch):
+def test_stored_results_are_used_only_with_the_same_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = load_study(write(tmp_path, tiny()))
     results = made_up(study)['digits']
@@ -354,7 +354,7 @@ def test_results_are_kept_and_those_of_other_settings_are_not(tmp_path, monkeypa
     content = tiny()
     content['profiles']['tiny']['data']['digits']['root'] = 'elsewhere'
     assert read_results(load_study(write(tmp_path, content)), 'digits') == results
-    # The file may be named from another folder than before.
+    # The study file may be given by another path.
     assert read_results(load_study('study.yaml'), 'digits') == results
     assert not osp.isabs(results.settings['config'])
 
@@ -365,7 +365,7 @@ def test_results_are_kept_and_those_of_other_settings_are_not(tmp_path, monkeypa
     lambda content: content['courses'].update({'D/0': {}}),
     lambda content: content.update(more=1),
 ])  # fmt: skip
-def test_a_broken_file_of_results_is_named_in_a_line(change, tmp_path, monkeypatch):
+def test_a_broken_file_of_results_is_one_clear_line(change, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = load_study(write(tmp_path, tiny()))
     path = results_path(study, 'digits')
@@ -378,7 +378,7 @@ def test_a_broken_file_of_results_is_named_in_a_line(change, tmp_path, monkeypat
 
 
 def test_answers_of_two_nets_do_not_mix(tmp_path, monkeypatch):
-    """Where a run was trained anew, what the net before it answered goes."""
+    """If a run was trained again, the answers of the previous net are removed."""
     monkeypatch.chdir(tmp_path)
     study = real_study()
     results = made_up(study)['cifar10']

@@ -1,4 +1,4 @@
-"""studies/run.py from training to report, killed and going on."""
+"""studies/run.py from training to report, with interruptions."""
 
 import json
 import os
@@ -28,7 +28,7 @@ LR = 'optim_wrapper.optimizer.lr'
 
 @pytest.fixture(scope='module')
 def folder(few_digits, tmp_path_factory):
-    """The tiny study, with a net that cannot be trained and a data set that is not there."""
+    """Folder of the tiny study, with a net that cannot be trained and a missing data set."""
     folder = tmp_path_factory.mktemp('study')
     content = tiny()
     content['runs']['A-wild'] = dict(arch='A', options={LR: 1e30})
@@ -51,7 +51,7 @@ def folder(few_digits, tmp_path_factory):
 
 
 def ended(folder, arguments, is_time):
-    """Output, error output and status of a call, ended as a batch system does when it is time."""
+    """Output, error output and exit status of a call that gets SIGTERM when ``is_time``."""
     process = subprocess.Popen(
         [sys.executable, str(ROOT / 'studies/run.py'), *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -67,13 +67,13 @@ def ended(folder, arguments, is_time):
 
 @pytest.fixture(scope='module')
 def interrupted(folder):
-    """Output and status of the first call, ended as a batch system does, while D is trained."""
+    """Output and exit status of the first call, which gets SIGTERM while D is trained."""
     return ended(folder, ['study.yaml'], lambda lines: 'seed 0, D: training' in lines[-1])
 
 
 @pytest.fixture(scope='module')
 def finished(folder, interrupted):
-    """Output of the same command, run to its end, and when A's checkpoint was written."""
+    """The result of the same command, run to its end; A's checkpoint is not written again."""
     checkpoint = folder / 'runs/digits/seed0/A/epoch_2.pth'
     before = checkpoint.stat().st_mtime_ns
     done = run_tool('studies/run.py', 'study.yaml', cwd=folder, check=False)
@@ -81,7 +81,7 @@ def finished(folder, interrupted):
     return done
 
 
-def test_an_interruption_is_a_line(interrupted, folder):
+def test_an_interruption_is_one_clear_line(interrupted, folder):
     lines, stderr, status = interrupted
     assert status == 130
     assert stderr.strip().splitlines()[-1].startswith('stopped; run the same command again')
@@ -90,7 +90,7 @@ def test_an_interruption_is_a_line(interrupted, folder):
     assert not (folder / 'runs/digits/seed0/D/epoch_2.pth').exists()
 
 
-def test_the_same_command_goes_on(finished):
+def test_the_same_command_continues(finished):
     started = [line for line in finished.stdout.splitlines() if line.startswith('[')]
     assert not [line for line in started if ', A:' in line]
     assert [line.split('] ')[1] for line in started] == [
@@ -101,7 +101,7 @@ def test_the_same_command_goes_on(finished):
     ]
 
 
-def test_failures_are_a_line_each_and_the_others_go_on(finished):
+def test_failures_are_one_line_each_and_other_runs_continue(finished):
     assert finished.returncode == 1
     failed = [line for line in finished.stdout.splitlines() if line.startswith('failed: ')]
     assert failed == [
@@ -135,7 +135,7 @@ def test_a_third_call_has_nothing_to_do(finished, folder, monkeypatch, capsys):
     assert (folder / 'report/tiny.html').read_bytes() == report
 
 
-def test_the_plan_says_what_is_left(finished, folder, monkeypatch, capsys):
+def test_the_plan_shows_what_is_left(finished, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     run_study('study.yaml', seeds=[1], dry_run=True, measure=False)
     out = capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_the_plan_says_what_is_left(finished, folder, monkeypatch, capsys):
 
 
 def test_a_shorter_training_takes_fewer_hours(finished, folder, monkeypatch):
-    """Of the same net; the hours of all that is left are estimated from finished ones."""
+    """Hours of a training are estimated from a finished one of the same net, by the epochs."""
     monkeypatch.chdir(folder)
     study = load_study('study.yaml')
     done = trainings(study)[TrainingKey('digits', 0, 'A')]
@@ -158,7 +158,7 @@ def test_a_shorter_training_takes_fewer_hours(finished, folder, monkeypatch):
 
 
 def test_hours_of_a_test_come_from_other_tests_of_the_net(finished, folder, monkeypatch):
-    """In proportion to its views: dense evaluation of an image at twice the Q takes four times."""
+    """They are proportional to the pixels: a dense test at twice the Q takes four times as long."""
     monkeypatch.chdir(folder)
     study = load_study('study.yaml')
     (done,) = evaluations(Candidate(('A',), 'dense', 'one'), 'digits', 0, trainings(study))
@@ -169,8 +169,8 @@ def test_hours_of_a_test_come_from_other_tests_of_the_net(finished, folder, monk
     assert hours == pytest.approx(4 * count * done.seconds_per_image() / 3600)
 
 
-def test_out_begins_afresh_in_a_folder_of_its_own(finished, folder, monkeypatch, capsys):
-    """No results and no runs of the profile's are used, or changed."""
+def test_out_starts_in_a_new_folder(finished, folder, monkeypatch, capsys):
+    """The profile's results and runs are neither used nor changed."""
     monkeypatch.chdir(folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
     run_study('study.yaml', out='again', dry_run=True, measure=False)
@@ -192,7 +192,7 @@ def test_out_begins_afresh_in_a_folder_of_its_own(finished, folder, monkeypatch,
     assert after == before
 
 
-def test_errors_are_those_of_the_posteriors(finished, folder, monkeypatch):
+def test_errors_agree_with_the_posteriors(finished, folder, monkeypatch):
     monkeypatch.chdir(folder)
     study = load_study('study.yaml')
     results = read_results(study, 'digits')
@@ -203,8 +203,8 @@ def test_errors_are_those_of_the_posteriors(finished, folder, monkeypatch):
         assert wrong.mean() == pytest.approx(expected)
 
 
-def test_averaged_tests_are_one_test_with_all_of_them(finished, folder, monkeypatch):
-    """Several Q of one pass of tools/test.py against the average of passes at one Q each."""
+def test_averaged_tests_equal_a_single_test(finished, folder, monkeypatch):
+    """The average of tests at one Q each equals one run of tools/test.py at all Q."""
     monkeypatch.chdir(folder)
     study = load_study('study.yaml')
     found = trainings(study)
@@ -223,7 +223,7 @@ def test_averaged_tests_are_one_test_with_all_of_them(finished, folder, monkeypa
 
 
 def test_a_changed_setting_is_named(finished, folder, tmp_path, monkeypatch, capsys):
-    """What was trained otherwise is not used, and the results of other settings are not mixed."""
+    """Runs with other settings are not used, and their results are not mixed."""
     text = (folder / 'study.yaml').read_text().replace(f'{LR}: 0.02', f'{LR}: 0.03')
     changed = folder / 'changed.yaml'
     text = text.replace('results: results', 'results: other')
@@ -237,8 +237,8 @@ def test_a_changed_setting_is_named(finished, folder, tmp_path, monkeypatch, cap
     assert not results.answers and 'A/0' not in results.courses
 
 
-def test_the_results_alone_make_the_report(finished, folder, tmp_path, monkeypatch):
-    """Elsewhere, without the runs: the same page."""
+def test_the_report_needs_only_the_results(finished, folder, tmp_path, monkeypatch):
+    """Another folder with the results but without the runs gives the same report."""
     for name in ('study.yaml', 'results'):
         os.symlink(folder / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -257,7 +257,7 @@ def test_the_results_alone_make_the_report(finished, folder, tmp_path, monkeypat
 
 @pytest.fixture(scope='module')
 def side_by_side(folder):
-    """Another seed by two jobs: a call ended while both train, then the same command again."""
+    """Another seed with two jobs: a call gets SIGTERM while both train, then it is repeated."""
     content = yaml.safe_load((folder / 'study.yaml').read_text())
     profile = content['profiles']['tiny']
     del profile['data']['absent']
@@ -271,7 +271,7 @@ def side_by_side(folder):
 
 def test_several_jobs_are_ended_together(side_by_side):
     lines, stderr, status, _ = side_by_side
-    # D waits for A: what runs beside A is the next that needs nothing.
+    # D waits for A; the next run that needs no other run starts beside A.
     assert [line.split('] ')[1].strip() for line in lines] == [
         'digits, seed 1, A: training',
         'digits, seed 1, A-wild: training',
@@ -294,7 +294,7 @@ def test_several_jobs_do_everything_in_order(side_by_side, folder, monkeypatch):
         assert results.wrong(side, study.seeds) is not None
 
 
-def test_the_log_tells_jobs_apart(side_by_side, folder):
+def test_the_log_distinguishes_jobs(side_by_side, folder):
     numbers: dict[str, set] = {}
     for line in (folder / 'jobs/runs/study.log').read_text().splitlines():
         number, dollar, command = line.partition(' $ python tools/')

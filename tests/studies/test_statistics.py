@@ -1,4 +1,4 @@
-"""A study's statistics against SciPy and brute force, and its rule of verdicts."""
+"""A study's statistics, compared with SciPy and brute force, and its rule for verdicts."""
 
 from itertools import permutations, product
 
@@ -42,7 +42,7 @@ def claim(*comparisons):
 
 
 def drawn(rates, images=400, seeds=3, number=0):
-    """(seeds, images) of errors at each rate, independent."""
+    """Independent random errors, an array (seeds, images) for each rate."""
     rng = np.random.default_rng(number)
     return [rng.random((seeds, images)) < rate for rate in rates]
 
@@ -58,8 +58,8 @@ def test_with_one_seed_it_is_mcnemars_exact_test(b, c):
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=9))
-def test_with_several_seeds_every_image_has_either_sign(differences):
-    """All assignments of signs, one by one."""
+def test_with_several_seeds_it_is_a_sign_flip_test(differences):
+    """It equals the enumeration of all assignments of signs to the images."""
     differences = np.array(differences)
     sums = np.array([np.dot(s, differences) for s in product((-1, 1), repeat=len(differences))])
     observed = abs(differences.sum())
@@ -68,7 +68,7 @@ def test_with_several_seeds_every_image_has_either_sign(differences):
     assert mcnemar(differences) == pytest.approx(expected, abs=1e-12)
 
 
-def test_large_numbers_are_near_the_normal_approximation():
+def test_large_numbers_are_close_to_the_normal_approximation():
     rng = np.random.default_rng(1)
     differences = rng.integers(-3, 4, 2000)
     z = differences.sum() / np.sqrt(np.sum(differences.astype(float) ** 2))
@@ -76,7 +76,7 @@ def test_large_numbers_are_near_the_normal_approximation():
 
 
 def test_the_test_keeps_its_level():
-    """Equal nets whose errors on an image go together over the seeds: 5 % are called different."""
+    """About 5 % of equal nets differ at a level of 5 %, with errors correlated over the seeds."""
     rng = np.random.default_rng(2)
     found = 0
     for _ in range(400):
@@ -87,7 +87,7 @@ def test_the_test_keeps_its_level():
 
 
 def test_holm_is_the_step_down_procedure():
-    """By its definition: the smallest level at which each one is rejected."""
+    """The adjusted p-value is the smallest level at which the hypothesis is rejected."""
     p_values = [0.04, 0.001, 0.03, 0.2, 0.03]
     adjusted = holm(p_values)
     for level in np.linspace(0.0005, 1, 4000):
@@ -112,7 +112,7 @@ def test_with_one_seed_an_error_has_wilsons_interval():
 
 
 def test_the_seeds_part_is_students_interval():
-    """Of so many images that only the seeds count."""
+    """With very many images, only the variation over the seeds remains."""
     rates = np.array([0.2, 0.25, 0.33])
     wrong = np.stack([np.arange(1_000_000) < rate * 1_000_000 for rate in rates])
     found = error(wrong)
@@ -121,12 +121,12 @@ def test_the_seeds_part_is_students_interval():
 
 
 @pytest.mark.parametrize('seed_spread', [0.0, 0.03, 0.1])
-def test_intervals_hold_the_truth(seed_spread):
-    """Errors that depend on image and seed: at least 95 % of the intervals hold their means."""
+def test_intervals_contain_the_truth(seed_spread):
+    """About 95 % of the intervals or more contain the mean if errors depend on image and seed."""
     rng = np.random.default_rng(3)
     held = np.zeros(2)
     for _ in range(400):
-        # Two nets, whose rates are 0.40 and 0.35 in the mean over all images and seeds.
+        # Two nets with mean error rates of 0.40 and 0.35 over all images and seeds.
         hard = rng.uniform(-0.2, 0.2, 150)
         luck = rng.normal(0, seed_spread, (2, 3, 1))
         rate = np.clip(np.array([0.40, 0.35])[:, None, None] + hard + luck, 0, 1)
@@ -138,8 +138,8 @@ def test_intervals_hold_the_truth(seed_spread):
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10**6), st.floats(0, 1), st.floats(0, 1), st.integers(1, 4))
-def test_of_two_nets_neither_is_favoured(number, one, two, seeds):
-    """Swapped, everything has the other sign; the order of images and seeds does not matter."""
+def test_comparisons_are_symmetric(number, one, two, seeds):
+    """Swapping the nets changes the signs; the order of images and seeds does not matter."""
     rng = np.random.default_rng(number)
     first, second = (rng.random((seeds, 60)) < rate for rate in (one, two))
     found, swapped = compare(first, second), compare(second, first)
@@ -168,7 +168,7 @@ def test_a_comparison_is_decided_by_both_tests(rates, verdict):
 
 
 def test_a_difference_between_images_alone_is_not_enough():
-    """One lucky seed of three: McNemar finds a difference, over seeds there is none."""
+    """With one lucky seed of three, McNemar's test is significant, the interval over seeds not."""
     better, worse = drawn([0.3, 0.3])
     better[0] = False
     judged = judge(claim(BEATS), {'photos': {BEATS: (better, worse)}})
@@ -178,18 +178,18 @@ def test_a_difference_between_images_alone_is_not_enough():
 
 
 @pytest.mark.parametrize('rates, images, verdict', [
-    ((0.3, 0.3), 40_000, CONFIRMED),  # precise enough to exclude a help of 5 points
-    ((0.5, 0.3), 400, CONFIRMED),  # it does harm
+    ((0.3, 0.3), 40_000, CONFIRMED),  # precise enough to exclude an improvement of 5 points
+    ((0.5, 0.3), 400, CONFIRMED),  # it is worse
     ((0.3, 0.3), 60, NOT_SEEN),  # too few images to exclude it
     ((0.1, 0.4), 400, CONTRADICTED),
 ])  # fmt: skip
-def test_no_help_is_confirmed_by_a_narrow_interval_alone(rates, images, verdict):
+def test_no_improvement_is_confirmed_only_by_a_narrow_interval(rates, images, verdict):
     comparison = Comparison(X, Y, NO_BETTER, margin=5)
     judged = judge(claim(comparison), {'photos': {comparison: drawn(rates, images)}})
     assert judged.verdict == verdict
 
 
-def test_what_is_only_shown_decides_nothing():
+def test_comparisons_that_are_only_shown_decide_nothing():
     shown = Comparison(Y, X, BETTER, decides=False)
     answers = {BEATS: drawn([0.2, 0.5]), shown: drawn([0.5, 0.2])}
     judged = judge(claim(BEATS, shown), {'photos': answers})
@@ -198,7 +198,7 @@ def test_what_is_only_shown_decides_nothing():
 
 
 def test_more_comparisons_make_each_harder():
-    """A p of 0.03 is enough alone; not where it is one of four, of which others are still to do."""
+    """A p-value of 0.04 is enough alone, but not as one of four, even if the others are missing."""
     wrong = np.zeros((1, 60), bool), np.zeros((1, 60), bool)
     wrong[0][0, :5], wrong[1][0, 5:19] = True, True
     alone = judge(claim(BEATS), {'photos': {BEATS: wrong}})
@@ -211,7 +211,7 @@ def test_more_comparisons_make_each_harder():
 
 @given(st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=4))
 def test_the_rule(verdicts):
-    """In other words than the code's."""
+    """The rule, written independently of the code."""
     some, some_missing = set(verdicts), UNDECIDED in verdicts
     on_one, over = on_data_set(verdicts), over_data_sets(verdicts)
     assert (on_one == UNDECIDED) == (over == UNDECIDED) == some_missing
@@ -219,19 +219,19 @@ def test_the_rule(verdicts):
     assert (on_one == CONFIRMED) == (some == {CONFIRMED})
     assert (over == CONTRADICTED) == (CONTRADICTED in some and not some_missing)
     assert (over == CONFIRMED) == (some - {NOT_SEEN, NOT_JUDGED} == {CONFIRMED})
-    # One comparison that is not judged leaves a data set without a verdict for the claim; one
-    # data set leaves it to the others.
+    # A comparison that is not judged leaves the claim without a verdict on the data set; a data set
+    # that is not judged leaves the verdict to the others.
     assert (on_one == NOT_JUDGED) == (NOT_JUDGED in some and not some & {CONTRADICTED, UNDECIDED})
     assert (over == NOT_JUDGED) == (some == {NOT_JUDGED})
     assert over_data_sets([*verdicts, NOT_JUDGED]) == over
-    # A claim does not get better by a comparison or a data set that speaks against it.
+    # A comparison or data set that contradicts a claim never improves its verdict.
     assert on_data_set([*verdicts, CONTRADICTED]) in (CONTRADICTED, UNDECIDED)
     assert over_data_sets([*verdicts, CONTRADICTED]) in (CONTRADICTED, UNDECIDED)
 
 
 @pytest.mark.parametrize('learns', [True, False, None])
 def test_a_net_learns_if_it_is_better_than_guessing(learns):
-    """What the paper expects is confirmed or contradicted; in between it is not seen."""
+    """The paper's expectation is confirmed or contradicted, or not seen if the seeds differ."""
     labels = np.arange(1000) % 10
     (wrong,) = drawn([0.4 if learns else 0.9], len(labels))
     if learns is None:  # one seed of three learns a little
@@ -245,7 +245,7 @@ def test_a_net_learns_if_it_is_better_than_guessing(learns):
     assert STALLED == 5
 
 
-def test_what_is_not_judged_has_no_verdict_and_counts_in_the_correction():
+def test_unjudged_comparisons_have_no_verdict_and_count_in_the_correction():
     wrong = drawn([0.3, 0.34], 4000)
     alone = judge(claim(BEATS), {'photos': {BEATS: wrong}})
     other = Comparison(X, Candidate(('Z',), 'dense', 'one'))
@@ -266,7 +266,7 @@ def test_a_data_set_that_is_not_judged_leaves_the_verdict_to_the_others():
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10**6), st.floats(0.1, 0.9), st.integers(50, 400))
 def test_the_smallest_visible_difference_is_the_half_width(number, rate, images):
-    """A difference is outside its interval's reach to zero exactly if it is larger than that."""
+    """The interval excludes zero exactly if the difference is larger than its half-width."""
     difference = compare(*drawn([rate, rate / 2], images, number=number)).difference
     assert difference.half_width == pytest.approx((difference.high - difference.low) / 2)
     excludes_zero = difference.low > 0 or difference.high < 0

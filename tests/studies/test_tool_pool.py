@@ -1,4 +1,4 @@
-"""Several commands at a time, and their end."""
+"""Several commands run at a time, and are ended together."""
 
 import io
 import os
@@ -36,8 +36,8 @@ def runs(process):
     return True
 
 
-def test_so_many_run_at_a_time(tmp_path):
-    """Each waits for its neighbour's file: one alone would never end."""
+def test_two_commands_run_at_a_time(tmp_path):
+    """Each waits for a file of the other, so that one alone would never end."""
     code = (
         'import pathlib, time\n'
         'pathlib.Path({own!r}).touch()\n'
@@ -52,7 +52,7 @@ def test_so_many_run_at_a_time(tmp_path):
         assert [call.result(60) for call in calls] == [None, None]
 
 
-def test_output_and_failure_are_the_commands_own():
+def test_output_and_error_are_those_of_the_command():
     log = io.StringIO()
     with ToolPool(1) as pool:
         code = "import sys; print('hello', flush=True); sys.exit('error: no such thing')"
@@ -62,7 +62,7 @@ def test_output_and_failure_are_the_commands_own():
     assert log.getvalue().splitlines() == ['hello', 'error: no such thing']
 
 
-def test_what_does_not_heed_its_end_is_killed(monkeypatch):
+def test_commands_that_ignore_sigterm_are_killed(monkeypatch):
     monkeypatch.setattr(tool_pool, 'GRACE', 0.2)
     log = io.StringIO()
     with pytest.raises(KeyboardInterrupt), ToolPool(1) as pool:
