@@ -1,4 +1,4 @@
-"""Shared fixtures: tools run as a user runs them, the digits, the real images."""
+"""Shared fixtures: running the tools as a user does, the digits, the real images."""
 
 import os
 import resource
@@ -22,7 +22,7 @@ D_DIGITS = str(ROOT / 'configs/vgg/vgg16_jitter_digits.py')
 
 torch.set_num_threads(1 if 'PYTEST_XDIST_WORKER' in os.environ else 2)
 
-#: Files that take minutes: side by side (pytest -n), the others fill what they leave.
+#: Files that take minutes. They start first, so that with pytest -n the others fill the gaps.
 LONG = (
     'test_real_data.py',
     'test_kill.py',
@@ -43,9 +43,9 @@ def pytest_collection_modifyitems(items):
 
 
 def run_tool(name, *args, cwd, launcher=(), env=None, check=True):
-    """Run tools/NAME, or FOLDER/NAME, in a folder of its own and return the finished process.
+    """Run tools/NAME or FOLDER/NAME in the folder ``cwd``, and return the finished process.
 
-    With a launcher or an environment it is started afresh, as from a shell.
+    With a launcher or an environment, the tool is started in a new process, as from a shell.
     """
     command = [str(ROOT / (name if '/' in name else f'tools/{name}')), *map(str, args)]
     if launcher or env:
@@ -61,15 +61,15 @@ def run_tool(name, *args, cwd, launcher=(), env=None, check=True):
 
 
 def heed_ctrl_c():
-    """For ``preexec_fn``: a shell lets what it runs in the background, as tests, ignore Ctrl-C."""
+    """For ``preexec_fn``: handle SIGINT, which shells let background processes ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
 def file_limit(size):
-    """Files become no larger than this many bytes: a write beyond it fails half way.
+    """Limit the size of files, in bytes, so that larger writes fail half-way.
 
-    Only around what is tested: the limit holds for pytest's own output, too.
+    To be used only around the tested call, because the limit also applies to pytest's output.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -81,7 +81,7 @@ def file_limit(size):
 
 @pytest.fixture(autouse=True)
 def own_default_scope():
-    """The default scope that a test's runner sets ends with the test."""
+    """Restores the default scope, which runners in a test may set."""
     before = dict(DefaultScope._instance_dict)
     yield
     DefaultScope._instance_dict.clear()
@@ -90,7 +90,7 @@ def own_default_scope():
 
 @pytest.fixture(scope='session')
 def digits(tmp_path_factory):
-    """The embedded data set as the tool writes it."""
+    """Folder of scikit-learn's digits, written by the tool."""
     folder = tmp_path_factory.mktemp('data') / 'digits'
     run_tool('prepare_data.py', 'digits', '--out', folder, cwd=folder.parent)
     return folder
@@ -118,7 +118,7 @@ def net_a(few_digits, tmp_path_factory):
 
 
 def short_run(data, work_dir, epochs, *options):
-    """Arguments of train.py for a run of seconds: 5 iterations an epoch."""
+    """Arguments of train.py for a run of a few seconds, with 5 iterations per epoch."""
     return [
         '--work-dir',
         work_dir,
@@ -134,7 +134,7 @@ def short_run(data, work_dir, epochs, *options):
 
 @pytest.fixture(scope='session')
 def spot(tmp_path_factory):
-    """File of a photo of 200 x 120 pixels with a bright spot."""
+    """File of a photo with 200 x 120 pixels and a bright spot."""
     path = tmp_path_factory.mktemp('spot') / 'photo.png'
     pixels = np.full((120, 200, 3), 40, np.uint8)
     cv2.circle(pixels, (150, 60), 30, (250, 250, 250), -1)

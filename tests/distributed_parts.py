@@ -1,4 +1,4 @@
-"""What the configs of tests/test_distributed.py use."""
+"""Classes for the configs of tests/test_distributed.py."""
 
 import os
 
@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 
 @MODELS.register_module()
 class DoubleClassifier(ImageClassifier):
-    """In float64: a few float32 roundings, and a ReLU or a maximum falls the other way."""
+    """A classifier in float64: float32 rounding can change the decisions of ReLUs and maxima."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -20,9 +20,9 @@ class DoubleClassifier(ImageClassifier):
 
 @HOOKS.register_module()
 class LossOfEachProcess(Hook):
-    """Writes the loss of every iteration, a line each, to ``losses_RANK.txt``.
+    """Writes the loss of each iteration as a line of ``losses_RANK.txt``.
 
-    mmengine logs the loss of process 0 alone, averaged over ten iterations.
+    mmengine logs only the loss of process 0, averaged over ten iterations.
     """
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -33,7 +33,7 @@ class LossOfEachProcess(Hook):
 
 @HOOKS.register_module()
 class GiveStateDict(Hook):
-    """Weights from a file by nothing but ``load_state_dict``, as in a program of one's own."""
+    """Loads weights from a file with ``load_state_dict``, as a user's own program would."""
 
     def __init__(self, path=None):
         self.path = path

@@ -1,4 +1,4 @@
-"""What of other packages a plugin could change: printed before and after ``import vgg_mm``.
+"""Compares everything in other packages that a plugin could change before and after its import.
 
 python tests/host_snapshot.py mmengine mmcv mmpretrain    # exit status 1 if anything differs
 """
@@ -19,21 +19,21 @@ HOSTS = ('mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg', 'modelindex', 'torc
 
 OWN = 'vgg_mm'
 
-#: Attributes that change whatever is imported or run.
+#: Attributes that any import or call changes.
 CHANGING = {
     '__warningregistry__',
     '__annotations__',
     '__abstractmethods__',
     '__slotnames__',
-    '_type_eval_globals',  # of torch.fx: everything that typing knows
+    '_type_eval_globals',  # of torch.fx: all names of typing
 }
 
-#: Compared by functions of their own, which know what a plugin may add.
+#: Attributes with separate comparisons, which allow the additions of a plugin.
 APART = {'_schemes', '_models_dict', 'backends', 'prefix_to_backends', '_backends'}
 
 
 def import_everything(packages):
-    """Import the packages with all of their parts that this package imports some time."""
+    """Import the packages and all of their parts that this package may import."""
     parts = ('apis', 'datasets', 'engine', 'evaluation', 'models', 'registry', 'structures')
     for package in packages:
         importlib.import_module(package)
@@ -44,9 +44,9 @@ def import_everything(packages):
 
 
 def value_of(value, depth=2):
-    """Something to compare: an object's identity, the content of containers."""
+    """A comparable value: the content of a container, the identity of other objects."""
     if isinstance(value, float):
-        return repr(value)  # nan is nan
+        return repr(value)  # so that nan equals nan
     if isinstance(value, (str, bytes, int, type(None))):
         return value
     if depth and isinstance(value, dict):
@@ -63,7 +63,7 @@ def attributes(owner):
     return {
         name: value_of(value)
         for name, value in list(vars(owner).items())
-        # Sub-modules become attributes when somebody imports them.
+        # Sub-modules become attributes when they are imported.
         if name not in CHANGING | APART and not isinstance(value, types.ModuleType)
     }
 
@@ -95,7 +95,7 @@ def modules(packages):
 
 
 def registries():
-    """name of the root -> scope -> what is registered."""
+    """Name of the root registry -> its contents, and those of its children by scope."""
     import mmengine.registry as roots
 
     found = {}
@@ -181,7 +181,7 @@ def snapshot(packages):
 
 
 def differences(before, after, where=''):
-    """Lines for what was changed or removed, and for what was added and is not this package's."""
+    """Lines on what was changed or removed, or was added and does not belong to this package."""
     if isinstance(before, dict) and isinstance(after, dict):
         lines = []
         for key in before.keys() | after.keys():
@@ -197,19 +197,19 @@ def differences(before, after, where=''):
 
 
 def is_own(where, key, value):
-    """Names that a plugin may add: its scope, its models, its prefixes of names."""
+    """Whether a plugin may add this name: its scope, its models, its prefixes."""
     key = str(key)
     if where == 'models':
         return f'{os.sep}configs{os.sep}vgg{os.sep}' in value[1] and 'mmpretrain' not in value[1]
     if where == 'modules':
-        return True  # what is imported for the first time
+        return True  # imported for the first time
     if where.startswith(('registries', 'loaders')):
         return key == OWN or key.startswith((f'{OWN}://', f'{OWN}-', f'{OWN}.'))
     return False
 
 
 def every_module_of(package):
-    """Import all of a package, as far as what it needs is there."""
+    """Import all modules of a package whose dependencies are installed."""
     root = importlib.import_module(package)
     for found in pkgutil.walk_packages(root.__path__, f'{package}.'):
         try:
@@ -221,13 +221,13 @@ def every_module_of(package):
 def main(packages):
     import_everything(packages)
     packages = (*packages, *(name for name in HOSTS if name in sys.modules))
-    snapshot(packages)  # which itself fills some caches
+    snapshot(packages)  # the first snapshot fills some caches
     first = snapshot(packages)
     importlib.import_module(OWN)
     lines = [f'import {OWN}: {line}' for line in differences(first, snapshot(packages))]
     every_module_of(OWN)
     later = differences(first, snapshot(packages))
-    # Scientific libraries set filters for their own warnings when they are imported.
+    # Scientific libraries add filters for their own warnings when they are imported.
     later = [line for line in later if not line.startswith('added: process.warnings')]
     lines += [f'every module of {OWN}: {line}' for line in later]
     if lines:

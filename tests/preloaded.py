@@ -1,4 +1,4 @@
-"""Tools run in processes that have imported everything already: seconds instead of ten a run."""
+"""Runs tools in processes with all modules imported, so that a run takes a few seconds, not ten."""
 
 import multiprocessing
 import os
@@ -19,14 +19,14 @@ _context.set_forkserver_preload(PRELOADED)
 
 
 def start(target, *args):
-    """A process that runs ``target(*args)``."""
+    """Start a process that runs ``target(*args)``."""
     process = _context.Process(target=target, args=args)
     process.start()
     return process
 
 
 def run(command, cwd):
-    """What ``subprocess.run([sys.executable, *command], cwd=cwd, ...)`` gives."""
+    """Same result as ``subprocess.run([sys.executable, *command], cwd=cwd, ...)``."""
     with tempfile.TemporaryDirectory() as folder:
         outputs = [os.path.join(folder, name) for name in ('stdout', 'stderr')]
         process = start(_run_script, command, str(cwd), outputs)

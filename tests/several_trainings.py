@@ -1,7 +1,7 @@
-"""Runs tools/train.py once for every line of a file, in the same process(es): saves their start.
+"""Runs tools/train.py for every line of a file in the same process(es), which saves their start.
 
-Where it ends with an error, the next line is run all the same. What the runs print as errors stands
-in errors_RANK.txt, each process's in a file of its own, since two that write to one pipe mix lines.
+After an error, the next line is run. Each process writes its error output to errors_RANK.txt, since
+lines of two processes that write to the same pipe would be mixed.
 """
 
 import contextlib

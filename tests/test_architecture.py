@@ -1,4 +1,4 @@
-"""Imports lead from upper layers to lower ones, and in no circle (docs/architecture.md)."""
+"""Imports lead from upper layers to lower ones, without cycles (docs/architecture.md)."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 from tests.conftest import ROOT
 
-#: From top to bottom; what stands in one line may import each other, without circles.
+#: Layers from top to bottom. Parts of the same layer may import each other, without cycles.
 LAYERS = (
     ('tools', 'benchmarks', 'studies'),
     ('vgg_mm_cli',),
@@ -31,12 +31,12 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-#: Those of the checkout's folders.
+#: Folders of scripts in the checkout.
 FOLDERS = ('tools', 'benchmarks', 'studies')
 
 
 def find_modules(folder: Path, prefix: str = '') -> dict[str, Path]:
-    """Module name -> file, of a package or of a folder of scripts."""
+    """Module name -> file, for a package or a folder of scripts."""
     paths = [path for path in folder.rglob('*.py') if '.mim' not in path.parts]
     return {
         '.'.join([*filter(None, [prefix]), *path.relative_to(folder).with_suffix('').parts])
@@ -46,7 +46,7 @@ def find_modules(folder: Path, prefix: str = '') -> dict[str, Path]:
 
 
 PACKAGE = find_modules(ROOT / 'vgg_mm', 'vgg_mm')
-# It hands all of the packages on, and belongs to no layer.
+# The package itself belongs to no layer: it gives access to all of its parts.
 PACKAGE.pop('vgg_mm')
 MODULES = {
     **PACKAGE,
@@ -56,7 +56,7 @@ MODULES = {
 
 
 def imported_by(name: str, path: Path, known) -> set[str]:
-    """The known modules that a module imports, wherever in it, for their types alone too."""
+    """The known modules that a module imports anywhere, including imports for type hints."""
     package = name if path.name == '__init__.py' else name.rpartition('.')[0]
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
@@ -82,8 +82,8 @@ def layer_of(name: str) -> str:
     return path.parts[1].removesuffix('.py') if path.parts[0] == 'vgg_mm' else path.parts[0]
 
 
-def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
-    """Strongly connected components of several modules, by the closure of the arrows."""
+def cycles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """Strongly connected components of several modules, from the transitive closure."""
     names = list(arrows)
     place = {name: i for i, name in enumerate(names)}
     reach = torch.eye(len(names))
@@ -105,7 +105,7 @@ def test_every_module_is_in_a_layer():
     assert not unknown, f'name a layer of tests/test_architecture.py for {unknown}'
 
 
-def test_arrows_lead_down(arrows):
+def test_imports_lead_down(arrows):
     upward = {
         (name, other)
         for name, others in arrows.items()
@@ -115,20 +115,20 @@ def test_arrows_lead_down(arrows):
     assert not upward
 
 
-def test_there_are_no_circles_of_modules(arrows):
-    assert not circles(arrows)
+def test_there_are_no_cycles_of_modules(arrows):
+    assert not cycles(arrows)
 
 
-def test_there_are_no_circles_of_packages(arrows):
+def test_there_are_no_cycles_of_packages(arrows):
     between: dict[str, set[str]] = {layer_of(name): set() for name in arrows}
     for name, others in arrows.items():
         between[layer_of(name)] |= {layer_of(other) for other in others} - {layer_of(name)}
-    assert not circles(between)
+    assert not cycles(between)
 
 
-def test_what_is_looked_for_is_found():
+def test_cycles_and_imports_are_found():
     arrows = {'a': {'b'}, 'b': {'c'}, 'c': {'a'}, 'd': {'a'}, 'e': set()}
-    assert circles(arrows) == [{'a', 'b', 'c'}]
+    assert cycles(arrows) == [{'a', 'b', 'c'}]
     found = imported_by(
         'vgg_mm.models.tta.localisation_tta', PACKAGE['vgg_mm.models.tta.localisation_tta'], MODULES
     )

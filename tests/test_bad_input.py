@@ -1,4 +1,4 @@
-"""What a user can do wrong, and the one line that says so."""
+"""User errors end with a one-line message."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from tests.conftest import A_DIGITS, D_DIGITS, ROOT, run_tool, short_run
 
 @pytest.fixture
 def data(few_digits, tmp_path):
-    """A copy of the digits to break."""
+    """A copy of the digits, which tests may damage."""
     return shutil.copytree(few_digits, tmp_path / 'data')
 
 
@@ -36,7 +36,7 @@ def first_image(folder):
 
 
 def break_image(content):
-    """Every training image of class 0 becomes this file, so that one is met for certain."""
+    """Replace every training image of class 0 by this content, so that one is certainly loaded."""
 
     def apply(data):
         for path in data.glob('train/0/*'):
@@ -68,7 +68,7 @@ def break_all(data):
 
 
 def half_checkpoint(checkpoint, folder):
-    """The first half of a checkpoint as the only one in the work directory."""
+    """Write the first half of a checkpoint as the only one in the work directory."""
     target = folder / 'run' / 'epoch_1.pth'
     target.parent.mkdir()
     content = checkpoint.read_bytes()
@@ -77,7 +77,7 @@ def half_checkpoint(checkpoint, folder):
 
 
 def mid_epoch(checkpoint):
-    """The same checkpoint as if it had been written three iterations into the next epoch."""
+    """The same checkpoint as if it had been written after three iterations of the next epoch."""
     content = torch.load(checkpoint, weights_only=False)
     content['meta']['iter'] += 3
     target = checkpoint.with_name('mid_epoch.pth')
@@ -282,7 +282,7 @@ def test_traceback_on_demand(tmp_path):
     assert 'Traceback' in done.stderr and 'config not found: no.py' in done.stderr
 
 
-def test_a_hostile_checkpoint_runs_nothing(few_digits, tmp_path):
+def test_code_in_a_hostile_checkpoint_is_not_run(few_digits, tmp_path):
     marker = tmp_path / 'marker'
     torch.save(
         dict(state_dict={}, meta=hostile(marker)['os.system']),

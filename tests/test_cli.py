@@ -1,4 +1,4 @@
-"""The console command: what the scripts of tools do, under one name. Installed: test_wheel.py."""
+"""The console command ``vgg-mm``, which runs the tools; test_wheel.py tests it installed."""
 
 import argparse
 import ast
@@ -16,12 +16,12 @@ from tests.docs.world import write_checkpoint
 from vgg_mm.installation import argument, arguments_as_options, command
 from vgg_mm_cli import COMMANDS, Entry, main
 
-#: ``vgg-mm`` of this checkout, installed or not.
+#: ``vgg-mm`` of this checkout, whether it is installed or not.
 VGG_MM = [sys.executable, '-m', 'vgg_mm_cli']
 
 
 def vgg_mm(*arguments, cwd):
-    """Finished ``vgg-mm ARGUMENTS``, in a process with everything imported."""
+    """Run ``vgg-mm ARGUMENTS`` in a process with all modules imported."""
     return preloaded.run([str(ROOT / 'vgg_mm_cli/__main__.py'), *map(str, arguments)], cwd)
 
 
@@ -30,7 +30,7 @@ def test_every_script_is_a_command():
     assert {entry.script for entry in COMMANDS.values()} == scripts
 
 
-def test_messages_name_the_commands_that_there_are():
+def test_messages_name_existing_commands():
     assert {f'tools/{entry.script}': name for name, entry in COMMANDS.items()} == {
         command(name): name for name in COMMANDS
     }
@@ -48,7 +48,7 @@ def test_messages_name_the_commands_that_there_are():
     assert {'test', 'chain', 'features', 'build-mmcv-ops'} <= named <= COMMANDS.keys()
 
 
-def test_messages_name_the_arguments_that_there_are():
+def test_messages_name_existing_arguments():
     parser = argparse.ArgumentParser(conflict_handler='resolve')
     for entry in COMMANDS.values():
         entry.load().add_options(parser)
@@ -58,7 +58,7 @@ def test_messages_name_the_arguments_that_there_are():
         named.update(re.findall(r'\bargument\(["\'](\w+)["\']', text))
         for node in ast.walk(ast.parse(text)) if 'apis' in path.parts else ():
             if isinstance(node, ast.Constant) and '``' not in str(node.value):
-                # An option stands alone in the list of a command's words, or follows a command.
+                # Options are separate words of a command, or follow a command.
                 by_hand = re.search(r'(?<!^ )--[a-zA-Z][\w-]* ', f'{node.value} ')
                 alone = re.fullmatch(r'--[\w-]+=?', str(node.value))
                 assert alone or not by_hand, f'{path}: {node.value}'
@@ -122,7 +122,7 @@ def test_arguments_in_messages():
 
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_help_is_the_scripts(name, tmp_path):
+def test_help_equals_the_scripts(name, tmp_path):
     def shown(done, prog):
         assert done.returncode == 0 and done.stdout.startswith(f'usage: {prog} ')
         return done.stdout.partition('\n\n')[2]
@@ -165,7 +165,7 @@ def test_unknown_commands(word, hint, tmp_path):
     assert done.stderr == f'vgg-mm: error: unknown command {word!r}; {hint}\n'
 
 
-def test_results_messages_and_statuses_are_the_scripts(photo, tmp_path):
+def test_results_messages_and_statuses_equal_the_scripts(photo, tmp_path):
     import cv2
 
     cv2.imwrite(str(tmp_path / 'photo.jpg'), photo)
@@ -197,7 +197,7 @@ def test_results_messages_and_statuses_are_the_scripts(photo, tmp_path):
 
 @pytest.fixture
 def hello(tmp_path, monkeypatch):
-    """A command of one's own: a module, and an entry."""
+    """A user's own command: a module and an entry."""
     (tmp_path / 'hello_command.py').write_text(
         'from vgg_mm_cli.command import Command\n'
         'def add_options(parser):\n    parser.add_argument("--name", choices=["VGG"])\n'
@@ -229,7 +229,7 @@ def test_a_command_is_added_by_one_entry(hello, capsys):
     ],
 )
 def test_completion(typed, offered, tmp_path):
-    """What bash offers at the tab key."""
+    """Completions offered by bash."""
     pytest.importorskip('shtab')
     for name in ('photo.jpg', 'config.py'):
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Every config builds, and says what its name says."""
+"""Every config builds, and agrees with its name."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ ARCH = {
     'vgg19': 'E',
 }
 SCALES = {'s256': (256, 256), 's384': (384, 384), 'jitter': (256, 512)}
-#: Section 3.2's test scales for each way to train.
+#: The test scales of Section 3.2 for each training scale.
 TEST_SCALES = {'s256': (224, 256, 288), 's384': (352, 384, 416), 'jitter': (256, 384, 512)}
 
 
@@ -35,7 +35,7 @@ TEST_SCALES = {'s256': (224, 256, 288), 's384': (352, 384, 416), 'jitter': (256,
     'name', ['vgg16_jitter_imagenet', 'vgg16_finetune', 'vgg16_scr_fc_animals']
 )
 def test_a_config_as_one_file_is_the_same(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)  # away from the bases
+    monkeypatch.chdir(tmp_path)  # a folder without the bases
     print_config(name, 'mine.py', ['DATA_ROOT=here'])
     assert capsys.readouterr().out == 'written: mine.py\n'
     expected = Config.fromfile(next(ROOT.glob(f'configs/**/{name}.py')))
@@ -60,7 +60,7 @@ def test_the_family_is_complete():
 
 
 @pytest.mark.parametrize('path', IMAGENET, ids=lambda path: path.stem)
-def test_a_config_is_what_its_name_says(path):
+def test_a_config_agrees_with_its_name(path):
     cfg = Config.fromfile(path)
     net, scale, _ = path.stem.split('_')
     with torch.device('meta'):
@@ -110,7 +110,7 @@ def test_pipelines_and_protocol_build(path, photo, tmp_path):
     ids=str,
 )
 def test_every_row_of_the_papers_tables_has_a_config(row, tta_cfg):
-    """Tables 3 to 5: net and S by a config's name, Q and protocol by --tta-cfg."""
+    """In Tables 3 to 5, the config's name gives net and S, --tta-cfg gives Q and protocol."""
     net = next(name for name, arch in ARCH.items() if arch == row.net)
     scale = next(name for name, scale in SCALES.items() if scale == row.scale)
     cfg = Config.fromfile(ROOT / f'configs/vgg/{net}_{scale}_imagenet.py')
@@ -127,8 +127,8 @@ def test_the_default_is_the_last_column_of_table_5():
     assert describe(cfg)['test_scales'] == TABLE_5[2].test_scales
 
 
-def test_a_test_on_a_processor_says_soon_how_far_it_is(monkeypatch):
-    """An image is many seconds of net D; a batch of 64 would be half an hour without a word."""
+def test_batches_are_small_without_a_gpu(monkeypatch):
+    """Net D takes many seconds per image; a batch of 64 would show no progress for half an hour."""
     found = []
     for protocol, gpu in (('all', False), ('dense', False), ('all', True)):
         cfg = Config.fromfile(ROOT / 'configs/vgg/vgg16_jitter_imagenet.py')
@@ -143,8 +143,8 @@ def test_a_test_on_a_processor_says_soon_how_far_it_is(monkeypatch):
     'path', sorted((ROOT / 'configs/downstream').glob('*/*.py')), ids=lambda path: path.stem
 )
 def test_published_recipes_need_fc6_and_fc7(path):
-    """What starts from a classifier starts from the whole of it; FPN has no fc6 of VGG's, small
-    data start from a file of convolutions."""
+    """Configs that start from a classifier require fc6 and fc7. Exceptions are FPN, and the configs
+    for small data, which start from a file of convolutions."""
     hook = Config.fromfile(path).default_hooks.classifier_init
     if hook.checkpoint is not None and 'fpn' not in path.stem:
         assert hook.get('require_fc', False) != hook.checkpoint.endswith('_notop.h5')

@@ -1,4 +1,4 @@
-"""Several processes, or several small batches, against one process with the large batch."""
+"""Several processes, or accumulated small batches, compared with one process and large batches."""
 
 import re
 import shlex
@@ -17,8 +17,8 @@ from vgg_mm.checkpoints import load_checkpoint
 
 TWO_PROCESSES = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
 
-#: Net A with 4 to 32 channels and without dropout, whose draws are each process's own. Jitter and
-#: crops are the usual ones, drawn from seed, epoch and image alone.
+#: Net A with 4 to 32 channels and without dropout, whose masks differ between processes. Jitter and
+#: crops are kept: they depend only on seed, epoch and image.
 SETTINGS = f"""
 _base_ = [{A_DIGITS!r}]
 custom_imports = dict(imports=['vgg_mm', 'tests.distributed_parts'], allow_failed_imports=False)
@@ -28,7 +28,7 @@ model = dict(
     backbone=dict(base_channels=4),
     head=dict(in_channels=32, fc_channels=32, dropout=0.0),
 )
-# FSDP cannot clip; without clipping this net wants a lower rate.
+# FSDP cannot clip gradients; without clipping, this net needs a lower learning rate.
 optim_wrapper = dict(clip_grad=None, optimizer=dict(lr=1e-3))
 train_cfg = dict(max_epochs=4)
 train_dataloader = dict(num_workers=0, persistent_workers=False)
@@ -46,7 +46,7 @@ strategy = dict(model_wrapper=dict(auto_wrap_policy=dict(min_num_params=1000)))
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Holds the configs, and the weights that all runs start from."""
+    """Folder with the configs and the initial weights of all runs."""
     folder = tmp_path_factory.mktemp('distributed')
     (folder / 'config.py').write_text(SETTINGS)
     (folder / 'sharded.py').write_text(SHARDED)
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
 
 
 def arguments(work_dir, data, batch_size, *options, config='config.py', launcher='none'):
-    """Of tools/train.py."""
+    """Arguments of tools/train.py."""
     return [
         config, '--work-dir', work_dir, '--launcher', launcher,
         *([] if config == 'sharded.py' else ['--no-validate']),
@@ -72,7 +72,7 @@ def arguments(work_dir, data, batch_size, *options, config='config.py', launcher
 
 @pytest.fixture(scope='module')
 def one_process(folder, few_digits):
-    """20 iterations of 24 images."""
+    """Work directory of a run in one process: 20 iterations of 24 images."""
     run_tool('train.py', *arguments('one', few_digits, 24), cwd=folder)
     first, last = (load_checkpoint(folder / p) for p in ('first_weights.pth', 'one/epoch_4.pth'))
     moved = last['state_dict']['head.fc7.weight'] - first['state_dict']['head.fc7.weight']
@@ -82,7 +82,7 @@ def one_process(folder, few_digits):
 
 @pytest.fixture(scope='module')
 def two_processes(folder, few_digits, tmp_path_factory):
-    """All runs of two processes; returns what they print."""
+    """All runs of two processes; returns the finished process with their output."""
     odd = shutil.copytree(few_digits, tmp_path_factory.mktemp('odd') / 'data')
     sorted(odd.glob('train/*/*'))[-1].unlink()
     launched = dict(launcher='pytorch')
@@ -113,7 +113,7 @@ def two_processes(folder, few_digits, tmp_path_factory):
 
 
 def losses(work_dir, processes=1):
-    """(processes, iterations)"""
+    """Losses as an array (processes, iterations)."""
     return np.stack([np.loadtxt(work_dir / f'losses_{rank}.txt') for rank in range(processes)])
 
 
@@ -124,16 +124,16 @@ def assert_same_weights(one, other):
         torch.testing.assert_close(weight, other[name], rtol=0, atol=1e-8)
 
 
-def test_two_processes_give_the_same(folder, one_process, two_processes):
-    """Weights, and the mean of the two losses, which are of 12 images each."""
+def test_two_processes_give_the_same_result(folder, one_process, two_processes):
+    """The weights, and the mean loss of the two processes with 12 images each, are equal."""
     two = losses(folder / 'two', processes=2)
     assert two.shape == (2, 20) and np.abs(two[0] - two[1]).max() > 1e-3
     np.testing.assert_allclose(two.mean(0), losses(one_process)[0], rtol=0, atol=1e-8)
     assert_same_weights(folder / 'two/epoch_4.pth', one_process / 'epoch_4.pth')
 
 
-def test_accumulated_gradients_give_the_same(folder, few_digits, one_process):
-    """Four times 6 images a step."""
+def test_accumulated_gradients_give_the_same_result(folder, few_digits, one_process):
+    """Each optimiser step accumulates four batches of 6 images."""
     accumulate = 'optim_wrapper.accumulative_counts=4'
     run_tool('train.py', *arguments('four', few_digits, 6, accumulate), cwd=folder)
     four = losses(folder / 'four')[0].reshape(20, 4)
@@ -142,15 +142,15 @@ def test_accumulated_gradients_give_the_same(folder, few_digits, one_process):
 
 
 def test_compressed_gradients_and_an_odd_data_set(folder, two_processes):
-    """119 images: each process takes 60 in batches of 16, 16, 16 and 12; one comes twice."""
+    """119 images: each process takes 60 in batches of 16, 16, 16 and 12; one image occurs twice."""
     assert 'gradients are sent in bfloat16' in two_processes.stdout
     found = losses(folder / 'odd', processes=2)
     assert found.shape == (2, 4 * 4) and np.isfinite(found).all()
     assert found[:, -4:].mean() < found[:, :4].mean()
 
 
-def test_sharded_weights_give_the_same(folder, one_process, two_processes):
-    """FSDP, stopped after an epoch and its validation, and resumed."""
+def test_sharded_weights_give_the_same_result(folder, one_process, two_processes):
+    """An FSDP run that is resumed after an epoch and its validation gives the same weights."""
     assert 'resumed epoch: 1, iter: 5' in two_processes.stdout
     printed = [two_processes.stdout, two_processes.stderr]
     printed += [(folder / f'errors_{rank}.txt').read_text() for rank in range(2)]
@@ -161,7 +161,7 @@ def test_sharded_weights_give_the_same(folder, one_process, two_processes):
 
 
 def test_sharded_nets_take_weights_of_other_libraries(folder, two_processes):
-    """By ``load_from``; by ``load_state_dict`` one line says what to do. None stays random."""
+    """``load_from`` works; with ``load_state_dict`` a one-line error says what to do."""
     given = load_checkpoint(folder / 'torchvision.pth')['state_dict']
     found = load_checkpoint(folder / 'torchvision_0/epoch_1.pth')['state_dict']
     assert found.keys() == given.keys()

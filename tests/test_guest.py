@@ -1,4 +1,4 @@
-"""The package is a guest: importing it adds its own names and changes nothing of others'."""
+"""Importing the package adds its own names and changes nothing in other packages."""
 
 import subprocess
 import sys
@@ -16,19 +16,19 @@ from vgg_mm.registry import HOOKS
 
 
 def compare(*packages):
-    """Everything of the packages before and after the import, in a process of its own."""
+    """Compare the packages before and after the import, in a new process."""
     command = [sys.executable, str(ROOT / 'tests/host_snapshot.py'), *packages]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-5000:]
     assert 'compared: ' in done.stdout
 
 
-def test_nothing_of_others_is_changed():
+def test_other_packages_are_not_changed():
     compare('mmengine', 'mmcv', 'mmpretrain', 'torch', 'torchvision')
 
 
-def test_others_nets_take_their_weights_from_their_addresses(tmp_path, monkeypatch):
-    """A file in torch.hub's folder in place of the download."""
+def test_other_nets_load_their_weights_from_urls(tmp_path, monkeypatch):
+    """A file in torch.hub's folder replaces the download."""
     monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
     address = torchvision.models.VGG11_Weights.IMAGENET1K_V1.url
     net, _ = torchvision_net('vgg11')
@@ -41,7 +41,7 @@ def test_others_nets_take_their_weights_from_their_addresses(tmp_path, monkeypat
         assert torch.equal(other.state_dict()[name], tensor)
 
 
-def test_loaders_are_mmengines_again_after_safe_loading():
+def test_mmengines_loaders_are_restored_after_safe_loading():
     before = dict(CheckpointLoader._schemes)
     with loading_safely():
         assert CheckpointLoader._schemes[''] is not before['']
@@ -54,8 +54,8 @@ def test_loaders_are_mmengines_again_after_safe_loading():
     assert CheckpointLoader._schemes == before
 
 
-def test_autocast_is_torchs_again_after_a_run(monkeypatch):
-    """Of a GPU only that it is there is pretended: the setting is the processor's."""
+def test_torchs_autocast_is_restored_after_a_run(monkeypatch):
+    """Only the presence of a GPU is simulated: the setting can be changed without one."""
     config = load_config('vgg16_jitter_imagenet')
     evaluate_in_mixed_precision(config, 'val_cfg')
     assert config.val_cfg.fp16

@@ -1,4 +1,4 @@
-"""``import vgg_mm`` registers everything and imports little; the rest comes when asked for."""
+"""``import vgg_mm`` registers everything and imports little; the rest is imported on demand."""
 
 import importlib
 import pkgutil
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 PRELUDE = f'import sys\nsys.path.insert(0, {str(ROOT)!r})\nimport vgg_mm\n'
 FRESH = "assert 'mmpretrain.models' not in sys.modules, 'imported already'\n"
 
-#: Ways to what the package registers, each the first in its process.
+#: Ways to access the package's parts, each of them the first access in a process.
 WAYS = (
     "from mmengine.registry import MODELS\nassert MODELS.get('vgg_mm.VGG').__name__ == 'VGG'",
     "from mmpretrain.registry import HOOKS\nassert 'vgg_mm.StagedInitHook' in HOOKS",
@@ -33,7 +33,7 @@ WAYS = (
 
 
 def test_all_ways_lead_to_the_modules():
-    """Each in a process that has imported the package and none of its packages."""
+    """Each way works in a process that has imported only the package, without sub-packages."""
     script = (
         f'{PRELUDE}{FRESH}import os\nfor way in {WAYS!r}:\n'
         '    child = os.fork()\n'
@@ -60,7 +60,7 @@ def modules():
         try:
             yield importlib.import_module(module.name)
         except ModuleNotFoundError as error:
-            # vgg_mm.models.downstream says so, in a line, when a name of it is looked up.
+            # vgg_mm.models.downstream reports the missing package when one of its names is used.
             assert error.name in ('mmdet', 'mmseg') and find_spec(error.name) is None, module.name
 
 
@@ -68,14 +68,14 @@ def packages() -> set[str]:
     return {module.name for module in pkgutil.iter_modules(vgg_mm.__path__) if module.ispkg}
 
 
-def test_every_module_is_where_its_name_says():
-    """None is hidden by a function of the same name, and packages need no import of their own."""
+def test_every_module_can_be_reached_by_its_name():
+    """None is hidden by a function of the same name, and all public names exist."""
     found = list(modules())
     assert len(found) > 100
     for module in found:
         parent, _, name = module.__name__.rpartition('.')
         assert getattr(sys.modules[parent], name) is module, module.__name__
-        lazy = hasattr(module, '__getattr__')  # imports on demand what may not be installed
+        lazy = hasattr(module, '__getattr__')  # imports packages on demand that may be missing
         for public in () if lazy else getattr(module, '__all__', ()):
             assert hasattr(module, public), f'{module.__name__}.{public}'
     assert packages() <= set(vgg_mm.__all__)
@@ -92,7 +92,8 @@ def test_every_name_of_the_api_reference_can_be_imported():
 
 
 def test_from_the_folder_above_a_checkout(tmp_path):
-    """A checkout named vgg_mm that is not installed: PYTHONPATH finds it, half of it is refused."""
+    """A checkout named vgg_mm that is not installed is found with PYTHONPATH; an import as
+    ``vgg_mm.vgg_mm`` is an error."""
     (tmp_path / 'vgg_mm').symlink_to(ROOT)
     prelude = (
         'import os, sys\n'

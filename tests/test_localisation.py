@@ -1,4 +1,4 @@
-"""Localisation (Appendix A) as a user runs it: configs and tools, on generated photos."""
+"""Localisation (Appendix A) with configs and tools as a user runs them, on generated photos."""
 
 import json
 import re
@@ -22,7 +22,7 @@ CLASSIFIER, PCR, SCR_FC = (
     str(CONFIGS / f'vgg16_{name}animals.py') for name in ('', 'pcr_', 'scr_fc_')
 )
 
-#: The nets of the animals' configs, narrower.
+#: Options for narrow nets of the animals' configs.
 NARROW = [
     'model.backbone.base_channels=4',
     'model.head.in_channels=32',
@@ -31,7 +31,7 @@ NARROW = [
 
 
 def generate(folder, split, count, rng):
-    """Photos of noise with a bright disc or a dark square, in COCO's format."""
+    """Write photos of noise with a bright disc or a dark square, in COCO format."""
     (folder / split).mkdir(parents=True)
     images, annotations = [], []
     for number in range(count):
@@ -79,9 +79,9 @@ def options(data, epochs, *more):
 
 @pytest.fixture(scope='module')
 def classifier(shapes, tmp_path_factory):
-    """A classification net, trained for a moment."""
+    """Checkpoint of a classification net, trained for one epoch."""
     work_dir = tmp_path_factory.mktemp('classifier')
-    # Without the authors' convolutions, which would be downloaded and are of another width.
+    # Without the authors' convolutions, which would be downloaded and have another width.
     scratch = ['default_hooks.classifier_init.checkpoint=None', 'model.backbone.frozen_stages=-1']
     arguments = ['--work-dir', work_dir, *options(shapes, 1, *scratch)]
     run_tool('train.py', CLASSIFIER, *arguments, cwd=work_dir)
@@ -90,7 +90,7 @@ def classifier(shapes, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def localiser(shapes, classifier, tmp_path_factory):
-    """(work directory, output) of a localisation net that starts from it."""
+    """Work directory and output of a localisation net that starts from the classifier."""
     work_dir = tmp_path_factory.mktemp('localiser')
     more = [
         f'default_hooks.staged_init.checkpoint={classifier}',
@@ -119,7 +119,7 @@ def test_training_starts_from_the_classifier_and_the_loss_falls(localiser, class
     assert re.search(r'localisation/error_class_known: \d', output)
 
 
-def test_test_by_the_simplified_protocol_with_pictures(localiser, shapes, tmp_path):
+def test_testing_with_the_simplified_protocol_and_pictures(localiser, shapes, tmp_path):
     work_dir, _ = localiser
     arguments = [work_dir / 'epoch_12.pth', '--work-dir', tmp_path, '--show-dir', tmp_path / 'pics']
     arguments += ['--out', tmp_path / 'm.json', '--out-item', 'metrics']
@@ -143,8 +143,8 @@ def member(checkpoint, place='classifiers'):
     return [*narrow, f'tta_model.{place}.0.checkpoint={checkpoint}']
 
 
-def test_test_by_the_full_protocol(localiser, classifier, shapes, tmp_path):
-    """Two scales, an image that cannot be read, pictures; per-image predictions are kept."""
+def test_testing_with_the_full_protocol(localiser, classifier, shapes, tmp_path):
+    """Two scales, a broken image, pictures, and the predictions for each image."""
     work_dir, _ = localiser
     data = tmp_path / 'data'
     (data / 'val').mkdir(parents=True)
@@ -170,8 +170,8 @@ def test_test_by_the_full_protocol(localiser, classifier, shapes, tmp_path):
     assert len(list((tmp_path / 'pics').glob('*.png'))) == 12
 
 
-def test_only_the_fully_connected_layers(classifier, shapes, tmp_path):
-    """Frozen convolutions stay the classification net's to the bit."""
+def test_training_only_the_fully_connected_layers(classifier, shapes, tmp_path):
+    """Frozen convolutions remain bit-identical to those of the classification net."""
     more = [f'default_hooks.staged_init.checkpoint={classifier}']
     run_tool('train.py', SCR_FC, '--work-dir', tmp_path, *options(shapes, 1, *more), cwd=tmp_path)
     before, after = (
@@ -190,7 +190,7 @@ def expect_error(message, *arguments, cwd):
     assert 'Traceback' not in done.stderr
 
 
-def test_what_can_go_wrong_is_one_line(localiser, classifier, shapes, tmp_path):
+def test_user_errors_are_one_clear_line(localiser, classifier, shapes, tmp_path):
     checkpoint = localiser[0] / 'epoch_12.pth'
     test = ['test.py', PCR, checkpoint, '--work-dir', tmp_path]
     expect_error(
@@ -220,7 +220,7 @@ def test_what_can_go_wrong_is_one_line(localiser, classifier, shapes, tmp_path):
 
 
 IMAGENET = {
-    # name -> (per class, frozen, S, Q, paper's row)
+    # name -> (per class, frozen, S, Q, error in the paper)
     'vgg16_scr_fc_s256': (False, True, 256, (256,), 36.4),
     'vgg16_pcr_fc_s256': (True, True, 256, (256,), 34.3),
     'vgg16_pcr_s256': (True, False, 256, (256,), 33.1),
@@ -236,7 +236,7 @@ def test_the_family_is_complete():
 
 
 @pytest.mark.parametrize('name', IMAGENET)
-def test_a_config_is_what_its_name_says(name, photo, tmp_path):
+def test_a_config_agrees_with_its_name(name, photo, tmp_path):
     per_class, frozen, s, q, figure = IMAGENET[name]
     path = CONFIGS / f'{name}_imagenet.py'
     assert str(figure) in path.read_text()
@@ -269,7 +269,7 @@ def test_a_config_is_what_its_name_says(name, photo, tmp_path):
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*_animals.py')), ids=lambda path: path.stem)
 def test_animals_configs_start_from_their_classification_net(path):
     cfg, classifier = Config.fromfile(path), Config.fromfile(CLASSIFIER)
-    # Building completes a config in place.
+    # Building a model changes its config in place.
     with torch.device('meta'):
         model, source = (MODELS.build(deepcopy(c.model)) for c in (cfg, classifier))
     if path.stem != 'vgg16_animals':

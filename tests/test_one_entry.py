@@ -1,4 +1,4 @@
-"""A new net, test protocol, source of weights or command is one entry in a table."""
+"""A new net, test protocol, layout of weights or command needs one entry in a table."""
 
 import torch
 from mmpretrain.registry import MODELS
@@ -44,7 +44,7 @@ def layout_of(start, fcs, name):
 
 
 def in_layout(model, layout, arch):
-    """The model's weights by a layout's names."""
+    """The model's weights with the names of a layout."""
     theirs = {own: name for name, own in layout.tables(arch)[0].items()}
     return {
         f'{theirs[layer]}.{kind}': tensor
@@ -59,7 +59,7 @@ def test_a_net(monkeypatch, tmp_path):
     monkeypatch.setitem(ARCHITECTURES, 'B-half', Architecture(((3, 3), (3, 3), (3, 3), (3,), (3,))))
     assert VGG('B-half', **NARROW[0]).layer_names[-1] == 'conv5_1'
     assert 'conv5_1' in report('B-half') and 'conv5_2' not in report('B-half')
-    # Weights of it are recognised in the layouts that there are.
+    # Its weights are recognised in the existing layouts.
     (torchvisions,) = (one for one in recognition.LAYOUTS if one.name == 'torchvision')
     torch.save(in_layout(classifier('B-half'), torchvisions, 'B-half'), tmp_path / 'net.pth')
     assert identify_weights(load_checkpoint(tmp_path / 'net.pth'), 'net.pth').net.arch == 'B-half'
@@ -84,7 +84,7 @@ def test_a_layout(monkeypatch, tmp_path):
     weights = in_layout(model, example, 'D')
     assert {'net.0.weight', 'net.28.bias', 'fc.3.weight'} <= weights.keys()
     torch.save(weights, tmp_path / 'net.pth')
-    # Without the entry these are convolutions, and a classifier that is left out.
+    # Without the entry, only the convolutions are recognised.
     assert 'head.fc6.weight' not in load_checkpoint(tmp_path / 'net.pth')['state_dict']
     monkeypatch.setattr(recognition, 'LAYOUTS', (*recognition.LAYOUTS, example))
     loaded = load_checkpoint(tmp_path / 'net.pth')

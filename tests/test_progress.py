@@ -1,4 +1,4 @@
-"""Lines of progress, by a clock of the test's own."""
+"""Progress lines, with a simulated clock."""
 
 import io
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ def test_first_after_half_a_minute_then_after_a_minute_of_silence(clock):
     ]
     said.clear()
     assert list(with_progress(slow('ab', clock, 14), Progress(2, said.append))) == ['a', 'b']
-    assert said == []  # soon over
+    assert said == []  # finished within half a minute
 
 
 def test_within_a_batch(clock):
@@ -45,11 +45,11 @@ def test_within_a_batch(clock):
     assert said[0] == '0 of 1,200 images, about 50.0 hours left'
     assert said[-1].startswith('3 of 1,200')
     progress.set(4)
-    progress.set(1)  # somebody counts the batch's images one by one
+    progress.set(1)  # a smaller number does not reduce the count
     assert progress.done == 4
 
 
-def test_items_of_several(clock):
+def test_items_with_sizes(clock):
     said = []
     chunks = slow(['aa', 'bbb'], clock, 40)
     list(with_progress(chunks, Progress(10, said.append, 'letters'), len))
@@ -73,7 +73,7 @@ def test_one_line_on_a_terminal(clock, monkeypatch):
     assert blank.strip() == end == '' and len(blank) == len(second)
 
 
-def test_an_error_takes_the_line_away(clock, monkeypatch):
+def test_an_error_clears_the_line(clock, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr('sys.stderr', screen)
 

@@ -1,4 +1,4 @@
-"""On real photos: full-width VGG-16 from a folder laid out as ImageNet, by the command line."""
+"""Full-width nets on real photos in ImageNet's folder layout, with the command-line tools."""
 
 import re
 
@@ -26,7 +26,7 @@ VGG16 = ROOT / 'configs/vgg/vgg16_jitter_imagenet.py'
 
 @pytest.mark.slow
 def test_full_width_training_resuming_and_testing(real_data, tmp_path):
-    """12 iterations in two halves, then a test with and without the paper's protocol."""
+    """12 iterations, resumed after six, then tests with and without the paper's protocol."""
     layout = tmp_path / 'imagenet'
     layout.mkdir()
     for split in ('train', 'val'):
@@ -56,7 +56,7 @@ def test_full_width_training_resuming_and_testing(real_data, tmp_path):
     state = load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')
     assert state['meta']['iter'] == 12
     assert state['state_dict']['head.fc6.weight'].shape == (4096, 25088)
-    # One test scale: 150 crops of full width take minutes.
+    # Only one test scale, because 150 crops at full width take minutes.
     for tta, photos in (([], 4), (['--tta'], 1)):
         done = run_tool(
             'test.py', VGG16, 'run/epoch_2.pth', *tta, '--cfg-options', *common,
@@ -68,7 +68,7 @@ def test_full_width_training_resuming_and_testing(real_data, tmp_path):
 
 @pytest.mark.slow
 def test_a_full_width_chain(real_data, tmp_path):
-    """Net A, then net D from it, by the shipped configs: what D starts from, and its table."""
+    """Net A, then net D from A, with the shipped configs: D's initial weights and its table."""
     layout = tmp_path / 'imagenet'
     layout.mkdir()
     for split in ('train', 'val'):
@@ -82,7 +82,7 @@ def test_a_full_width_chain(real_data, tmp_path):
         'train_chain.py', 'a_then_d.py', '--work-dir', 'run', '--cfg-options',
         f'DATA_ROOT={layout}', 'model.head.num_classes=100', 'train_cfg.max_epochs=1',
         'train_dataloader.batch_size=3',
-        # So small that each stage keeps what it started from.
+        # So small that each stage keeps its initial weights.
         'optim_wrapper.optimizer.lr=1e-12',
         *(f'{kind}_dataloader.num_workers=0' for kind in ('train', 'val', 'test')),
         'train_dataloader.dataset.indices=6', 'val_dataloader.dataset.indices=1',
@@ -99,7 +99,7 @@ def test_a_full_width_chain(real_data, tmp_path):
 
 
 def test_jitter_on_every_photo(real_data):
-    """Grey, CMYK, small and odd ones: the crop is that of rescaling the whole photo."""
+    """For grey, CMYK, small and odd photos, the crop equals that of the rescaled whole photo."""
     load, jitter = LoadImage(), ScaleJitter((256, 512))
     paths = sorted((real_data / 'imagenet_sample').glob('*/*'))
     assert len(paths) == 100
@@ -121,11 +121,11 @@ KERAS_NOTOP = 'weights/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'
 
 
 def test_the_authors_convolutions(real_data, tmp_path):
-    """conv5_3 of photos equals plain torch on Keras's file, whichever way the weights came."""
+    """conv5_3 of photos equals plain torch with Keras's weights, loaded from two file formats."""
     weights = real_data / KERAS_NOTOP
     if not weights.is_file():
         pytest.skip(f'no {KERAS_NOTOP} in the folder of VGG_MM_DATA')
-    with h5py.File(weights) as file:  # in the order of the layers' names
+    with h5py.File(weights) as file:  # sorted by the names of the layers
         kernels = [
             [torch.from_numpy(array[()]) for array in file[layer].values()]
             for layer in sorted(layer for layer in file if 'conv' in layer)
@@ -142,7 +142,7 @@ def test_the_authors_convolutions(real_data, tmp_path):
             expected = F.conv2d(expected, kernel, bias, padding=1).relu()
     assert expected.shape == (2, 512, 6, 6) and expected.max() > 10
 
-    # By Keras's file, and for RGB images under torchvision's names, as others converted it.
+    # Keras's file, and a conversion for RGB images with torchvision's names, as others publish it.
     state = load_checkpoint(weights)['state_dict']
     names = [f'features.{i}' for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)]
     kinds = [f'{name}.{kind}' for name in names for kind in ('weight', 'bias')]
@@ -159,7 +159,7 @@ def test_the_authors_convolutions(real_data, tmp_path):
         torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_the_authors_convolutions_from_file_to_answer(real_data, tmp_path):
+def test_all_tools_with_the_authors_convolutions(real_data, tmp_path):
     """At full width: finetune, predict, export, features, SVM, test, tables, finetune again."""
     weights = real_data / KERAS_NOTOP
     if not weights.is_file():

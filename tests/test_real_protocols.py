@@ -1,4 +1,4 @@
-"""The protocols on real photos against torchvision's VGG-16 holding the same weights."""
+"""The protocols on real photos, compared with torchvision's VGG-16 with the same weights."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ ALL = ('dense', 'multi_crop', 'dense+multi_crop')
 
 
 def as_input(rgb):
-    """uint8 RGB (H, W, 3) of PIL -> (1, 3, H, W), the mean subtracted."""
+    """uint8 RGB image of PIL (H, W, 3) -> mean-subtracted tensor (1, 3, H, W)."""
     pixels = np.asarray(rgb, np.float32) - np.array(MEAN, np.float32)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
 @pytest.fixture(scope='module')
 def nets():
-    """torchvision's VGG-16 with posteriors that differ, and ours with the same weights."""
+    """torchvision's VGG-16, scaled so that posteriors differ, and ours with the same weights."""
     torch.manual_seed(0)
     theirs = torchvision.models.vgg16().eval()
     with torch.no_grad():
@@ -40,7 +40,7 @@ def nets():
 
 @pytest.fixture
 def photos(real_data):
-    """A photo of ImageNet at two scales, one of clothes; at 224 the grid is a single column."""
+    """A photo of ImageNet at two scales and one of clothes; at 224 the grid has a single column."""
     paths = [find_images(str(real_data / name))[7] for name in ('imagenet_sample', 'clothing/val')]
     return [(paths[0], (224, 232)), (paths[1], (224,))]
 
@@ -56,14 +56,14 @@ def views_of(path, scales):
 
 
 def rescaled_photos(item):
-    """What the pipeline gives, as PIL images: each and its mirror image."""
+    """The pipeline's views as PIL images, each with its mirror image."""
     for view in item['inputs']:
         image = Image.fromarray(view.numpy()[::-1].transpose(1, 2, 0).copy())
         yield [image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
 
 
 def crops_one_by_one(net, image):
-    """Each of the 25 crops alone, cut by PIL; those at the same place count each."""
+    """The mean over the 25 crops, cut by PIL; crops at the same place all count."""
     places = multi_crop_places(image.height, image.width, side=224, grid=5)
     posteriors = {}
     for top, left in set(places):
@@ -73,7 +73,7 @@ def crops_one_by_one(net, image):
 
 
 def sliding_window(net, image):
-    """The classifier at each 7x7 window of the features, scores averaged."""
+    """The soft-max of the classifier's mean score over all 7x7 windows of the features."""
     features = net.features(as_input(image))
     height, width = features.shape[2] - 6, features.shape[3] - 6
     scores = [
@@ -107,8 +107,8 @@ def test_equal_torchvision_on_photos(nets, photos):
                 assert difference <= 1e-5, (path, name)
 
 
-def test_mirrored_and_in_another_order(nets, photos):
-    """The whole test set's order and a photo's mirror image change nothing."""
+def test_mirroring_and_order_change_nothing(nets, photos):
+    """Posteriors do not depend on the order of the photos or on mirroring."""
     _, ours = nets
     tta = PaperTTA(ours, protocol='dense')
     items = [views_of(path, (224,)) for path, _ in photos]

@@ -1,4 +1,4 @@
-"""What has to say the same in several files of the repository."""
+"""Facts that several files of the repository must state in the same way."""
 
 import re
 from datetime import date
@@ -10,7 +10,7 @@ from vgg_mm import __version__
 
 
 def test_one_version():
-    """In the package, the citation and the changelog's first entry: a date, or not released yet."""
+    """The package, the citation and the first entry of the changelog have the same version."""
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     assert citation['version'] == citation['preferred-citation']['version'] == __version__
     heading = re.search(r'^## (\S+) \((.*)\)$', (ROOT / 'CHANGELOG.md').read_text(), re.MULTILINE)
@@ -25,8 +25,8 @@ def test_the_citation_names_the_paper():
     assert paper['url'].endswith('/1409.1556') and paper['year'] == 2015
 
 
-def test_one_ruff():
-    """Before a commit and in `make lint`."""
+def test_one_version_of_ruff():
+    """The pre-commit hook and `make lint` use the same version."""
     hooks = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
     (ruff,) = (repo for repo in hooks['repos'] if repo['repo'].endswith('ruff-pre-commit'))
     pinned = re.search(r'^ruff==(.*)$', (ROOT / 'constraints/common.txt').read_text(), re.MULTILINE)
@@ -35,7 +35,7 @@ def test_one_ruff():
 
 
 def test_every_requirement_is_pinned():
-    """By name, in the constraints that the Makefile installs with."""
+    """Every required package is in the constraints that the Makefile installs with."""
     pins = ' '.join(path.read_text() for path in (ROOT / 'constraints').glob('*.txt'))
     pinned = {name.lower().replace('_', '-') for name in re.findall(r'^([\w.-]+)==', pins, re.M)}
     pinned |= {name.lower().replace('_', '-') for name in re.findall(r' ([\w.-]+)==', pins)}
@@ -45,7 +45,7 @@ def test_every_requirement_is_pinned():
 
 
 def test_both_ci_files_run_the_same_targets():
-    """All of them the Makefile's, and all of the tests among them."""
+    """All are targets of the Makefile, and all test targets are among them."""
     makefile = (ROOT / 'Makefile').read_text()
     targets = set(re.search(r'^\.PHONY: (.*)$', makefile, re.MULTILINE)[1].split())
     local = re.findall(r'^ *make (\S+)$', (ROOT / '.ci/run').read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Unsupported or incomplete stacks are named in one line, with the fix."""
+"""Unsupported or incomplete stacks are reported in one line, with the fix."""
 
 import re
 import subprocess
@@ -34,8 +34,8 @@ def test_versions_out_of_range(name, version):
         (['vgg_mm', 'mmcv'], 'mmdet', "pip install 'vgg_mm[downstream]' in an environment without"),
     ],
 )
-def test_the_fix_leaves_what_is_there(monkeypatch, installed, name, command):
-    """Nobody who has OpenMMLab's packages is told to put the fork's in their place."""
+def test_the_fix_keeps_the_installed_packages(monkeypatch, installed, name, command):
+    """Users of OpenMMLab's packages are never told to replace them by the fork's."""
     monkeypatch.setattr(stack, '_is_installed', lambda distribution: distribution in installed)
     pattern = re.escape(command).replace(r'\.\*', '.*')
     assert re.match(pattern, how_to_install(name)), how_to_install(name)

@@ -1,4 +1,4 @@
-"""train.py and test.py as a user runs them, on a few of the digits."""
+"""train.py and test.py as a user runs them, on some of the digits."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def losses(done):
 
 @pytest.fixture(scope='module')
 def net_d(few_digits, net_a, tmp_path_factory):
-    """Net D, initialised from A, trained for one short epoch."""
+    """Work directory of net D, initialised from A and trained for one short epoch."""
     work_dir = tmp_path_factory.mktemp('net_d')
     staged = f'default_hooks.staged_init.checkpoint={net_a}/epoch_2.pth'
     done = run_tool('train.py', D_DIGITS, *short_run(few_digits, work_dir, 1, staged), cwd=work_dir)
@@ -39,7 +39,7 @@ def net_d(few_digits, net_a, tmp_path_factory):
     return work_dir
 
 
-def test_training_leaves_what_mmengine_users_expect(net_a):
+def test_training_writes_the_files_that_mmengine_users_expect(net_a):
     assert (net_a / 'last_checkpoint').read_text().endswith('epoch_2.pth')
     assert list(net_a.glob('best_accuracy_top1_epoch_*.pth'))
     assert (net_a / 'vgg11_jitter_digits.py').exists()
@@ -49,8 +49,8 @@ def test_training_leaves_what_mmengine_users_expect(net_a):
     assert any('error/top1' in row and 'accuracy/top5' in row for row in rows)
 
 
-def test_resume_goes_on_where_it_stopped(few_digits, tmp_path):
-    """One epoch, then --resume for the second, with weights, optimizer and counters."""
+def test_resume_continues_where_the_run_stopped(few_digits, tmp_path):
+    """After one epoch, --resume continues with the second: weights, optimizer and counters."""
     single = 'train_dataloader.num_workers=0'
     run_tool('train.py', A_DIGITS, *short_run(few_digits, 'run', 1, single), cwd=tmp_path)
     first = load_checkpoint(tmp_path / 'run' / 'epoch_1.pth')
@@ -69,17 +69,17 @@ def test_resume_goes_on_where_it_stopped(few_digits, tmp_path):
     assert 'Epoch(train) [2][1/5]' in done.stdout and 'Epoch(train) [1]' not in done.stdout
     second = load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')
     assert (first['meta']['iter'], second['meta']['iter']) == (5, 10)
-    # The optimizer is the checkpoint's: its momentum, not the one given above.
+    # The optimizer comes from the checkpoint, with its momentum instead of the one given above.
     assert second['optimizer']['param_groups'][0]['momentum'] == 0.9
     moved = second['state_dict']['head.fc7.weight'] - first['state_dict']['head.fc7.weight']
     assert 0 < moved.abs().max() < 0.1
-    # The config that it wrote says resume=True; a test takes the weights alone.
+    # The config written by the run has resume=True; a test loads only the weights.
     config = tmp_path / 'run' / 'vgg11_jitter_digits.py'
     done = run_tool('test.py', config, tmp_path / 'run' / 'epoch_2.pth', cwd=tmp_path)
     assert 'top-1 error' in done.stdout
 
 
-def test_resume_never_stages_again(few_digits, net_a, net_d, tmp_path):
+def test_resume_does_not_repeat_the_staged_initialisation(few_digits, net_a, net_d, tmp_path):
     staged = f'default_hooks.staged_init.checkpoint={net_a}/epoch_2.pth'
     done = run_tool(
         'train.py',
@@ -92,12 +92,12 @@ def test_resume_never_stages_again(few_digits, net_a, net_d, tmp_path):
     assert 'staged initialisation' not in done.stdout
     before, after = weights(net_d, 1), weights(tmp_path, 2)
     assert not torch.equal(before['head.fc7.weight'], weights(net_a, 2)['head.fc7.weight'])
-    # The optimizer's momentum and rate come from the checkpoint: the net moves on a little.
+    # Momentum and learning rate come from the checkpoint, so that the net still changes a little.
     assert (after['head.fc7.weight'] - before['head.fc7.weight']).abs().max() < 0.1
 
 
 def test_staged_initialisation_under_ddp(few_digits, net_a, tmp_path):
-    """Two processes; at learning rate 0 the copied layers are the source's at the end."""
+    """With two processes and a learning rate of 0, copied layers remain those of the source."""
     launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29611']
     options = [
         'optim_wrapper.optimizer.lr=0',
@@ -135,7 +135,7 @@ def run_test(net_d, data, cwd, *arguments, options=(), **kwargs):
 
 @pytest.fixture(scope='module')
 def tested(few_digits, net_d, tmp_path_factory):
-    """Folder of a test by all protocols at once, with its posteriors and its output."""
+    """Folder of a test with all protocols at once, with its posteriors and its output."""
     folder = tmp_path_factory.mktemp('tested')
     done = run_test(net_d, few_digits, folder, '--tta', '--tta-cfg', 'all', '--out', 'out/all.npz')
     (folder / 'stdout.txt').write_text(done.stdout)
@@ -159,7 +159,7 @@ def test_test_prints_errors(few_digits, net_d, tmp_path, tta):
 
 
 def test_several_protocols_in_one_pass(few_digits, tested):
-    """A row for each, and posteriors in the data set's order, whatever order they were made in."""
+    """The table has a row for each protocol; posteriors are in the order of the data set."""
     found = load_posteriors(tested / 'out' / 'all.npz')
     assert list(found.scores) == ['dense', 'multi_crop', 'dense+multi_crop']
     names = [str(p.relative_to(few_digits / 'val')) for p in sorted(few_digits.glob('val/*/*'))]
@@ -176,7 +176,7 @@ def test_several_protocols_in_one_pass(few_digits, tested):
 
 
 @pytest.mark.parametrize('protocol', ['dense', 'multi_crop'])
-def test_a_protocol_alone_gives_the_same(few_digits, net_d, tested, tmp_path, protocol):
+def test_a_single_protocol_gives_the_same_result(few_digits, net_d, tested, tmp_path, protocol):
     options = ['test_dataloader.batch_size=7', 'test_dataloader.num_workers=0']
     run_test(
         net_d, few_digits, tmp_path, '--tta-cfg', protocol, '--out', 'one.npz', options=options
@@ -186,8 +186,8 @@ def test_a_protocol_alone_gives_the_same(few_digits, net_d, tested, tmp_path, pr
     np.testing.assert_allclose(found.scores[protocol], expected.scores[protocol], atol=1e-5)
 
 
-def test_two_processes_give_the_same(few_digits, net_d, tested, tmp_path):
-    """39 images: the processes' shares differ."""
+def test_two_processes_give_the_same_result(few_digits, net_d, tested, tmp_path):
+    """With 39 images, the processes have different numbers of images."""
     data = shutil.copytree(few_digits, tmp_path / 'data')
     sorted(data.glob('val/*/*'))[-1].unlink()
     launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29613']
@@ -206,7 +206,7 @@ def test_two_processes_give_the_same(few_digits, net_d, tested, tmp_path):
 
 
 def test_predictions_and_pictures(few_digits, net_d, tested, tmp_path):
-    """MMPretrain's file, pictures, and bfloat16, which ranks the classes as float32 does."""
+    """MMPretrain's file of predictions, pictures, and posteriors in bfloat16 close to float32's."""
     arguments = ['--tta-cfg', 'dense', '--amp', '--out', 'p.pkl']
     pictures = ['--show-dir', 'pictures', '--interval', '20']
     run_test(net_d, few_digits, tmp_path, *arguments, *pictures)
@@ -240,7 +240,7 @@ def test_broken_images_can_count_as_errors(few_digits, net_d, tmp_path):
         assert record.wrong[5] >= 1
 
 
-#: What the stack says at every start, of each weight or again and again.
+#: Parts of messages that the stack prints at every start, for each weight or repeatedly.
 STACKS_OWN = (
     'Failed to search registry', 'requires_grad=False', 'paramwise_options', 'FileClient',
     'MultiScaleDeformableAttention', 'SyncBatchNorm', 'OneDL',
@@ -262,7 +262,7 @@ def test_mixed_precision_and_scaled_rate(few_digits, tmp_path):
     assert first and before.count('\n') <= 10
     for text in STACKS_OWN:
         assert text not in done.stdout + done.stderr
-    # Long and the same at every start: in the file, not on the screen.
+    # Long texts that are the same at every start are in the log file, not on the screen.
     for text in ('Bf16OptimWrapper', 'Hooks will be executed', 'System environment'):
         assert text in log.read_text() and text not in done.stdout
     assert 'Scaling the original LR by 0.75' in done.stdout
@@ -278,7 +278,7 @@ def test_tensorboard_by_one_option(few_digits, tmp_path):
 
 
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
-def test_shell_scripts_say_how_they_are_used(script, tmp_path):
+def test_shell_scripts_print_their_usage(script, tmp_path):
     done = subprocess.run(
         [ROOT / 'tools' / f'{script}.sh'], capture_output=True, text=True, cwd=tmp_path
     )
@@ -286,7 +286,7 @@ def test_shell_scripts_say_how_they_are_used(script, tmp_path):
 
 
 @pytest.mark.parametrize('script, tool', [('slurm_train', 'train.py'), ('slurm_test', 'test.py')])
-def test_slurm_scripts_hand_everything_on(script, tool, tmp_path):
+def test_slurm_scripts_pass_on_all_arguments(script, tool, tmp_path):
     """A stand-in for srun prints its arguments."""
     (tmp_path / 'srun').write_text('#!/bin/sh\necho "$@"\n')
     (tmp_path / 'srun').chmod(0o755)

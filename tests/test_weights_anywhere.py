@@ -1,7 +1,7 @@
-"""Weights of every library by every way into a classifier: the library's logits, or one line.
+"""Every library's weights in a classifier, loaded in every way: the library's logits, or one line.
 
-``python -m pytest -s tests/test_weights_anywhere.py`` prints the table: in programs of others (all
-that MMPretrain's own tools do is ``import vgg_mm`` and mmengine's calls), and in this package's.
+``python -m pytest -s tests/test_weights_anywhere.py`` prints the tables: for other programs (which,
+like MMPretrain's tools, only import vgg_mm and call mmengine) and for this package's tools.
 """
 
 import time
@@ -54,13 +54,13 @@ def rgb():
 
 @pytest.fixture(scope='module')
 def expected(files, rgb):
-    """The libraries' own logits."""
+    """Library -> its own logits."""
     return {library: file.logits(rgb) for library, file in files.items()}
 
 
 @pytest.fixture(scope='module')
 def cells():
-    """What came out, printed at the end."""
+    """The results, printed as tables at the end."""
     found = {}
     yield found
     for program in PROGRAMS:
@@ -98,7 +98,7 @@ def runner(tmp_path, **kwargs):
 
 def load_from(path, tmp_path):
     run = runner(tmp_path, load_from=path)
-    run.load_or_resume()  # what Runner.train does
+    run.load_or_resume()  # as in Runner.train
     return run.model
 
 
@@ -132,7 +132,7 @@ def state_dict_of_parts(path, tmp_path):
     return model
 
 
-#: Functions of a file's name that give a net with its weights.
+#: Way -> function that loads the weights of a file and returns the net.
 WAYS = {
     'Pretrained': pretrained,
     "Pretrained, prefix='backbone.'": lambda *args: pretrained(*args, prefix='backbone.'),
@@ -149,7 +149,7 @@ WAYS = {
     'load_state_dict of the parts': state_dict_of_parts,
 }
 
-#: Ways that read the file by mmengine's loader.
+#: Ways that read the file with mmengine's loader.
 BY_MMENGINE = tuple(WAYS)[3:9]
 
 
@@ -161,7 +161,7 @@ def test_every_library(way, program, files, rgb, expected, cells, tmp_path):
         names = [file.path]
         unreadable = not tools and library in NOT_PYTORCH and way in BY_MMENGINE
         if unreadable:
-            # torch.load's own: mmengine's loader knows PyTorch's files only
+            # Errors of torch.load: mmengine's loader only supports PyTorch's files.
             with pytest.raises((UnpicklingError, EOFError, RuntimeError)):
                 WAYS[way](file.path, tmp_path)
             names = [f'vgg_mm://{file.path}']
@@ -176,8 +176,8 @@ def test_every_library(way, program, files, rgb, expected, cells, tmp_path):
 
 
 @pytest.mark.parametrize('way', WAYS)
-def test_what_is_no_vgg_is_one_line(way, tmp_path):
-    """By any way, an error of one line, and nothing left random in silence."""
+def test_weights_of_another_architecture_are_one_clear_line(way, tmp_path):
+    """In every way they are a one-line error, so that no layer silently stays random."""
     path = tmp_path / 'resnet.pth'
     torch.save({'layer1.0.conv1.weight': torch.zeros(2, 3, 3, 3)}, path)
     with pytest.raises(ValueError, match='no VGG found|begins with prefix') as error:
@@ -186,7 +186,7 @@ def test_what_is_no_vgg_is_one_line(way, tmp_path):
 
 
 @pytest.mark.parametrize('way', WAYS)
-def test_another_net_is_one_line(way, tmp_path):
+def test_weights_of_another_vgg_are_one_clear_line(way, tmp_path):
     from tests.checkpoints.source_nets import torchvision_net
 
     path = tmp_path / 'vgg11.pth'
@@ -196,8 +196,8 @@ def test_another_net_is_one_line(way, tmp_path):
     assert '\n' not in str(error.value)
 
 
-def test_own_names_are_left_alone(files):
-    """A state dict in the net's names is torch's matter: strict or not, whole or in part."""
+def test_own_names_are_loaded_by_torch(files):
+    """A state dict with the net's own names is loaded as usual: strict or not, whole or in part."""
     state = torch.load(files['own'].path, weights_only=True)['state_dict']
     model = classifier()
     part = {name: tensor for name, tensor in state.items() if 'conv3' in name}
@@ -215,7 +215,7 @@ def test_own_names_are_left_alone(files):
 
 @pytest.mark.parametrize('wrap', [torch.nn.DataParallel, torch.optim.swa_utils.AveragedModel])
 def test_wrappers(wrap, files, rgb):
-    """Their names begin with ``module.``, in the state dict or in the net."""
+    """Names may begin with ``module.``, in the state dict or in the net."""
     file = files['torchvision']
     state = torch.load(file.path, weights_only=True)
     wrapped = wrap(classifier())
@@ -231,8 +231,8 @@ def test_wrappers(wrap, files, rgb):
         torch.testing.assert_close(found, file.logits(rgb), atol=1e-3, rtol=1e-4)
 
 
-#: What runs: MMPretrain's own tool; and for ``mim train vgg_mm CONFIG`` this package's, which lies
-#: where openmim looks, with the arguments that it gives.
+#: Tools with their arguments: MMPretrain's own, and this package's as run by ``mim train vgg_mm
+#: CONFIG``, from the folder in which openmim searches.
 TOOLS = {
     'MMPretrain': (Path(mmpretrain.__file__).parent / '.mim/tools/train.py', []),
     'mim train': (Path(vgg_mm.__file__).parent / '.mim/tools/train.py', ['--launcher', 'none']),
@@ -247,14 +247,14 @@ BY_A_TOOL = {
 
 @pytest.fixture
 def trained(few_digits, tmp_path):
-    """Function that trains net A with a tool for an epoch of rate 0, from weights in net.pth."""
+    """Function that trains net A with a tool from net.pth, for an epoch with learning rate 0."""
 
     def train(tool, way, check=True):
         script, arguments = TOOLS[tool]
         if not script.is_file():
             pytest.skip(f'{tool} comes without its tools')
         (tmp_path / 'own.py').write_text(f'_base_ = [{A_DIGITS!r}]\n{BY_A_TOOL[way]}\n')
-        root = f'dataset.data_root={few_digits}'  # DATA_ROOT is this package's tools'
+        root = f'dataset.data_root={few_digits}'  # only this package's tools know DATA_ROOT
         options = [f'{loader}_dataloader.{root}' for loader in ('train', 'val')]
         short = short_run(few_digits, 'run', 1, 'optim_wrapper.optimizer.lr=0', *options)
         return run_tool(str(script), 'own.py', *arguments, *short, cwd=tmp_path, check=check)
@@ -292,7 +292,7 @@ def test_tools(way, tool, trained, cells, tmp_path):
 @pytest.mark.parametrize('tool', TOOLS)
 @pytest.mark.parametrize('way', ['Pretrained', 'load_from'])
 def test_tools_with_every_library(way, tool, library, files, few_digits, cells, tmp_path):
-    """Net D of the files' size, on seven digits in crops of 224, for an epoch of rate 0."""
+    """Net D at the files' width, on seven digits in crops of 224, with a learning rate of 0."""
     script, arguments = TOOLS[tool]
     if not script.is_file():
         pytest.skip(f'{tool} comes without its tools')
@@ -306,7 +306,7 @@ def test_tools_with_every_library(way, tool, library, files, few_digits, cells, 
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.data_root = str(tmp_path / 'seven')
         loader.dataset.pipeline[1].update(scale=224, crop_size=224)
-    # mmengine's loader knows PyTorch's files only.
+    # mmengine's loader only supports PyTorch's files.
     foreign = tool == 'MMPretrain' and library in NOT_PYTORCH
     if way == 'load_from':
         cfg.load_from = f'vgg_mm://{path}' if foreign else path
@@ -325,7 +325,7 @@ def test_tools_with_every_library(way, tool, library, files, few_digits, cells, 
 
 @pytest.mark.parametrize('tool', TOOLS)
 @pytest.mark.parametrize('way', BY_A_TOOL)
-def test_tools_refuse_what_is_no_vgg(way, tool, trained, tmp_path):
+def test_tools_reject_weights_of_another_architecture(way, tool, trained, tmp_path):
     torch.save({'layer1.0.conv1.weight': torch.zeros(2, 3, 3, 3)}, tmp_path / 'net.pth')
     done = trained(tool, way, check=False)
     last = done.stderr.strip().splitlines()[-1]
@@ -335,7 +335,7 @@ def test_tools_refuse_what_is_no_vgg(way, tool, trained, tmp_path):
 
 
 def test_full_width(tmp_path):
-    """torchvision's VGG-16 as it is, 138 million weights, in MMPretrain's classifier."""
+    """torchvision's VGG-16 at full width, 138 million weights, in MMPretrain's classifier."""
     with torch.device('meta'):
         net = torchvision.models.vgg16()
     net = randomise(net.to_empty(device='cpu'))

@@ -1,4 +1,4 @@
-"""What is built works without the checkout: sdist, the wheel made of it, an empty environment."""
+"""The sdist, and the wheel built from it, work in an empty environment without the checkout."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
-#: The folders of the checkout that the package carries along.
+#: Folders of the checkout that are included in the package.
 CARRIED = ('configs', 'tools')
 
 
@@ -33,7 +33,7 @@ def run(command, cwd, **kwargs):
 
 
 def shipped():
-    """Files of the repository; what git ignores is no part of them."""
+    """Files of the repository, without those that git ignores."""
     command = ['git', 'ls-files', '--cached', '--others', '--exclude-standard']
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
@@ -42,14 +42,14 @@ def shipped():
 
 
 def build(what, folder):
-    """The file that ``build_WHAT`` of the build system makes in a copy of the repository.
+    """Build a file with ``build_WHAT`` of the build system, in a copy of the repository.
 
-    A copy, because building replaces what is below vgg_mm/.mim.
+    A copy is used because building replaces the contents of vgg_mm/.mim.
     """
     for path in shipped():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes((ROOT / path).read_bytes())
-    # The calls of pip; the first leaves the metadata by which openmim finds a checkout.
+    # The calls that pip makes; the first writes the metadata with which openmim finds a checkout.
     code = (
         'import setuptools.build_meta as system; '
         f'system.get_requires_for_build_{what}(); system.build_{what}("dist")'
@@ -78,14 +78,14 @@ def wheel(sdist, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def python(wheel, tmp_path_factory):
-    """Python of an environment with this one's other packages, and vgg_mm from the wheel alone."""
+    """Python of a new environment: vgg_mm from the wheel, other packages of the current one."""
     return environment_with(wheel, tmp_path_factory.mktemp('environment'))
 
 
 def environment_with(wheel, folder, with_pip=False):
     venv.create(folder, with_pip=with_pip)
     python = folder / 'bin' / 'python'
-    # As a plain path: the .pth files there, one of which leads to the checkout, are not read.
+    # As a plain path, so that the .pth files there, one of which adds the checkout, are ignored.
     (purelib(python) / 'base.pth').write_text(sysconfig.get_path('purelib') + '\n')
     pip = [sys.executable, '-m', 'pip', '--python', python, 'install', '-q']
     run([*pip, '--no-deps', '--no-index', '--ignore-installed', wheel], folder)
@@ -99,14 +99,14 @@ def purelib(python):
 
 @pytest.fixture(scope='module')
 def mim(python, tmp_path_factory):
-    """The folder in the installed package where mim looks."""
+    """The folder of the installed package in which mim searches."""
     where = 'import os, vgg_mm; print(os.path.join(os.path.dirname(vgg_mm.__file__), ".mim"))'
     folder = Path(run([python, '-c', where], tmp_path_factory.mktemp('empty')).strip())
     assert folder.is_relative_to(python.parent.parent)
     return folder
 
 
-def test_the_wheel_holds_what_the_checkout_holds(wheel):
+def test_the_wheel_contains_the_files_of_the_checkout(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     own = [path for path in shipped() if path.startswith(('vgg_mm/', 'vgg_mm_cli/'))]
     carried = [path for path in shipped() if path.split('/')[0] in CARRIED]
@@ -117,8 +117,8 @@ def test_the_wheel_holds_what_the_checkout_holds(wheel):
     assert not others
 
 
-def test_nothing_takes_the_place_of_openmmlabs_packages(wheel):
-    """Who has mmengine, mmcv and mmpretrain keeps them: what shares their folders is an extra."""
+def test_no_requirement_replaces_openmmlabs_packages(wheel):
+    """Installed mmengine, mmcv and mmpretrain are kept: packages that replace them are extras."""
     (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith('.dist-info/METADATA'))
     metadata = BytesParser().parsebytes(zipfile.ZipFile(wheel).read(name))
     required = [Requirement(line) for line in metadata.get_all('Requires-Dist')]
@@ -133,7 +133,7 @@ def test_nothing_takes_the_place_of_openmmlabs_packages(wheel):
 
 
 def test_an_editable_install_is_found_from_the_folder_above(tmp_path):
-    """There the checkout itself, a folder named vgg_mm, is the first thing on Python's path."""
+    """There, the checkout itself, a folder named vgg_mm, comes first on Python's path."""
     checkout = tmp_path / 'above' / 'vgg_mm'
     python = environment_with(build('editable', checkout), tmp_path / 'environment')
     code = 'import vgg_mm; print(vgg_mm.__file__)'
@@ -142,7 +142,7 @@ def test_an_editable_install_is_found_from_the_folder_above(tmp_path):
     assert run([python.parent / 'vgg-mm', '--version'], checkout.parent).startswith('vgg_mm ')
 
 
-def test_the_sdist_holds_no_tests_data_or_links(sdist):
+def test_the_sdist_has_no_data_or_links(sdist):
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
     assert all(member.isfile() or member.isdir() for member in members)
@@ -151,7 +151,7 @@ def test_the_sdist_holds_no_tests_data_or_links(sdist):
     assert not names & {'data', 'work_dirs', 'build', '.venv'}
 
 
-def test_what_mim_and_mmpretrain_find(python, mim, tmp_path):
+def test_mim_and_mmpretrain_find_the_package(python, mim, tmp_path):
     code = (
         'import vgg_mm, mmpretrain; from modelindex.load_model_index import load; '
         f'print(len(load({str(mim / "model-index.yml")!r}).models), '
@@ -165,7 +165,7 @@ def test_what_mim_and_mmpretrain_find(python, mim, tmp_path):
 
 @pytest.mark.slow
 def test_training_from_an_empty_folder(python, mim, tmp_path):
-    """The digits by the package's own commands, tools and configs: two iterations, predicted."""
+    """The installed commands and configs work on the digits: two iterations and a prediction."""
     vgg_mm = python.parent / 'vgg-mm'
     run([vgg_mm, 'prepare', 'digits', '--out', 'data/digits'], tmp_path)
     short = [
@@ -180,12 +180,12 @@ def test_training_from_an_empty_folder(python, mim, tmp_path):
     checkpoint = (work_dir / 'last_checkpoint').read_text()
     predicted = run([vgg_mm, 'predict', 'data/digits/val/3', checkpoint, '--top', 2], tmp_path)
     assert 'dense, Q = 64, 80, 96' in predicted
-    # Nothing was written elsewhere.
+    # No other files were written.
     assert {path.name for path in tmp_path.iterdir()} == {'data', 'work_dirs'}
 
 
 def openmim_beside(wheel, folder):
-    """The command of openmim in an environment of its own, where the wheel is installed."""
+    """The command of openmim in a new environment with the wheel."""
     python = environment_with(wheel, folder, with_pip=True)
     install = [python, '-m', 'pip', 'install', '-q', 'openmim==0.3.9']
     done = subprocess.run(install, capture_output=True, text=True)
@@ -194,7 +194,7 @@ def openmim_beside(wheel, folder):
     return python.parent / 'mim'
 
 
-#: Two iterations of a net of 4 channels, and a test of 20 images.
+#: Options for two iterations of a net with 4 channels, and a test of 20 images.
 SHORT = [
     '--gpus', '0', '--cfg-options', 'train_dataloader.dataset.indices=64',
     'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'val_dataloader.dataset.indices=20',
@@ -232,7 +232,7 @@ def test_openmim_searches_downloads_trains_and_tests(wheel, tmp_path):
 
 @pytest.mark.slow
 def test_openmim_finds_an_editable_install_on_pythonpath(tmp_path):
-    """By itself it looks in site-packages alone."""
+    """Without PYTHONPATH, openmim only searches in site-packages."""
     checkout = tmp_path / 'checkout'
     openmim = openmim_beside(build('editable', checkout), tmp_path / 'environment')
     found = run(['env', f'PYTHONPATH={checkout}', openmim, 'search', 'vgg_mm'], tmp_path)

@@ -8,5 +8,5 @@ need('mmseg')
 from tests.test_guest import compare  # noqa: E402
 
 
-def test_nothing_of_others_is_changed():
+def test_other_packages_are_not_changed():
     compare('mmdet', 'mmseg', 'mmengine', 'mmcv', 'mmpretrain', 'torch', 'torchvision')

@@ -251,7 +251,7 @@ def test_a_checkpoint_cannot_have_other_files_removed(tmp_path, key, value, mess
     assert precious.is_dir()
 
 
-def test_no_room(tmp_path, monkeypatch):
+def test_not_enough_disk_space(tmp_path, monkeypatch):
     free = SimpleNamespace(total=10**9, free=4 * WEIGHTS - 1)
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: free)
     with pytest.raises(OSError) as error:
