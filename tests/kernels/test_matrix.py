@@ -141,7 +141,8 @@ def test_norms(norm, x, calls, record_property):
             for name in net.layer_names:
                 getattr(net, name).bias.requires_grad_(not taken_out)
         compare(gradients(faster, x), gradients(plain, x))
-    compare(list(faster.buffers()) or [x], list(plain.buffers()) or [x])
+    if norm == 'BN':  # its running statistics; the others have none
+        compare(list(faster.buffers()), list(plain.buffers()))
     assert calls[0]
     record_property('matrix', (f'norm {norm}, training and evaluation', 'A', 'fast'))
 

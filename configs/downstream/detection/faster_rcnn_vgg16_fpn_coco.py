@@ -4,3 +4,6 @@ _base_ = [
     '../../_base_/downstream/detection/schedules/faster_rcnn.py',
     '../../_base_/downstream/detection/runtime.py',
 ]
+
+# Its maps are as wide as conv5_3's, so that the classifier's fc6 and fc7 fit.
+default_hooks = dict(classifier_init=dict(require_fc=True))
