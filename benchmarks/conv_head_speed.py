@@ -3,9 +3,9 @@
 python benchmarks/conv_head_speed.py [--batch 32] [--repetitions 9]
 
 At 224: one forward and backward pass. On the maps of 4:3 photos at Q = 256, 384, 512 (a photo and
-its flip): fc6 forward, as this package computes it and by ``conv2d`` with the same weight. Same
-weights, same outputs (checked), repetitions interleaved; prints medians and their ratios and
-writes benchmarks/results/conv_head_speed.json.
+its flip): the forward pass of fc6, as this package computes it and by ``conv2d`` with the same
+weight. All have the same weights and outputs (which is checked), and take turns. Prints medians and
+their ratios, and writes benchmarks/results/conv_head_speed.json.
 """
 
 import argparse

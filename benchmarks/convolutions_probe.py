@@ -1,8 +1,9 @@
 """A linear probe on convolutions alone: python benchmarks/convolutions_probe.py WEIGHTS FOLDER
 
-WEIGHTS are convolutions in any library's layout, FOLDER has train/CLASS/* and val/CLASS/*. Of each
-photo the central square at --size pixels is seen; mean and maximum of the last map over positions,
-scaled to unit length, go to a linear SVM. Prints the share of photos of val that it gets right.
+WEIGHTS are convolutions in any library's layout; FOLDER has train/CLASS/* and val/CLASS/*. The net
+sees the central square of each photo at --size pixels. The mean and maximum of the last feature map
+over all positions, scaled to unit length, are the input of a linear SVM. Prints its accuracy on the
+photos of val.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def pooled_maps(net: VGG, preprocessing, folder: Path, size: int) -> list[tuple[np.ndarray, str]]:
-    """(mean and maximum of the last map, class) of every photo."""
+    """(mean and maximum of the last feature map, class) of every photo."""
     mean, std = (np.float32(values) for values in (preprocessing.mean, preprocessing.std))
     found = []
     for path in sorted(folder.glob('*/*')):

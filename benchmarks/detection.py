@@ -1,15 +1,15 @@
-"""Detectors on small data: the shipped configs; fc6 and fc7 of a classifier, or new ones; speed.
+"""Detectors on small data: the shipped configs; fc6 and fc7 from a classifier or new; speed.
 
     python benchmarks/detection.py small --detector faster_rcnn --data animals [--seed 1] [--amp]
     python benchmarks/detection.py fc --checkpoint work_dirs/vgg16_finetune/best.pth --seeds 0 1 2
     python benchmarks/detection.py speed
 
-``small`` trains a shipped config by tools/train.py. ``fc`` trains Faster R-CNN
-twice a seed, once with everything from a classifier, net D with fc6 and fc7 of any width, and once
-with its fc6 and fc7 drawn anew (Xavier, as the head's own). ``speed`` times training iterations of
-SSD300 on vgg_mm.SSDVGG and on mmdet's own SSDVGG, in turn. All add to
-benchmarks/results/detection.json. A training that is complete is not run again, one that was cut
-off goes on.
+``small`` trains a shipped config with tools/train.py. ``fc`` trains Faster R-CNN twice per seed:
+once with all weights from a classifier (net D with fc6 and fc7 of any width), and once with fc6 and
+fc7 newly initialised (Xavier, as the head does it). ``speed`` times training iterations of SSD300
+with vgg_mm.SSDVGG and with mmdet's own SSDVGG, which take turns. All add to
+benchmarks/results/detection.json. A finished training is not run again; an interrupted one is
+resumed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from vgg_mm.checkpoints import load_by_name, weights_of
 
 CONFIGS = ROOT / 'configs/downstream/detection'
 RESULTS = ROOT / 'benchmarks/results/detection.json'
-#: Their configs' names up to that of the data.
+#: Detector -> beginning of the names of its configs, which end with the data set.
 DETECTORS = {
     'faster_rcnn': 'faster_rcnn_vgg16',
     'faster_rcnn_fpn': 'faster_rcnn_vgg16_fpn',
@@ -55,18 +55,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='what', required=True)
     small, fc = commands.add_parser('small'), commands.add_parser('fc')
-    small.add_argument(
-        '--checkpoint', help="the authors' convolutions; without it, Keras's address"
-    )
+    small.add_argument('--checkpoint', help="the authors' convolutions (default: Keras's address)")
     small.add_argument('--detector', choices=DETECTORS, default='faster_rcnn')
     small.add_argument('--seed', type=int, default=0)
     small.set_defaults(measure=train_small)
-    fc.add_argument('--checkpoint', required=True, help='a net D')
+    fc.add_argument('--checkpoint', required=True, help='a classifier with net D')
     fc.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     fc.set_defaults(measure=compare_fc)
     for command in (small, fc):
         command.add_argument('--data', choices=('animals', 'blood_cells'), default='animals')
-        command.add_argument('--data-root', help='without it, data/DATA')
+        command.add_argument('--data-root', help='default: data/DATA')
         command.add_argument('--work-dir', default='work_dirs/detection_benchmark')
         command.add_argument('--amp', action='store_true', help='bfloat16')
     speed = commands.add_parser('speed')
@@ -109,7 +107,7 @@ def compare_fc(args: argparse.Namespace) -> dict:
 
 
 def redrawn(weights: dict, seed: int) -> dict:
-    """The classifier with other fc6 and fc7."""
+    """The classifier with newly initialised fc6 and fc7."""
     torch.manual_seed(seed)
     weights = {name: tensor.clone() for name, tensor in weights.items()}
     for name, tensor in weights.items():
@@ -122,7 +120,7 @@ def train(args: argparse.Namespace, detector: str, work_dir: Path, options: dict
     """One run of tools/train.py: its losses, and mAP after each validation."""
     config = CONFIGS / f'{DETECTORS[detector]}_{args.data}.py'
     options = {'DATA_ROOT': Path(args.data_root or f'data/{args.data}').resolve(), **options}
-    # One of the animals' files is cut off.
+    # One of the animal photos is truncated.
     flags = ['--broken-images', 'skip', *['--amp'] * args.amp]
     rows = run_training(config, work_dir, options, *flags)
     validations = [row for row in rows if 'coco/bbox_mAP' in row]
@@ -161,7 +159,7 @@ def compare_speed(args: argparse.Namespace) -> dict:
 
 
 def cpu_seconds(model: nn.Module, optimizer: OptimWrapper, batch_size: int) -> float:
-    """Processor time of a training iteration on made-up images."""
+    """CPU time of a training iteration on generated images."""
     from mmdet.testing import demo_mm_inputs
 
     batch = demo_mm_inputs(batch_size, [(3, 300, 300)] * batch_size, num_classes=80)

@@ -1,12 +1,12 @@
-"""A linear SVM on the authors' convolutions: layers, scales, averaged and stacked.
+"""A linear SVM on the authors' convolutions: layers, scales, averaged or stacked features.
 
     python benchmarks/features.py FOLDER FILE.h5 [--work-dir work_dirs/features]
 
 FOLDER/{train,val}/CLASS/* are photos, FILE.h5 the authors' thirteen convolutions of net D as Keras
-publishes them. For each layer tools/extract_features.py writes the features of several Q, stacked,
-without flips; those of a single Q are a part of them, the averaged ones the mean of the parts,
-as the tool itself would write them. C is chosen by cross-validation on the training photos. Writes
-benchmarks/results/features_authors.json; an interrupted extraction is resumed.
+publishes them. For each layer, tools/extract_features.py writes the stacked features of several Q,
+without flips; those of a single Q are a part of them, and the averaged ones are the mean of these
+parts, as the tool itself would write them. C is chosen by cross-validation on the training photos.
+Writes benchmarks/results/features_authors.json; an interrupted extraction is resumed.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def extract(args: argparse.Namespace, layer: str, split: str) -> str:
 
 
 def probes(files: list[str], scales: list[int]) -> dict[str, dict]:
-    """Name of a kind of features -> the SVM's error."""
+    """Kind of features -> error of the SVM."""
     learn, held_out = train_and_test([files[0]], [files[1]], 0, 0)
     parts = [data.values.reshape(len(data.values), len(scales), -1) for data in (learn, held_out)]
     kinds = {f'Q = {q}': [p[:, i] for p in parts] for i, q in enumerate(scales)}

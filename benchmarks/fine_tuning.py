@@ -3,16 +3,16 @@
     python tools/finetune.py FOLDER --weights FILE.h5
     python benchmarks/fine_tuning.py FOLDER FILE.h5 --ours work_dirs/finetune_FOLDER/FOLDER
 
-The tutorial's recipe with fixed convolutions, in torchvision and plain torch: random resized crops
+The tutorial's recipe with frozen convolutions, in torchvision and plain torch: random resized crops
 and flips, torchvision's classifier (4096, 4096, classes) with its initialisation and dropout, SGD
-with momentum 0.9 and no weight decay, batches of 32, the rate divided by ten after each 7 of 25
-epochs; tested on the central 224 pixels of a photo at 256. As the convolutions are fixed, their
-maps are computed once, for as many crops of a photo as ``--views`` says. Every ``--lr`` is tried,
-and each epoch tested; of all these the best one is the peer's, chosen on the photos that it is
-tested on: it has the advantage.
+with momentum 0.9 and no weight decay, batches of 32, the learning rate divided by ten after each 7
+of 25 epochs; tested on the central 224 pixels of a photo at 256. As the convolutions are frozen,
+their feature maps are computed once, for ``--views`` crops of each photo. Every ``--lr`` is tried,
+and the net is tested after each epoch. The peer's result is the best of all these, chosen on the
+very photos that it is tested on, which favours the peer.
 
-FILE.h5 are the authors' convolutions of net D as Keras publishes them. Interrupted, it goes on with
-the maps and rates that are not there yet.
+FILE.h5 are the authors' convolutions of net D as Keras publishes them. After an interruption, the
+same command resumes with the missing maps and learning rates.
 """
 
 import argparse
@@ -34,16 +34,16 @@ from vgg_mm.evaluation.test_record import wilson_interval
 
 BATCH, EPOCHS, DROP_AFTER = 32, 25, 7
 
-#: What the authors' net wants: BGR from 0 to 255 minus this.
+#: The authors' net expects BGR from 0 to 255 minus this mean.
 MEAN_BGR = (103.939, 116.779, 123.68)
 
-#: The tutorial's pictures, without its standardisation, which is of other weights.
+#: The tutorial's transforms, without its standardisation, which belongs to other weights.
 TRAINING = [v2.RandomResizedCrop(224, antialias=True), v2.RandomHorizontalFlip()]
 TESTING = [v2.Resize(256, antialias=True), v2.CenterCrop(224)]
 
 
 def convolutions(path: str) -> torch.nn.Sequential:
-    """torchvision's, filled from the file without this package."""
+    """torchvision's convolutions with the weights of the file, read without this package."""
     net = torchvision.models.vgg16(weights=None).features.eval()
     layers = [layer for layer in net if isinstance(layer, torch.nn.Conv2d)]
     with h5py.File(path) as file:
@@ -83,7 +83,7 @@ def cached(path: Path, make) -> tuple:
 
 
 def train(train_maps, labels, val_maps, val_labels, lr: float) -> dict:
-    """Wrong answers after each epoch."""
+    """Train the classifier, and count its wrong answers after each epoch."""
     torch.manual_seed(0)
     net = torchvision.models.vgg16(num_classes=int(labels.max()) + 1, init_weights=True).classifier
     optimizer = torch.optim.SGD(net.parameters(), lr, momentum=0.9)
@@ -118,9 +118,11 @@ def errors(wrong: int, images: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('folder', type=Path, help='with train and val, class folders in each')
+    parser.add_argument('folder', type=Path, help='with class folders in train and in val')
     parser.add_argument('weights', help="Keras's file of the authors' convolutions")
-    parser.add_argument('--ours', type=Path, required=True, help='folder of our run, tested')
+    parser.add_argument(
+        '--ours', type=Path, required=True, help='folder of our run, already tested'
+    )
     parser.add_argument('--views', type=int, default=2, help='crops of each training photo')
     parser.add_argument('--lr', type=float, nargs='+', default=[1e-3, 1e-2, 1e-4])
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/fine_tuning_benchmark'))

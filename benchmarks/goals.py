@@ -1,10 +1,10 @@
-"""What the measurements are held against."""
+"""The goals of the measurements."""
 
 from typing import NamedTuple
 
 
 class Goal(NamedTuple):
-    """A bound of a ratio or a difference."""
+    """A bound on a ratio or a difference."""
 
     bound: float
     at_least: bool = True
@@ -35,19 +35,19 @@ MODEL_SPEED = {
     'inference': (Goal(1.3), Goal(1.3)),
 }
 
-#: Peak memory of a training iteration against the peer's (model_speed.py --memory).
+#: Peak memory of a training iteration relative to the peer's (model_speed.py --memory).
 MODEL_MEMORY = {'vgg_mm': at_most(1), 'vgg_mm, with_cp': at_most(0.5)}
 
-#: (b) and (c): times as fast as (a); (d): time against that of (b) and (c) (test_protocols.py).
+#: (b) and (c): times as fast as (a); (d): time relative to (b) plus (c) (test_protocols.py).
 TEST_PROTOCOLS = {'b': Goal(1.25), 'c': Goal(6.5), 'd': at_most(1.02)}
 
 #: The same with (b) to (d) in bfloat16.
 TEST_PROTOCOLS_AMP = {'b': Goal(2)}
 
-#: Share of an iteration that passes inside the guards (guards.py).
+#: Share of an iteration that is spent inside the guards (guards.py).
 GUARDS = at_most(0.01)
 
-#: Time against the peer's (start_up.py).
+#: Time relative to the peer's (start_up.py).
 START_UP = {
     'import': at_most(1.05),
     'train.py --help': at_most(0.5),
@@ -57,5 +57,5 @@ START_UP = {
 #: By how much a curve's exponent may exceed that of the work it does (growth.py).
 GROWTH = at_most(0.1)
 
-#: Memory held at the end against that after three fifths of the images (memory.py).
+#: Memory held at the end relative to that after three fifths of the images (memory.py).
 MEMORY = at_most(1.05)

@@ -1,12 +1,12 @@
-"""How the time of testing grows: with Q, classes, images, loader workers and nets of an ensemble.
+"""How testing time grows with Q, classes, images, loader workers and nets of an ensemble.
 
 python benchmarks/growth.py [--repetitions 5] [--base-channels 16] [--only CURVE ...]
 
-A narrow net A with random weights, made-up photos. The points of a curve take turns. Through the
-medians a power law is fitted, time ~ x^exponent, and another through the work of the same points:
-multiply-adds of the net's layers, counted as they run, or of the average of an ensemble. A curve is
-not steeper than its work if its exponent exceeds the work's by no more than the goal. Before
-anything is timed, posteriors that have to agree are compared (see growth_curves.py). Writes
+A narrow net A with random weights, on generated photos. The points of a curve take turns. A power
+law, time ~ x^exponent, is fitted to the medians, and another one to the work at the same points:
+multiply-adds of the net's layers, counted as they run, or of averaging an ensemble. A curve counts
+as no steeper than its work if its exponent exceeds that of the work by no more than the goal.
+Before anything is timed, posteriors that should agree are compared (see growth_curves.py). Writes
 benchmarks/results/growth.json.
 """
 
@@ -70,8 +70,8 @@ def report(name: str, found: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--repetitions', type=int, default=5)
-    parser.add_argument('--base-channels', type=int, default=16, help='the paper has 64')
-    parser.add_argument('--points', type=int, help='only the first so many of each curve')
+    parser.add_argument('--base-channels', type=int, default=16, help='64 in the paper')
+    parser.add_argument('--points', type=int, help='only the first points of each curve, so many')
     parser.add_argument('--only', nargs='+', choices=CURVES, default=list(CURVES))
     parser.add_argument('--out', type=Path, default=RESULT)
     args = parser.parse_args()

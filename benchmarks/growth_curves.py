@@ -1,4 +1,4 @@
-"""The curves of growth.py: what is run at each of their points, and how much work that is."""
+"""The curves of growth.py: what is run at each point, and how much work it is."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -27,7 +27,7 @@ IMAGES = (4, 8, 16, 32)
 WORKERS = (1, 2, 4)
 NETS = (2, 4, 8, 16)
 
-#: Values on the curves where something else grows.
+#: Values on the curves along which something else grows.
 Q, BATCH, OF_WORKERS = 256, 4, 16
 
 #: Images and classes of the files that ensembles average.
@@ -35,7 +35,7 @@ POSTERIORS = 2000, 1000
 
 
 class Point(NamedTuple):
-    """What is run at x; ``work`` is in multiply-adds."""
+    """What is run at ``x``; ``work`` is in multiply-adds."""
 
     x: int
     run: Callable[[], object]
@@ -55,7 +55,7 @@ Maker = Callable[[int, Path, Optional[int]], Curve]
 
 
 class Tester:
-    """A narrow net under PaperTTA, from a decoded photo or from files to posteriors."""
+    """A narrow net with PaperTTA, from decoded photos or files to posteriors."""
 
     def __init__(self, width: int, protocol: str = 'dense', num_classes: int = 1000, **kwargs):
         net = classifier('A', width, num_classes)
@@ -69,7 +69,7 @@ class Tester:
         return self.posteriors([pseudo_collate([steps(dict(img=image)) for image in images])])
 
     def posteriors(self, data: Iterable[dict]) -> torch.Tensor:
-        """(N, num_classes) of all batches, on the CPU: nothing is pending."""
+        """(N, num_classes) of all batches, on the CPU, so that no GPU work is pending."""
         found: list[DataSample] = []
         for batch in data:
             found += self.model.test_step(batch)
@@ -79,7 +79,7 @@ class Tester:
         return [Point(x, run, self.multiply_adds(run)) for x, run in runs.items()]
 
     def multiply_adds(self, run: Callable[[], object]) -> int:
-        """Those of all convolutions and fully-connected layers while ``run()`` runs."""
+        """Multiply-adds of all convolutions and fully-connected layers during ``run()``."""
         counted: dict[str, int] = {}
         layers = list(self.model.named_modules())
         hooks = [layer.register_forward_hook(counter(name, counted)) for name, layer in layers]
@@ -96,7 +96,7 @@ def made_up_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def photos(folder: Path, count: int) -> list[str]:
-    """So many JPEG files of 2 megapixels, written where they are missing."""
+    """``count`` JPEG files of 2 megapixels; missing ones are written."""
     paths = [folder / f'{number:03}.jpg' for number in range(count)]
     for number, path in enumerate(paths):
         if not path.exists():
@@ -105,7 +105,7 @@ def photos(folder: Path, count: int) -> list[str]:
 
 
 class Files(Dataset):
-    """Files through a test pipeline."""
+    """Image files with a test pipeline."""
 
     def __init__(self, paths: Sequence[str]):
         self.paths = paths
@@ -120,7 +120,7 @@ class Files(Dataset):
 
 
 def batches(paths: Sequence[str], workers: int = 0) -> DataLoader:
-    """As a test reads files; worker processes stay from pass to pass."""
+    """Files read as in a test; worker processes are kept from pass to pass."""
     return DataLoader(
         Files(paths), BATCH, num_workers=workers, persistent_workers=workers > 0,
         collate_fn=pseudo_collate,
@@ -128,7 +128,7 @@ def batches(paths: Sequence[str], workers: int = 0) -> DataLoader:
 
 
 def over_q(protocol: str, expected: str) -> Maker:
-    """A square photo, so that its pixels are Q^2."""
+    """With a square photo, which has Q^2 pixels."""
 
     def make(width: int, folder: Path, limit: Optional[int]) -> Curve:
         tester, photo = Tester(width, protocol), made_up_photo(500, 500)
@@ -172,7 +172,7 @@ def over_nets(width: int, folder: Path, limit: Optional[int]) -> Curve:
 
 
 def posterior_files(folder: Path, count: int) -> list[Member]:
-    """Files of random posteriors, as tests of so many nets leave them."""
+    """Files of random posteriors, as tests of ``count`` nets write them."""
     images, classes = POSTERIORS
     names = [f'{number:05}.jpg' for number in range(images)]
     words = [f'class {number}' for number in range(classes)]
@@ -199,7 +199,7 @@ CURVES: dict[str, Maker] = {
 
 
 def check(width: int, folder: Path) -> None:
-    """What has to give the same posteriors does, before it is timed."""
+    """Check that what should give the same posteriors does, before it is timed."""
     same = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-7)
     whole, strips = Tester(width), Tester(width, max_pixels=2**18)
     photo = [made_up_photo(512, 700)]

@@ -2,11 +2,11 @@
 
 python benchmarks/guards.py [--config configs/vgg/vgg16_jitter_digits.py] [--iterations 400]
 
-One run of the config; in every other block of ten iterations LossGuardHook, ExactResumeHook and the
-seeds of SeededDataset do nothing. Images are loaded by the training process itself, where their
-seeding costs most. Two answers: the iterations with against those without, and, because single
-iterations spread by a tenth, the time that passes inside the guards themselves, which on the CPU is
-all they cost. Writes benchmarks/results/guards.json.
+One run of the config; in every other block of ten iterations, LossGuardHook, ExactResumeHook and
+the seeding of SeededDataset do nothing. Images are loaded by the training process itself, where
+their seeding costs most. Two results are given: iterations with guards compared with those without,
+and, because single iterations vary by a tenth, the time spent inside the guards themselves, which
+on a CPU is their whole cost. Writes benchmarks/results/guards.json.
 """
 
 import argparse
@@ -56,8 +56,8 @@ class Switch(Hook):
         self._start = time.perf_counter()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        # The batch of this iteration was loaded and the one before trained with the same setting,
-        # but for the first iteration of a block, which is not counted.
+        # This iteration's batch was loaded, and the one before trained, with the same setting,
+        # except in the first iteration of a block, which is not counted.
         now = time.perf_counter()
         if runner.iter > WARM_UP and runner.iter % BLOCK:
             self.seconds[self.on].append(now - self._start)

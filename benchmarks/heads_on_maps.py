@@ -1,10 +1,10 @@
-"""Which head, rate and decay suit photos: heads trained on cached maps, a fifth held out.
+"""The best head, learning rate and weight decay: heads on cached maps, a fifth held out.
 
     python benchmarks/heads_on_maps.py work_dirs/finetune_FOLDER/FOLDER --out heads.json
 
-reads the maps that ``tools/finetune.py --cache-maps on`` left, trains each head below on the views
-of four fifths of the *training* photos, and measures it on those of the other fifth: the photos of
-validation have no part in the choice.
+reads the feature maps that ``tools/finetune.py --cache-maps on`` wrote, trains each head below on
+the views of four fifths of the *training* photos, and tests it on those of the other fifth, so that
+the validation photos have no part in the choice.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from vgg_mm.evaluation.test_record import wilson_interval
 from vgg_mm.models import ConvHead
 
-#: What is compared: arguments of :func:`measure`.
+#: The settings that are compared: arguments of :func:`measure`.
 SETTINGS = [
     *(dict(head='gap', lr=lr) for lr in (1e-3, 3e-3, 1e-2, 3e-2)),
     *(dict(head='gap', lr=1e-2, weight_decay=decay) for decay in (5e-3, 5e-2, 0.1, 0.2, 0.5)),
@@ -56,7 +56,7 @@ def read(folder: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def split(labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places of the photos to train on and of those held out, a fifth of each class."""
+    """Indices of the photos to train on, and of those held out: a fifth of each class."""
     draw = np.random.default_rng(seed)
     held = []
     for label in labels.unique():
@@ -77,7 +77,7 @@ def measure(
     views: int = 2,
     seed: int = 0,
 ) -> dict:
-    """Train a head, 'gap' or the width of fc6 and fc7, as ``tools/finetune.py`` does; its error."""
+    """The error of a head ('gap' or a width of fc6, fc7) trained as ``tools/finetune.py`` does."""
     started = time.process_time()
     torch.manual_seed(seed)
     train, held = split(labels, seed)
@@ -115,12 +115,14 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('folder', help="a run's folder, with maps/train in it")
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='of split and nets')
+    parser.add_argument('folder', help='folder of a run, with maps/train in it')
     parser.add_argument(
-        '--pooled', action='store_true', help='only heads of pooled maps, in minutes'
+        '--seeds', type=int, nargs='+', default=[0, 1, 2], help='of the split and the nets'
     )
-    parser.add_argument('--out', help='a JSON file')
+    parser.add_argument(
+        '--pooled', action='store_true', help='only heads on pooled maps, which takes minutes'
+    )
+    parser.add_argument('--out', help='JSON file for the results')
     args = parser.parse_args()
     maps, labels = read(args.folder)
     mmengine.logging.MMLogger.get_instance('heads_on_maps', log_level='ERROR')

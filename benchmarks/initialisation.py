@@ -2,12 +2,12 @@
 
 python benchmarks/initialisation.py [--iterations 300] [--base-channels 64]
 
-Section 3.1 prints "zero mean and 10^-2 variance"; many read standard deviation 10^-2. For A and E
-at full depth, and at the paper's width unless said otherwise, on digits as crops of 64: the size of
-activations and gradients in every layer of the untrained net, and the training loss of the recipe's
-SGD from there (batch 8 and, by the linear rule, a learning rate of 1e-2 * 8 / 256); Glorot's
-initialisation beside them. Writes benchmarks/results/initialisation.json and
-docs/images/initialisation.png.
+Section 3.1 prints "zero mean and 10^-2 variance"; many read it as a standard deviation of 10^-2.
+For A and E at full depth, and at the paper's width unless --base-channels says otherwise, on digits
+with crops of 64: the magnitude of activations and gradients in every layer of the untrained net,
+and its training loss with the recipe's SGD (batch 8 and, by the linear scaling rule, a learning
+rate of 1e-2 * 8 / 256); Glorot's initialisation for comparison. Writes
+benchmarks/results/initialisation.json and docs/images/initialisation.png.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def config(net: str, start: str, width: int, data: str) -> Config:
 
 
 def run(cfg: Config, iterations: int) -> dict:
-    """Statistics of the untrained net and the loss of every iteration, None when not finite."""
+    """Statistics of the untrained net, and the loss of every iteration (None: not finite)."""
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
@@ -75,7 +75,7 @@ def _endless(loader):
 
 
 def plot(results: dict, path: Path) -> None:
-    """A row a net: activations by layer, gradients by layer, loss by iteration."""
+    """One row per net: activations by layer, gradients by layer, loss by iteration."""
     figure = Figure(figsize=(15, 8), layout='constrained')
     axes = figure.subplots(len(NETS), 3)
     for row, net in zip(axes, NETS):

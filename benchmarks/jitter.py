@@ -2,12 +2,13 @@
 
 python benchmarks/jitter.py FOLDER [--repetitions 7] [--large 16] [--large-repetitions 5]
 
-FOLDER holds JPEG files, at any depth. S is drawn from [256, 512], then a random crop of 224 and a
-flip: file to uint8 tensor (3, 224, 224), on one core, one thread. Two sets: the files, and a sample
-of them enlarged to 12 megapixels and encoded again at quality 90. All pipelines make the same
-draws; before anything is timed their results are compared. In each repetition all take a turn, in
-an order that rotates. Reported is CPU time, which other work on the machine distorts least, with
-wall time beside it in the raw data. Writes benchmarks/results/jitter.json and prints tables.
+FOLDER holds JPEG files, at any depth. S is drawn from [256, 512], followed by a random crop of 224
+and a flip: file to uint8 tensor (3, 224, 224), on one core, one thread. There are two sets: the
+files, and a sample of them enlarged to 12 megapixels and encoded again at quality 90. All pipelines
+make the same random draws; their results are compared before anything is timed. All take a turn in
+each repetition, in an order that rotates. CPU time is reported, which other jobs on the machine
+distort least; the raw data have wall time, too. Writes benchmarks/results/jitter.json and prints
+tables.
 
 Needs nvImageCodec: pip install 'vgg_mm[fast]'.
 """
@@ -51,7 +52,7 @@ Pipeline = Callable[[str], torch.Tensor]
 
 
 def by_mmpretrain() -> Pipeline:
-    """Its own steps; ResizeEdge has one scale, so there is one for each."""
+    """MMPretrain's own steps; ResizeEdge has a single scale, so there is one for each S."""
     load, crop, flip, pack = (
         Compose([dict(type=kind, **kwargs)])
         for kind, kwargs in (
@@ -103,7 +104,7 @@ def draw(height: int, width: int) -> tuple[tuple[int, int], int, int]:
 
 
 def draw_flip() -> bool:
-    """As mmcv's RandomFlip draws it."""
+    """Draw a flip as mmcv's RandomFlip does."""
     return np.random.choice(['horizontal', None], p=[0.5, 0.5]) is not None
 
 
@@ -146,7 +147,7 @@ def pipelines() -> dict[str, Pipeline]:
 
 
 def compare(runs: dict[str, Pipeline], paths: Sequence[str]) -> dict[str, float]:
-    """Differences in grey levels, means over images; stops if one is larger than it may be."""
+    """Mean differences over the images, in grey levels; fails if one is too large."""
     found: dict[str, list[float]] = {}
     for number, path in enumerate(paths):
         images = {}

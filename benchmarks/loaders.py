@@ -1,11 +1,11 @@
-"""Training crops a second that data loader workers deliver, against what training eats.
+"""Training crops per second that data loader workers deliver, to compare with training.
 
     python benchmarks/loaders.py FOLDER [--workers 1 2 4 8 16] [--batches 12]
 
 The training pipelines of configs/vgg/vgg16_jitter_imagenet.py and of MMPretrain's
-vgg16_8xb32_in1k.py, batches of 64 photos from below FOLDER, over and over, through torch's
-DataLoader as the tools set it up. Counted from the second batch of each worker on. Writes
-benchmarks/results/loaders.json, on a GPU machine in results/gpu.
+vgg16_8xb32_in1k.py, batches of 64 photos from FOLDER and its subfolders, repeated as needed,
+through torch's DataLoader as the tools set it up. The first batch of each worker is not counted.
+Writes benchmarks/results/loaders.json, on a GPU machine in results/gpu.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BATCH = 64
 
 
 class Photos(Dataset):
-    """The crops of a training pipeline, without their samples."""
+    """The crops of a training pipeline, without their data samples."""
 
     def __init__(self, paths: list[str], pipeline: list[dict], length: int):
         self.paths = paths
@@ -47,7 +47,7 @@ class Photos(Dataset):
 
 
 def rate(paths: list[str], pipeline: list[dict], workers: int, batches: int) -> float:
-    """Images a second."""
+    """Images per second."""
     dataset = Photos(paths, pipeline, BATCH * workers * (batches + 1))
     loader = DataLoader(
         dataset, BATCH, num_workers=workers, collate_fn=default_collate,
@@ -64,9 +64,9 @@ def rate(paths: list[str], pipeline: list[dict], workers: int, batches: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', help='photos are searched below it')
+    parser.add_argument('folder', help='folder with photos, searched recursively')
     parser.add_argument('--workers', nargs='+', type=int, default=[1, 2, 4, 8, 16])
-    parser.add_argument('--batches', type=int, default=12, help='of each worker')
+    parser.add_argument('--batches', type=int, default=12, help='batches per worker')
     parser.add_argument('--out', type=Path, help='default: in benchmarks/results')
     args = parser.parse_args()
     set_multi_processing(distributed=False)  # as the runner does: one thread in each worker

@@ -6,7 +6,7 @@ The shipped configs for photos of raccoons and kangaroos, net D at full width, c
 the tools: a classification net on the authors' thirteen convolutions, then, for each seed, four
 localisation nets: fc6 and fc7 from it, then all layers. Each is tested by the central crop with the
 true class (Table 8) and by the full protocol (Table 9); the nets 'all, PCR' of all seeds are also
-fused. Finished runs are used again, one that was cut off is resumed. Writes
+fused. Finished runs are reused; an interrupted run is resumed. Writes
 benchmarks/results/localisation_full_width.json.
 """
 
@@ -22,7 +22,7 @@ from vgg_mm.checkpoints import named_checkpoint
 CONFIGS = ROOT / 'configs/localisation'
 RESULTS = ROOT / 'benchmarks/results/localisation_full_width.json'
 
-#: Layers fine-tuned, kind of regression -> config; all layers start from the net before.
+#: Layers fine-tuned, kind of regression -> config; all layers start from the preceding net.
 NETS = {
     'fc6 and fc7, PCR': 'vgg16_pcr_fc_animals',
     'all, PCR': 'vgg16_pcr_animals',
@@ -30,7 +30,7 @@ NETS = {
     'all, SCR': 'vgg16_scr_animals',
 }
 
-#: The validation that ends a training.
+#: The validation at the end of a training.
 CENTRAL_CROP = 'central crop'
 
 #: name of a full test -> options
@@ -39,7 +39,7 @@ TESTS: dict[str, dict] = {
     'full, Q = 128, 160, 192': {'tta_pipeline.1.scales': '(128,160,192)'},
 }
 
-#: The nets that are tested at several Q, too, and fused.
+#: The nets that are also tested at several Q, and fused.
 BEST = 'all, PCR'
 
 
@@ -50,7 +50,7 @@ def train(config: Path, work_dir: Path, amp: bool, options: dict) -> tuple[str, 
         The last checkpoint; its metrics on the validation images, in percent, and the median
         seconds of an iteration.
     """
-    # One of the photos is cut off.
+    # One of the photos is truncated.
     flags = ['--broken-images', 'skip', *['--amp'] * amp]
     rows = run_training(config, work_dir, options, *flags)
     metrics = [{k: v for k, v in row.items() if 'error' in k} for row in rows if 'loss' not in row]
@@ -69,7 +69,7 @@ def test(config: Path, checkpoint: str, folder: Path, name: str, options: dict) 
 
 
 def fusion_config(path: Path, others: list[str]) -> Path:
-    """A config whose test takes more localisation nets of its own kind."""
+    """A config whose test fuses more localisation nets of the same kind."""
     members = [dict(checkpoint=checkpoint) for checkpoint in others]
     path.write_text(
         f"_base_ = '{CONFIGS / 'vgg16_pcr_animals.py'}'\n"
@@ -94,7 +94,7 @@ def measure_net(
 
 
 def measure(args: argparse.Namespace) -> None:
-    """All nets, trained and tested; what is known is written after each."""
+    """Train and test all nets; the results are written after each."""
     work_dir = args.work_dir.resolve()
     data = dict(DATA_ROOT=Path(args.data_root).resolve())
     options = dict(data)
@@ -150,7 +150,7 @@ def fuse(work_dir: Path, seeds: list[int], options: dict) -> dict[str, dict]:
 
 
 def mean_box_error(animals: str) -> float:
-    """Error with the true class known, in percent, of answering the training boxes' mean always."""
+    """Error in percent, true class known, of always answering the mean of the training boxes."""
     import numpy as np
     import torch
 
@@ -194,14 +194,16 @@ def table(results: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        '--data-root', default='data/animals', help='with train.json, val.json and both folders'
+        '--data-root',
+        default='data/animals',
+        help='with train.json, val.json and a folder for each',
     )
-    parser.add_argument(
-        '--checkpoint', help="the authors' convolutions; without it, Keras's address"
-    )
+    parser.add_argument('--checkpoint', help="the authors' convolutions (default: Keras's address)")
     parser.add_argument('--nets', nargs='+', choices=NETS, default=list(NETS))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--amp', action='store_true', help='bfloat16, for a CPU that multiplies it')
+    parser.add_argument(
+        '--amp', action='store_true', help='bfloat16, for a CPU with bfloat16 instructions'
+    )
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/localisation'))
     measure(parser.parse_args())
 

@@ -1,10 +1,10 @@
-"""Local response normalisation of A-LRN against torch's, and A-LRN's iteration against A's.
+"""A-LRN's local response normalisation against torch's, and its iteration against A's.
 
     python benchmarks/lrn_speed.py [--batch 4] [--repetitions 5]
 
 The layer: a map of conv1_1 at a crop of 224, (batch, 64, 224, 224) in channels_last as in training,
 forward and backward; outputs and gradients are compared before anything is timed. The nets: full
-width, a whole training iteration, A-LRN with either layer. They take turns. Writes
+width, a whole training iteration, A-LRN with each of the two layers. All take turns. Writes
 benchmarks/results/lrn_speed.json.
 """
 
@@ -37,7 +37,7 @@ def run(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def nets() -> dict[str, nn.Module]:
-    """The same weights in all."""
+    """A and A-LRN with each layer, all with the same weights."""
     made = {name: VGG(name.partition(',')[0], init_cfg='kaiming') for name in (A, OWN, TORCHS)}
     for net in made.values():
         net.load_state_dict(made[A].state_dict())

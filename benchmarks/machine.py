@@ -1,4 +1,4 @@
-"""What a measurement ran on, and the memory that it took."""
+"""The machine of a measurement, and the memory that it used."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ def device_name() -> str:
 
 
 def results_folder() -> Path:
-    """Where the raw numbers of this kind of machine belong."""
+    """The folder for raw numbers from this kind of machine."""
     folder = Path(__file__).parent / 'results' / ('gpu' if torch.cuda.is_available() else '')
     folder.mkdir(exist_ok=True)
     return folder
@@ -32,7 +32,7 @@ def results_folder() -> Path:
 
 def describe(*packages: str) -> dict:
     """Processor, versions, and how busy the machine was (load of the last minute)."""
-    # Of the fork or of OpenMMLab.
+    # The distribution: of the fork, or of OpenMMLab.
     mmpretrain = metadata.packages_distributions()['mmpretrain'][0]
     models = re.findall(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text())
     return dict(
@@ -45,7 +45,7 @@ def describe(*packages: str) -> dict:
 
 
 def memory_held() -> int:
-    """Most bytes that the GPU, or without one this process, has held; libraries included."""
+    """Peak memory in bytes: of the GPU, or without one of this process and its libraries."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     # Not getrusage: its maximum begins with that of the process that started this one.
@@ -53,7 +53,7 @@ def memory_held() -> int:
 
 
 def memory_held_by(*command: str) -> int:
-    """The number that a script prints last, :func:`memory_held` of a process of its own."""
+    """Run a script; the number that it prints last is its :func:`memory_held`."""
     done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
     return int(done.stdout.split()[-1])
 

@@ -2,15 +2,16 @@
 
 python benchmarks/memory.py FOLDER [--crops 20000] [--tests 1000] [--only KIND ...]
 
-Each kind in a process of its own. 'lazy' and 'lazy, nvImageCodec' (where that is installed): the
-files below FOLDER, over and over, through LoadImage(lazy=True), ScaleJitter with S in [256;512] and
-a flip; memory is noted every 1,000 images. The others: made-up images of 512 x 512 to 512 x 900,
-drawn from all widths between, through a narrow net A with PaperTTA, four a batch; noted every 50
-images. 'dense': as it is; 'dense, strips': with max_pixels=2**18, so that images go through in
-parts (before, both have given the same posteriors); 'dense, no caches': the first without what
-oneDNN keeps of each shape that it meets and malloc keeps of freed memory, which is why 'dense'
-grows as long as shapes are new. Flat is what at the end holds no more than the goal against what it
-held after three fifths. Writes benchmarks/results/memory.json.
+Each kind runs in a process of its own. 'lazy' and 'lazy, nvImageCodec' (if that is installed): the
+files in FOLDER and its subfolders, repeatedly, through LoadImage(lazy=True), ScaleJitter with S in
+[256;512] and a flip; memory is recorded every 1,000 images. The other kinds: generated images of
+512 x 512 to 512 x 900, with random widths in between, through a narrow net A with PaperTTA, four
+per batch; recorded every 50 images. 'dense': as it is; 'dense, strips': with max_pixels=2**18, so
+that images are processed in parts (it is first checked that both give the same posteriors); 'dense,
+no caches': like 'dense', but without what oneDNN caches for each new shape and what malloc keeps of
+freed memory, because of which 'dense' grows as long as shapes are new. Memory counts as flat if at
+the end it exceeds that after three fifths of the images by no more than the goal. Writes
+benchmarks/results/memory.json.
 """
 
 import argparse
@@ -47,14 +48,14 @@ Q, WIDEST, BATCH, BASE_CHANNELS = 512, 900, 4, 4
 
 
 def crops(kind: str, folder: str) -> Iterator[Callable[[], object]]:
-    """Calls that each make a training crop."""
+    """Calls, each of which makes a training crop."""
     run = by_this_package(lazy=True, regions=kind == JITTER[1])
     for path in cycle(find_images(folder)):
         yield partial(run, path)
 
 
 def tests(kind: str) -> Iterator[Callable[[], object]]:
-    """Calls that each test an image."""
+    """Calls, each of which tests a batch of images."""
     testers = [Tester(BASE_CHANNELS, max_pixels=TESTS[name]) for name in (DENSE, STRIPS)]
     photo = [made_up_photo(Q, WIDEST)]
     torch.testing.assert_close(
@@ -70,7 +71,7 @@ def test(tester: Tester, widths: Sequence[int]) -> None:
 
 
 def course(runs: Iterator[Callable[[], object]], each: int, count: int, every: int) -> dict:
-    """Bytes held after every so many images; a call does ``each`` of them."""
+    """Bytes held after every ``every`` images; a call processes ``each`` images."""
     images, held = [], []
     for number, run in enumerate(islice(runs, -(-count // each)), start=1):
         run()
@@ -81,7 +82,7 @@ def course(runs: Iterator[Callable[[], object]], each: int, count: int, every: i
 
 
 def growth(found: dict) -> float:
-    """Held at the end against after three fifths of the images."""
+    """Memory at the end relative to that after three fifths of the images."""
     held = found['resident']
     return held[-1] / held[len(held) * 3 // 5]
 
@@ -106,7 +107,7 @@ def measure(args: argparse.Namespace, kind: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     kinds = [*JITTER, *TESTS]
-    parser.add_argument('folder', help='photos are searched below it')
+    parser.add_argument('folder', help='folder with photos, searched recursively')
     parser.add_argument('--crops', type=int, default=20_000)
     parser.add_argument('--tests', type=int, default=1000)
     parser.add_argument('--only', nargs='+', choices=kinds, default=kinds)

@@ -1,18 +1,18 @@
-"""Training and inference of full-width VGG-16 against MMPretrain's own, in turn, same weights.
+"""Training and inference of full-width VGG-16 against MMPretrain's, with the same weights.
 
     python benchmarks/model_speed.py FOLDER [--batch 8] [--repeats 5] [--amp]
     python benchmarks/model_speed.py FOLDER --memory
 
 The peer is the model of MMPretrain's configs/vgg/vgg16_8xb32_in1k.py with its optimizer and its
 training pipeline; ours is that of configs/vgg/vgg16_jitter_imagenet.py as the tools run it. An
-iteration is ``train_step``: forward, backward, optimizer. 'with data' is the same after reading and
-cropping the batch in the same process, from photos below FOLDER. Before anything is timed both have
-given the same scores from the same weights. --memory measures the most memory that one training
-iteration of a process of its own holds, median of --repeats processes each. Adds to
-benchmarks/results/model_speed.json.
+iteration is ``train_step``: forward, backward, optimizer. 'with data' also reads and crops the
+batch in the same process, from photos in FOLDER and its subfolders. All take turns. Before
+anything is timed, it is checked that both give the same scores with the same weights. --memory
+measures the peak memory of one training iteration in a process of its own, median of --repeats
+processes each. Adds to benchmarks/results/model_speed.json.
 
 --amp is bfloat16. On a CPU the peer has none (mmengine's AmpOptimWrapper needs a GPU) and stays in
-float32; what it would do with vgg_mm's optimizer wrapper is measured beside it.
+float32; what it would gain from vgg_mm's optimizer wrapper is measured as well.
 """
 
 import argparse
@@ -42,9 +42,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PEER = Path(mmpretrain.__file__).parent / '.mim/configs/vgg/vgg16_8xb32_in1k.py'
 OURS = ROOT / 'configs/vgg/vgg16_jitter_imagenet.py'
 CONFIGS = {'MMPretrain': PEER, 'vgg_mm': OURS}
-#: The peer's net with what it does not have on a CPU.
+#: The peer's net with mixed precision, which it does not have on a CPU.
 HELPED = 'MMPretrain, autocast by vgg_mm'
-#: Optimizer wrappers of mixed precision, as --amp of each package's tools chooses them on a GPU.
+#: Optimizer wrappers for mixed precision that --amp of each package's tools uses on a GPU.
 WRAPPERS = {
     'MMPretrain': dict(type='AmpOptimWrapper', loss_scale='dynamic'),
     'vgg_mm': dict(type='vgg_mm.Bf16OptimWrapper'),
@@ -56,9 +56,9 @@ class Contender:
     """A model with its optimizer and training pipeline.
 
     Args:
-        name: Whose model, of ``CONFIGS``.
+        name: Whose model, a key of ``CONFIGS``.
         device: 'cuda' or 'cpu'.
-        amp: Whose optimizer wrapper, of ``WRAPPERS``; empty: float32.
+        amp: Whose optimizer wrapper, a key of ``WRAPPERS``; empty: float32.
         with_cp: Gradient checkpointing.
     """
 
@@ -109,7 +109,7 @@ def contenders(device: str, amp: bool) -> dict[str, Contender]:
 
 
 def copy_weights(peer: torch.nn.Module, ours: torch.nn.Module) -> None:
-    """Both nets list their 16 layers' weights and biases from the image on."""
+    """Copy them in order: both nets list weights and biases of 16 layers from the input on."""
     target = dict(peer.named_parameters())
     source = [p for name, p in ours.named_parameters()]
     assert len(target) == len(source) == 32
@@ -129,7 +129,7 @@ def random_batch(size: int) -> dict:
 
 
 def check_equal(made: dict[str, Contender]) -> float:
-    """Largest relative difference of the scores of the same normalised images."""
+    """Relative difference of both nets' scores on the same normalised images."""
     copy_weights(made['MMPretrain'].model, made['vgg_mm'].model)
     device = next(made['vgg_mm'].model.parameters()).device
     x = torch.randn(2, 3, CROP, CROP, device=device)
@@ -152,7 +152,7 @@ def measure(folder: str, size: int, repeats: int, amp: bool) -> dict:
     batch = random_batch(size)
     paths = find_images(folder)[:size]
     kinds = {'training iteration': lambda one: one.train(batch)}
-    if device() == 'cpu':  # what feeds a GPU are processes beside it: loaders.py
+    if device() == 'cpu':  # a GPU is fed by other processes: see loaders.py
         kinds['training iteration with data'] = lambda one: one.train(one.batch(paths))
     kinds['inference'] = lambda one: one.infer(batch)
     spent = {
@@ -163,7 +163,7 @@ def measure(folder: str, size: int, repeats: int, amp: bool) -> dict:
 
 
 def peak(name: str, size: int, with_cp: bool) -> int:
-    """Most bytes that a process of its own holds in one training iteration."""
+    """Peak memory in bytes of one training iteration, in a process of its own."""
     words = ['.', '--peak', name, '--batch', str(size), *['--with-cp'] * with_cp]
     return memory_held_by(__file__, *words)
 
@@ -205,7 +205,7 @@ def report(result: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', help='photos are searched below it')
+    parser.add_argument('folder', help='folder with photos, searched recursively')
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--amp', action='store_true', help='in bfloat16')

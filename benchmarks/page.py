@@ -2,7 +2,7 @@
 
 python benchmarks/page.py [--results benchmarks/results] [--out build/bench]
 
-Writes index.html, which needs nothing else, and index.md with its pictures. A benchmark without its
+Writes index.html, which is self-contained, and index.md with its pictures. A benchmark without a
 JSON file is shown as missing, with the command that writes it.
 """
 
@@ -54,7 +54,7 @@ SECTIONS = [
 
 
 def read(section: Section, folder: Path) -> Optional[Part]:
-    """What a results file holds; None where it is missing."""
+    """The content of a results file; None if it is missing."""
     path = folder / section.file
     if not path.is_file():
         return None

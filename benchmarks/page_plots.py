@@ -9,14 +9,14 @@ from matplotlib.ticker import LogLocator
 
 from vgg_mm.visualization.style import COLORS, INK, MARKERS, OUTSIDE, PANEL, WIDTH, grid
 
-#: Inches of a row and of what is around the rows of a panel.
+#: Height in inches of a row, and of the space around the rows of a panel.
 ROW, AROUND = 0.3, 0.9
 
 MIB = 2**20
 
 
 def spans(panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str) -> Figure:
-    """Median, lowest and highest of every row; panels one below the other."""
+    """Median, lowest and highest value of every row, in panels below each other."""
     heights = [len(rows) * ROW + AROUND for rows in panels.values()]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout='constrained')
     axes = figure.subplots(len(panels), height_ratios=heights, squeeze=False)[:, 0]
@@ -39,7 +39,7 @@ def spans(panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str) -> Fig
 
 
 def growth(curves: Mapping[str, dict]) -> Figure:
-    """Time and work of every curve, each against its first point, on logarithmic axes."""
+    """Time and work of every curve, relative to its first point, on logarithmic axes."""
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(WIDTH, PANEL * rows), layout='constrained')
@@ -65,7 +65,7 @@ def _curve(panel: Axes, curve: dict, color: str) -> None:
     work = [one / curve['work'][0] for one in curve['work']]
     panel.plot(curve['x'], work, color=INK, linestyle='--', label='work', zorder=3)
     panel.set(xscale='log', yscale='log', ylabel='times the first point')
-    # Less than a factor of two would fill the panel and look steep.
+    # A range of less than a factor of two would fill the panel and look steep.
     low, high = panel.get_ylim()
     panel.set_ylim(min(low, 0.5), max(high, 2))
     panel.set_xticks(curve['x'], [f'{x:g}' for x in curve['x']])
@@ -77,7 +77,7 @@ def _curve(panel: Axes, curve: dict, color: str) -> None:
 
 
 def courses(panels: Mapping[str, Mapping[str, dict]]) -> Figure:
-    """Resident memory over images, a line a kind."""
+    """Resident memory over images, one line per kind."""
     figure = Figure(figsize=(WIDTH, PANEL * len(panels)), layout='constrained')
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for panel, (title, kinds) in zip(axes, panels.items()):

@@ -1,4 +1,4 @@
-"""What the page says of each benchmark, from the content of its JSON file."""
+"""What the page says about each benchmark, from the content of its JSON file."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ from vgg_mm.apis.document import Block, Heading, Plot, Table
 
 GIB = 2**30
 
-#: Keys that say what a measurement ran on; the others of ``machine`` are versions.
+#: Keys that describe the machine of a measurement; the others in ``machine`` are versions.
 SETTINGS = ('cpu', 'device', 'cores', 'threads', 'load', 'python', 'torch', 'amp', 'net')
 
 
 class Outcome(NamedTuple):
-    """A figure that has a goal; of several repetitions the median counts."""
+    """A figure that has a goal; with several repetitions, the median counts."""
 
     what: str
     goal: Goal
@@ -47,7 +47,7 @@ class Part(NamedTuple):
 
 
 def machine_of(found: Mapping) -> str:
-    """What it ran on, as far as the file says it."""
+    """The machine of a measurement, as far as the file names it."""
     said = {**found, **found.get('machine', {})}
     known = [f'{key} {said[key]}' for key in SETTINGS if key in said]
     known += [f'{key} {v}' for key, v in found.get('machine', {}).items() if key not in SETTINGS]
@@ -137,7 +137,7 @@ def test_protocols(found: dict) -> Part:
     return Part(machine_of(found), outcomes, [Table(headers, rows), plot])
 
 
-test_protocols.__test__ = False  # not a test case, whatever its name looks like to pytest
+test_protocols.__test__ = False  # not a test case, in spite of its name
 
 
 def conv_head(found: dict) -> Part:

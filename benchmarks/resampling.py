@@ -1,17 +1,17 @@
-"""What it costs a net to be tested on other pixels than it learnt from.
+"""The effect of resampling test images in another way than training images.
 
 python benchmarks/resampling.py FOLDER [--scale 256 112] [--large 512 1024] [--weights FILE]
 
-FOLDER holds photos, at any depth; those whose smaller side is below S are left out. Three ways to
-rescale a JPEG file: OpenCV's bilinear interpolation of the whole (MMPretrain's ResizeEdge; this
-package's tests before it rescaled alike everywhere), the same after decoding at 1/2, 1/4 or 1/8
-(its training, then), and its resampling of today, in training and in testing. The standard
-deviation of the Laplacian and the mean difference in grey levels are given against Pillow's
-antialiased bilinear resampling.
+FOLDER holds photos, at any depth; those whose smaller side is below S are left out. A JPEG file is
+rescaled in three ways: by OpenCV's bilinear interpolation of the whole image (MMPretrain's
+ResizeEdge; formerly this package in testing), by the same after decoding at 1/2, 1/4 or 1/8
+(formerly this package in training), and by this package's current resampling, in training and in
+testing. The standard deviation of the Laplacian and the mean difference in grey levels are given
+relative to Pillow's antialiased bilinear resampling.
 
-With --weights (of VGG's convolutions) and FOLDER/{train,val}/CLASS/*: a linear classifier of the
-last map's mean and maximum, learnt from training photos that were rescaled in one way and tested
-on others rescaled in each; S is the last of --scale, central crops of that side.
+With --weights (of VGG's convolutions) and FOLDER/{train,val}/CLASS/*: a linear classifier on the
+mean and maximum of the last feature map, trained on photos that were rescaled in one way and tested
+on others rescaled in each way; S is the last value of --scale, with central crops of that size.
 Writes benchmarks/results/resampling.json and prints tables.
 """
 
@@ -43,7 +43,7 @@ WAYS = BILINEAR, REDUCED, TRAINING
 
 
 def ways(path: Path, scale: int) -> dict[str, np.ndarray]:
-    """A photo at S in each way, BGR, and by Pillow; none if it is no plain JPEG or too small."""
+    """A photo at S by each way and by Pillow, BGR; empty for no plain JPEG or a small one."""
     content = path.read_bytes()
     lazy = LoadImage(lazy=True)(dict(img_path=str(path), img_bytes=content))['img']
     if not isinstance(lazy, LazyImage) or min(lazy.shape[:2]) <= scale:
@@ -66,7 +66,7 @@ def sharpness(image: np.ndarray) -> float:
 
 
 def pixels(paths: list[Path], scale: int) -> dict[str, list[float]]:
-    """(Laplacian's deviation over Pillow's, difference from Pillow's) of each way."""
+    """(Laplacian's standard deviation over Pillow's, difference from Pillow) of each way."""
     found = defaultdict(list)
     for path in paths:
         images = ways(path, scale)
@@ -100,7 +100,7 @@ class Features:
 
 
 def probe(folder: Path, scale: int, weights: str, count: int) -> dict[str, dict[str, float]]:
-    """Percent right of a linear classifier: by way of training and way of testing."""
+    """Accuracy of a linear classifier in percent, by the way of training and of testing."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -136,9 +136,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path)
     parser.add_argument('--scale', type=int, nargs='+', default=[256, 112])
-    parser.add_argument('--large', type=int, nargs=2, help='photos of such a smaller side alone')
+    parser.add_argument(
+        '--large', type=int, nargs=2, help='only photos whose smaller side is in this range'
+    )
     parser.add_argument('--weights')
-    parser.add_argument('--photos', type=int, default=800, help='most of a split, for the net')
+    parser.add_argument(
+        '--photos', type=int, default=800, help='at most so many of a split, with --weights'
+    )
     parser.add_argument('--out', type=Path, default=RESULT)
     args = parser.parse_args()
     cv2.setNumThreads(1)

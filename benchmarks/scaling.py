@@ -22,27 +22,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--image-kb', type=float, default=115.0, metavar='KB', help='mean size (default: ImageNet)'
     )
     data.add_argument(
-        '--core-rate', type=float, metavar='N', help='images/s that a core decodes and jitters'
+        '--core-rate', type=float, metavar='N', help='images/s that one core decodes and jitters'
     )
     data.add_argument(
         '--data',
         metavar='FOLDER',
         help='class folders: measure that rate with them, and with tar shards and LMDB of them',
     )
-    data.add_argument('--data-seconds', type=float, default=5.0, metavar='S', help='for each')
-    data.add_argument('--data-images', type=int, default=512, metavar='N', help='at most so many')
+    data.add_argument('--data-seconds', type=float, default=5.0, metavar='S', help='time for each')
+    data.add_argument(
+        '--data-images', type=int, default=512, metavar='N', help='at most so many images'
+    )
     parser.add_argument('--markdown', action='store_true', help='print Markdown tables')
     parser.add_argument('--json', metavar='FILE', help='write all numbers there')
 
 
 def add_step_options(parser: argparse.ArgumentParser) -> None:
     step = parser.add_argument_group('step of one GPU (measured here unless both times are given)')
-    step.add_argument('--per-image-ms', type=float, metavar='MS', help='grows with the images')
-    step.add_argument('--per-step-ms', type=float, metavar='MS', help='the same for any batch')
+    step.add_argument('--per-image-ms', type=float, metavar='MS', help='time per image')
+    step.add_argument(
+        '--per-step-ms', type=float, metavar='MS', help='time per step, whatever the batch'
+    )
     step.add_argument('--amp', action='store_true', help='measure with mixed precision')
     batch = step.add_mutually_exclusive_group()
     batch.add_argument(
-        '--batch', type=int, default=256, metavar='N', help='images a step (default: 256)'
+        '--batch', type=int, default=256, metavar='N', help='images per step (default: 256)'
     )
     batch.add_argument('--per-gpu-batch', type=int, metavar='N', help='images per GPU and step')
 
@@ -70,7 +74,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         '--grad-bytes', type=int, choices=[4, 2],
         help='of a gradient when sent (default: what the config says, else 4)',
     )  # fmt: skip
-    network.add_argument('--sharded', action='store_true', help='FSDP in place of DDP')
+    network.add_argument('--sharded', action='store_true', help='FSDP instead of DDP')
     network.add_argument(
         '--no-overlap', action='store_false', dest='overlap',
         help='send after the backward pass, not during it',

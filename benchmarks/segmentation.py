@@ -1,9 +1,9 @@
 """FCN-32s -> FCN-16s -> FCN-8s, and LargeFOV, on street scenes: what each stage adds.
 
-The shipped configs for CamVid, each a call of tools/train.py as docs/segmentation.md shows it; the
-mean IoU (percent, of the validation masks) is that after the last epoch. FCN-32s and LargeFOV start
-from the authors' thirteen convolutions, FCN-16s and -8s from the net before. A training that is
-complete is not run again, one that was cut off goes on. Adds to
+The shipped configs for CamVid, each trained by tools/train.py as docs/segmentation.md shows it; the
+mean IoU (percent, on the validation masks) is that after the last epoch. FCN-32s and LargeFOV start
+from the authors' thirteen convolutions, FCN-16s and FCN-8s from the preceding net. A finished
+training is not run again; an interrupted one is resumed. Adds to
 benchmarks/results/segmentation_full_width.json.
 
     python benchmarks/segmentation.py --data-root data/camvid [--amp] [--nets fcn32s fcn16s fcn8s]
@@ -20,7 +20,7 @@ from vgg_mm.checkpoints import named_checkpoint
 
 CONFIGS = ROOT / 'configs/downstream/segmentation'
 RESULTS = ROOT / 'benchmarks/results/segmentation_full_width.json'
-#: Net -> the one that it starts from.
+#: Net -> the net that it starts from.
 NETS = {'fcn32s': None, 'fcn16s': 'fcn32s', 'fcn8s': 'fcn16s', 'deeplab_largefov': None}
 
 
@@ -37,12 +37,12 @@ def main() -> None:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data-root', default='data/camvid', help='with img_dir and ann_dir')
-    parser.add_argument(
-        '--checkpoint', help="the authors' convolutions; without it, Keras's address"
-    )
+    parser.add_argument('--checkpoint', help="the authors' convolutions (default: Keras's address)")
     parser.add_argument('--nets', nargs='+', choices=NETS, default=list(NETS))
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--amp', action='store_true', help='bfloat16, for a CPU that multiplies it')
+    parser.add_argument(
+        '--amp', action='store_true', help='bfloat16, for a CPU with bfloat16 instructions'
+    )
     parser.add_argument('--work-dir', default='work_dirs/segmentation_benchmark')
     return parser.parse_args()
 

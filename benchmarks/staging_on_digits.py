@@ -3,7 +3,7 @@
 python benchmarks/staging_on_digits.py [--work-dir work_dirs/staging] [--widths 16 32] [--amp]
 
 For each width (channels of conv1: a quarter and half of the paper's) trains net A once per seed,
-then D from each start with the same budget, through tools/train.py; finished runs are used again.
+then D from each start with the same budget, with tools/train.py; finished runs are reused.
 Writes benchmarks/results/staging_on_digits.json (loss per epoch and error on the last 360 digits)
 and docs/images/staging_on_digits.png.
 """
@@ -21,7 +21,7 @@ from vgg_mm.visualization.style import COLORS, INK, grid, plot_style
 SEEDS = (0, 1, 2)
 EPOCHS = 12
 
-#: name -> (initialiser of what is not copied, whether A's layers are copied)
+#: name -> (initialiser of the layers that are not copied, whether A's layers are copied)
 STARTS = {
     'random N(0, std 1e-2)': ('normal_std', False),
     'from A, rest N(0, std 1e-2)': ('normal_std', True),
@@ -44,7 +44,7 @@ def curves(rows: list[dict]) -> dict[str, list[float]]:
 
 
 def run(work_dir: Path, data: str, width: int, amp: bool) -> dict[str, list[dict]]:
-    """Every start with every seed."""
+    """Train from every start with every seed."""
     results: dict[str, list[dict]] = {name: [] for name in STARTS}
     configs = ROOT / 'configs/vgg'
     flags = ['--amp'] * amp
@@ -77,16 +77,16 @@ def run(work_dir: Path, data: str, width: int, amp: bool) -> dict[str, list[dict
 
 
 def plot(results: dict[str, dict[str, list[dict]]], path: Path) -> None:
-    """Loss and error over epochs, a row a width: a thin line a seed, a thick one their mean."""
+    """Loss and error over epochs, one row per width: thin lines are seeds, thick ones means."""
     rows = len(results)
     figure = Figure(figsize=(9, 3.4 * rows), layout='constrained')
     axes = figure.subplots(rows, 2, squeeze=False, sharex=True)
-    # Key of the curves -> title, value and name of chance.
+    # Key of the curves -> title, value of guessing and its name.
     panels = {
         'loss': ('Training loss', 2.302585, 'ln 10'),
         'error': ('Top-1 error (%)', 90, 'guessing'),
     }
-    # Both starts from N(0, std 1e-2) lie on chance: the second is dashed over the first.
+    # Both starts from N(0, std 1e-2) coincide with guessing: the second is drawn dashed.
     styles = dict(zip(STARTS, ('-', '--', '-', '-')))
     for row, (width, found) in zip(axes, results.items()):
         for axis, (key, (title, chance, word)) in zip(row, panels.items()):
@@ -118,7 +118,9 @@ def main() -> None:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/staging'))
     parser.add_argument('--data-root', default='data/digits')
     parser.add_argument('--widths', type=int, nargs='+', default=[16, 32], help='channels of conv1')
-    parser.add_argument('--amp', action='store_true', help='bfloat16, for a CPU that multiplies it')
+    parser.add_argument(
+        '--amp', action='store_true', help='bfloat16, for a CPU with bfloat16 instructions'
+    )
     args = parser.parse_args()
     prepare_digits(args.data_root)
     work_dir, data = args.work_dir.resolve(), str(Path(args.data_root).resolve())

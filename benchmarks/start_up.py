@@ -2,11 +2,11 @@
 
 python benchmarks/start_up.py [--repetitions 9] [--only import train.py test.py]
 
-Fresh processes that take turns. 'import': ``import mmpretrain, vgg_mm`` against ``import
-mmpretrain``. 'train.py --help' and 'test.py --help': this package's tool against MMPretrain's own,
-as its package holds it. Before anything is timed: what vgg_mm registers is there after its import,
-and a tool's help names every option that MMPretrain's does. Reported is CPU time, of all threads,
-with wall time beside it. Writes benchmarks/results/start_up.json.
+Fresh processes take turns. 'import': ``import mmpretrain, vgg_mm`` against ``import mmpretrain``.
+'train.py --help' and 'test.py --help': this package's tool against the one in MMPretrain's package.
+Checked before anything is timed: importing vgg_mm registers its parts, and a tool's help names
+every option of MMPretrain's tool. CPU time of all threads is reported, and wall time with it.
+Writes benchmarks/results/start_up.json.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def title(kind: str) -> str:
 
 
 def check(kind: str) -> None:
-    """That both do the same, before they are timed."""
+    """Check that both do the same, before they are timed."""
     if kind == IMPORT:
         subprocess.run([sys.executable, '-c', REGISTERED], cwd=ROOT, check=True)
         return

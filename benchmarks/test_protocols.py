@@ -2,8 +2,8 @@
 
 python benchmarks/test_protocols.py FOLDER [--photos 40] [--batches N] [--amp] [--afresh]
 
-Full-width VGG-16 with the same random weights on photos below FOLDER, at Q = 256, 384, 512, from
-JPEG file to posterior:
+Full-width VGG-16 with the same random weights on photos in FOLDER and its subfolders, at Q = 256,
+384, 512, from JPEG file to posterior:
 
   (a) 150 views (5x5 crops, 2 flips, 3 scales) by mmcv's TestTimeAug and MMPretrain's
       AverageClsScoreTTA, their code unmodified, on images rescaled as in (b);
@@ -12,10 +12,10 @@ JPEG file to posterior:
   (d) dense, multi_crop and both in one pass.
 
 (a) runs torch's own convolutions in the default memory format, as MMPretrain's VGG and tools do;
-(b) to (d) as this package's do. Batch by batch the four take turns, so that a change of the
-machine's speed meets all of them. Posteriors of (a) and (b) are compared. Batch by batch the
-figures are added to benchmarks/results/test_protocols[_amp].json, those of a GPU to results/gpu; a
-later call goes on after the last batch, or with --afresh begins with the first.
+(b) to (d) run those of this package's tools. The four take turns batch by batch, so that changes of
+the machine's speed affect all of them. Posteriors of (a) and (b) are compared. After each batch,
+its figures are added to benchmarks/results/test_protocols[_amp].json, on a GPU in results/gpu; a
+later call resumes after the last batch, or starts from the first one with --afresh.
 """
 
 import argparse
@@ -70,7 +70,7 @@ class Rescale:
 
 @TRANSFORMS.register_module()
 class GridCrop:
-    """A plain crop for (a): row and column of the grid, as PaperTTA places them."""
+    """A plain crop for (a) at a row and column of the grid, placed as by PaperTTA."""
 
     def __init__(self, row: int, column: int):
         self.place = row, column
@@ -108,7 +108,7 @@ def our_pipeline() -> list[dict]:
 def classifier(
     arch: str = 'D', base_channels: int = 64, num_classes: int = 1000, **backbone
 ) -> torch.nn.Module:
-    """A net of any width whose random weights give posteriors that differ."""
+    """A net of any width with random weights that give different posteriors."""
     torch.manual_seed(0)
     backbone.update(arch=arch, base_channels=base_channels, init_cfg=None)
     widths = dict(in_channels=8 * base_channels, fc_channels=64 * base_channels)
@@ -129,7 +129,7 @@ def classifier(
             torch.nn.init.kaiming_normal_(parameter, nonlinearity='relu')
     with torch.no_grad():
         scores = net(128 * torch.randn(1, 3, CROP, CROP))
-        net.head.fc8.weight.mul_(2 / scores.std())  # posteriors that differ, yet are not 0 and 1
+        net.head.fc8.weight.mul_(2 / scores.std())  # posteriors that differ without being 0 and 1
     return net.eval()
 
 
@@ -159,7 +159,7 @@ def tensor_bytes(inputs) -> int:
 
 
 def contenders(device: str) -> dict[str, Contender]:
-    """(a) has a copy of the weights, and torch's layers."""
+    """The four; (a) has a copy of the weights, and torch's layers."""
     plain, ours = classifier(), classifier()
     use_kernels(ours)
     made = {'a': Contender(peer_pipeline(), dict(type='AverageClsScoreTTA'), plain, device)}
@@ -170,13 +170,13 @@ def contenders(device: str) -> dict[str, Contender]:
 
 
 def measure(made: dict[str, Contender], paths: list[str], amp: bool) -> dict:
-    """Seconds and bytes a photo of every contender on one batch."""
+    """Seconds and bytes per photo of every contender on one batch."""
     seconds, found = {}, {}
     for key, contender in made.items():
-        # The peer stays in float32: what people do today.
+        # The peer stays in float32, as in common use.
         with torch.no_grad(), torch.autocast(device(), torch.bfloat16, enabled=amp and key != 'a'):
             start = time.perf_counter()
-            found[key] = contender(paths)  # on the CPU at the end: nothing is pending
+            found[key] = contender(paths)  # ends on the CPU, so no GPU work is pending
             seconds[key] = (time.perf_counter() - start) / len(paths)
     return dict(
         photos=[os.path.basename(path) for path in paths],
@@ -194,7 +194,7 @@ def settings(amp: bool) -> dict:
 
 
 def measure_all(batches: list[list[str]], amp: bool, most: int, file: Path) -> dict:
-    """Add up to ``most`` batches to what ``file`` holds, one after the other."""
+    """Measure up to ``most`` more batches, and add each to ``file``."""
     result = dict(settings(amp), batches=[])
     if file.exists():
         result = json.loads(file.read_text())
@@ -216,7 +216,7 @@ def measure_all(batches: list[list[str]], amp: bool, most: int, file: Path) -> d
 
 
 def print_peak(key: str, path: str) -> None:
-    """Most bytes that this process holds for one photo, libraries included."""
+    """Print the peak memory of this process for one photo in bytes, libraries included."""
     with torch.no_grad():
         contenders(device())[key]([path])
     print(memory_held())
@@ -244,12 +244,16 @@ def summary(result: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', help='photos are searched below it')
-    parser.add_argument('--photos', type=int, default=40, help='evenly over the folder')
-    parser.add_argument('--batch', type=int, default=4, help='photos a batch')
-    parser.add_argument('--batches', type=int, default=10**6, help='at most so many this time')
+    parser.add_argument('folder', help='folder with photos, searched recursively')
+    parser.add_argument(
+        '--photos', type=int, default=40, help='how many, spread evenly over the folder'
+    )
+    parser.add_argument('--batch', type=int, default=4, help='photos per batch')
+    parser.add_argument(
+        '--batches', type=int, default=10**6, help='at most so many batches in this call'
+    )
     parser.add_argument('--amp', action='store_true', help='(b) to (d) in bfloat16')
-    parser.add_argument('--afresh', action='store_true', help='drop what was measured before')
+    parser.add_argument('--afresh', action='store_true', help='discard earlier measurements')
     parser.add_argument('--peak', choices=NAMES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:

@@ -1,4 +1,4 @@
-"""Measurements that take turns, and how their figures are told."""
+"""Measurements that take turns, and the format of their figures."""
 
 import statistics
 import time
@@ -11,10 +11,10 @@ T = TypeVar('T')
 
 
 def in_turn(runs: Mapping[str, Callable[[], T]], repetitions: int) -> dict[str, list[T]]:
-    """What each run returns, so many times.
+    """What each run returns in each repetition.
 
-    In each repetition all take a turn, in an order that rotates: a change of the machine's speed
-    meets all of them. A first round warms up; what it returns is dropped.
+    All take a turn in each repetition, in an order that rotates, so that changes of the machine's
+    speed affect all of them. A first round is a warm-up, whose results are dropped.
     """
     found: dict[str, list[T]] = {name: [] for name in runs}
     names = list(runs)
@@ -28,7 +28,7 @@ def in_turn(runs: Mapping[str, Callable[[], T]], repetitions: int) -> dict[str, 
 
 
 def seconds(function: Callable[..., Any], *arguments: Any) -> float:
-    """How long a call takes, with what it leaves to be done on a GPU."""
+    """Duration of a call, including work that is pending on a GPU."""
     start = time.perf_counter()
     function(*arguments)
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Trainings of the shipped configs through tools/train.py, and what they have logged."""
+"""Trainings of the shipped configs with tools/train.py, and their logs."""
 
 import statistics
 import subprocess
@@ -18,7 +18,7 @@ Options = Mapping[str, Any]
 
 
 def run_tool(tool: str, log_dir: Path, *arguments: Any, options: Options) -> None:
-    """Run tools/TOOL; what it prints is added to log.txt of the folder."""
+    """Run tools/TOOL; its output is appended to log.txt in the folder."""
     log_dir.mkdir(parents=True, exist_ok=True)
     settings = [f'{key}={value}' for key, value in options.items()]
     command = tool_command(tool, *map(str, arguments), '--cfg-options', *settings)
@@ -27,19 +27,19 @@ def run_tool(tool: str, log_dir: Path, *arguments: Any, options: Options) -> Non
 
 
 def prepare_digits(folder: str) -> None:
-    """Write scikit-learn's digits there, as the configs for them expect."""
+    """Write scikit-learn's digits to a folder, as their configs expect."""
     command = tool_command('prepare_data.py', 'digits', '--out', folder)
     subprocess.run(command, check=True)
 
 
 def run_training(config: Path, work_dir: Path, options: Options, *flags: str) -> list[dict]:
-    """Train, or resume; a training that is complete is not run again.
+    """Train, or resume; a finished training is not run again.
 
     Args:
         flags: Other arguments of the tool.
 
     Returns:
-        What was logged, resumed runs included, in order.
+        All rows of the log in order, those of resumed runs included.
     """
     done = work_dir / 'done'
     if not done.exists():

@@ -1,4 +1,4 @@
-"""What a training step sends and costs on 1 to 1,024 GPUs, computed from one GPU's step."""
+"""Traffic and time of a training step on 1 to 1,024 GPUs, computed from one GPU's step."""
 
 from .report import scaling
 

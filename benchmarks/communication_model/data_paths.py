@@ -1,4 +1,4 @@
-"""Images a second that one processor core reads, decodes and jitters, by the way they are kept."""
+"""Images per second that one core reads, decodes and jitters, by the way they are stored."""
 
 import contextlib
 import io
@@ -21,15 +21,15 @@ from vgg_mm.apis.training import is_load_image
 
 FOLDERS, TAR, LMDB = 'image folders', 'tar shards', 'LMDB'
 
-#: Images of a shard of the sample; sets are packed into shards of about ten thousand.
+#: Images per shard of the sample; data sets are packed into shards of about ten thousand.
 SHARD_IMAGES = 128
 
 
 class DataPath(NamedTuple):
-    """One way to keep images; ``files`` is how many files hold ``images`` images.
+    """One way to store images; ``files`` is the number of files that hold ``images`` images.
 
-    ``images_per_second`` includes waiting, for storage or for other programs; ``cpu_ms`` are the
-    milliseconds of processor time for an image.
+    ``images_per_second`` includes waiting for storage or for other programs; ``cpu_ms`` is the
+    processor time per image in milliseconds.
     """
 
     name: str
@@ -47,14 +47,14 @@ class DataPath(NamedTuple):
 def measure_data_paths(cfg: Config, folder: str, seconds: float, limit: int) -> list[DataPath]:
     """Measure the config's training pipeline on the same images as files, tar shards and LMDB.
 
-    Images come in random order. The three take turns by passes over the sample, on one core, until
-    each has had its time. The sample was just read, so that its bytes come from memory: what is
-    compared is the processor's work, not disks. LMDB is measured where ``lmdb`` is installed.
+    Images come in random order. The three take turns with passes over the sample, on one core,
+    until each has run for its time. The sample has just been read, so that its bytes come from
+    memory: the processor's work is compared, not disks. LMDB is measured if ``lmdb`` is installed.
 
     Args:
         cfg: Its ``train_dataloader.dataset.pipeline`` is measured.
         folder: Images in class folders.
-        seconds: For each of the three; one pass at least.
+        seconds: Time for each of the three; at least one pass is made.
         limit: At most so many images, evenly spread over the folder.
 
     Raises:
@@ -85,7 +85,7 @@ def sample(folder: str, limit: int) -> list[str]:
 
 @contextlib.contextmanager
 def single_core() -> Iterator[None]:
-    """OpenCV and torch use one thread, as in a worker of a data loader."""
+    """Let OpenCV and torch use one thread, as in a worker of a data loader."""
     threads = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -126,7 +126,7 @@ def build_sets(
 
 
 def annotate(keys: Sequence[str], names: Sequence[str], target: str, name: str) -> str:
-    """Write lines 'KEY LABEL' for MMPretrain's CustomDataset; the file's path."""
+    """Write lines 'KEY LABEL' for MMPretrain's CustomDataset; return the file's path."""
     folders = [path.split(os.sep)[0] for path in names]
     labels = {folder: label for label, folder in enumerate(sorted(set(folders)))}
     path = os.path.join(target, name)
@@ -136,7 +136,7 @@ def annotate(keys: Sequence[str], names: Sequence[str], target: str, name: str) 
 
 
 def pack_tar(folder: str, names: Sequence[str], target: str) -> list[str]:
-    """The images as CLASS/NAME in uncompressed tar files; their paths."""
+    """Pack the images as CLASS/NAME into uncompressed tar files; return their paths."""
     shards = []
     for start in range(0, len(names), SHARD_IMAGES):
         shards.append(os.path.join(target, f'{len(shards):06}.tar'))
@@ -151,7 +151,7 @@ def pack_tar(folder: str, names: Sequence[str], target: str) -> list[str]:
 
 
 def pack_lmdb(folder: str, names: Sequence[str], target: str) -> tuple[str, list[str]]:
-    """The images in an LMDB file; its path and their keys.
+    """Pack the images into an LMDB file; return its path and their keys.
 
     Keys are numbers: mmengine's backend takes ASCII only, and LMDB at most 511 bytes.
 
@@ -163,7 +163,7 @@ def pack_lmdb(folder: str, names: Sequence[str], target: str) -> tuple[str, list
     path = os.path.join(target, 'images.lmdb')
     keys = [f'{number:08}' for number in range(len(names))]
     size = sum(os.path.getsize(os.path.join(folder, name)) for name in names)
-    # A bound with room for pages that are not full; the file grows as needed.
+    # An upper bound that allows for partly filled pages; the file grows as needed.
     bound = 2 * size + 2**14 * len(names) + 2**20
     with lmdb.open(path, map_size=bound) as database, database.begin(write=True) as transaction:
         for key, name in zip(keys, names):
@@ -175,7 +175,7 @@ def pack_lmdb(folder: str, names: Sequence[str], target: str) -> tuple[str, list
 def take_turns(
     datasets: Sequence[torch.utils.data.Dataset], seconds: float
 ) -> list[tuple[float, float]]:
-    """(images a second, processor ms of an image) of each data set.
+    """(images per second, processor ms per image) of each data set.
 
     The first pass over each is not timed.
     """
@@ -196,7 +196,7 @@ def take_turns(
 
 
 def data_path_table(paths: Sequence[DataPath], markdown: bool = False) -> str:
-    """What was measured, as a table."""
+    """The measurements as a table."""
     rows = [
         [
             path.name,

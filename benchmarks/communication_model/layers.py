@@ -14,10 +14,10 @@ from vgg_mm.apis.net_table import multiply_adds
 
 
 class LayerCost(NamedTuple):
-    """A module with weights of its own.
+    """A module that has weights itself.
 
-    ``tensors`` are the sizes of its trainable tensors in the order of registration;
-    ``multiply_adds`` are those of the forward pass of one image.
+    ``tensors`` are the sizes of its trainable tensors in the order of registration,
+    ``multiply_adds`` those of one image's forward pass.
     """
 
     name: str
@@ -41,7 +41,7 @@ def layer_costs(cfg: Config) -> list[LayerCost]:
         raise ValueError(f'{cfg.filename}: no step of the training pipeline has a crop_size')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(cfg.model)
-    model.train()  # freezes what the config wants frozen
+    model.train()  # freezes what the config says
     counted: dict[str, int] = {}
     tensors: dict[str, tuple[int, ...]] = {}
     for name, module in model.named_modules():
@@ -49,7 +49,7 @@ def layer_costs(cfg: Config) -> list[LayerCost]:
         if own:
             tensors[name] = tuple(p.numel() for p in own if p.requires_grad)
             module.register_forward_hook(counter(name, counted))
-    # Shapes alone: nothing is computed.
+    # Only shapes are propagated: nothing is computed.
     model.eval().to('meta')
     with torch.no_grad():
         model(torch.zeros(1, 3, size, size, device='meta'), mode='tensor')
@@ -60,7 +60,7 @@ def layer_costs(cfg: Config) -> list[LayerCost]:
 
 
 def counter(name: str, counted: dict[str, int]) -> Callable:
-    """A forward hook that adds the multiply-adds of a layer to those of its name."""
+    """A forward hook that adds a layer's multiply-adds to the count of its name."""
 
     def count(module: nn.Module, inputs: tuple, output) -> None:
         counted[name] = counted.get(name, 0) + multiply_adds(module, output)
@@ -69,10 +69,11 @@ def counter(name: str, counted: dict[str, int]) -> Callable:
 
 
 def backward_multiply_adds(layers: Sequence[LayerCost]) -> list[int]:
-    """Those of each layer for one image: the gradients of inputs and weights, a forward pass each.
+    """Multiply-adds of each layer's backward pass for one image.
 
-    The first trainable layer's inputs need no gradient, and nothing is done for layers before it.
-    Empty if there is no trainable layer.
+    The gradients of inputs and of weights take as many as a forward pass each. The inputs of the
+    first trainable layer need no gradient, and nothing is computed for the layers before it. Empty
+    if there is no trainable layer.
     """
     first = next((i for i, layer in enumerate(layers) if layer.parameters), None)
     if first is None:

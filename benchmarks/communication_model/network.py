@@ -1,4 +1,4 @@
-"""Bytes and milliseconds of summing gradients over GPUs in nodes."""
+"""Traffic and time of summing gradients over GPUs in nodes."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 class Network(NamedTuple):
     """GPUs in nodes.
 
-    Bandwidths are GB/s (1e9 bytes) in each direction: ``intra`` is that of one GPU to the others of
-    its node, ``inter`` that of all network cards of a node together, which its GPUs share.
-    Latencies are microseconds a hop.
+    Bandwidths are in GB/s (1e9 bytes), in each direction: ``intra`` is that of one GPU to the
+    others in its node, ``inter`` that of all network cards of a node together, which its GPUs
+    share. Latencies are in microseconds per hop.
     """
 
     gpus_per_node: int = 8
@@ -18,10 +18,10 @@ class Network(NamedTuple):
     inter_latency: float = 15.0
 
     def nodes(self, gpus: int) -> int:
-        """Nodes that hold so many GPUs.
+        """Number of nodes for so many GPUs.
 
         Raises:
-            ValueError: in one line, if these are several nodes and one of them is not full.
+            ValueError: in one line, if there are several nodes and one of them is not full.
         """
         if gpus > self.gpus_per_node and gpus % self.gpus_per_node:
             raise ValueError(
@@ -34,8 +34,9 @@ class Network(NamedTuple):
         """Milliseconds of a ring reduce-scatter, or all-gather, of ``size`` bytes.
 
         In one node (p-1)/p * size / intra + (p-1) * latency (Patarasuk & Yuan 2009). Over M nodes
-        of G GPUs, hierarchical: G GPUs share the bytes out in each node, then each GPU has a ring
-        of its own through all nodes for its 1/G of them, all G rings on the node's network cards.
+        of G GPUs, hierarchical: the G GPUs of each node divide the bytes among them, then each GPU
+        has its own ring through all nodes for its 1/G of them; all G rings share the node's
+        network cards.
         """
         nodes = self.nodes(gpus)
         inside = gpus // nodes
@@ -49,13 +50,13 @@ class Network(NamedTuple):
         return 2 * self.half_ms(size, gpus)
 
     def node_bytes(self, size: float, gpus: int) -> float:
-        """What a node sends to others in :meth:`half_ms`; as much comes in."""
+        """Bytes that a node sends to others in :meth:`half_ms`; it receives as many."""
         nodes = self.nodes(gpus)
         return (nodes - 1) / nodes * size
 
 
 def gpu_bytes(size: float, gpus: int) -> float:
-    """What each GPU sends in a reduce-scatter or an all-gather, in one ring or hierarchically.
+    """Bytes that each GPU sends in a reduce-scatter or an all-gather, in a ring or hierarchical.
 
     Hierarchically it is (G-1)/G * size in the node and (M-1)/M * size/G between nodes, which is
     (p-1)/p * size again, as p = G M.

@@ -1,4 +1,4 @@
-"""``benchmarks/scaling.py``: bytes and milliseconds of a training step on 1 to 1,024 GPUs."""
+"""``benchmarks/scaling.py``: traffic and time of a training step on 1 to 1,024 GPUs."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from .layers import layer_costs
 from .network import Network
 from .rows import MEGABYTE, Row, Training, scaling_row
 
-#: On a busy machine steps with more images can seem shorter: measured anew, so often at most.
+#: On a busy machine, steps with more images can seem shorter: at most so many attempts.
 MEASUREMENTS = 5
 
 HEADERS = (
@@ -30,7 +30,7 @@ def scaling(args: argparse.Namespace) -> None:
     """Print the tables that ``args`` (of ``benchmarks/scaling.py``) ask for; write ``--json``.
 
     Raises:
-        ValueError, FileNotFoundError: in one line, if an option does not fit.
+        ValueError, FileNotFoundError: in one line, if an option is invalid.
     """
     check_options(args)
     cfg = load_config(args.config, cfg_options=args.cfg_options)
@@ -55,7 +55,7 @@ def scaling(args: argparse.Namespace) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raises ValueError, in one line, on a number that makes no sense."""
+    """Raise ValueError, in one line, for an invalid number."""
     if (args.per_image_ms is None) != (args.per_step_ms is None):
         raise ValueError(
             '--per-image-ms and --per-step-ms belong together; without both, steps are measured'
@@ -74,13 +74,13 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def _require(name: str, value: Optional[float], fits: Callable[[float], bool], wanted: str) -> None:
-    # nan fits nothing; infinity is no number of anything.
+    # nan satisfies no condition; infinity is no valid value of any option.
     if value is not None and not (fits(value) and value < float('inf')):
         raise ValueError(f'--{name.replace("_", "-")} must be {wanted}, got {value}')
 
 
 def usable(gpus: Sequence[int], network: Network, batch: Optional[int]) -> list[int]:
-    """The numbers of GPUs in order, without those that have no image of the batch.
+    """The numbers of GPUs in order, without those above the number of images in the batch.
 
     Raises:
         ValueError: in one line, if none is left or nodes are not full.
@@ -100,7 +100,7 @@ def usable(gpus: Sequence[int], network: Network, batch: Optional[int]) -> list[
 def training_of(
     args: argparse.Namespace, cfg: Config, network: Network, paths: Optional[list[DataPath]]
 ) -> Training:
-    """The options, with what the config says where they are silent, and a measured step."""
+    """The options, completed from the config, with the given or a measured step."""
     layers = layer_costs(cfg)
     if args.per_image_ms is not None:
         step = StepTime(args.per_image_ms / 1e3, args.per_step_ms / 1e3)
@@ -124,7 +124,7 @@ def training_of(
 
 
 def measured_step(cfg: Config, amp: bool) -> StepTime:
-    """A step of the config's model here.
+    """A step of the config's model, measured on this machine.
 
     Raises:
         ValueError: in one line, if other programs leave no time to measure it.
@@ -140,7 +140,7 @@ def measured_step(cfg: Config, amp: bool) -> StepTime:
 
 
 def configured_grad_bytes(cfg: Config) -> int:
-    """2 if the config has gradients sent in 16 bits, else 4."""
+    """2 if the config sends gradients in 16 bits, else 4."""
     hook = (cfg.get('default_hooks') or {}).get('gradient_compression') or {}
     wrapper = (cfg.get('strategy') or {}).get('model_wrapper') or {}
     sharded = wrapper.get('mixed_precision') or {}
@@ -154,7 +154,7 @@ def step_source(args: argparse.Namespace) -> str:
 
 
 def assumptions(training: Training, source: str) -> str:
-    """What went into the table."""
+    """The assumptions behind the table."""
     step, network = training.step, training.network
     batch = f'{training.batch} images a step, shared out'
     if training.per_gpu_batch:
@@ -180,7 +180,7 @@ def assumptions(training: Training, source: str) -> str:
 
 
 def table(rows: Sequence[Row], markdown: bool = False) -> str:
-    """The rows; without a core's rate there is no column of cores."""
+    """The rows as a table; without the rate of a core, there is no column of cores."""
     cells = [
         [
             row.gpus,

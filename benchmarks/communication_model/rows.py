@@ -16,17 +16,17 @@ from .timeline import (
     split_passes,
 )
 
-#: Bytes of a weight, which FSDP gathers as it is.
+#: Bytes of a weight, which FSDP gathers in full precision.
 WEIGHT_BYTES = 4
 
 MEGABYTE = 1e6
 
 
 class Training(NamedTuple):
-    """What is scaled.
+    """The training that is scaled.
 
-    ``step`` is one GPU's in seconds. Either ``batch`` is shared out over the GPUs (strong scaling)
-    or each of them has ``per_gpu_batch`` images (weak scaling).
+    ``step`` is the step of one GPU, in seconds. Either ``batch`` is divided among the GPUs (strong
+    scaling), or each of them has ``per_gpu_batch`` images (weak scaling).
     """
 
     layers: list[LayerCost]
@@ -45,19 +45,20 @@ class Training(NamedTuple):
         return sum(layer.parameters for layer in self.layers)
 
     def images_per_gpu(self, gpus: int) -> int:
-        """Images of the GPU that has most of them."""
+        """Images on the GPU with the most images."""
         return self.per_gpu_batch or -(-self.batch // gpus)
 
     def images(self, gpus: int) -> int:
-        """Images of a step."""
+        """Images per step."""
         return self.per_gpu_batch * gpus if self.per_gpu_batch else self.batch
 
 
 class Row(NamedTuple):
-    """One number of GPUs. Bytes (MB = 1e6) are those sent in a step; as many come in.
+    """One number of GPUs. Bytes (MB = 1e6) are those sent in a step; as many are received.
 
-    ``hidden_ms`` of ``communication_ms`` pass while something is computed. ``efficiency`` is the
-    fraction of as many times one GPU's images/s. ``cores`` decode what the step needs.
+    ``hidden_ms`` is the part of ``communication_ms`` that overlaps with computation.
+    ``efficiency`` is images/s relative to so many times the images/s of one GPU. ``cores`` is the
+    number of cores that decode the images.
     """
 
     gpus: int
@@ -109,7 +110,7 @@ def _one_gpu_rate(training: Training) -> float:
 
 
 def _communication(training: Training, gpus: int, passes: float) -> Communication:
-    """That of a step whose forward and backward pass take ``passes`` milliseconds together."""
+    """Of a step whose forward and backward pass together take ``passes`` milliseconds."""
     if gpus == 1:
         return Communication(0.0, 0.0)
     layers, network, size = training.layers, training.network, training.grad_bytes

@@ -1,4 +1,4 @@
-"""What of the communication is hidden behind the computation, by simulation of one step."""
+"""How much communication overlaps with computation, by simulation of one step."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -13,14 +13,14 @@ UNIT_PARAMETERS = 10_000_000
 
 
 class Communication(NamedTuple):
-    """Milliseconds in which links are busy, and those by which the step is longer for it."""
+    """Milliseconds in which links are busy, and by which this makes the step longer."""
 
     busy: float
     exposed: float
 
     @property
     def hidden(self) -> float:
-        """Milliseconds behind which something is computed."""
+        """Milliseconds of communication during computation."""
         return self.busy - self.exposed
 
 
@@ -32,7 +32,7 @@ class Bucket(NamedTuple):
 
 
 def split_passes(milliseconds: float, layers: Sequence[LayerCost]) -> tuple[float, float]:
-    """Milliseconds of the forward and of the backward pass, by multiply-adds."""
+    """Milliseconds of the forward and the backward pass, in proportion to multiply-adds."""
     forward = sum(layer.multiply_adds for layer in layers)
     backward = sum(backward_multiply_adds(layers))
     time = milliseconds * forward / (forward + backward)
@@ -43,7 +43,7 @@ def ddp_buckets(layers: Sequence[LayerCost], backward: float) -> list[Bucket]:
     """DistributedDataParallel's buckets in the order in which they fill, last layer first.
 
     A bucket is closed by the tensor that reaches its size (Li et al. 2020, Section 4.2): fc6's
-    weight is never divided. Sizes count float32, also where gradients are sent in 16 bits.
+    weight is never split. Sizes are those in float32, even if gradients are sent in 16 bits.
     """
     costs = backward_multiply_adds(layers)
     buckets, filled, limit, done = [], 0, FIRST_BUCKET, 0
@@ -63,10 +63,10 @@ def ddp_buckets(layers: Sequence[LayerCost], backward: float) -> list[Bucket]:
 def ddp_communication(
     buckets: Sequence[Bucket], backward: float, all_reduce_ms: Callable[[int], float]
 ) -> Communication:
-    """Buckets are sent one after the other, each when it is full and the one before is done.
+    """Buckets are sent one after the other, each when it is full and the previous one is done.
 
-    ``backward`` are the milliseconds of the backward pass, ``all_reduce_ms`` gives those to sum so
-    many parameters.
+    ``backward`` is the duration of the backward pass in milliseconds, ``all_reduce_ms`` gives that
+    of summing so many parameters.
     """
     busy = done = 0.0
     for bucket in buckets:
@@ -76,9 +76,9 @@ def ddp_communication(
 
 
 class Unit(NamedTuple):
-    """Layers whose weights FSDP gathers together, with the milliseconds that they compute.
+    """Layers whose weights FSDP gathers together, with the milliseconds of their passes.
 
-    Units of the ``root`` share one gathering, from their forward to their backward pass.
+    Units of the ``root`` are gathered once, from their forward to their backward pass.
     """
 
     parameters: int
@@ -88,10 +88,10 @@ class Unit(NamedTuple):
 
 
 def fsdp_units(layers: Sequence[LayerCost], forward: float, backward: float) -> list[Unit]:
-    """What size-based wrapping gives for a VGG: large layers are units of their own.
+    """The units of size-based wrapping for a VGG: each large layer is a unit.
 
-    The smaller ones between two of them are a unit together if they have as many parameters, else
-    the root's, as the smaller ones at the end are.
+    The smaller layers between two large ones form a unit if together they are large enough;
+    otherwise they belong to the root, as the smaller layers at the end do.
     """
     groups: list[list[int]] = []
     joins = False
@@ -125,12 +125,12 @@ def fsdp_communication(
 ) -> Communication:
     """Units are gathered before their forward and backward pass, gradients scattered after it.
 
-    One thing at a time is sent. A unit is asked for when the one before begins to compute; a
-    gradient, when it is there, waits for the unit that was asked for before it. The root is
-    gathered first, once, and scattered after the backward pass of its first layers.
+    Transfers do not overlap. A unit is requested when the previous one begins to compute; gradients
+    that are ready wait for a unit that was requested before them. The root is gathered first, once,
+    and scattered after the backward pass of its first layers.
 
     Units are in forward order. ``gather_ms`` gives the milliseconds to gather so many parameters,
-    ``scatter_ms`` those to sum and share out their gradients.
+    ``scatter_ms`` those to reduce and scatter their gradients.
     """
     root = sum(unit.parameters for unit in units if unit.root)
     link = gather_ms(root) if root else 0.0
@@ -150,7 +150,7 @@ def fsdp_communication(
 
 
 def _passes(units: Sequence[Unit], root: int) -> Iterator[tuple[Unit, float, int]]:
-    """(unit, milliseconds, parameters whose gradients are ready then), forward and backward."""
+    """(unit, milliseconds, parameters whose gradients are then ready), forward and backward."""
     for unit in units:
         yield unit, unit.forward, 0
     first = next((i for i, unit in enumerate(units) if unit.root), None)
