@@ -19,47 +19,50 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='NAME=FOLDER',
-        help="folders of the data sets in place of the profile's",
+        help="folders of the data sets instead of the profile's",
     )
     parser.add_argument(
         '--seeds',
         nargs='+',
         type=int,
         metavar='N',
-        help="which seeds to run (default: the profile's); others than those are added to them",
+        help="seeds to run (default: the profile's); further seeds are added to the profile's",
     )
     parser.add_argument(
         '--only',
         nargs='+',
         default=[],
         metavar='CLAIM|RUN|DATA',
-        help='claims, by name or number, and runs to work on, with what they start from; on the '
-        'data sets that are named',
+        help='only these claims (by name or number), runs (with those that they start from) and '
+        'data sets',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument(
         '--out',
         metavar='FOLDER',
-        help="runs, results and report there, in place of the profile's folders: all of the study "
-        'afresh',
+        help="folder for runs, results and report instead of the profile's: starts afresh",
     )
     parser.add_argument(
         '--jobs',
         type=int,
         default=1,
         metavar='N',
-        help='trainings and tests at a time, each with its share of the cores (default: 1)',
+        help='parallel trainings and tests, each with its share of the cores (default: 1)',
     )
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='print what is to be done, with hours from finished runs or a few measured steps',
+        help='print what is left to do, with hours estimated from finished runs or a few measured '
+        'steps',
     )
     parser.add_argument(
-        '--no-measure', action='store_false', dest='measure', help='with --dry-run: no steps'
+        '--no-measure',
+        action='store_false',
+        dest='measure',
+        help='with --dry-run: measure no steps',
     )
     parser.add_argument(
-        '--report-only', action='store_true', help='only make the report from what is there'
+        '--report-only', action='store_true', help='only write the report, from existing results'
     )
 
 

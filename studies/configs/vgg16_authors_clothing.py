@@ -1,6 +1,7 @@
-# New fc6 to fc8 on the authors' thirteen convolutions, which stay fixed, as tools/finetune.py
-# trains them: on the maps of some crops of each photo, which are computed once. The weights expect
-# BGR with its mean subtracted; the division by 58 makes maps small enough for new layers.
+# New fc6 to fc8 on the authors' thirteen convolutions, which are frozen, trained as by
+# tools/finetune.py: on the feature maps of some crops of each photo, which are computed once. The
+# weights expect BGR with its mean subtracted; dividing by 58 makes the maps small enough for new
+# layers.
 _base_ = [
     '../../configs/_base_/models/vgg.py',
     '../../configs/_base_/datasets/clothing.py',

@@ -1,4 +1,4 @@
-"""``studies/run.py``: which claims of the paper hold on other images, by a fixed rule."""
+"""``studies/run.py``: check by a fixed rule which claims of the paper hold on other images."""
 
 from .run import run_study
 

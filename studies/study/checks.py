@@ -1,4 +1,4 @@
-"""Reading values from a study file, with one clear line for each that does not fit."""
+"""Reading values from a study file, with a one-line error for each invalid value."""
 
 from collections.abc import Iterable
 from typing import Any, Optional
@@ -12,12 +12,12 @@ class YamlMapping:
     """A mapping of the file.
 
     Args:
-        where: Beginning of the lines: the file and the place in it.
+        where: Beginning of error messages: the file and the place in it.
         content: The mapping.
-        known: All keys that it may have.
+        known: All allowed keys.
 
     Raises:
-        ValueError: if it is no mapping, or has another key.
+        ValueError: if it is no mapping, or has an unknown key.
     """
 
     def __init__(self, where: str, content: Any, known: Iterable[str]):
@@ -57,7 +57,7 @@ class YamlMapping:
         return value
 
     def numbers(self, key: str, least: int) -> tuple[int, ...]:
-        """A list of different whole numbers of at least ``least``; a single one will do."""
+        """A list of different whole numbers of at least ``least``, or a single one."""
         value = self.content.get(key, MISSING)
         values = value if isinstance(value, list) else [value]
         if value is MISSING:
@@ -71,7 +71,7 @@ class YamlMapping:
         return tuple(values)
 
     def word(self, key: str, words: Iterable[str], default: Optional[str] = None) -> Optional[str]:
-        """One of some words."""
+        """The value of a key, one of the given words."""
         value = self.content.get(key, default)
         if value is not None:
             check_known(self.where, key, value, list(words))
@@ -79,6 +79,6 @@ class YamlMapping:
 
 
 def check_known(where: str, what: str, value: Any, known: list[str]) -> None:
-    """Refuse a value that is not known, with what may have been meant."""
+    """Raise ValueError for an unknown value, with a suggestion."""
     if value not in known:
         raise ValueError(f'{where}: unknown {what} {value!r}; {suggest(value, known)}')

@@ -1,4 +1,4 @@
-"""From the folders of a study's runs to its results."""
+"""Collects a study's results from the folders of its runs."""
 
 import os
 import platform
@@ -17,21 +17,21 @@ from .study import Candidate, Study
 from .trainings import Training
 from .verdicts import guessing
 
-#: Points of a loss curve that are kept.
+#: Number of points that are kept of a loss curve.
 POINTS = 60
 
 
 def collect(study: Study, data: str, found: Trainings) -> Results:
-    """Add what the runs' folders hold to a data set's results, and write these to their file.
+    """Add the contents of the runs' folders to a data set's results, and write the results file.
 
-    Results of runs whose folders are gone stay.
+    Results of runs whose folders are missing are kept.
     """
     results = read_results(study, data)
     sides = study.sides(study.data[data])
     for key, training in found.items():
         if key.data == data and (training.done or training.not_finite()):
             _note_curve(results, sides, training)
-    # Losses that were not finite last: what is counted for them needs the labels.
+    # Losses that were not finite come last: they count as guessing, which needs the labels.
     cases = [
         (side, seed, evaluations(side, data, seed, found)) for side in sides for seed in study.seeds
     ]
@@ -49,7 +49,7 @@ def collect(study: Study, data: str, found: Trainings) -> Results:
 
 
 def _note_curve(results: Results, sides: list[Candidate], training: Training) -> None:
-    """Keep a training's course; answers and tests of an earlier training of the run are dropped."""
+    """Store a training's curve; drop answers and tests of an earlier training of the same run."""
     run, seed = training.key.run, training.key.seed
     key = f'{run}/{seed}'
     before, course = results.courses.get(key), curve_of(training)
@@ -79,7 +79,7 @@ def _errors(results: Results, tests: list[Evaluation]) -> Errors:
 def _note_costs(
     results: Results, sides: list[Candidate], data: str, seeds: Iterable[int], found: Trainings
 ) -> None:
-    """Minutes of the tests that are there, and the machine."""
+    """Store the minutes of the finished tests, and the machine."""
     every = [one for seed in seeds for one in all_evaluations(sides, data, seed, found)]
     tests = [test for test in every if test.done]
     seconds: dict[str, float] = defaultdict(float)
@@ -101,7 +101,7 @@ def curve_of(training: Training) -> TrainingCurve:
     )
     try:
         curves = read_curves(training.folder)
-    except ValueError:  # it ended before its first line
+    except ValueError:  # it ended before its first log line
         return course
     x, loss = curves.loss.T
     places = np.unique(np.linspace(0, len(x) - 1, POINTS).round().astype(int))
@@ -118,7 +118,7 @@ def curve_of(training: Training) -> TrainingCurve:
 
 
 def machine_kind() -> str:
-    """Processor or GPU in a line, without its name in a network."""
+    """Processor or GPU in one line, without the host name."""
     if torch.cuda.is_available():
         return f'{torch.cuda.get_device_name()}, torch {torch.__version__}'
     capability = torch.backends.cpu.get_cpu_capability()
@@ -129,7 +129,7 @@ def machine_kind() -> str:
 
 
 def _processor() -> str:
-    """Model name, where the system says it."""
+    """Model name of the processor, if the system has it."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:
             names = [line.partition(':')[2].strip() for line in file if 'model name' in line]

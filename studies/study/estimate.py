@@ -1,4 +1,4 @@
-"""How long the rest of a study takes (``--dry-run``)."""
+"""Estimate how long the rest of a study takes (``--dry-run``)."""
 
 import json
 import subprocess
@@ -28,21 +28,21 @@ from .trainings import Training
 
 HEADERS = ('data', 'run', 'trainings', 'tests', 'hours', 'from')
 
-#: A forward pass takes this share of a training step, which also goes back through every layer
-#: twice: for its input and for its weights.
+#: Share of a forward pass in a training step; the backward pass computes as much twice, for the
+#: gradients of inputs and of weights.
 FORWARD = 1 / 3
 
-#: Crops of multi-crop evaluation at each Q, and images of dense evaluation, flips included.
+#: Views per image, flips included: of multi-crop evaluation at each Q, and of dense evaluation.
 CROPS, FLIPS = 50, 2
 
-#: Images whose shape is looked at.
+#: Number of images whose shape is read.
 SAMPLE = 50
 
 FINISHED, MEASURED, UNKNOWN = 'finished runs', 'measured steps', '?'
 
 
 class Images(NamedTuple):
-    """Test images: how many, and the mean of longer by shorter side."""
+    """Test images: their number, and the mean ratio of longer to shorter side."""
 
     count: int
     aspect: float
@@ -52,8 +52,8 @@ class Estimator:
     """Hours of trainings and tests.
 
     Args:
-        done: Tasks that are finished, from which those of the same kind are estimated first.
-        measure: Time a few steps of the nets of which none is finished.
+        done: Finished tasks, from which others of the same kind are estimated if possible.
+        measure: Time a few steps of nets of which no run is finished.
     """
 
     def __init__(self, done: Sequence[Task], measure: bool = True):
@@ -78,7 +78,7 @@ class Estimator:
                 self._views[kind] = seconds + task.seconds_per_image(), views + self.views(task)
 
     def training(self, training: Training) -> tuple[Optional[float], str]:
-        """Hours of what is left of a training, and what they come from."""
+        """Hours that are left of a training, and the source of the estimate."""
         cost = Cost(training.job)
         seconds = self.seconds_per_image(training)
         if seconds is None or cost.iterations is None:
@@ -94,7 +94,7 @@ class Estimator:
         return hours + validations * cost.left * count * seconds / 3600, MEASURED
 
     def test(self, test: Evaluation) -> tuple[Optional[float], str]:
-        """Hours of a test."""
+        """Hours of a test, and the source of the estimate."""
         count = self.test_images(test.training).count
         if _test_kind(test) in self.tested:
             return count * mean(self.tested[_test_kind(test)]) / 3600, FINISHED
@@ -107,7 +107,7 @@ class Estimator:
         return count * self.views(test) * seconds * _forward(test.training) / 3600, MEASURED
 
     def views(self, test: Evaluation) -> float:
-        """Crops of an image that cost as much as what the test looks at."""
+        """Number of crops that cost as much as the views of an image in the test."""
         if test.part == CENTRE:
             return 1
         if test.part != DENSE:
@@ -116,7 +116,7 @@ class Estimator:
         return FLIPS * aspect * (test.q / test.training.data.crop) ** 2
 
     def test_images(self, training: Training) -> Images:
-        """The test set of a training's config; none if it is not there."""
+        """The test set of a training's config; empty if it is missing."""
         cfg = training.job.cfg
         key = json.dumps([cfg.get('default_scope'), cfg.test_dataloader.dataset], default=str)
         if key not in self._images:
@@ -124,7 +124,7 @@ class Estimator:
         return self._images[key]
 
     def seconds_per_image(self, training: Training) -> Optional[float]:
-        """Seconds of training for an image of an epoch; None: not known."""
+        """Training seconds per image and epoch; None: unknown."""
         kind = _kind(training)
         if kind in self.trained:
             return mean(self.trained[kind])
@@ -153,13 +153,13 @@ def _forward(training: Training) -> float:
 
 
 def _per_image(training: Training) -> Optional[float]:
-    """Seconds that a finished training took for an image of an epoch, validations included."""
+    """Seconds per image and epoch of a finished training, validations included."""
     cost = Cost(training.job)
     return 60 * training.minutes / (cost.iterations * cost.batch) if cost.iterations else None
 
 
 def _kind(training: Training) -> tuple:
-    """What trainings whose images take equally long have in common."""
+    """Key of trainings whose images take equally long."""
     return training.key.data, training.run.arch
 
 
@@ -172,7 +172,7 @@ def _find_images(cfg: Config) -> Images:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
             built = DATASETS.build(cfg.test_dataloader.dataset)
     except EXPECTED:
-        return Images(0, 1.0)  # said in a line when the study is run
+        return Images(0, 1.0)  # reported in one line when the study is run
     step = max(1, len(built) // SAMPLE)
     sizes = []
     for i in range(0, len(built), step):
@@ -182,7 +182,7 @@ def _find_images(cfg: Config) -> Images:
 
 
 def start_seconds() -> float:
-    """Time that a tool takes before it begins its work."""
+    """Seconds that a tool takes to start up."""
     started = time.perf_counter()
     imports = 'import vgg_mm.apis.training, mmpretrain.models, mmpretrain.datasets'
     subprocess.run([sys.executable, '-c', imports], check=True, capture_output=True)
@@ -196,13 +196,13 @@ def estimate_table(
     everything: Sequence[Task],
     measure: bool = True,
 ) -> str:
-    """What is to be done, a line for each run on each data set, with hours.
+    """What is left to do, one line per run and data set, with hours.
 
     Args:
-        todo: The tasks that are wanted.
+        todo: The requested tasks.
         left: Those of them that the results need, finished or not.
-        everything: All tasks of the study: those that are finished say how long others take.
-        measure: Whether nets of which none is finished are timed.
+        everything: All tasks of the study: other tasks are estimated from the finished ones.
+        measure: Whether to time nets of which no run is finished.
     """
     left = [task for task in left if not (task.done or _settled(task))]
     estimator = Estimator([task for task in everything if task.done], measure)
@@ -214,7 +214,7 @@ def estimate_table(
         row = rows.setdefault((task.key.data, task.key.run), [0, 0, 0.0, set()])
         row[0] += is_training
         row[1] += not is_training
-        # A training is started by the chain, in a process of its own.
+        # For a training, there is also the chain tool, which starts it in a process of its own.
         row[2] += (hours or 0.0) + start * (1 + is_training) / 3600
         row[3].add(source)
     cells = []
@@ -231,7 +231,7 @@ def estimate_table(
 
 
 def _settled(task: Task) -> bool:
-    """Whether there is nothing to do because a loss was not finite."""
+    """Whether nothing is left to do because a loss was not finite."""
     training = task if isinstance(task, Training) else task.training
     return training.not_finite() is not None
 

@@ -1,7 +1,7 @@
 """The tests of a study: runs of ``tools/test.py`` over the test images, each at one Q.
 
-Averages over several Q, over protocols and over nets are made from the posteriors of these runs,
-which gives what one pass with all of them does (Section 3.2), and tests nothing twice.
+Averages over several Q, protocols and nets are computed from the posteriors of these runs. The
+result is the same as in one pass with all of them (Section 3.2), and nothing is tested twice.
 """
 
 import json
@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
 
     @property
     def key(self) -> TrainingKey:
-        """That of its training."""
+        """The key of its training."""
         return self.training.key
 
     @property
@@ -51,7 +51,7 @@ class Evaluation(NamedTuple):
 
     @property
     def note(self) -> str:
-        """The file that says which checkpoint was tested, and how."""
+        """The file that records which checkpoint was tested, and how."""
         return osp.join(self.folder, 'study_test.json')
 
     def arguments(self) -> list[str]:
@@ -75,7 +75,7 @@ class Evaluation(NamedTuple):
         return shlex.join(['python', 'tools/test.py', *self.arguments()])
 
     def inputs(self) -> dict:
-        """What its result depends on."""
+        """Everything that its result depends on."""
         return dict(arguments=self.arguments(), trained=self.training.finished)
 
     @property
@@ -86,7 +86,7 @@ class Evaluation(NamedTuple):
             return json.load(file)['key'] == self.inputs()
 
     def note_done(self) -> None:
-        """Remember that the posteriors are those of the present checkpoint and settings."""
+        """Record that the posteriors belong to the current checkpoint and settings."""
         record = read_records(osp.join(self.folder, RECORDS_FILE))[-1]
         content = dict(key=self.inputs(), seconds_per_image=record.seconds_per_image)
         write_atomically(self.note, json.dumps(content, indent=1).encode())
@@ -114,7 +114,7 @@ def evaluations(side: Candidate, data: str, seed: int, found: Trainings) -> list
 def all_evaluations(
     sides: Iterable[Candidate], data: str, seed: int, found: Trainings, runs: Optional[set] = None
 ) -> list[Evaluation]:
-    """The tests of some sides, each once; of some runs only where these are given."""
+    """The tests of some sides, each once; only those of ``runs`` if these are given."""
     tests = [one for side in sides for one in evaluations(side, data, seed, found)]
     return [one for one in dict.fromkeys(tests) if runs is None or one.key.run in runs]
 

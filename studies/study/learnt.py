@@ -1,4 +1,4 @@
-"""Whether nets have learnt, without which nothing is compared."""
+"""Whether nets have learnt; other nets are not compared."""
 
 from collections.abc import Iterator
 from typing import Optional
@@ -8,18 +8,18 @@ from .results import Results, TrainingCurve
 from .study import LEARNS, STALLS, Comparison, DataSet, Study
 from .words import run_words, side_words
 
-#: Fewest drops of the learning rate.
+#: Minimum number of drops of the learning rate.
 MIN_DROPS = 2
 
-#: Over this last share of its epochs a net's validation error falls by less than so many
-#: percentage points.
+#: Over this last part of its epochs, the validation error of a net that has learnt falls by less
+#: than so many percentage points.
 LAST_PART, MAX_FALL = 1 / 5, 1.0
 
 
 def last_fall(course: TrainingCurve) -> Optional[float]:
     """Percentage points by which the validation error fell over the last fifth of the epochs.
 
-    It is counted from the last validation that was not within them; None if there was none.
+    It is measured from the last validation before them; None if there was none.
     """
     if not course.error_epochs:
         return None
@@ -48,7 +48,7 @@ def why_not_judged(
 ) -> Optional[str]:
     """Why a comparison gets no verdict on a data set, in words; None if it gets one.
 
-    Whether a net learns at all is asked of any net, once the data set's condition holds.
+    Whether a net learns at all is judged for every net, if the data set's condition holds.
     """
     reasons = _condition(study, data, results)
     if comparison.kind not in (LEARNS, STALLS):

@@ -37,7 +37,7 @@ from .study import (
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's words: true and false are truth values; ``on``, a key here, is a word."""
+    """YAML 1.2's booleans: only true and false; ``on``, a key here, is a string."""
 
 
 _BOOL = 'tag:yaml.org,2002:bool'
@@ -54,7 +54,7 @@ RUN_KEYS = Run._fields[1:]
 CLAIM_KEYS = Claim._fields[1:]
 COMPARISON_KEYS = ('better', 'than', 'kind', 'margin', 'decides', 'on', 'paper')
 
-#: Of a comparison that asks whether a net learns at all.
+#: Keys of a comparison that asks whether a net learns at all.
 NET_KEYS = ('net', 'learns', 'decides', 'on')
 
 
@@ -71,12 +71,12 @@ def load_study(
         path: The YAML file.
         profile: Which of its profiles; None: the first.
         seeds: Further seeds, besides the profile's.
-        roots: Data set -> folder in place of the profile's.
-        out: Folder for runs, results and report in place of the profile's.
+        roots: Data set -> folder instead of the profile's.
+        out: Folder for runs, results and report instead of the profile's.
 
     Raises:
         FileNotFoundError: if there is no such file, or a config that it names is missing.
-        ValueError: in one line that names the file and the place, if it is no study.
+        ValueError: in one line that names the file and the place, if the study is invalid.
     """
     content = YamlMapping(path, _read(path), STUDY_KEYS)
     profiles = content.get('profiles', dict)
@@ -111,13 +111,13 @@ def load_study(
 
 
 def _data_names(profiles: dict) -> list[str]:
-    """Data sets of all profiles, which ``on`` may name."""
+    """The data sets of all profiles, which ``on`` may name."""
     data = (p['data'] for p in profiles.values() if isinstance(p, dict) and 'data' in p)
     return list(dict.fromkeys(name for one in data if isinstance(one, dict) for name in one))
 
 
 def _on(entry: YamlMapping, known: list[str]) -> Optional[tuple[str, ...]]:
-    """The data sets that something is on; None: all."""
+    """The value of ``on``: data sets; None: all."""
     names = entry.get('on', list, None)
     for name in names or ():
         check_known(f'{entry.where}.on', 'data set', name, known)
@@ -184,7 +184,7 @@ def _runs(path: str, entries: dict, known: list[str]) -> dict[str, Run]:
             raise ValueError(f'{where}: a run is named by a word without blanks, +, / and =')
         entry = YamlMapping(where, content, RUN_KEYS)
         entry.get('arch', str)
-        # From runs before it alone: no circles.
+        # Only from earlier runs, so that there are no cycles.
         starts = {key: entry.word(key, runs) for key in ('staged_from', 'start_from')}
         run = Run(
             name,
@@ -360,7 +360,7 @@ def _options(where: str, options: dict) -> dict[str, Any]:
 
 
 def _check_places(study: Study) -> None:
-    """What is on a data set must find there what it needs."""
+    """Check that runs, conditions and claims find what they need on their data sets."""
     where = f'{study.path}: profiles.{study.profile}.data'
     for name, data in study.data.items():
         here = study.runs_on(name)
@@ -383,7 +383,7 @@ def _check_places(study: Study) -> None:
 
 
 def _check_test_scales(study: Study) -> None:
-    """Every S and Q that is asked for must be there on every data set."""
+    """Check that every data set has every S and Q that is needed."""
     where = f'{study.path}: profiles.{study.profile}.data'
     for data in study.data.values():
         if study.plots.curve and not data.curve:

@@ -1,4 +1,4 @@
-"""What a study has to do, in order, and which part of it its results lack."""
+"""The tasks of a study in order, and those whose results are missing."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Union
@@ -14,10 +14,10 @@ Task = Union[Training, Evaluation]
 
 
 class Selection(NamedTuple):
-    """What is to be done on a data set.
+    """What to do on a data set.
 
-    ``tested`` are the runs whose tests of the ``sides`` are wanted, ``runs`` these and those that
-    they start from.
+    ``tested`` are the runs to test for the ``sides``; ``runs`` are these and the runs that they
+    start from.
     """
 
     sides: list[Candidate]
@@ -26,7 +26,7 @@ class Selection(NamedTuple):
 
 
 def select(study: Study, only: Sequence[str] = ()) -> dict[str, Selection]:
-    """What ``--only`` asks for, by data set.
+    """What ``--only`` selects, by data set.
 
     Args:
         only: Names or numbers of claims, names of runs and of data sets; everything if empty.
@@ -64,7 +64,7 @@ def _selection(study: Study, data: DataSet, claims: list[Claim], runs: set[str])
 
 
 def tasks(chosen: dict[str, Selection], found: Trainings, seeds: Iterable[int]) -> Iterator[Task]:
-    """Everything chosen, seed by seed; each training is followed by its tests."""
+    """All selected tasks, seed by seed; each training is followed by its tests."""
     for seed in seeds:
         for data, (sides, runs, tested) in chosen.items():
             tests = all_evaluations(sides, data, seed, found, tested)
@@ -74,11 +74,12 @@ def tasks(chosen: dict[str, Selection], found: Trainings, seeds: Iterable[int]) 
 
 
 def missing(study: Study, todo: Sequence[Task], found: Trainings) -> list[Task]:
-    """The tasks of ``todo`` without which results would be missing, in their order.
+    """The tasks of ``todo`` whose results are missing, in their order.
 
-    What is in the results is not computed again, also where the folders of its runs are gone, as on
-    another machine. A net that has to be trained again, because others start from it or are
-    averaged with it, is tested again in all ways: answers of two nets do not mix.
+    Existing results are not computed again, even if the folders of their runs are missing, for
+    example on another machine. A net that has to be trained again, because others start from it or
+    are averaged with it, is tested again with all protocols, so that the answers of two different
+    nets are never mixed.
     """
     results = {name: read_results(study, name) for name in study.data}
     needed: set[Task] = set()
@@ -91,7 +92,7 @@ def missing(study: Study, todo: Sequence[Task], found: Trainings) -> list[Task]:
 def _missing(
     study: Study, data: str, seed: int, todo: list[Task], results: Results, found: Trainings
 ) -> set[Task]:
-    """Those of a data set and a seed."""
+    """Those for one data set and seed."""
     asked = {task.key.run: task for task in todo if isinstance(task, Training)}
     trained = {run for run, training in asked.items() if training.done or training.not_finite()}
     tested = {task.key.run for task in todo if not isinstance(task, Training)}

@@ -1,4 +1,4 @@
-"""A study's results on a data set as a small JSON file, from which the report is made."""
+"""A study's results on a data set as a small JSON file, from which the report is generated."""
 
 import json
 import os
@@ -17,11 +17,11 @@ from .verdicts import guessing
 
 @dataclass
 class Errors:
-    """What a side got wrong with a seed.
+    """The errors of a side with a seed.
 
     Args:
-        wrong: A bit an image, 1 for an error, as hexadecimal digits.
-        seconds_per_image: Time of all its tests together; None: not known.
+        wrong: One bit per image, 1 for an error, as hexadecimal digits.
+        seconds_per_image: Time of all its tests together; None: unknown.
         failed: Whether a loss was not finite, so that the net counts as guessing.
     """
 
@@ -32,16 +32,16 @@ class Errors:
 
 @dataclass
 class TrainingCurve:
-    """How a training went.
+    """The course of a training.
 
     Args:
-        minutes: Time spent on it.
+        minutes: Its duration.
         command: The command that trains it.
         failed: What was wrong with its loss; None: nothing.
         epochs, loss: Training loss at some points.
         error_epochs, errors: Top-1 error of the centre crop at each validation, in percent.
-        drops: Epochs at which the rate fell.
-        finished: When it ended, which tells it from another training of the same run.
+        drops: Epochs at which the learning rate dropped.
+        finished: When it ended, which distinguishes it from other trainings of the same run.
     """
 
     minutes: float
@@ -57,15 +57,15 @@ class TrainingCurve:
 
 @dataclass
 class Results:
-    """Everything that is known of a data set.
+    """All results on a data set.
 
     Args:
-        settings: Widths, sizes, runs: another study's results are not mixed with these.
+        settings: Widths, sizes and runs, so that results of other studies are not mixed in.
         labels: True class of each test image, images sorted by name.
-        answers: 'SIDE/SEED' -> what it got wrong.
+        answers: 'SIDE/SEED' -> its errors.
         courses: 'RUN/SEED' -> its training.
         test_minutes: 'RUN/SEED' -> minutes of all tests of that training.
-        machine: The kinds of machine that they were computed on.
+        machine: The kinds of machine on which they were computed.
     """
 
     settings: dict[str, Any]
@@ -76,7 +76,7 @@ class Results:
     machine: list[str] = field(default_factory=list)
 
     def write(self, path: str) -> None:
-        """Write it, whole or not at all; a line an entry, so that changes can be read."""
+        """Write the file atomically, with one line per entry for readable diffs."""
         content = asdict(self)
         lines = []
         for key, value in content.items():
@@ -89,14 +89,14 @@ class Results:
         write_atomically(path, ('{\n' + ',\n'.join(lines) + '\n}\n').encode())
 
     def wrong(self, side: Candidate, seeds: Iterable[int]) -> Optional[np.ndarray]:
-        """(seeds, images) bool; None unless all seeds are there."""
+        """(seeds, images) bool; None if a seed is missing."""
         found = [self.answers.get(f'{side}/{seed}') for seed in seeds]
         if not found or None in found:
             return None
         return np.stack([unpack(one.wrong, len(self.labels)) for one in found])
 
     def pair(self, comparison: Comparison, seeds: Iterable[int]) -> Optional[tuple]:
-        """``wrong`` of both sides; None unless both are there with all seeds."""
+        """``wrong`` of both sides; None if a side or a seed is missing."""
         seeds = tuple(seeds)
         first = self.wrong(comparison.better, seeds)
         if first is None:
@@ -107,11 +107,11 @@ class Results:
         return None if second is None else (first, second)
 
     def tested(self, side: Candidate, seeds: Iterable[int]) -> list[int]:
-        """The seeds of these with which a side has been tested."""
+        """Those of the seeds with which a side has been tested."""
         return [seed for seed in seeds if f'{side}/{seed}' in self.answers]
 
     def failed(self, side: Candidate, seeds: Iterable[int]) -> list[int]:
-        """Seeds with which a net of the side could not be trained."""
+        """Those of the seeds with which a net of the side could not be trained."""
         found = {seed: self.answers.get(f'{side}/{seed}') for seed in seeds}
         return [seed for seed, answer in found.items() if answer and answer.failed]
 
@@ -129,7 +129,7 @@ def unpack(text: str, images: int) -> np.ndarray:
     """The reverse of :func:`pack`.
 
     Raises:
-        ValueError: if it is of another number of images.
+        ValueError: if it is for another number of images.
     """
     content = np.frombuffer(bytes.fromhex(text), np.uint8)
     if len(content) != -(-images // 8):
@@ -138,7 +138,7 @@ def unpack(text: str, images: int) -> np.ndarray:
 
 
 def settings_of(study: Study, data: DataSet) -> dict[str, Any]:
-    """What the results depend on; folders aside, and from where the study file was named."""
+    """What the results depend on, except folders and the working directory."""
     content = asdict(data)
     for key in ('root', 'label', 'learnt'):
         del content[key]
@@ -156,7 +156,7 @@ def results_path(study: Study, data: str) -> str:
 
 
 def read_results(study: Study, data: str) -> Results:
-    """The file of a data set; empty results if there is none, or it is of other settings.
+    """The results file of a data set; empty results if it is missing or has other settings.
 
     Raises:
         ValueError: naming the file, if it is broken.

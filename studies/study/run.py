@@ -1,4 +1,4 @@
-"""``studies/run.py``: train, test, compare and report, going on where it stopped."""
+"""``studies/run.py``: train, test, compare and report, resuming where it stopped."""
 
 import os
 import os.path as osp
@@ -18,7 +18,7 @@ from .schedule import Schedule
 from .study import Study
 from .trainings import trainings
 
-#: All of the tools' output, in the study's work directory.
+#: Log of all tools' output, in the study's work directory.
 LOG_FILE = 'study.log'
 
 
@@ -37,10 +37,9 @@ def run_study(
 ) -> None:
     """Train and test what a study needs, then write its results and its report.
 
-    What is finished is used as it is, and what the results have is not computed again. A run that
-    fails is reported in a line, and the others go on. The arguments are the options of
-    ``studies/run.py``; several ``jobs`` share the cores, unless the environment's OMP_NUM_THREADS
-    says otherwise.
+    Finished runs are reused, and existing results are not computed again. A failed run is reported
+    in one line, and the others continue. The arguments are the options of ``studies/run.py``;
+    several ``jobs`` share the cores, unless OMP_NUM_THREADS is set in the environment.
 
     Raises:
         FileNotFoundError, ValueError: in one line, before anything runs, if something is wrong.
@@ -83,7 +82,7 @@ def _roots(data: Sequence[str]) -> dict[str, str]:
 
 
 def _run_all(study: Study, todo: Sequence[Task], found: Trainings, jobs: int) -> list[str]:
-    """Do what is not done; returns a line for each failure."""
+    """Run what is not done; return one line per failure."""
     failures, without = _without_data(study, {task.key.data for task in todo})
     possible = [task for task in todo if task.key.data not in without]
     log = osp.join(study.work_dir, LOG_FILE)
@@ -91,7 +90,7 @@ def _run_all(study: Study, todo: Sequence[Task], found: Trainings, jobs: int) ->
         possible,
         jobs,
         log,
-        # Results are kept at once: an interruption loses none.
+        # Results are saved after each task, so that an interruption loses none.
         on_task=lambda task: collect(study, task.key.data, found),
         on_seed=lambda: _report(study, found),
     )
@@ -99,7 +98,7 @@ def _run_all(study: Study, todo: Sequence[Task], found: Trainings, jobs: int) ->
 
 
 def _without_data(study: Study, wanted: set[str]) -> tuple[list[str], set[str]]:
-    """Lines for the wanted data sets whose folder is not there, and their names."""
+    """One line for each wanted data set whose folder is missing, and their names."""
     absent = {name for name in wanted if not osp.isdir(study.data[name].root)}
     lines = [
         f'{name}: no data folder {study.data[name].root!r}: give yours with --data {name}=FOLDER'
@@ -114,16 +113,16 @@ def _without_data(study: Study, wanted: set[str]) -> tuple[list[str], set[str]]:
 
 
 def _name_unused(results: ResultsByData, found: Trainings) -> None:
-    """Say which finished trainings are not in the report, and why."""
+    """Print which finished trainings are not in the report, and why."""
     for key, training in found.items():
         there = f'{key.run}/{key.seed}' in results[key.data].courses
         if not there and (problem := training.problem()):
-            # Without what to do about it, which is not what a training would need.
+            # Without the advice at the end, which is meant for a training.
             print(f'not in the report: {key}: {problem.rpartition(": ")[0]}', flush=True)
 
 
 def _report(study: Study, found: Trainings) -> ResultsByData:
-    """Results and report of what is there."""
+    """Collect the existing results, and write the report."""
     results = {name: collect(study, name, found) for name in study.data}
     for path in write_report(study, results):
         print(f'written: {path}', flush=True)

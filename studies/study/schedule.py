@@ -1,4 +1,4 @@
-"""Doing what a study has to do, several tasks at a time if wanted."""
+"""Running the tasks of a study, several in parallel if requested."""
 
 import os
 import os.path as osp
@@ -15,7 +15,7 @@ from .plan import Task
 from .tool_pool import ToolPool
 from .trainings import Training, TrainingKey
 
-#: Longest line that names a failure, in characters; the log has all of it.
+#: Maximum length of a line about a failure, in characters; the log has the full text.
 MAX_LINE = 300
 
 
@@ -27,7 +27,7 @@ class Numbered(NamedTuple):
 
 
 class TaskLog:
-    """The part of a log that a task writes: each line begins with its number."""
+    """A task's part of a log: each line begins with its number."""
 
     def __init__(self, log: TextIO, number: str):
         self._log = log
@@ -41,16 +41,16 @@ class TaskLog:
 
 
 class Schedule:
-    """Tasks in their order, each after what it needs.
+    """Runs tasks in order, each after those that it depends on.
 
-    A task that fails is reported in a line, and the others go on.
+    A failed task is reported in one line, and the others continue.
 
     Args:
-        tasks: What is to be done, each after what it needs.
-        jobs: How many at a time.
-        log: Path of the file that all of the tools' output is added to.
-        on_task: Called with each task that was done; an error of it is the task's.
-        on_seed: Called when all tasks of a seed are over, except the last seed's.
+        tasks: The tasks, each after those that it depends on.
+        jobs: How many to run in parallel.
+        log: Path of the file to which the output of all tools is appended.
+        on_task: Called with each finished task; if it fails, the task counts as failed.
+        on_seed: Called when all tasks of a seed have ended, except for the last seed.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Schedule:
         self._running: dict[Future, Numbered] = {}
 
     def run(self) -> list[str]:
-        """Do everything that is not done; returns a line for each failure."""
+        """Run everything that is not done; return one line per failure."""
         os.makedirs(osp.dirname(self.log), exist_ok=True)
         with (
             open(self.log, 'a', encoding='utf-8') as log,
@@ -100,7 +100,7 @@ class Schedule:
             self._running[pool.submit(command, part)] = one
 
     def _next(self) -> Optional[Numbered]:
-        """The first that need not wait for a training that is not over."""
+        """The first task that need not wait for an unfinished training."""
         unfinished = [one.task for one in (*self._waiting, *self._running.values())]
         trainings = {task.key for task in unfinished if isinstance(task, Training)}
         return next((one for one in self._waiting if _needs(one.task) not in trainings), None)
@@ -135,7 +135,7 @@ def _needs(task: Task) -> Optional[TrainingKey]:
 
 
 def _start(one: Numbered) -> Optional[list[str]]:
-    """The command of a task that can begin; None if there is nothing to do.
+    """The command of a task that can start; None if there is nothing to do.
 
     Raises:
         ValueError, RuntimeError: in one line, if it cannot.

@@ -1,6 +1,7 @@
 """Errors, differences and tests over images and seeds.
 
-Everything takes ``wrong``, a bool array (seeds, images): which images each seed's net got wrong.
+All functions take ``wrong``, a bool array (seeds, images): the images that each seed's net got
+wrong.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ except ImportError as error:
 #: Confidence level of every interval.
 LEVEL = 0.95
 
-#: Quantile of the normal distribution for it.
+#: The corresponding quantile of the normal distribution.
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
@@ -30,7 +31,7 @@ class Estimate(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """Half the interval, in percentage points: the smallest difference that it would show."""
+        """Half the interval in percentage points: the smallest difference it can show."""
         return (self.high - self.low) / 2
 
 
@@ -40,7 +41,7 @@ class Paired(NamedTuple):
     Args:
         difference: Error of the first minus that of the second, in percentage points.
         p: p-value of McNemar's test, two-sided, mid-p.
-        first_only, second_only: Images that only the first, only the second got wrong, in the mean
+        first_only, second_only: Images that only the first, or only the second, got wrong, averaged
             over the seeds.
         per_seed: The difference of each seed, in percentage points.
     """
@@ -55,10 +56,10 @@ class Paired(NamedTuple):
 def error(wrong: np.ndarray) -> Estimate:
     """Mean error over the seeds, in percent.
 
-    The interval is about other images and other seeds: Wilson's half-width for the mean error on
-    so many images, and Student's for the mean over the seeds, added in quadrature (the seeds' own
-    spread holds some of the images' already, so it is rather too wide than too narrow). With one
-    seed it is Wilson's alone and says nothing about other seeds.
+    The interval covers other images and other seeds: Wilson's half-width for the mean error on so
+    many images, and Student's for the mean over the seeds, added in quadrature. As the spread over
+    seeds already contains part of that over images, it is conservative. With one seed, it is
+    Wilson's alone and says nothing about other seeds.
     """
     mean = float(wrong.mean())
     low, high = _wilson(mean, wrong.shape[1])
@@ -71,7 +72,7 @@ def error(wrong: np.ndarray) -> Estimate:
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share, which over several seeds is no whole number."""
+    """Wilson's score interval (1927) of a share; ``share * count`` need not be a whole number."""
     scale = 1 + Z**2 / count
     centre = (share + Z**2 / (2 * count)) / scale
     half = Z * sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2) / scale
@@ -79,10 +80,10 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> Paired:
-    """Test whether two nets make as many errors as each other on the same images.
+    """Test whether two nets make equally many errors on the same images.
 
-    The interval of the difference is made like that of :func:`error`, with the normal half-width
-    of the images' differences, averaged over the seeds.
+    The interval of the difference is computed like that of :func:`error`, with the normal
+    half-width of the images' differences, averaged over the seeds.
     """
     if first.shape != second.shape:
         raise ValueError(f'paired test: {first.shape} and {second.shape} (seeds, images) differ')
@@ -113,12 +114,12 @@ def _seed_half_width(means: np.ndarray) -> float:
 def mcnemar(differences: np.ndarray) -> float:
     """Exact McNemar test of differences summed over seeds; two-sided mid-p.
 
-    For one seed it is McNemar's exact test: of the images that one net alone got wrong, each is
-    that of either net with probability 1/2. For several seeds an image counts with all of them, as
-    images are drawn independently and seeds on one image are not: its difference, summed over the
+    With one seed, it is McNemar's exact test: an image that only one net got wrong belongs to
+    either net with probability 1/2. With several seeds, an image counts with all of them together,
+    as images are independent but seeds on the same image are not: its difference, summed over the
     seeds, has either sign with probability 1/2 (an exact sign-flip test of the sum). The mid-p
-    (Lancaster 1961) counts half of the probability of what was observed; the exact p errs on the
-    safe side by far where few images differ (Fagerland et al. 2013).
+    (Lancaster 1961) counts half of the probability of the observed outcome; the exact p is far too
+    conservative if few images differ (Fagerland et al. 2013).
 
     Args:
         differences: (images,) int, errors of the first net minus errors of the second.
@@ -127,7 +128,7 @@ def mcnemar(differences: np.ndarray) -> float:
     if not len(sizes):
         return 1.0
     total = int(sizes.sum())
-    # Probability of each sum -total, ..., total: of every size a binomial, spread over its lattice.
+    # Probability of each sum -total, ..., total: for each size, a binomial spread on its lattice.
     chances = np.ones(1)
     for size, count in zip(*np.unique(sizes, return_counts=True)):
         steps = np.zeros(2 * size * count + 1)

@@ -1,32 +1,33 @@
-"""What a study is: runs, data, and which of them are compared for each claim."""
+"""The parts of a study: runs, data sets, and the comparisons for each claim."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
 from vgg_mm.models.tta.paper_tta import DENSE, MULTI_CROP, PROTOCOLS
 
-#: What a run's S is called; a data set says which pixels each means.
+#: Names of a run's S; a data set defines them in pixels.
 LOW, HIGH, JITTER = 'low', 'high', 'jitter'
 SCALES = (LOW, HIGH, JITTER)
 
-#: One crop in the middle; the other ways to look at an image are PaperTTA's (Section 3.2).
+#: One crop in the middle; the other protocols are PaperTTA's (Section 3.2).
 CENTRE = 'centre'
 
 #: protocol -> the tests whose posteriors it averages
 PARTS = {**PROTOCOLS, CENTRE: (CENTRE,)}
 
-#: The paper's usual protocol, dense evaluation; multi-crop evaluation where images are too small.
+#: The paper's usual protocol, dense evaluation; multi-crop evaluation if images are too small.
 USUAL = 'usual'
 
-#: What a run's Q is called; a data set says which pixels each means.
+#: Names of a run's Q; a data set defines them in pixels.
 ONE, SEVERAL, WIDE = 'one', 'several', 'wide'
 TEST_SCALES = (ONE, SEVERAL, WIDE)
 
-#: Kinds of comparison: fewer errors, or no more than a margin fewer; of one net, whether it learns
-#: at all, as the paper expects of it, or does not.
+#: Kinds of comparison: the first has fewer errors, or fewer by no more than a margin; for a single
+#: net, whether it learns at all, or does not, as the paper expects.
 BETTER, NO_BETTER, LEARNS, STALLS = 'better', 'no_better', 'learns', 'stalls'
 
-#: Percentage points: a net that is surely not better than guessing by so much does not learn.
+#: A net does not learn if the interval excludes that it beats guessing by so many percentage
+#: points.
 STALLED = 5.0
 
 
@@ -38,12 +39,12 @@ class Run(NamedTuple):
         arch: Net of Table 1.
         scale: One of :data:`SCALES`.
         init: Initialiser; None: the profile's.
-        staged_from: Run whose first four convolutional and fully-connected layers it takes.
-        start_from: Run all of whose layers it takes.
-        options: ``--cfg-options`` of this run; they win over the data set's.
+        staged_from: Run whose first four convolutional and fully-connected layers it copies.
+        start_from: Run all of whose layers it copies.
+        options: ``--cfg-options`` of this run; they override the data set's.
         label: Its name in the report; ``{S}`` is S in pixels. Empty: ``name``.
         on: Data sets that it is trained on; None: all.
-        brief: Whether it has the data set's ``brief`` options: a run of which nothing is asked but
+        brief: Whether it has the data set's ``brief`` options: a run that is only checked for
             whether it learns.
     """
 
@@ -64,7 +65,7 @@ class Run(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """Nets and how they are tested; of several nets the posteriors are averaged.
+    """Nets and how they are tested; the posteriors of several nets are averaged.
 
     ``scale`` is one of :data:`TEST_SCALES`, or Q in pixels (a point of a curve).
     """
@@ -82,14 +83,14 @@ class Comparison(NamedTuple):
 
     Args:
         better: The side that has fewer errors according to the paper; with NO_BETTER the side that
-            has not; with LEARNS and STALLS the only net.
+            does not; with LEARNS and STALLS the only net.
         than: The other side.
         kind: BETTER, NO_BETTER, LEARNS or STALLS.
-        margin: With NO_BETTER: how many percentage points of error count as a help.
-        decides: Whether the verdict depends on it; else it is only shown.
-        on: Data sets that it is made on; None: those of the claim.
-        paper: The paper's difference in percentage points (first minus second), where its tables
-            have none.
+        margin: With NO_BETTER: how many percentage points of error count as an improvement.
+        decides: Whether the verdict depends on it; otherwise it is only shown.
+        on: Data sets on which it is made; None: those of the claim.
+        paper: The paper's difference in percentage points (first minus second), if its tables do
+            not have it.
     """
 
     better: Candidate
@@ -119,9 +120,9 @@ class Claim(NamedTuple):
         title: One line.
         section: Section of the paper.
         says: The paper's statement, reworded, with its figures.
-        paper_scale: S of the paper's figures that are shown beside; None: that of each run.
-        comparisons: What decides it.
-        on: Data sets that it is judged on; None: all.
+        paper_scale: S of the paper's figures shown for comparison; None: that of each run.
+        comparisons: The comparisons that it rests on.
+        on: Data sets on which it is judged; None: all.
     """
 
     number: int
@@ -146,11 +147,11 @@ class Plots(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """A net without which nothing is compared on a data set.
+    """A net that must reach an error before anything is compared on a data set.
 
     Args:
         run: The net.
-        error: Its highest top-1 error allowed, in percent: usual protocol, one Q, mean over seeds.
+        error: Its maximum top-1 error in percent: usual protocol, one Q, mean over seeds.
     """
 
     run: str
@@ -173,16 +174,16 @@ class DataSet:
         width: ``base_channels`` of the nets; 64 in the paper.
         fc_channels: Width of fc6 and fc7; 4096 in the paper.
         scales: low, high, jitter -> S, or (S_min, S_max).
-        tests: low, high, jitter -> (one, several, wide -> several Q).
+        tests: low, high, jitter -> (one, several, wide -> list of Q).
         curve: The Q of the curve of error over Q.
-        options: ``--cfg-options`` of all runs: epochs and the like.
-        brief: Options that replace these for runs that are ``brief``.
+        options: ``--cfg-options`` of all runs, such as epochs.
+        brief: Options that override these for ``brief`` runs.
         label: Its name in the report; empty: ``name``.
         fine_tuned: Whether every run starts from the authors' convolutions, by its config, and
             none from another run.
         learnt: Condition that must hold before anything is compared; None: no condition.
         dense: Whether nets are tested densely. Not with crops of 32: fc6 then has floor(Q / 32)
-            positions a side, one below Q = 64, and its window is the corner of the image.
+            positions per side, only one below Q = 64, whose window is the corner of the image.
     """
 
     name: str
@@ -206,7 +207,7 @@ class DataSet:
         return self.label or self.name
 
     def source(self, run: Run) -> Optional[str]:
-        """The run that a run starts from on these data, if there is one."""
+        """The run that a run starts from on this data set, if any."""
         return None if self.fine_tuned else run.source
 
     def epochs(self, run: Run) -> Optional[int]:
@@ -218,7 +219,7 @@ class DataSet:
         return {**self.options, **(self.brief if run.brief else {}), **run.options}
 
     def protocol(self, side: Candidate) -> str:
-        """How a side is tested here."""
+        """The protocol with which a side is tested on this data set."""
         usual = DENSE if self.dense else MULTI_CROP
         return usual if side.protocol == USUAL else side.protocol
 
@@ -275,11 +276,11 @@ class Study:
     limits: tuple[str, ...] = ()
 
     def runs_on(self, data: str) -> list[str]:
-        """Runs that are trained on a data set."""
+        """The runs that are trained on a data set."""
         return [name for name, run in self.runs.items() if _is_on(run.on, data)]
 
     def comparisons(self, claim: Claim, data: str) -> list[Comparison]:
-        """The comparisons of a claim that are made on a data set: its runs and tests are there."""
+        """The comparisons of a claim on a data set: those whose runs and tests exist there."""
         here = set(self.runs_on(data))
         is_tested = self.data[data].is_tested
         return [
@@ -299,9 +300,9 @@ class Study:
         ]
 
     def cost_sides(self, data: DataSet) -> list[Candidate]:
-        """The sides whose error is drawn over the time that an image takes."""
+        """The sides whose error is plotted over their time per image."""
         here = set(self.runs_on(data.name))
-        # Where multi-crop evaluation is the usual one, it is not drawn twice.
+        # If multi-crop evaluation is the usual protocol, it is not plotted twice.
         once: dict[tuple, Candidate] = {}
         for side in self.plots.cost:
             if here.issuperset(side.runs) and data.is_tested(side):
@@ -309,7 +310,7 @@ class Study:
         return list(once.values())
 
     def sides(self, data: DataSet, claim: Optional[Claim] = None) -> list[Candidate]:
-        """What has to be tested on a data set, for one claim or for all and the plots."""
+        """What has to be tested on a data set, for one claim, or for all claims and the plots."""
         claims = self.claims if claim is None else (claim,)
         found = [
             side

@@ -1,4 +1,4 @@
-"""Several of the tools at a time, each in a process of its own."""
+"""Several tools in parallel, each in a process of its own."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from vgg_mm.apis.subprocess_tools import GRACE, run_tool
 
 
 class ToolPool:
-    """Runs commands, at most ``size`` at a time; an error in its ``with`` block ends them."""
+    """Runs at most ``size`` commands in parallel; an error in its ``with`` block ends them."""
 
     def __init__(self, size: int):
         self._threads = ThreadPoolExecutor(size)
         self._calls: dict[Future, _Call] = {}
 
     def submit(self, command: Sequence[str], log: TextIO) -> 'Future[None]':
-        """Run a command when there is room; its output goes to ``log``, which the caller closes.
+        """Run a command when a slot is free; its output goes to ``log``, which the caller closes.
 
         The future has the RuntimeError of :func:`run_tool` if the command fails.
         """
@@ -37,7 +37,7 @@ class ToolPool:
         self._threads.shutdown()
 
     def _end(self) -> None:
-        """End what runs; kill it if it does not end in time, or at a second Ctrl-C."""
+        """End running commands; kill them if they do not end in time, or at a second Ctrl-C."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         kill_at = time.monotonic() + GRACE
         while left := [future for future in self._calls if not future.done()]:
@@ -50,7 +50,7 @@ class ToolPool:
 
 
 class _Call:
-    """A command that runs in a thread's process."""
+    """A command that runs in a process, waited for in a thread."""
 
     def __init__(self, command: Sequence[str], log: TextIO):
         self.command = command
@@ -65,9 +65,9 @@ class _Call:
         self._process = process
 
     def end(self, kill: bool) -> None:
-        """Ask it once to end, or kill it, from another thread; nothing if it has not started."""
+        """Ask it once to end, or kill it, from another thread; no effect if it has not started."""
         if self._process is None or (self._told and not kill):
             return
         self._told = True
-        with suppress(ProcessLookupError):  # it ends by itself just now
+        with suppress(ProcessLookupError):  # it has just ended by itself
             os.killpg(self._process, signal.SIGKILL if kill else signal.SIGTERM)

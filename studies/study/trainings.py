@@ -19,10 +19,10 @@ from vgg_mm.checkpoints import write_atomically
 
 from .study import ONE, DataSet, Run, Study
 
-#: In a run's folder, where its loss was not finite.
+#: File in a run's folder if its loss was not finite.
 OUTCOME_FILE = 'study_outcome.json'
 
-#: What the loss guard says then.
+#: The message of the loss guard in that case.
 NOT_FINITE = re.compile(r'the loss is (nan|-?inf) at iteration (\d+)')
 
 
@@ -62,7 +62,7 @@ class Training:
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """``--cfg-options`` of training and tests, seed and data folder aside."""
+        """``--cfg-options`` of training and tests, except seed and data folder."""
         return run_options(self.study, self.data, self.run)
 
     @cached_property
@@ -70,7 +70,7 @@ class Training:
         """``--cfg-options`` of all runs with this seed on these data."""
         options = {'DATA_ROOT': self.data.root, 'randomness.seed': self.key.seed}
         if 'views' in Config.fromfile(self.data.config).train_cfg:
-            # Maps are cached of crops that would be those of every seed.
+            # Otherwise, the cached maps would be of the same crops with every seed.
             options['train_cfg.seed'] = self.key.seed
         return option_texts(options)
 
@@ -87,7 +87,7 @@ class Training:
         return Job(stage, options, self.source.job if self.source else None)
 
     def stages(self) -> list[dict[str, Any]]:
-        """Its own stage and those before it, as a chain has them."""
+        """Its own stage and those before it, as in a chain file."""
         before = self.source.stages() if self.source else []
         keys = ('staged_from', 'start_from') if self.source else ()
         start = {key: value for key in keys if (value := getattr(self.run, key))}
@@ -95,7 +95,7 @@ class Training:
         return [*before, dict(name=self.run.name, config=config, **start, options=self.options)]
 
     def write_chain(self) -> None:
-        """Write the chain, unless it is there as it should be."""
+        """Write the chain, unless it exists with the same content."""
         text = f'# Written by studies/run.py {self.study.path}\nstages = [\n'
         text += ''.join(f'    {stage!r},\n' for stage in self.stages()) + ']\n'
         if osp.isfile(self.chain):
@@ -121,18 +121,18 @@ class Training:
         return shlex.join(['python', 'tools/train_chain.py', *self.arguments()])
 
     def problem(self) -> str:
-        """What speaks against using what is there, in a line; empty if nothing does."""
+        """Why an existing training cannot be used, in one line; empty if it can."""
         return self.job.problem()
 
     @property
     def done(self) -> bool:
-        """Whether it is finished with the present settings."""
+        """Whether it is finished with the current settings."""
         there = osp.isdir(self.folder) and self.job.state() == DONE
         return there and not self.problem()
 
     @property
     def finished(self) -> Optional[str]:
-        """When it ended, which no other training has in common."""
+        """When it ended, which identifies the training."""
         record = self.job.record()
         return record.finished if record else None
 
@@ -142,7 +142,7 @@ class Training:
         return record.minutes if record else 0.0
 
     def not_finite(self) -> Optional[str]:
-        """What was wrong with the loss under the present settings; None: nothing so far."""
+        """What was wrong with the loss under the current settings; None: nothing so far."""
         path = osp.join(self.folder, OUTCOME_FILE)
         if not osp.isfile(path):
             return None
@@ -162,7 +162,7 @@ class Training:
 
 
 def run_options(study: Study, data: DataSet, run: Run) -> dict[str, Any]:
-    """What turns the data set's config into that of a run."""
+    """The options that turn the data set's config into that of a run."""
     cfg = Config.fromfile(data.config)
     init, scale = run.init or study.init, data.scales[run.scale]
     (one,) = data.tests[run.scale][ONE]
@@ -189,7 +189,7 @@ def run_options(study: Study, data: DataSet, run: Run) -> dict[str, Any]:
 
 
 def _step(pipeline: list[dict], kind: str, data: DataSet) -> int:
-    """Number of the step of that type."""
+    """Index of the step of that type."""
     for number, step in enumerate(pipeline):
         if step['type'] == kind:
             return number
@@ -197,7 +197,7 @@ def _step(pipeline: list[dict], kind: str, data: DataSet) -> int:
 
 
 def trainings(study: Study, amp: bool = False) -> dict[TrainingKey, Training]:
-    """All runs on their data with all seeds, each after the one that it starts from."""
+    """All runs on their data sets with all seeds, each after the run that it starts from."""
     found: dict[TrainingKey, Training] = {}
     for seed in study.seeds:
         for data in study.data:

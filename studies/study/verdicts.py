@@ -1,4 +1,4 @@
-"""From comparisons to a verdict on each claim, by a rule that is fixed beforehand."""
+"""From comparisons to a verdict on each claim, by a rule fixed in advance."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional, Union
@@ -17,7 +17,7 @@ UNDECIDED = 'not finished'
 #: Its nets have not learnt.
 NOT_JUDGED = 'not judged'
 
-#: Level of the tests, after the correction for their number.
+#: Significance level of the tests, after the correction for their number.
 ALPHA = 0.05
 
 RULE = (
@@ -59,7 +59,7 @@ class Finding(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """A claim's verdict, that on each data set, and what they rest on."""
+    """A claim's verdict, its verdict on each data set, and the findings behind them."""
 
     claim: Claim
     verdict: str
@@ -67,7 +67,7 @@ class Judgement(NamedTuple):
     findings: list[Finding]
 
 
-#: The ``wrong`` of both sides (see :mod:`.statistics`); None: missing; a text: why not judged.
+#: ``wrong`` of both sides (see :mod:`.statistics`), None if missing, or why it is not judged.
 Answer = Union[Sequence[np.ndarray], str, None]
 
 
@@ -78,7 +78,7 @@ def judge(claim: Claim, answers: Mapping[str, Mapping[Comparison, Answer]]) -> J
     tests = {key: statistics.compare(*pair) for key, pair in pairs.items()}
     p_values = {key: paired.p for key, paired in tests.items()}
     deciding = [key for key in cases if key[1].decides]
-    # Those without an answer count in the correction: a verdict does not change by them later.
+    # Missing comparisons count in the correction, so that they cannot change a verdict later.
     done = [key for key in deciding if key in tests]
     without = [1.0] * (len(deciding) - len(done))
     corrected = statistics.holm([p_values[key] for key in done] + without)

@@ -1,4 +1,4 @@
-"""How a report words runs, tests and comparisons."""
+"""The names of runs, tests and comparisons in a report."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def nets_words(study: Study, data: DataSet, side: Candidate) -> str:
 
 
 def start_words(study: Study, data: DataSet, side: Candidate) -> str:
-    """The net with what it starts from, where its label does not say that: 'D from A'."""
+    """The net and what it starts from, unless its label says that: 'D from A'."""
     run = study.runs[side.runs[0]]
     source = data.source(run)
     name = nets_words(study, data, side)
@@ -53,7 +53,7 @@ def side_words(study: Study, data: DataSet, side: Candidate) -> str:
 
 
 def pair_words(study: Study, data: DataSet, comparison: Comparison) -> tuple[str, str, str]:
-    """Both sides, and the test where it is that of both: ('D', 'A', ' (dense, one Q)')."""
+    """Both sides, and the test if both share it: ('D', 'A', ' (dense, one Q)')."""
     first, second = comparison.sides
     if (first.protocol, first.scale) != (second.protocol, second.scale):
         return side_words(study, data, first), side_words(study, data, second), ''

@@ -1,4 +1,4 @@
-"""A study's report: one HTML page and its twin in Markdown, made from the results alone."""
+"""A study's report as an HTML page and as Markdown, generated from the results only."""
 
 import os
 import os.path as osp

@@ -1,4 +1,4 @@
-"""What came of a claim, in three sentences written from the numbers."""
+"""The outcome of a claim, in three sentences generated from the numbers."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from .paper import paper_difference
 
 
 def discussion(study: Study, one: Judgement, found: ResultsByData) -> list[str]:
-    """A paragraph a data set: what was found, beside the paper's effect, and with what power.
+    """One paragraph per data set: the findings, the paper's effect, and the statistical power.
 
-    It is on the comparisons that decide the claim. What is not finished or judged is said in place
-    of it, or after it.
+    It covers the comparisons that decide the claim. What is not finished or not judged is stated
+    instead, or after it.
     """
     paragraphs = []
     for name in one.by_data:
@@ -56,7 +56,7 @@ def _found(study: Study, data: DataSet, finding: Finding, found: ResultsByData) 
 
 
 def _by_chance(finding: Finding) -> bool:
-    """Whether the interval holds zero, or the corrected test saw nothing."""
+    """Whether the interval contains zero, or the corrected test found nothing."""
     return (
         finding.paired.difference.low <= 0 <= finding.paired.difference.high or finding.p >= ALPHA
     )
@@ -70,7 +70,7 @@ def _learning(finding: Finding) -> str:
 
 
 def _expected(study: Study, data: DataSet, judged: Sequence[Finding]) -> str:
-    """Beside what the paper says of each start."""
+    """Comparison with what the paper says of each start."""
     by_verdict = {
         verdict: [start_words(study, data, f.comparison.better) for f in judged
                   if f.verdict == verdict]
@@ -82,7 +82,7 @@ def _expected(study: Study, data: DataSet, judged: Sequence[Finding]) -> str:
 
 
 def _beside(study: Study, claim: Claim, judged: Sequence[Finding]) -> str:
-    """Beside the paper's effects."""
+    """Comparison with the paper's effects."""
     effects = [paper_difference(study, claim, finding.comparison) for finding in judged]
     pairs = [
         (finding.paired.difference.value, effect)
@@ -110,7 +110,7 @@ def _beside(study: Study, claim: Claim, judged: Sequence[Finding]) -> str:
 def _power(
     study: Study, data: DataSet, claim: Claim, judged: Sequence[Finding], found: ResultsByData
 ) -> str:
-    """The smallest difference that would have been seen, and whether the paper's is one."""
+    """The smallest detectable difference, and whether the paper's effect would be detected."""
     labels = np.array(found[data.name].labels)
     halves = [finding.paired.difference.half_width for finding in judged]
     images = f'From {len(labels):,} images and {len(study.seeds)} seed'
@@ -134,9 +134,9 @@ def _claims(study: Study, data: DataSet, findings: Sequence[Finding]) -> list[st
 
 
 def too_weak(study: Study, claim: Claim, finding: Finding) -> bool:
-    """Whether a difference as large as the paper's could not have been seen.
+    """Whether a difference as large as the paper's could not have been detected.
 
-    That something does not help is seen where the interval is narrower than the margin.
+    That something does not help can be detected if the interval is narrower than the margin.
     """
     if finding.paired is None:
         return False
@@ -154,7 +154,7 @@ def span(values: Sequence[float]) -> str:
 
 
 def so_far(study: Study, finding: Finding, results: Results) -> str:
-    """'with seed 0 22.5 % and 21.1 %': of a comparison that is not finished, or ''."""
+    """'with seed 0 22.5 % and 21.1 %' for an unfinished comparison, or ''."""
     sides = finding.comparison.sides
     tested = study.seeds
     for side in sides:

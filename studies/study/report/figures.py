@@ -1,4 +1,4 @@
-"""The plots of a study; what is missing is said where it would be."""
+"""The plots of a study; missing results are marked in their place."""
 
 from textwrap import fill
 
@@ -28,21 +28,21 @@ from ..verdicts import Finding, Judgement
 from ..words import nets_words, pixels, run_words, sentence, test_words
 from .paper import paper_difference
 
-#: Inches of every plot: letters stay legible where a narrow screen makes it smaller.
+#: Width of every plot in inches: text stays legible when a narrow screen shrinks it.
 WIDTH = 5.2
 
-#: Inches of a row of a claim's plot, of a small panel, and of a large one.
+#: Height in inches of a row of a claim's plot, of a small panel, and of a large one.
 ROW, SMALL, LARGE = 0.46, 1.4, 3.0
 
-#: Percent: the least error that a course shows.
+#: Smallest error on a training curve, in percent.
 MIN_ERROR = 0.1
 
-#: Small panels side by side, and letters of their titles in a line.
+#: Number of small panels side by side, and of characters in a line of their titles.
 COLUMNS, TITLE = 3, 24
 
 
 def claim(study: Study, one: Judgement) -> Figure:
-    """Differences of a claim's comparisons with their intervals, beside the paper's."""
+    """Differences of a claim's comparisons with their intervals, and the paper's."""
     by_data = {name: [f for f in one.findings if f.data == name] for name in one.by_data}
     by_data = {name: findings for name, findings in by_data.items() if findings}
     heights = [len(findings) + 0.6 for findings in by_data.values()]
@@ -66,7 +66,7 @@ def claim(study: Study, one: Judgement) -> Figure:
 
 
 def _row(panel: Axes, y: int, study: Study, one: Judgement, finding: Finding) -> None:
-    """A comparison in words, and under it what was found."""
+    """A comparison in words, and its result below."""
     comparison = finding.comparison
     text = sentence(study, study.data[finding.data], comparison)
     across = panel.get_yaxis_transform()
@@ -101,14 +101,14 @@ def _signs(one: Judgement) -> list[Line2D]:
 
 
 def trained_runs(study: Study, data: DataSet, results: Results) -> tuple[list[str], list[str]]:
-    """The runs that are trained with one seed at least, and the others."""
+    """The runs that are trained with at least one seed, and the others."""
     there = {key.rpartition('/')[0] for key in results.courses}
     runs = study.runs_on(data.name)
     return [run for run in runs if run in there], [run for run in runs if run not in there]
 
 
 def learning(study: Study, data: DataSet, results: Results) -> Figure:
-    """Validation error over all epochs, a panel a trained net and a line a seed."""
+    """Validation error over all epochs, one panel per trained net and one line per seed."""
     runs, _ = trained_runs(study, data, results)
     rows = -(-len(runs) // COLUMNS)
     figure = Figure(figsize=(WIDTH, SMALL * rows + 0.6), layout='constrained')
@@ -118,7 +118,7 @@ def learning(study: Study, data: DataSet, results: Results) -> Figure:
         there = {seed: course for seed, course in courses.items() if course is not None}
         for seed, color in zip(study.seeds, COLORS):
             if seed in there:
-                # On a logarithmic axis there is no zero.
+                # A logarithmic axis has no zero.
                 y = np.maximum(there[seed].errors, MIN_ERROR)
                 panel.plot(there[seed].error_epochs, y, color=color, linewidth=1.2)
         for x in {x for course in there.values() for x in course.drops}:
@@ -146,7 +146,7 @@ def learning(study: Study, data: DataSet, results: Results) -> Figure:
 
 
 def curve(study: Study, found: ResultsByData) -> Figure:
-    """Error over Q of nets that are tested at one Q each time; the band is the interval."""
+    """Error over Q of nets tested at a single Q; the band is the interval."""
     figure, panels = _panels(found, len(study.plots.curve))
     for (panel, below), (name, results) in zip(panels, found.items()):
         data = study.data[name]
@@ -164,7 +164,7 @@ def curve(study: Study, found: ResultsByData) -> Figure:
 
 
 def cost(study: Study, found: ResultsByData) -> Figure:
-    """Error over the time that an image takes."""
+    """Error over time per image."""
     figure, panels = _panels(found, len(study.plots.cost))
     for (panel, below), (name, results) in zip(panels, found.items()):
         data = study.data[name]
@@ -186,7 +186,7 @@ def cost(study: Study, found: ResultsByData) -> Figure:
 
 
 def _panels(found: ResultsByData, entries: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """For each data set a panel, and below it a place for a legend of so many entries."""
+    """A panel for each data set, with space below for a legend of so many entries."""
     heights = [LARGE, 0.2 * entries + 0.1]
     figure = Figure(figsize=(WIDTH, sum(heights) * len(found)), layout='constrained')
     panels = figure.subplots(2 * len(found), 1, height_ratios=heights * len(found))

@@ -1,4 +1,4 @@
-"""The paper's own figures for what a study compares: on ImageNet, never measured here."""
+"""The paper's own figures for the comparisons of a study: on ImageNet, not measured here."""
 
 from typing import Optional
 
@@ -17,7 +17,7 @@ from vgg_mm.models.tta.paper_tta import DENSE
 from ..study import HIGH, LOW, ONE, SEVERAL, USUAL, Candidate, Claim, Comparison, Study
 from ..study import JITTER as JITTERED
 
-#: S of the paper for each word.
+#: S in the paper for each name.
 SCALES = {LOW: S256, HIGH: S384, JITTERED: JITTER}
 
 WHOSE = (
@@ -28,14 +28,14 @@ WHOSE = (
 
 
 def paper_error(study: Study, side: Optional[Candidate], scale: Optional[str]) -> Optional[float]:
-    """The paper's top-1 error in percent; None where it gives none, as for guessing (no side).
+    """The paper's top-1 error in percent; None if it gives none, or for guessing (no side).
 
-    ``scale`` is S in place of that of the runs.
+    ``scale`` replaces the S of the runs.
     """
     if side is None or side.scale not in (ONE, SEVERAL):
         return None
     runs = [study.runs[name] for name in side.runs]
-    if any(run.init for run in runs):  # another start than the paper's nets had
+    if any(run.init for run in runs):  # not initialised as the paper's nets
         return None
     several = side.scale == SEVERAL
     if len(runs) > 1:
@@ -50,7 +50,7 @@ def paper_error(study: Study, side: Optional[Candidate], scale: Optional[str]) -
 
 
 def paper_difference(study: Study, claim: Claim, comparison: Comparison) -> Optional[float]:
-    """The paper's effect in percentage points, first minus second; None where it gives none."""
+    """The paper's effect in percentage points, first minus second; None if it gives none."""
     if comparison.paper is not None:
         return comparison.paper
     first, second = (

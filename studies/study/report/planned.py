@@ -1,4 +1,4 @@
-"""What a study will do: its conditions, and the page that replaces the report until it is run."""
+"""What a study will do: its conditions, and the page shown until it has been run."""
 
 import shlex
 
@@ -10,7 +10,7 @@ from ..study import DataSet, Study
 from ..verdicts import RULE
 from ..words import seeds_words, side_words
 
-#: For somebody who has not read the study's file.
+#: For readers who do not know the study file.
 WORDS = (
     "A, A-LRN, B, C, D and E are the nets of the paper's Table 1, with 11, 11, 13, 16, 16 and 19 "
     'weight layers; "D from A" takes its first four convolutional and its fully-connected layers '
@@ -23,13 +23,13 @@ WORDS = (
 
 
 def command(study: Study) -> str:
-    """The command that does everything."""
+    """The command that runs the whole study."""
     words = ['python', 'studies/run.py', study.path, '--profile', study.profile]
     return shlex.join(words + (['--out', study.out] if study.out else []))
 
 
 def conditions(study: Study, found: ResultsByData) -> list[Block]:
-    """What must be so before anything is compared, and whether it is."""
+    """The conditions for any comparison, and whether they hold."""
     blocks: list[Block] = []
     for name, results in found.items():
         data = study.data[name]
@@ -58,7 +58,7 @@ def _condition(study: Study, data: DataSet) -> str:
 
 
 def planned(study: Study) -> list[Block]:
-    """The page while there are no results."""
+    """The page shown while there are no results."""
     rows = [
         [str(claim.number), claim.title, claim.section, ', '.join(
             data.title for data in study.data.values()

@@ -1,4 +1,4 @@
-"""The order of a study's report, and its part on the claims."""
+"""The structure of a study's report, and its sections on the claims."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -62,7 +62,7 @@ def judgements(study: Study, found: ResultsByData) -> list[Judgement]:
 
 
 def _answers(study: Study, claim: Claim, found: ResultsByData) -> dict[str, dict]:
-    """Data sets on which a claim is -> its comparisons there and their answers."""
+    """Data sets of a claim -> its comparisons there and their answers."""
     answers: dict[str, dict] = {}
     for name, results in found.items():
         here = study.comparisons(claim, name)
@@ -78,7 +78,7 @@ def _answers(study: Study, claim: Claim, found: ResultsByData) -> dict[str, dict
 
 
 def report(study: Study, found: ResultsByData) -> list[Block]:
-    """The whole report; a short one of what is planned while there are no results."""
+    """The whole report; while there are no results, a short page about the plan."""
     if not any(results.answers or results.courses for results in found.values()):
         return planned(study)
     judged = judgements(study, found)
@@ -151,7 +151,7 @@ def _summary(study: Study, judged: Sequence[Judgement], found: ResultsByData) ->
 
 
 def _on(study: Study, one: Judgement, name: str) -> str:
-    """A claim's verdict on a data set; that it could not be seen, where it could not."""
+    """A claim's verdict on a data set, with a note if the power was too low."""
     if name not in one.by_data:
         return '–'
     verdict = one.by_data[name]
@@ -197,7 +197,7 @@ def _claim(study: Study, one: Judgement, found: ResultsByData) -> list[Block]:
 
 
 def _without_empty(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table, without the columns in which nothing is."""
+    """A table without its empty columns."""
     kept = [i for i in range(len(headers)) if any(row[i] for row in rows)]
     return Table([headers[i] for i in kept], [[row[i] for i in kept] for row in rows])
 

@@ -1,4 +1,4 @@
-"""The part of a study's report on its trainings: what they are, their cost, their commands."""
+"""The sections of a study's report on its trainings: settings, results, cost, commands."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -25,7 +25,7 @@ NETS = (
     'last fifth, points', 'has learnt',
 )  # fmt: skip
 
-#: In place of what is not there.
+#: Shown instead of missing values.
 NOT_YET = '–'
 
 HOW_WELL = (
@@ -40,7 +40,7 @@ COURSES = (
 
 
 def trained(study: Study, found: ResultsByData) -> list[Block]:
-    """The settings; then, for each data set, how each net ended and its course."""
+    """The settings; then, for each data set, the final errors and curves of its nets."""
     blocks: list[Block] = [_settings(study, found), Text(HOW_WELL)]
     for name, results in found.items():
         data = study.data[name]
@@ -99,7 +99,7 @@ def _net(study: Study, data: DataSet, name: str, results: Results) -> list[str]:
 
 
 def _how_well(course: Optional[TrainingCurve]) -> tuple[str, ...]:
-    """Error at the end, drops, fall over the last fifth, whether it has learnt."""
+    """Final error, drops of the rate, fall over the last fifth, and whether it has learnt."""
     if course is None:
         return (NOT_YET,) * 4
     if course.failed:
@@ -114,7 +114,7 @@ def _how_well(course: Optional[TrainingCurve]) -> tuple[str, ...]:
 
 
 def _each(values: Sequence[str]) -> str:
-    """The value of each seed; one where all are the same."""
+    """The value of each seed; a single one if all are the same."""
     return values[0] if len(set(values)) == 1 else ', '.join(values)
 
 
@@ -145,7 +145,7 @@ def _keys(study: Study, data: str) -> list[str]:
 
 
 def _courses(study: Study, data: str, results: Results) -> list[TrainingCurve]:
-    """Of the study's trainings, those that there are."""
+    """Those of the study's trainings that exist."""
     return [results.courses[key] for key in _keys(study, data) if key in results.courses]
 
 
@@ -154,10 +154,10 @@ def _in_mixed_precision(course: TrainingCurve) -> bool:
 
 
 def commands(study: Study, found: ResultsByData) -> list[Block]:
-    """How everything, and one training, can be made again."""
+    """The commands that repeat the whole study, and one training."""
     everything = command(study)
     courses = [one for name, results in found.items() for one in _courses(study, name, results)]
-    # As most of the trainings were made.
+    # As in most of the trainings.
     amp = ' --amp' if 2 * sum(map(_in_mixed_precision, courses)) > len(courses) else ''
     blocks: list[Block] = [
         Text('Everything, going on where an earlier call stopped; then this page alone:'),
