@@ -16,6 +16,7 @@ from torch.optim import SGD
 import vgg_mm  # noqa: F401  (registers its parts)
 from tests.conftest import A_DIGITS, run_tool, short_run
 from vgg_mm.engine import Bf16OptimWrapper, LossGuardHook
+from vgg_mm.engine.hooks.loss_guard_hook import _loss_of_guessing
 from vgg_mm.engine.layer_statistics import layer_statistics, suspects
 
 NARROW = (
@@ -132,6 +133,17 @@ def watch(hook, runner, losses):
     for iteration, loss in enumerate(losses):
         runner.iter = iteration
         hook.after_train_iter(runner, 0, batch(), dict(loss=torch.tensor(loss)))
+
+
+def test_the_classifier_may_be_a_part_of_the_backbone():
+    """MMPretrain's configs of VGG have it there, under a head that knows no number of classes."""
+    model = classifier('E', init_cfg='normal_std')
+    model.backbone.classifier = model.head
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model.head = MODELS.build(dict(type='ClsHead', loss=dict(type='CrossEntropyLoss')))
+    assert _loss_of_guessing(model) == pytest.approx(math.log(10))
+    del model.backbone.classifier
+    assert _loss_of_guessing(model) is None
 
 
 def test_a_loss_at_chance_is_reported_once():

@@ -194,9 +194,12 @@ def _loss_of_guessing(model: nn.Module) -> Optional[float]:
     """ln(num_classes) for a classifier with a cross-entropy loss, else None."""
     head: Any = getattr(model, 'head', None)
     loss = getattr(head, 'loss_module', None)
-    if not isinstance(loss, (CrossEntropyLoss, LabelSmoothLoss)):
+    # MMPretrain's ClsHead has no number: there the classifier is the end of the backbone.
+    ends = head, getattr(getattr(model, 'backbone', None), 'classifier', None)
+    counts = [end.num_classes for end in ends if hasattr(end, 'num_classes')]
+    if not isinstance(loss, (CrossEntropyLoss, LabelSmoothLoss)) or not counts:
         return None
-    return math.log(head.num_classes) * getattr(loss, 'loss_weight', 1.0)
+    return math.log(counts[0]) * getattr(loss, 'loss_weight', 1.0)
 
 
 @HOOKS.register_module()
