@@ -149,15 +149,20 @@ def test_lrn_changes_net_a_only_in_its_first_block():
 @pytest.mark.parametrize('at_once', [0, 8])
 @pytest.mark.parametrize('norm_cfg', [None, dict(type='BN')])
 def test_gradient_checkpointing_changes_nothing(at_once, norm_cfg, monkeypatch):
-    """Gradients are the same, also if blocks are recomputed for parts of a batch."""
+    """Gradients are the same, also if blocks are recomputed for parts of a batch; so are the
+    running averages of norms, which see a batch once.
+    """
     monkeypatch.setattr(vgg, 'RECOMPUTED', at_once)
     x = torch.randn(3, 3, 32, 32)
-    gradients = []
+    gradients, averages = [], []
     for with_cp in (False, True):
         net = small(with_cp=with_cp, out_indices=('conv3_2', 4), norm_cfg=norm_cfg).train()
         sum(out.square().sum() for out in net(x)).backward()
         gradients.append([p.grad for p in net.parameters()])
+        averages.append(list(net.buffers()))
     for plain, recomputed in zip(*gradients):
+        torch.testing.assert_close(plain, recomputed)
+    for plain, recomputed in zip(*averages):
         torch.testing.assert_close(plain, recomputed)
 
 

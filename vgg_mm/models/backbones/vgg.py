@@ -1,6 +1,7 @@
 """The convolutional part of the VGG networks (paper, Section 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Optional, Union
 
 import torch
@@ -292,16 +293,40 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         Without batch norm in parts of the batch, so that little is held at once there, too.
         """
         size = len(x)
-        if not any(isinstance(module, _BatchNorm) for module in self.modules()):
+        contexts: dict[str, Any] = {}
+        if any(isinstance(module, _BatchNorm) for module in self.modules()):
+            if not torch.compiler.is_compiling():  # which accepts only contexts of its own
+                contexts['context_fn'] = self._recomputing_contexts
+        else:
             cost = BLOCK_WIDTHS[block] * x.shape[-2] * x.shape[-1]
             size = max(1, RECOMPUTED * CROP_SIZE**2 // cost)
         parts = [
-            checkpoint(self._run, block, part, use_reentrant=False)
+            checkpoint(self._run, block, part, use_reentrant=False, **contexts)
             for part in x.split(max(1, size))
         ]
         outputs, maps = zip(*parts)
         together = {name: torch.cat([one[name] for one in maps]) for name in maps[0]}
         return torch.cat(outputs), together
+
+    def _recomputing_contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        """What a block runs in at first, and again in the backward pass."""
+        return nullcontext(), self._without_new_averages()
+
+    @contextmanager
+    def _without_new_averages(self) -> Iterator[None]:
+        """Batch norms leave their running averages alone: they have seen the batch before."""
+        norms = [m for m in self.modules() if isinstance(m, _BatchNorm)]
+        counts = [m.num_batches_tracked for m in norms if m.num_batches_tracked is not None]
+        kept = [norm.momentum for norm in norms], [count.clone() for count in counts]
+        for norm in norms:
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, momentum in zip(norms, kept[0]):
+                norm.momentum = momentum
+            for count, before in zip(counts, kept[1]):
+                count.copy_(before)
 
     def train(self, mode: bool = True) -> 'VGG':
         """Set the mode; frozen blocks (and norms under ``norm_eval``) stay in eval mode."""
