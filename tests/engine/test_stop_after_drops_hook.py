@@ -92,3 +92,9 @@ def test_another_schedule_is_an_error():
     StopAfterDropsHook(None).before_train(run)
     with pytest.raises(ValueError, match='drops must be 0 or more, got -1'):
         StopAfterDropsHook(-1)
+
+
+def test_a_validation_without_training_has_no_schedule():
+    """mmengine then leaves the setting as it is in the config."""
+    setting = dict(type='ReduceOnPlateauLR', factor=0.1, patience=1, monitor='accuracy/top1')
+    StopAfterDropsHook(3).after_val_epoch(SimpleNamespace(param_schedulers=setting))

@@ -59,5 +59,7 @@ class StopAfterDropsHook(Hook):
 def _plateau(runner: Runner) -> Optional[ReduceOnPlateauParamScheduler]:
     schedulers = runner.param_schedulers or []
     if isinstance(schedulers, dict):
-        schedulers = [one for several in schedulers.values() for one in several]
+        # Of several optimizers; or, in a run without training, still a setting.
+        lists = [several for several in schedulers.values() if isinstance(several, list)]
+        schedulers = [one for several in lists for one in several]
     return next((s for s in schedulers if isinstance(s, ReduceOnPlateauParamScheduler)), None)
