@@ -66,6 +66,24 @@ def imagenet(folder):
     return notes
 
 
+def test_an_image_that_cannot_be_read_is_named(tmp_path):
+    """Where the file records no sizes they are those of the images."""
+    content = coco(tmp_path)
+    for image in content['images']:
+        del image['width'], image['height']
+    (tmp_path / 'photos' / 'a.jpg').write_bytes(b'no image')
+    with pytest.raises(ValueError, match='the image cannot be read: .*a.jpg'):
+        read_coco(tmp_path, content)
+
+
+def test_the_way_out_of_a_bad_box_is_said_once(tmp_path):
+    content = coco(tmp_path)
+    content['annotations'][0]['bbox'] = [10, 5, 0, 0]
+    with pytest.raises(ValueError, match='a box without area') as error:
+        read_coco(tmp_path, content)
+    assert str(error.value).count("on_error='skip'") == 1
+
+
 def test_image_added_later_is_found(tmp_path):
     content = coco(tmp_path)
     (tmp_path / 'photos' / 'b.jpg').rename(tmp_path / 'b.jpg')

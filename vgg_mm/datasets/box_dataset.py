@@ -135,11 +135,15 @@ class BoxDataset(BaseDataset):
         if not self._is_there(path):
             raise ValueError(f'{where}: image not found: {path}')
         size = shape or image_size(path)
+        if size == (0, 0) and shape is None:
+            raise ValueError(f'{where}: the image cannot be read: {path}')
         good = []
         for class_name, box in objects:
             problem = self._problem(class_name, box, size)
+            if problem and self.on_error == RAISE:
+                raise ValueError(f'{where}: {problem}')
             if problem:
-                self._leave_out(f'{where}: {problem}')
+                self.skipped.append(f'{where}: {problem}')
             else:
                 good.append((class_name, box))
         if not good:
