@@ -1,11 +1,14 @@
 """Training on cached feature maps, with the command-line tools and part by part."""
 
 import json
+import logging
 import os
 import re
 import shutil
 import signal
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,13 +17,15 @@ import torch
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS, MODELS
 from mmpretrain.structures import DataSample
+from torch.utils.data import DataLoader
 
 from tests.conftest import A_DIGITS, run_tool
 from tests.engine.test_exact_resume import BY_ITERATION, TINY, assert_equal
 from tests.preloaded import start
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets.cached_maps import CHUNK, CachedMaps, MapFiles, image_digests
-from vgg_mm.engine.cached_maps_loops import maps_as_inputs
+from vgg_mm.datasets.class_names import MapLabels
+from vgg_mm.engine.cached_maps_loops import _Cache, maps_as_inputs
 from vgg_mm.kernels import accelerate
 from vgg_mm.seeding import FOR_SAMPLE, seed_draws
 
@@ -332,3 +337,30 @@ def test_every_view_is_used(whole, home):
     assert open_files() == before, 'a process may have some 1,000, and there are more chunks'
     with pytest.raises(OverflowError, match='half precision'):
         kept.write(chunk, torch.full((count, 1, 1, 1), 1e5), samples)
+
+
+def test_labels_that_are_matched_anew_are_not_taken_from_the_cache(tmp_path):
+    """With another class in the training set, a validation set's labels have other numbers."""
+    for name in 'ac':
+        (tmp_path / 'val' / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / 'val' / name / '1.png'), np.zeros((64, 64, 3), np.uint8))
+    model = net('A', 5, False).eval()
+    for numbers in ([0, 1], [0, 2]):
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            dataset = DATASETS.build(
+                dict(
+                    type='CustomDataset',
+                    data_root=str(tmp_path / 'val'),
+                    test_mode=True,
+                    pipeline=[
+                        dict(type='vgg_mm.LoadImage'),
+                        dict(type='vgg_mm.CentralCrop', scale=64, crop_size=64),
+                        dict(type='PackInputs'),
+                    ],
+                )
+            )
+        dataset.pipeline.transforms.insert(0, MapLabels(numbers))
+        run = SimpleNamespace(model=model, work_dir=str(tmp_path), logger=logging.getLogger())
+        cache = _Cache(run, 'val', None, 1.0, 1, 0, 'settings')
+        maps = cache.maps(DataLoader(dataset, batch_size=2), nullcontext)
+        assert [maps[i]['data_samples'].gt_label.item() for i in (0, 1)] == numbers

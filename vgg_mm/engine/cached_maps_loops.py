@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from vgg_mm.checkpoints import check_room, preprocessing_of, weights_digest
 from vgg_mm.datasets.cached_maps import CachedMaps, Chunk, MapFiles, image_digests
+from vgg_mm.datasets.class_names import MapLabels
 from vgg_mm.datasets.samplers import SeededDataset
 from vgg_mm.models.backbones.vgg import VGG
 from vgg_mm.models.batch_work import block_shares, pixels_in, telling
@@ -233,9 +234,11 @@ class _Cache:
         self._check()
         dataset = dataloader.dataset
         images = dataset.dataset if isinstance(dataset, SeededDataset) else dataset
-        files = MapFiles(
-            self.folder, list(image_digests(images)), self.views, self._recipe(context)
-        )
+        # ClassCheckHook inserts them: they are in no config.
+        steps = getattr(getattr(images, 'pipeline', None), 'transforms', ())
+        labels = [step.numbers for step in steps if isinstance(step, MapLabels)]
+        recipe = self._recipe(context, labels)
+        files = MapFiles(self.folder, list(image_digests(images)), self.views, recipe)
         missing = files.missing()
         if get_rank() == 0 and (others := files.remove_others()):
             self._say(f'{others} files of other weights, settings or photos removed')
@@ -245,8 +248,10 @@ class _Cache:
         barrier()
         return CachedMaps(files, images)
 
-    def _recipe(self, context: Callable[[], AbstractContextManager]) -> str:
-        """All that the maps of an image depend on, except the image."""
+    def _recipe(
+        self, context: Callable[[], AbstractContextManager], labels: list[list[int]]
+    ) -> str:
+        """All that the maps and labels of an image depend on, except the image."""
         backbone = self.model.backbone
         frozen = backbone.frozen_stages
         layers = {name for block in backbone._blocks[:frozen] for name in block}
@@ -263,6 +268,7 @@ class _Cache:
             weights=weights_digest(weights),
             preprocessing=str(preprocessing_of(self.model.data_preprocessor)),
             data=self.settings,
+            labels=labels,
             seed=self.seed,
             low_precision=low,
         )
