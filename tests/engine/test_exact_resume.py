@@ -6,10 +6,13 @@ import random
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from tests.conftest import A_DIGITS, run_tool, short_run
 from vgg_mm.checkpoints import load_checkpoint, loading_safely
+from vgg_mm.datasets import SeededDataset
 from vgg_mm.seeding import seed_draws
 
 TINY = (
@@ -174,3 +177,71 @@ def test_resuming_with_another_batch_size(few_digits, by_iteration, tmp_path):
     )  # fmt: skip
     assert 'Epoch(train) [4][ 1/10]' in log.stdout + log.stderr
     assert load_checkpoint(tmp_path / 'other/epoch_4.pth')['meta']['iter'] == 40
+
+
+class Numbers(torch.utils.data.Dataset):
+    """Twelve numbers instead of images."""
+
+    metainfo = {}
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.full((1,), float(index)))
+
+
+class Product(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs, mode):
+        outputs = self.weight * torch.stack(list(inputs))
+        return dict(loss=outputs.square().mean()) if mode == 'loss' else [dict()]
+
+
+class Validations(BaseMetric):
+    """Counts how often it is computed."""
+
+    count = 0
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        self.count += 1
+        return dict(accuracy=1.0)
+
+
+def train_numbers(work_dir, train_cfg, resume=None, **loader):
+    """Train in this process; returns the runner and the metric."""
+    metric = Validations()
+    loader = dict(dict(batch_size=4, sampler=dict(type='vgg_mm.ResumableSampler')), **loader)
+    runner = Runner(
+        Product(),
+        str(work_dir),
+        train_dataloader=dict(dataset=SeededDataset(Numbers()), **loader),
+        train_cfg=dict(type='vgg_mm.ResumableTrainLoop', **train_cfg),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
+        val_dataloader=dict(
+            batch_size=4, dataset=Numbers(), sampler=dict(type='DefaultSampler', shuffle=False)
+        ),
+        val_cfg=dict(),
+        val_evaluator=[metric],
+        default_hooks=dict(checkpoint=dict(type='vgg_mm.CheckpointHook', interval=1)),
+        custom_hooks=[dict(type='vgg_mm.ExactResumeHook')],
+        load_from=resume and str(resume),
+        resume=resume is not None,
+        experiment_name=work_dir.name,
+    )
+    runner.train()
+    return runner, metric
+
+
+def test_the_missed_validation_of_an_interval_that_changes(tmp_path):
+    """epoch_4.pth is written before the validation of epoch 4, where every epoch has one."""
+    train_cfg = dict(max_epochs=5, val_interval=10, dynamic_intervals=[(3, 1)])
+    _, whole = train_numbers(tmp_path / 'whole', train_cfg)
+    _, resumed = train_numbers(tmp_path / 'run', train_cfg, tmp_path / 'whole/epoch_4.pth')
+    assert whole.count == 4 and resumed.count == 2

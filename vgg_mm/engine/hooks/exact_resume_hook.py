@@ -116,6 +116,8 @@ class ExactResumeHook(Hook):
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
             return
         loader.sampler.start = done * loader.batch_size
+        # For the next epoch, as the loop does before it validates.
+        loop._decide_current_val_interval()
         if done == 0 and stored.validated_epoch < runner.epoch and _validates(runner):
             runner.logger.info(f'running the missed validation of epoch {runner.epoch} first')
             runner.val_loop.run()
