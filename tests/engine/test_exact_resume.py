@@ -8,7 +8,9 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
+from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
+from torch.utils.data import BatchSampler
 
 from tests.conftest import A_DIGITS, run_tool, short_run
 from vgg_mm.checkpoints import load_checkpoint, loading_safely
@@ -245,3 +247,23 @@ def test_the_missed_validation_of_an_interval_that_changes(tmp_path):
     _, whole = train_numbers(tmp_path / 'whole', train_cfg)
     _, resumed = train_numbers(tmp_path / 'run', train_cfg, tmp_path / 'whole/epoch_4.pth')
     assert whole.count == 4 and resumed.count == 2
+
+
+@DATA_SAMPLERS.register_module()
+class PairsOfNumbers(BatchSampler):
+    """A batch sampler that torch does not make itself, like mmdet's by shape."""
+
+
+def test_resuming_with_a_batch_sampler(tmp_path):
+    """The order of images is that of the checkpoint's seed; within an epoch it is an error."""
+    loader = dict(batch_sampler=dict(type='PairsOfNumbers', drop_last=False), batch_size=4)
+    train_cfg = dict(max_epochs=3)
+    train_numbers(tmp_path / 'whole', train_cfg, **loader)
+    first = tmp_path / 'whole/epoch_1.pth'
+    train_numbers(tmp_path / 'run', train_cfg, first, **loader)
+    assert_equal(tmp_path / 'run/epoch_3.pth', tmp_path / 'whole/epoch_3.pth')
+    checkpoint = torch.load(first, weights_only=False)
+    checkpoint['meta'].update(epoch=0, iter=2)
+    torch.save(checkpoint, tmp_path / 'within.pth')
+    with pytest.raises(ValueError, match='the batches of PairsOfNumbers cannot be continued'):
+        train_numbers(tmp_path / 'other', train_cfg, tmp_path / 'within.pth', **loader)

@@ -8,6 +8,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
 from vgg_mm.registry import HOOKS, LOOPS
 from vgg_mm.seeding import FOR_ITERATION, seed_draws
@@ -60,7 +61,8 @@ class ExactResumeHook(Hook):
 
     Raises:
         ValueError: in one line, if the checkpoint was written in the middle of an epoch with
-            another number of images an iteration.
+            another number of images an iteration, or with a batch sampler of another class than
+            torch's (mmdet's ``AspectRatioBatchSampler``).
     """
 
     # Last: the missed validation needs all other hooks.
@@ -94,7 +96,7 @@ class ExactResumeHook(Hook):
             )
 
     def before_train(self, runner: Runner) -> None:
-        self._seed = getattr(runner.train_dataloader.sampler, 'seed', runner.seed)
+        self._seed = getattr(_sampler_of(runner.train_dataloader), 'seed', runner.seed)
         if runner.iter > 0 and self._resumed:
             self._resume(runner, self._resumed)
         self._resumed = self._gradients = None
@@ -103,7 +105,8 @@ class ExactResumeHook(Hook):
         self._seed = stored.seed
         self._validated_epoch = stored.validated_epoch
         loop, loader = runner.train_loop, runner.train_dataloader
-        loader.sampler.seed = stored.seed
+        sampler = _sampler_of(loader)
+        sampler.seed = stored.seed
         done = runner.iter - runner.epoch * stored.iterations_per_epoch
         here = self._state(runner)
         if stored.images_per_iteration != here.images_per_iteration:
@@ -115,7 +118,13 @@ class ExactResumeHook(Hook):
             # The one created with the loop has another seed.
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
             return
-        loader.sampler.start = done * loader.batch_size
+        if done and loader.batch_size is None:
+            raise ValueError(
+                f'the checkpoint was written at iteration {done} of {stored.iterations_per_epoch} '
+                f'in an epoch, and the batches of {type(loader.batch_sampler).__name__} cannot be '
+                'continued there: resume from a checkpoint of the end of an epoch'
+            )
+        sampler.start = done * (loader.batch_size or 0)
         # For the next epoch, as the loop does before it validates.
         loop._decide_current_val_interval()
         if done == 0 and stored.validated_epoch < runner.epoch and _validates(runner):
@@ -144,9 +153,19 @@ class ExactResumeHook(Hook):
         return ResumeState(
             seed=self._seed,
             iterations_per_epoch=len(loader),
-            images_per_iteration=runner.world_size * loader.batch_size,
+            images_per_iteration=runner.world_size * _batch_size_of(loader),
             validated_epoch=self._validated_epoch,
         )
+
+
+def _sampler_of(loader: DataLoader) -> Any:
+    """The sampler of images, also below a batch sampler of a class of its own (mmdet's)."""
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
+
+
+def _batch_size_of(loader: DataLoader) -> int:
+    """Images of a batch; 1 where a batch sampler does not say it."""
+    return loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None) or 1
 
 
 def _validates(runner: Runner) -> bool:
