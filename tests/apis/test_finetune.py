@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from tests.apis.feature_nets import save_net
 from tests.conftest import run_tool
 from vgg_mm.apis.check_dataset.layout import find_layout
 from vgg_mm.apis.convert_weights import Net
@@ -231,3 +232,18 @@ def test_message_if_maps_are_not_cached(photos, net_a, tmp_path):
     command = ('finetune.py', photos, '--weights', net_a, '--dry-run', '--frozen', '2')
     said = run_tool(*command, cwd=tmp_path).stdout
     assert 'Maps       are not cached: few blocks are frozen (--frozen 2)' in said
+
+
+def test_other_weights_in_the_same_folder_are_refused(photos, tmp_path):
+    call = ('--head', 'gap', '--dry-run', *OPTIONS, '--work-dir', tmp_path / 'run')
+    for seed in (0, 1):
+        save_net(tmp_path / f'{seed}.pth', seed=seed)
+    for _ in range(2):
+        run_tool('finetune.py', photos, '--weights', tmp_path / '0.pth', *call, cwd=tmp_path)
+    before = (tmp_path / 'run/start.pth').read_bytes()
+    failed = run_tool(
+        'finetune.py', photos, '--weights', tmp_path / '1.pth', *call, cwd=tmp_path, check=False
+    )
+    assert failed.returncode == 1
+    assert 'start.pth contains other weights to start from: use another --work-dir' in failed.stderr
+    assert (tmp_path / 'run/start.pth').read_bytes() == before

@@ -12,8 +12,15 @@ import torch
 from mmengine.config import Config
 
 from vgg_mm.architectures import STRIDE
-from vgg_mm.checkpoints import Preprocessing, is_local, load_by_name, write_atomically
+from vgg_mm.checkpoints import (
+    Preprocessing,
+    is_local,
+    load_by_name,
+    weights_digest,
+    write_atomically,
+)
 from vgg_mm.checkpoints.formats import format_of
+from vgg_mm.checkpoints.safe_load import read_checkpoint
 from vgg_mm.checkpoints.weights import with_divided_images, with_input_channels
 from vgg_mm.datasets.transforms.loading import CHANNELS
 from vgg_mm.installation import argument, command, command_line
@@ -136,9 +143,7 @@ def finetune(
     changed = _to_start_from(found, start, expected_preprocessing(content).to_rgb)
     if changed is not found:
         start = start._replace(weights=osp.join(work_dir, 'start.pth'))
-        file = io.BytesIO()
-        torch.save(changed.checkpoint(), file)
-        write_atomically(start.weights, file.getvalue())
+        _write_start(start.weights, changed)
     chain, configs = _write(folder, work_dir, name, split, start, stages, balanced)
     if views:
         print(describe_maps(split, net, crop, configs, amp, kernels))
@@ -147,6 +152,23 @@ def finetune(
     if not dry_run:
         say(f'\n{report_classes(osp.join(work_dir, name))}')
     return table
+
+
+def _write_start(path: str, start: Converted) -> None:
+    """Write the weights that the training starts from, or check that the file has the same.
+
+    Raises:
+        ValueError: in one line, if it has others: a training in this folder has started from them.
+    """
+    if not osp.exists(path):
+        file = io.BytesIO()
+        torch.save(start.checkpoint(), file)
+        write_atomically(path, file.getvalue())
+    elif weights_digest(read_checkpoint(path)['state_dict']) != weights_digest(start.weights):
+        raise ValueError(
+            f'{path} contains other weights to start from: use another {argument("work_dir")}, or '
+            f'delete {osp.dirname(path)}'
+        )
 
 
 class Start(NamedTuple):
