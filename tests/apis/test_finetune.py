@@ -11,6 +11,7 @@ from tests.conftest import run_tool
 from vgg_mm.apis.check_dataset.layout import find_layout
 from vgg_mm.apis.convert_weights import Net
 from vgg_mm.apis.finetune.decide import choose_head, decide
+from vgg_mm.apis.finetune.run import _write_once
 from vgg_mm.apis.finetune.split import Split, split_photos
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
@@ -247,3 +248,11 @@ def test_other_weights_in_the_same_folder_are_refused(photos, tmp_path):
     assert failed.returncode == 1
     assert 'start.pth contains other weights to start from: use another --work-dir' in failed.stderr
     assert (tmp_path / 'run/start.pth').read_bytes() == before
+
+
+def test_number_of_processes_that_read_may_change(tmp_path):
+    path = str(tmp_path / 'photos.py')
+    _write_once(path, 'a = dict(num_workers=2, lr=1)', 'contains other settings')
+    _write_once(path, 'a = dict(num_workers=4, lr=1)', 'contains other settings')
+    with pytest.raises(ValueError, match='contains other settings'):
+        _write_once(path, 'a = dict(num_workers=2, lr=2)', 'contains other settings')

@@ -53,6 +53,9 @@ MAX_CLASSES = 12
 #: The template for the decisions.
 TEMPLATE = 'vgg/vgg16_finetune.py'
 
+#: Settings that depend on the machine, in a config's text.
+WORKERS = re.compile(r'\bnum_workers=\d+')
+
 CHAIN = """# Written by {command}. To resume, or to test again:
 # {chain}
 stages = [
@@ -312,6 +315,8 @@ def _write(
 def _write_once(path: str, text: str, what: str) -> None:
     """Write a file, or check that it exists with the same content: a run may be using it.
 
+    Numbers of data loaders' processes may differ, as on a machine with other processors.
+
     Raises:
         ValueError: in one line, if it exists and differs.
     """
@@ -319,7 +324,7 @@ def _write_once(path: str, text: str, what: str) -> None:
         write_atomically(path, text.encode())
         return
     with open(path, encoding='utf-8') as there:
-        if there.read() != text:
+        if WORKERS.sub('', there.read()) != WORKERS.sub('', text):
             raise ValueError(
                 f'{path} {what}: use another {argument("work_dir")}, or delete {osp.dirname(path)}'
             )
