@@ -1,5 +1,7 @@
 """How fine-tuning splits photos into training and validation."""
 
+import os
+import re
 from collections import Counter
 
 import pytest
@@ -80,4 +82,18 @@ def test_classes_that_are_numbers_are_sorted_by_value(tmp_path):
 def test_invalid_folders(tmp_path, counts, message):
     with pytest.raises(ValueError, match=message) as error:
         split_photos(photos(tmp_path, counts))
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'name, message',
+    [
+        (' cats', "the path ' cats/0.jpg' in it begins with a blank: rename it"),
+        ('ca\nts', r"the path 'ca\nts/0.jpg' in it contains a line break: rename it"),
+        (os.fsdecode(b'caf\xe9'), r"the path 'caf\udce9/0.jpg' in it is not UTF-8 text: rename it"),
+    ],
+)
+def test_names_that_no_list_of_photos_can_hold(tmp_path, name, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        split_photos(photos(tmp_path, {name: 2, 'dogs': 2}))
     assert '\n' not in str(error.value)

@@ -9,6 +9,7 @@ import numpy as np
 
 from vgg_mm.datasets.class_names import sorted_names
 from vgg_mm.installation import argument
+from vgg_mm.text import printable
 
 from ..check_dataset.layout import NO_SPLITS, Layout
 
@@ -50,8 +51,10 @@ def split_photos(layout: Layout, seed: int = 0) -> Split:
 
     Raises:
         ValueError: in one line, if the folder has one class, other splits than training and
-            validation, or a class that is only in validation.
+            validation, a class that is only in validation, or a name that no list can hold.
     """
+    for path in layout.paths:
+        _check_path(layout.folder, path)
     if list(layout.splits) == [NO_SPLITS]:
         train, val, how = _draw(_photos(layout, NO_SPLITS), seed)
     else:
@@ -72,6 +75,20 @@ def split_photos(layout: Layout, seed: int = 0) -> Split:
         [(path, numbers[name]) for path, name in photos] for photos in (train, val)
     )
     return Split(classes, trained, validated, how)
+
+
+def _check_path(folder: str, path: str) -> None:
+    """Refuse a photo that a list of photos for MMPretrain's CustomDataset cannot name: a line is
+    UTF-8 text, and blanks at its start are not part of it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        why = 'is not UTF-8 text'
+    else:
+        if path == path.lstrip() and '\n' not in path:
+            return
+        why = 'begins with a blank' if path != path.lstrip() else 'contains a line break'
+    raise ValueError(f"{printable(folder)}: the path '{printable(path)}' in it {why}: rename it")
 
 
 def _choose(layout: Layout, names: Sequence[str]) -> str:
