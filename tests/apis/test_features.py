@@ -211,7 +211,7 @@ def test_only_some_images_are_read_ahead(checkpoint, photos, monkeypatch):
 
 def test_npz_and_parquet_have_the_same_content(checkpoint, photos, tmp_path):
     parquet = pytest.importorskip('pyarrow.parquet')
-    folder = tmp_path / 'in'
+    folder = tmp_path / os.fsdecode(b'in\xff')
     (folder / 'söme [1]').mkdir(parents=True)
     image = (photos / '9.png').read_bytes()
     names = ['söme [1]/a.png', os.fsdecode(b'\xff.png'), 'söme [1]/cut.png', 'x.gif']

@@ -124,7 +124,7 @@ def _write_npz(path: str, parts: Iterable[Part], photos: Photos, dimension: int,
             np.lib.format.write_array_header_1_0(file, header)
             for part in parts:
                 file.write(np.ascontiguousarray(part.features, '<f4').data)
-                errors += part.errors
+                errors += map(_text, part.errors)
         arrays = dict(
             paths=np.array(photos.names(), np.str_),
             labels=photos.labels,
@@ -151,7 +151,8 @@ def _write_parquet(
             ('features', pa.list_(pa.float32(), dimension)),
             ('class', pa.string()),
         ],
-        metadata={META_KEY: text.encode()},
+        # Of bytes that are no text JSON's own escapes remain, which are read as they were.
+        metadata={META_KEY: text.encode('utf-8', 'backslashreplace')},
     )
     names, first = photos.names(), 0
     classes = {NO_LABEL: None, **dict(enumerate(photos.classes))}
@@ -164,7 +165,7 @@ def _write_parquet(
             columns = {
                 'path': names[first:last],
                 'label': [None if label == NO_LABEL else label for label in labels],
-                'error': [error or None for error in part.errors],
+                'error': [_text(error) or None for error in part.errors],
                 'features': pa.FixedSizeListArray.from_arrays(
                     pa.array(part.features.reshape(-1)), dimension, mask=pa.array(broken)
                 ),
