@@ -134,6 +134,14 @@ def test_only_checkpoint_is_missing(tmp_path):
         find_resume_point(tmp_path)
 
 
+def test_the_users_home_in_a_path(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'run').mkdir()
+    file, last = save(tmp_path / 'a.pth'), save(tmp_path / 'run/epoch_1.pth')
+    assert run_checkpoint('~/a.pth') == str(file)
+    assert run_checkpoint('~/run') == str(last)
+
+
 def test_the_checkpoint_of_a_folder(tmp_path, capsys):
     file = save(tmp_path / 'a.pth')
     assert run_checkpoint(file) == str(file) and run_checkpoint('none.pth') == 'none.pth'

@@ -87,13 +87,13 @@ def run_checkpoint(path: Union[str, os.PathLike]) -> str:
     wrote last. For a folder, a line on standard error names the file.
 
     Returns:
-        The path itself, if it is no folder.
+        The path itself, if it is no folder; ``~`` is the user's home in both.
 
     Raises:
         FileNotFoundError: if there is no checkpoint in the folder, nor in the folders in it.
         ValueError: in one line, if there are checkpoints, but none is whole.
     """
-    path = os.fspath(path)
+    path = os.path.expanduser(path)
     if not os.path.isdir(path):
         return path
     found = find_resume_point(path)
