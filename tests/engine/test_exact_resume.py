@@ -235,7 +235,8 @@ def train_numbers(work_dir, train_cfg, resume=None, **loader):
         custom_hooks=[dict(type='vgg_mm.ExactResumeHook')],
         load_from=resume and str(resume),
         resume=resume is not None,
-        experiment_name=work_dir.name,
+        # mmengine keeps one logger a name and second, also after the run.
+        experiment_name=str(work_dir).replace('/', '_'),
     )
     runner.train()
     return runner, metric
