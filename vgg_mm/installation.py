@@ -1,9 +1,9 @@
 """The package's location, and the names of its commands and their arguments."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Optional
 
 #: Command of ``vgg-mm`` -> its script in ``tools``, where that has another name.
 SCRIPTS = {
@@ -83,3 +83,14 @@ def argument(name: str, value: Any = None) -> str:
         return name if value is None else f'{name}={value!r}'
     values = value if isinstance(value, (list, tuple)) else [value]
     return ' '.join([option, *(str(one) for one in values if one is not None and one is not True)])
+
+
+def check_choice(name: str, value: Optional[str], choices: Iterable[str]) -> None:
+    """Check an argument that takes one of a few words, or None.
+
+    Raises:
+        ValueError: in one line, if it is another.
+    """
+    words = list(map(repr, choices))
+    if value is not None and repr(value) not in words:
+        raise ValueError(f'{argument(name)} must be {" or ".join(words)}, got {value!r}')

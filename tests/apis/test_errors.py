@@ -15,13 +15,28 @@ from torch.utils.data import DataLoader, Dataset
 import vgg_mm
 from tests.conftest import ROOT
 from vgg_mm.apis.config import read_config, warn_of_slow_bfloat16
+from vgg_mm.apis.convert_weights import convert_weights
 from vgg_mm.apis.errors import Kind, kind_of, named, one_line
+from vgg_mm.apis.export import export
+from vgg_mm.apis.finetune import finetune
 from vgg_mm.apis.tables import format_table
 from vgg_mm.apis.training import use_mixed_precision
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.datasets import LoadImage
 from vgg_mm.models import VGG
 from vgg_mm.text import suggest
+
+
+@pytest.mark.parametrize(('call', 'message'), [
+    (lambda: finetune('photos', 'net.pth', head='GAP'), "head must be 'fc' or 'gap', got 'GAP'"),
+    (lambda: finetune('photos', 'net.pth', class_weights='equal'), "class_weights must be 'bal"),
+    (lambda: export('net.pth', 'net.bin', to='tflite'), "to must be 'torchvision' or .*'tflite'"),
+    (lambda: export('net.pth', 'n.safetensors', names='timm'), "names must be 'own' or 'torchv"),
+    (lambda: convert_weights('a.h5', 'a.pth', preprocessing='keras'), "preprocessing must be 'to"),
+])  # fmt: skip
+def test_unknown_words_are_refused_in_python_as_on_the_command_line(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_closed_output_pipe_is_no_error(tmp_path):

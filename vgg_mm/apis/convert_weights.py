@@ -27,7 +27,7 @@ from vgg_mm.checkpoints.preprocessing import (
     note_preprocessing,
 )
 from vgg_mm.checkpoints.weights import Weights, averaged_weights, first_of, misfits
-from vgg_mm.installation import argument
+from vgg_mm.installation import argument, check_choice
 from vgg_mm.models import VGG, ConvHead
 from vgg_mm.text import first_few, printable, shortened
 
@@ -158,10 +158,11 @@ def convert_weights(
     Raises:
         ImportError: in one line, if the library for the kind of file is missing.
         OSError: if a file cannot be read or written.
-        ValueError: if the layout is not known or the weights are of no VGG.
+        ValueError: if the layout is unknown, the weights are of no VGG, or an argument is invalid.
     """
     if not os.fspath(out).endswith('.pth'):
         raise ValueError(f'convert_weights: the file to write must end in .pth, got {out}')
+    check_choice('preprocessing', preprocessing, PREPROCESSING)
     with loading_safely(trust_checkpoint):
         converted = read_weights(source, arch, ema)
     if preprocessing is not None:

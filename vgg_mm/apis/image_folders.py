@@ -24,6 +24,17 @@ def is_no_class(folder: str) -> bool:
     return folder.startswith('.') or folder in SYSTEM_FOLDERS
 
 
+def refuse_endless_links(where: str, below: list[str]) -> None:
+    """Refuse links among the folders ``below`` a folder that lead to one above it.
+
+    Raises:
+        ValueError: in one line, if there is one.
+    """
+    for path in (os.path.join(where, name) for name in below):
+        if os.path.islink(path) and is_inside(where, path):
+            raise ValueError(f'the link {path} leads to a folder above it: an endless loop')
+
+
 def is_inside(path: str, folder: str) -> bool:
     """Whether a path is a folder or below it, wherever links lead."""
     path, folder = os.path.realpath(path), os.path.realpath(folder)
@@ -50,11 +61,17 @@ def images_below(
 ) -> Iterator[str]:
     """Paths of the files with these extensions, hidden ones and those of systems skipped.
 
+    Linked folders are followed.
+
     Args:
         onerror: As ``os.walk`` takes it; None: folders that cannot be read are skipped, too.
+
+    Raises:
+        ValueError: in one line, if a link leads to a folder above it.
     """
-    for where, below, names in os.walk(folder, onerror=onerror):
+    for where, below, names in os.walk(folder, onerror=onerror, followlinks=True):
         below[:] = [name for name in below if not is_no_class(name)]
+        refuse_endless_links(where, below)
         for name in names:
             if name.lower().endswith(extensions) and not name.startswith('.'):
                 yield os.path.join(where, name)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vgg_mm.apis.image_folders import EXTENSIONS, is_inside, is_no_class, raise_error
+from vgg_mm.apis.image_folders import EXTENSIONS, is_no_class, raise_error, refuse_endless_links
 
 #: Name of the only split where class folders are directly in the data set's folder.
 NO_SPLITS = ''
@@ -95,9 +95,7 @@ def _list_files(folder: str) -> tuple[dict[Parts, list[str]], Counter]:
     for where, below, names in os.walk(folder, onerror=raise_error, followlinks=True):
         skipped['hidden or system folder'] += sum(map(is_no_class, below))
         below[:] = [name for name in below if not is_no_class(name)]
-        for path in (os.path.join(where, name) for name in below):
-            if os.path.islink(path) and is_inside(where, path):
-                raise ValueError(f'the link {path} leads to a folder above it: an endless loop')
+        refuse_endless_links(where, below)
         relative = os.path.relpath(where, folder)
         found = images[() if relative == os.curdir else tuple(relative.split(os.sep))] = []
         for name in sorted(names):

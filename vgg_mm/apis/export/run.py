@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vgg_mm.checkpoints import write_atomically
-from vgg_mm.installation import argument
+from vgg_mm.installation import argument, check_choice
 from vgg_mm.progress import Progress, to_stderr, with_progress
 
 from ..inference.load import NotAClassifier
@@ -23,7 +23,7 @@ from .formats import Run, Size
 from .graph import IMAGE, Classifier, Graph, Net, load_classifier
 from .torchvision_layout import notice, torchvision_function
 
-TORCHVISION, SAFETENSORS = 'torchvision', 'safetensors'
+TORCHVISION, SAFETENSORS, OWN = 'torchvision', 'safetensors', 'own'
 
 #: Kinds of files that hold a graph: what writes one, what runs it.
 GRAPHS = {
@@ -86,6 +86,8 @@ def export(
         ImportError: if a package is missing.
         OSError: if a file is missing or cannot be written.
     """
+    check_choice('to', to, dict.fromkeys(SUFFIXES.values()))
+    check_choice('names', names, (OWN, TORCHVISION))
     kind = to or _kind_of(out)
     if size is not None and dynamic:
         raise ValueError(f'give either {argument("size")} or {argument("dynamic")}')
@@ -103,7 +105,7 @@ def export(
         _export_graph(net, out, kind, output or next(iter(net.outputs)), side, preprocessing)
         return
     if TORCHVISION not in (kind, names):
-        content = formats.safetensors_bytes(net, 'own')
+        content = formats.safetensors_bytes(net, OWN)
         _write(out, content, 'weights, own names, as safetensors')
         return
     if not isinstance(net, Classifier):
@@ -140,7 +142,7 @@ def _side(net: Net, size: Size, dynamic: bool) -> Size:
             f'{argument("dynamic" if dynamic else "size")}: the boxes of this net are for images '
             f'of {net.crop}x{net.crop}'
         )
-    side = None if dynamic else size or net.crop
+    side = None if dynamic else net.crop if size is None else size
     if side is not None and side < net.smallest:
         raise ValueError(f'{argument("size")} must be at least {net.smallest}, got {side}')
     return side

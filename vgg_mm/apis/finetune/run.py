@@ -23,7 +23,7 @@ from vgg_mm.checkpoints.formats import format_of
 from vgg_mm.checkpoints.safe_load import read_checkpoint
 from vgg_mm.checkpoints.weights import with_divided_images, with_input_channels
 from vgg_mm.datasets.transforms.loading import CHANNELS
-from vgg_mm.installation import argument, command, command_line
+from vgg_mm.installation import argument, check_choice, command, command_line
 from vgg_mm.text import first_few
 from vgg_mm.zoo import PREFIX
 
@@ -36,6 +36,8 @@ from ..net_table import CROP
 from ..tables import say
 from .decide import (
     AUTO,
+    FC,
+    GAP,
     NEW_LAYER,
     Decisions,
     Head,
@@ -113,8 +115,10 @@ def finetune(
         written next to the test's.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if photos or weights are unsuitable.
+        FileNotFoundError, ValueError: in one line, if photos, weights or arguments are unsuitable.
     """
+    check_choice('head', head, (FC, GAP))
+    check_choice('class_weights', class_weights, (BALANCED,))
     split = split_photos(find_layout(folder), seed)
     weights, _ = resolve(weights, None)
     content = load_by_name(weights)
