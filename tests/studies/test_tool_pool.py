@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from study import tool_pool
@@ -73,4 +74,21 @@ def test_commands_that_ignore_sigterm_are_killed(monkeypatch):
     with pytest.raises(RuntimeError, match='ended by SIGKILL'):
         first.result(0)
     assert waiting.cancelled()
+    assert not runs(int(log.getvalue()))
+
+
+def test_ctrl_c_before_submit_returns(monkeypatch):
+    """The command has started: it is ended, too."""
+    log = io.StringIO()
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *args):
+            super().submit(*args)
+            wait_for(log.getvalue)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool_pool, 'ThreadPoolExecutor', Interrupted)
+    code = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'
+    with pytest.raises(KeyboardInterrupt), ToolPool(1) as pool:
+        pool.submit(python(code), log)
     assert not runs(int(log.getvalue()))
