@@ -107,7 +107,12 @@ class Schedule:
 
     def _collect(self) -> None:
         """Wait until a task ends."""
-        for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+        # Python handles a signal only when its main thread wakes, and one that comes just before
+        # the wait does not wake it.
+        ended: set[Future] = set()
+        while self._running and not ended:
+            ended = wait(self._running, 0.2, FIRST_COMPLETED).done
+        for future in ended:
             one = self._running.pop(future)
             try:
                 _finish(one.task, future)
