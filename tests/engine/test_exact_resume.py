@@ -238,7 +238,8 @@ def train_numbers(work_dir, train_cfg, resume=None, **loader):
         # mmengine keeps one logger a name and second, also after the run.
         experiment_name=str(work_dir).replace('/', '_'),
     )
-    runner.train()
+    with loading_safely():  # as above
+        runner.train()
     return runner, metric
 
 
