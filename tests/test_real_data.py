@@ -24,13 +24,19 @@ from vgg_mm.models import VGG
 VGG16 = ROOT / 'configs/vgg/vgg16_jitter_imagenet.py'
 
 
-@pytest.mark.slow
-def test_full_width_training_resuming_and_testing(real_data, tmp_path):
-    """12 iterations, resumed after six, then tests with and without the paper's protocol."""
+def as_imagenet(real_data, tmp_path):
+    """A folder laid out as ImageNet, with the same photos for training and validation."""
     layout = tmp_path / 'imagenet'
     layout.mkdir()
     for split in ('train', 'val'):
         (layout / split).symlink_to(real_data / 'imagenet_sample')
+    return layout
+
+
+@pytest.mark.slow
+def test_full_width_training_resuming_and_testing(real_data, tmp_path):
+    """12 iterations, resumed after six, then tests with and without the paper's protocol."""
+    layout = as_imagenet(real_data, tmp_path)
     common = [f'DATA_ROOT={layout}', 'model.head.num_classes=100']
     options = [
         *common,
@@ -69,10 +75,7 @@ def test_full_width_training_resuming_and_testing(real_data, tmp_path):
 @pytest.mark.slow
 def test_a_full_width_chain(real_data, tmp_path):
     """Net A, then net D from A, with the shipped configs: D's initial weights and its table."""
-    layout = tmp_path / 'imagenet'
-    layout.mkdir()
-    for split in ('train', 'val'):
-        (layout / split).symlink_to(real_data / 'imagenet_sample')
+    layout = as_imagenet(real_data, tmp_path)
     configs = {name: f'{ROOT}/configs/vgg/{name}_s256_imagenet.py' for name in ('vgg11', 'vgg16')}
     (tmp_path / 'a_then_d.py').write_text(
         f"stages = [dict(config='{configs['vgg11']}', name='A'), dict(config='{configs['vgg16']}', "

@@ -1,7 +1,7 @@
 """The package's location, and the names of its commands and their arguments."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Optional
 
@@ -85,12 +85,14 @@ def argument(name: str, value: Any = None) -> str:
     return ' '.join([option, *(str(one) for one in values if one is not None and one is not True)])
 
 
-def check_choice(name: str, value: Optional[str], choices: Iterable[str]) -> None:
-    """Check an argument that takes one of a few words, or None.
+def check_choice(
+    name: str, value: Optional[str], choices: Collection[str], optional: bool = False
+) -> None:
+    """Check an argument that takes one of a few words; where it is ``optional``, or None.
 
     Raises:
         ValueError: in one line, if it is another.
     """
-    words = list(map(repr, choices))
-    if value is not None and repr(value) not in words:
-        raise ValueError(f'{argument(name)} must be {" or ".join(words)}, got {value!r}')
+    if value not in choices and not (optional and value is None):
+        words = ' or '.join(map(repr, choices))
+        raise ValueError(f'{argument(name)} must be {words}, got {value!r}')

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from vgg_mm.apis.chain.estimate import CACHED_MAPS, device_name, measure_step
+from vgg_mm.apis.chain.estimate import device_name, measure_step, on_cached_maps
 from vgg_mm.apis.chain.plan import Cost
 from vgg_mm.apis.chain.stages import total_batch
 from vgg_mm.apis.errors import EXPECTED
@@ -60,22 +60,20 @@ class Estimator:
         self.measure = measure
         self.trained: dict[tuple, list[float]] = {}
         self.tested: dict[tuple, list[float]] = {}
+        # Seconds and views of an image in the tests of each net, summed over its tests.
+        self._views: dict[tuple, tuple[float, float]] = {}
+        self._steps: dict[tuple, Optional[float]] = {}
+        self._images: dict[str, Images] = {}
         for task in done:
             if isinstance(task, Training):
                 seconds = _per_image(task)
                 if seconds is not None:
                     self.trained.setdefault(_kind(task), []).append(seconds)
-            else:
-                self.tested.setdefault(_test_kind(task), []).append(task.seconds_per_image())
-        self._steps: dict[tuple, Optional[float]] = {}
-        self._images: dict[str, Images] = {}
-        # Seconds and views of an image in the tests of each net, summed over its tests.
-        self._views: dict[tuple, tuple[float, float]] = {}
-        for task in done:
-            if isinstance(task, Evaluation):
-                kind = _kind(task.training)
-                seconds, views = self._views.get(kind, (0.0, 0.0))
-                self._views[kind] = seconds + task.seconds_per_image(), views + self.views(task)
+                continue
+            seconds, kind = task.seconds_per_image(), _kind(task.training)
+            self.tested.setdefault(_test_kind(task), []).append(seconds)
+            total, views = self._views.get(kind, (0.0, 0.0))
+            self._views[kind] = total + seconds, views + self.views(task)
 
     def training(self, training: Training) -> tuple[Optional[float], str]:
         """Hours that are left of a training, and the source of the estimate."""
@@ -87,7 +85,7 @@ class Estimator:
         if _kind(training) in self.trained:
             return hours, FINISHED
         validations = (cost.epochs or 0) // training.job.cfg.train_cfg.get('val_interval', 1)
-        if _on_cached_maps(training):
+        if on_cached_maps(training.job.cfg):
             validations = 1  # the maps of validation images are computed once, too
         count = self.test_images(training).count
         seconds *= _forward(training)
@@ -137,16 +135,12 @@ class Estimator:
         return self._steps[kind]
 
 
-def _on_cached_maps(training: Training) -> bool:
-    return training.job.cfg.train_cfg.get('type') == CACHED_MAPS
-
-
 def _forward(training: Training) -> float:
     """Share of a forward pass through all layers in the training's time for an image.
 
     On cached maps, of which each epoch uses one of several views, it is a multiple.
     """
-    if not _on_cached_maps(training):
+    if not on_cached_maps(training.job.cfg):
         return FORWARD
     loop = training.job.cfg.train_cfg
     return loop.max_epochs / loop.get('views', 2)

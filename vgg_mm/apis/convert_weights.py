@@ -162,7 +162,7 @@ def convert_weights(
     """
     if not os.fspath(out).endswith('.pth'):
         raise ValueError(f'convert_weights: the file to write must end in .pth, got {out}')
-    check_choice('preprocessing', preprocessing, PREPROCESSING)
+    check_choice('preprocessing', preprocessing, PREPROCESSING, optional=True)
     with loading_safely(trust_checkpoint):
         converted = read_weights(source, arch, ema)
     if preprocessing is not None:

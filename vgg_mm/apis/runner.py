@@ -11,6 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from vgg_mm.engine.screen import ScreenRunner
+from vgg_mm.installation import check_choice
 from vgg_mm.kernels import accelerate
 
 from .config import config_name
@@ -59,8 +60,7 @@ def use_kernels(model: nn.Module, kernels: str = AUTO) -> None:
     Raises:
         ValueError: if ``kernels`` is neither.
     """
-    if kernels not in (AUTO, PLAIN):
-        raise ValueError(f'kernels must be {AUTO!r} or {PLAIN!r}, got {kernels!r}')
+    check_choice('kernels', kernels, (AUTO, PLAIN))
     accelerate(model, on=kernels == AUTO)
     alone = not (is_model_wrapper(model) or _is_detector(model))
     if kernels == AUTO and alone and not torch.cuda.is_available():

@@ -18,7 +18,7 @@ model = dict(
 )
 
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=200),
+    _base_.param_scheduler[0],
     dict(type='MultiStepLR', milestones=[6, 7], gamma=0.1),
 ]
 train_cfg = dict(max_epochs=8, val_interval=2)

@@ -32,9 +32,6 @@ MAX_SECONDS = 15
 #: Pixels of the larger batch: 8 crops of 224 on a processor, 32 on a GPU.
 PIXELS = {'cpu': 8 * 224**2, 'cuda': 32 * 224**2}
 
-#: The loop whose images go through the frozen blocks once.
-CACHED_MAPS = 'vgg_mm.CachedMapsTrainLoop'
-
 
 class StepTime(NamedTuple):
     """Seconds of a training step: ``per_image``, and ``per_step`` for weights and gradients."""
@@ -53,6 +50,11 @@ def device_name() -> str:
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
     return f'the processor, {threads} thread{"s" * (threads > 1)}'
+
+
+def on_cached_maps(cfg: Config) -> bool:
+    """Whether images go through the frozen blocks only once."""
+    return cfg.train_cfg.get('type') == 'vgg_mm.CachedMapsTrainLoop'
 
 
 def crop_size(cfg: Config) -> Optional[int]:
@@ -96,7 +98,7 @@ def measure_step(cfg: Config, amp: bool = False, kernels: str = AUTO) -> Optiona
     def images(count: int) -> torch.Tensor:
         return torch.randint(256, (count, *shape), dtype=torch.uint8)
 
-    if cfg.train_cfg.get('type') != CACHED_MAPS:
+    if not on_cached_maps(cfg):
         few, many = (_step(model, optimizer, [*images(count)]) for count in (small, large))
         return split_time(few, many, small, large)
     batch = dict(inputs=images(small))

@@ -14,7 +14,7 @@ from vgg_mm.installation import argument
 
 from ..errors import EXPECTED
 from ..tables import format_table
-from .estimate import CACHED_MAPS, StepTime, crop_size, device_name, measure_step
+from .estimate import StepTime, crop_size, device_name, measure_step, on_cached_maps
 from .job import DONE, PART_WAY, Job, progress
 from .stages import RunOptions, default_name, total_batch
 
@@ -121,7 +121,7 @@ def _hours(costs: Sequence[Cost]) -> list[Optional[float]]:
         if cost.left and cost.iterations:
             cfg, run = cost.job.cfg, cost.job.run
             # On cached maps a step depends on the number of views and of epochs.
-            loop = cfg.train_cfg if cfg.train_cfg.get('type') == CACHED_MAPS else None
+            loop = cfg.train_cfg if on_cached_maps(cfg) else None
             parts = [cfg.model, loop, cfg.optim_wrapper.get('type'), cost.batch, crop_size(cfg)]
             net = json.dumps(parts, default=str)
             if net not in measured:

@@ -86,8 +86,8 @@ def export(
         ImportError: if a package is missing.
         OSError: if a file is missing or cannot be written.
     """
-    check_choice('to', to, dict.fromkeys(SUFFIXES.values()))
-    check_choice('names', names, (OWN, TORCHVISION))
+    check_choice('to', to, dict.fromkeys(SUFFIXES.values()), optional=True)
+    check_choice('names', names, (OWN, TORCHVISION), optional=True)
     kind = to or _kind_of(out)
     if size is not None and dynamic:
         raise ValueError(f'give either {argument("size")} or {argument("dynamic")}')

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 
 from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of, weights_digest
-from vgg_mm.installation import argument
+from vgg_mm.installation import argument, check_choice
 from vgg_mm.progress import Progress, to_stderr, with_progress
 from vgg_mm.text import first_few, printable
 
@@ -135,10 +135,8 @@ def extract_features(
 
 
 def _check(out: str, combine: str, broken_images: str, workers: Optional[int]) -> None:
-    choices = (('combine', combine, COMBINE), ('broken_images', broken_images, ON_BROKEN))
-    for name, value, known in choices:
-        if value not in known:
-            raise ValueError(f'{name} must be {" or ".join(map(repr, known))}, got {value!r}')
+    check_choice('combine', combine, COMBINE)
+    check_choice('broken_images', broken_images, ON_BROKEN)
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f'{argument("workers")} must be a positive number, got {workers!r}')
     if out.lower().endswith(PARQUET):

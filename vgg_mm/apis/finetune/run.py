@@ -117,8 +117,8 @@ def finetune(
     Raises:
         FileNotFoundError, ValueError: in one line, if photos, weights or arguments are unsuitable.
     """
-    check_choice('head', head, (FC, GAP))
-    check_choice('class_weights', class_weights, (BALANCED,))
+    check_choice('head', head, (FC, GAP), optional=True)
+    check_choice('class_weights', class_weights, (BALANCED,), optional=True)
     split = split_photos(find_layout(folder), seed)
     weights, _ = resolve(weights, None)
     content = load_by_name(weights)
@@ -172,10 +172,7 @@ def _write_start(path: str, start: Converted) -> None:
         torch.save(start.checkpoint(), file)
         write_atomically(path, file.getvalue())
     elif weights_digest(read_checkpoint(path)['state_dict']) != weights_digest(start.weights):
-        raise ValueError(
-            f'{path} contains other weights to start from: use another {argument("work_dir")}, or '
-            f'delete {osp.dirname(path)}'
-        )
+        raise _occupied(path, 'contains other weights to start from')
 
 
 class Start(NamedTuple):
@@ -329,9 +326,14 @@ def _write_once(path: str, text: str, what: str) -> None:
         return
     with open(path, encoding='utf-8') as there:
         if WORKERS.sub('', there.read()) != WORKERS.sub('', text):
-            raise ValueError(
-                f'{path} {what}: use another {argument("work_dir")}, or delete {osp.dirname(path)}'
-            )
+            raise _occupied(path, what)
+
+
+def _occupied(path: str, what: str) -> ValueError:
+    """The error for a file of another run in the folder."""
+    return ValueError(
+        f'{path} {what}: use another {argument("work_dir")}, or delete {osp.dirname(path)}'
+    )
 
 
 def _config(

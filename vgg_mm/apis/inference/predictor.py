@@ -18,7 +18,7 @@ from vgg_mm.apis.tta import find_step, training_scale
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.datasets.class_names import class_numbers
 from vgg_mm.datasets.transforms.rescale import WORDS
-from vgg_mm.installation import argument, command
+from vgg_mm.installation import argument, check_choice, command
 from vgg_mm.models.batch_work import telling
 from vgg_mm.models.tta import PaperTTA
 from vgg_mm.models.tta.paper_tta import DENSE, MULTI_CROP
@@ -116,8 +116,7 @@ class Predictor:
         """
         if not isinstance(top, int) or top < 1:
             raise ValueError(f'{argument("top")} must be a positive number of classes, got {top!r}')
-        if channel_order not in CHANNEL_ORDERS:
-            raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
+        check_choice('channel_order', channel_order, CHANNEL_ORDERS)
         with_maps = score_maps or heatmap is not None
         if with_maps:
             check_has_map(self.tta.module)
