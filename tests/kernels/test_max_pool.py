@@ -87,6 +87,15 @@ def test_gradients_of_a_part_of_a_tensor():
     assert torch.equal(expected, actual)
 
 
+def test_gradients_of_a_single_channel_with_odd_strides():
+    """Contiguous in both memory formats: the stride of the only channel is 1."""
+    x = torch.randn(1, 1, 4, 4).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    expected, actual = (
+        torch.autograd.grad(pool(x).sum(), x)[0] for pool in (nn.MaxPool2d(2), LeanMaxPool2d(2))
+    )
+    assert torch.equal(expected, actual)
+
+
 def saved_bytes(net, x):
     """Bytes of the tensors saved for the backward pass, counting each storage once; the outputs."""
     kept = {}

@@ -27,6 +27,8 @@ def gradient_of_pairs(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
     ``x`` is what was pooled, (N, C, H, W) in float32 or bfloat16, contiguous, of even height and
     width; ``grad`` that of the maxima, (N, C, H / 2, W / 2).
     """
+    # Dimensions of size 1 may have any strides, odd ones too, which no view as pairs allows.
+    x = x.view(-1).view(x.shape)
     out = torch.empty_like(x)
     images = max(1, PART * torch.get_num_threads() // x.shape[1:].numel())
     parts = [tensor.split(images) for tensor in (x, grad.contiguous(), out)]
