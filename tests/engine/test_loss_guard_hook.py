@@ -16,6 +16,7 @@ from torch.optim import SGD
 import vgg_mm  # noqa: F401  (registers its parts)
 from tests.conftest import A_DIGITS, run_tool, short_run
 from vgg_mm.engine import Bf16OptimWrapper, LossGuardHook
+from vgg_mm.engine.hooks import loss_guard_hook
 from vgg_mm.engine.hooks.loss_guard_hook import _loss_of_guessing
 from vgg_mm.engine.layer_statistics import layer_statistics, suspects
 
@@ -180,6 +181,14 @@ def test_a_loss_that_is_not_finite():
         LossGuardHook(not_finite='off', at_chance='off', patience=1, window=1), runner, [math.inf]
     )
     assert len(runner.logger) == 1
+
+
+def test_norms_that_wait_for_other_processes_are_not_run(monkeypatch):
+    """The net is not called: with a single process of several, SyncBatchNorm would wait for ever."""
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(classifier(norm=dict(type='BN')))
+    monkeypatch.setattr(loss_guard_hook, 'get_world_size', lambda: 2)
+    with pytest.raises(RuntimeError, match='not examined, since SyncBatchNorm waits for all'):
+        watch(LossGuardHook(), runner_with(model), [math.nan])
 
 
 @pytest.mark.parametrize('wrong', [dict(not_finite='ignore'), dict(window=0), dict(patience=10)])

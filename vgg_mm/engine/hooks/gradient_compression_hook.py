@@ -1,6 +1,6 @@
 """Half the gradient traffic between processes."""
 
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 import torch.distributed as dist
@@ -46,6 +46,7 @@ class GradientCompressionHook(Hook):
                 f'got {dtype!r}'
             )
         self.dtype = dtype
+        self._registered: Any = None
 
     def before_train(self, runner: Runner) -> None:
         if self.dtype is None:
@@ -54,6 +55,8 @@ class GradientCompressionHook(Hook):
             runner.logger.info('gradients are not compressed: a single process sends none')
             return
         model = runner.model
+        if model is self._registered:  # a second call of train(); DDP takes one hook
+            return
         if not isinstance(model, DistributedDataParallel):
             raise ValueError(
                 'GradientCompressionHook: works with DistributedDataParallel, the model is in '
@@ -63,6 +66,7 @@ class GradientCompressionHook(Hook):
         dtype, compress = COMPRESSIONS[self.dtype]
         _check_backend(dtype, next(model.parameters()).device)
         model.register_comm_hook(None, compress)
+        self._registered = model
         runner.logger.info(f'gradients are sent in {self.dtype}')
 
 

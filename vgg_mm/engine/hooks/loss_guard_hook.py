@@ -40,8 +40,8 @@ class LossGuardHook(Hook):
       ``window`` losses is compared with it, once.
 
     Either names the layers in which activations or gradients vanish or explode, computed with the
-    run's settings (autocast, scaled losses). A sharded net (FSDP), which no process can run by
-    itself, is not examined.
+    run's settings (autocast, scaled losses). A net that no process can run by itself (FSDP,
+    SyncBatchNorm) is not examined.
 
     Args:
         not_finite: 'stop', 'warn' or 'off'.
@@ -149,11 +149,14 @@ class LossGuardHook(Hook):
     def _where(self, runner: Runner, batch: Any, backward: bool = True) -> str:
         if isinstance(runner.model, FullyShardedDataParallel):
             return 'its layers are not examined, since the net is sharded'
+        model = unwrap(runner.model)
+        if get_world_size() > 1 and any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
+            return 'its layers are not examined, since SyncBatchNorm waits for all processes'
         wrapper = getattr(runner, 'optim_wrapper', None)
         wrapper = wrapper if isinstance(wrapper, OptimWrapper) else None
         self._examining = True
         try:
-            found = suspects(*layer_statistics(unwrap(runner.model), batch, wrapper, backward))
+            found = suspects(*layer_statistics(model, batch, wrapper, backward))
         except torch.OutOfMemoryError:
             return 'its layers are not examined, for lack of memory'
         finally:
