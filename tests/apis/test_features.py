@@ -280,6 +280,12 @@ def test_the_tool(checkpoint, photos, tmp_path):
     )
     assert stopped.returncode == 1 and stopped.stderr.splitlines()[-1].startswith('error: ')
     assert 'broken.jpg' in stopped.stderr.splitlines()[-1]
+    # The finished file has a broken image as well.
+    with pytest.raises(ValueError, match='broken.jpg'):
+        extract_features(
+            tmp_path / 'in', checkpoint, tmp_path / 'g.npz', tmp_path / 'net.py',
+            scales=[64, 96], combine='stack', broken_images='stop',
+        )  # fmt: skip
     (folder / '1.png').unlink()
     none = run_tool(
         'extract_features.py', checkpoint, 'in', '--out', 'i.npz', cwd=tmp_path, check=False

@@ -296,6 +296,8 @@ def test_files_of_a_source(tmp_path, monkeypatch):
     names = ['d/x.jpg', 'd/x.png', 'd/x.jpg.png']
     assert picture_paths(names, 'o') == [f'o/{name[2:]}.png' for name in names]
     assert picture_paths(['d/x.png', 'd/y.jpg'], 'd') == ['d/x.png.png', 'd/y.jpg.png']
+    with pytest.raises(ValueError, match='^heatmap: the picture d/e/y.png would overwrite one of'):
+        picture_paths(['d/y.png', 'd/e/y.png'], 'd/e')
     Path(picture_paths([255 * 'a'], '.')[0]).touch()
     for nothing, reason in (('none.jpg', 'no file, no folder'), ('*.gif', 'matches no image')):
         with pytest.raises(FileNotFoundError, match=f'no image found: .*{reason}'):

@@ -1,7 +1,7 @@
 """``tools/extract_features.py``: features of all images of a folder (paper, Appendix B)."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any, NamedTuple, Optional, Union
@@ -114,6 +114,8 @@ def extract_features(
         if os.path.isfile(out):
             check_same(settings, Settings.from_info(read_info(out)), out, 'was made with')
             found = settings.count
+            if broken_images == STOP:
+                _stop_at(broken_images_in(out).values())
         else:
             net.print_notices()
             found = parts.begin(settings)
@@ -174,7 +176,7 @@ def _extract(
         to_stderr(f'resuming after {found:,} of {len(photos.paths):,} images')
         if stop:
             for part in parts:
-                _without_broken(part)
+                _stop_at(part.errors)
     paths = [os.path.join(photos.folder, path) for path in photos.paths[found:]]
     extractor.progress = Progress(len(paths))
     with closing(extractor.parts(paths, workers)) as computed:
@@ -184,9 +186,14 @@ def _extract(
 
 def _without_broken(part: Part) -> Part:
     """The part itself; a ValueError if one of its images could not be read."""
-    for error in filter(None, part.errors):
-        raise ValueError(error)
+    _stop_at(part.errors)
     return part
+
+
+def _stop_at(errors: Iterable[str]) -> None:
+    """A ValueError with the first of the errors, if there is one."""
+    for error in filter(None, errors):
+        raise ValueError(error)
 
 
 def extract_files(

@@ -17,6 +17,7 @@ from vgg_mm.apis.image_folders import EXTENSIONS, images_below, is_inside, is_no
 from vgg_mm.datasets import LoadImage
 from vgg_mm.datasets.transforms.decoding import with_channels
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
+from vgg_mm.installation import argument
 
 from ..subprocess_tools import available_cores
 
@@ -119,6 +120,9 @@ def picture_paths(names: list[str], folder: str) -> list[str]:
 
     ``a.jpg`` becomes ``a.png``. Where two images would share a picture, or pictures go among the
     images, of which one may be called so, all keep their extension: ``a.jpg.png``.
+
+    Raises:
+        ValueError: if a picture would overwrite one of the images.
     """
     full = [os.path.abspath(path) for path in names]
     common = os.path.commonpath([os.path.dirname(path) for path in full])
@@ -127,7 +131,15 @@ def picture_paths(names: list[str], folder: str) -> list[str]:
     if len(set(stems)) == len(set(below)) and os.path.realpath(folder) != os.path.realpath(common):
         below = stems
     split = (os.path.split(path) for path in below)
-    return [os.path.join(folder, where, f'{_cut(file)}.png') for where, file in split]
+    pictures = [os.path.join(folder, where, f'{_cut(file)}.png') for where, file in split]
+    images = {os.path.realpath(path) for path in full}
+    for picture in pictures:
+        if os.path.realpath(picture) in images:
+            raise ValueError(
+                f'{argument("heatmap")}: the picture {picture} would overwrite one of the images; '
+                'give a folder without images'
+            )
+    return pictures
 
 
 def _cut(file: str) -> str:
