@@ -322,7 +322,7 @@ def test_missing_results_are_reported_with_their_commands(
         report(recipe=str(recipe))
     commands = capsys.readouterr().out.splitlines()
     assert commands == [
-        f'python tools/test.py {name} work_dirs/{name}/epoch_74.pth '
+        f'python tools/test.py {name} work_dirs/{name} '
         f'--tta --tta-cfg {tta} --out work_dirs/{name}/posteriors.npz'
         for name in configs[1:]
     ]
@@ -361,9 +361,9 @@ def test_a_missing_members_command_fits_its_protocols(tmp_path, capsys):
         report(recipe=str(tmp_path / 'recipe.py'), results='my results')
     commands = [shlex.split(line)[3:-2] for line in capsys.readouterr().out.splitlines()]
     assert commands == [
-        ['my results/a/epoch_74.pth', '--tta', '--tta-cfg', 'all'],
-        ['my results/b/epoch_74.pth', '--tta', '--tta-cfg', 'dense_multi_crop'],
-        ['my results/c/epoch_74.pth'],
+        ['my results/a', '--tta', '--tta-cfg', 'all'],
+        ['my results/b', '--tta', '--tta-cfg', 'dense_multi_crop'],
+        ['my results/c'],
     ]
     assert (ROOT / 'configs/_base_/tta/dense_multi_crop.py').is_file()
 

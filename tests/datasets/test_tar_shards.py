@@ -157,7 +157,7 @@ def test_labels_beside_the_images(tmp_path):
             ('0001.cls', b' 7\n'),
             ('0001.png', png(1)),
             ('0002.png', png(2)),
-            ('0002.json', json.dumps(dict(label=3, class_name='x')).encode()),
+            ('0002.json', json.dumps(dict(label=3.0, class_name='x')).encode()),
             ('0003.json', other.encode()),
             ('0003.png', png(3)),
             ('0003.cls', b'0'),

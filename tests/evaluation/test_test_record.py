@@ -89,7 +89,11 @@ def test_later_lines_replace_earlier_ones(tmp_path):
     other = replace(RECORD, protocol='multi_crop')
     add_records(tmp_path, [RECORD, other])
     assert read_records(add_records(tmp_path / 'new' / 'folder', [RECORD])) == [RECORD]
-    assert read_records(add_records(tmp_path, [newer])) == [newer, other]
+    path = add_records(tmp_path, [newer])
+    assert read_records(path) == [newer, other]
+    # A record that is not wanted replaces none that is.
+    same = [RECORD, other]
+    assert read_records(path, lambda r: r.checkpoint == RECORD.checkpoint) == same
 
 
 @pytest.mark.parametrize(

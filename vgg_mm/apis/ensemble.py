@@ -140,5 +140,5 @@ def _command(config: str, results: str, out: str, protocols: set) -> str:
     only = protocols.pop() if len(protocols) == 1 else None
     # The files in configs/_base_/tta are named after the protocols.
     tta = [] if only == CENTRE_CROP else ['--tta', '--tta-cfg', (only or 'all').replace('+', '_')]
-    checkpoint = os.path.join(results, config, 'epoch_74.pth')
-    return command_line('test', shlex.join([config, checkpoint, *tta, '--out', out]))
+    run = os.path.join(results, config)
+    return command_line('test', shlex.join([config, run, *tta, '--out', out]))

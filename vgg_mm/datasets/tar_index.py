@@ -212,6 +212,8 @@ def _label(image: str, labels: dict[str, bytes], path: str) -> str:
             if name.endswith('.json'):
                 value = json.loads(text)
                 label = value.get('label', value.get('class'))
+                if isinstance(label, float) and label.is_integer():
+                    label = int(label)  # pandas writes 3.0 where a column has gaps
                 text = '' if label is None else str(label)
         except (ValueError, AttributeError):
             raise ValueError(f'not a label: {path}::{name}') from None

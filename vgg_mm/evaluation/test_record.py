@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Union
 
@@ -104,8 +104,10 @@ def add_records(work_dir: Union[str, os.PathLike], records: Iterable[TestRecord]
     return path
 
 
-def read_records(path: Union[str, os.PathLike]) -> list[TestRecord]:
-    """The newest record of each row in a file that :func:`add_records` wrote.
+def read_records(
+    path: Union[str, os.PathLike], is_wanted: Callable[[TestRecord], bool] = lambda record: True
+) -> list[TestRecord]:
+    """The newest wanted record of each row in a file that :func:`add_records` wrote.
 
     Raises:
         ValueError: naming the file and line, if a line is no record.
@@ -115,7 +117,8 @@ def read_records(path: Union[str, os.PathLike]) -> list[TestRecord]:
         for number, line in enumerate(file, 1):
             try:
                 record = _record(json.loads(line))
-                records[record.key] = record
+                if is_wanted(record):
+                    records[record.key] = record
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(f'{path}, line {number}: not a test record ({error})') from error
     return list(records.values())

@@ -278,8 +278,7 @@ def _records(job: Job) -> list[TestRecord]:
         return []
     checkpoint = osp.basename(job.record().checkpoints.get(job.stage.use, ''))
     data = osp.realpath(describe(job.cfg)['data'])
-    return [
-        record
-        for record in read_records(path)
-        if osp.basename(record.checkpoint) == checkpoint and osp.realpath(record.data) == data
-    ]
+    # Chosen before the newest of each row are: a later test of another checkpoint hides none.
+    return read_records(
+        path, lambda r: osp.basename(r.checkpoint) == checkpoint and osp.realpath(r.data) == data
+    )
