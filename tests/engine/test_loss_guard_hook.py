@@ -184,7 +184,7 @@ def test_a_loss_that_is_not_finite():
 
 
 def test_norms_that_wait_for_other_processes_are_not_run(monkeypatch):
-    """The net is not called: with a single process of several, SyncBatchNorm would wait for ever."""
+    """The net is not called: one process alone would wait in SyncBatchNorm for ever."""
     model = nn.SyncBatchNorm.convert_sync_batchnorm(classifier(norm=dict(type='BN')))
     monkeypatch.setattr(loss_guard_hook, 'get_world_size', lambda: 2)
     with pytest.raises(RuntimeError, match='not examined, since SyncBatchNorm waits for all'):
