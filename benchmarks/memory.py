@@ -10,7 +10,7 @@ per batch; recorded every 50 images. 'dense': as it is; 'dense, strips': with ma
 that images are processed in parts (it is first checked that both give the same posteriors); 'dense,
 no caches': like 'dense', but without what oneDNN caches for each new shape and what malloc keeps of
 freed memory, because of which 'dense' grows as long as shapes are new. Memory counts as flat if at
-the end it exceeds that after three fifths of the images by no more than the goal. Writes
+the end it exceeds that after 65 % of the images by no more than the goal. Writes
 benchmarks/results/memory.json.
 """
 

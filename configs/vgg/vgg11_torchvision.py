@@ -1,4 +1,4 @@
-# Net A with torchvision's weights, 507 MB, and their pre-processing.
+# Net A with torchvision's weights, 531 MB, and their pre-processing.
 _base_ = './vgg11_s256_imagenet.py'
 
 model = dict(data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))

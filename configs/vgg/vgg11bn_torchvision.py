@@ -1,4 +1,4 @@
-# Net A with batch norm and torchvision's weights, 507 MB.
+# Net A with batch norm and torchvision's weights, 531 MB.
 _base_ = './vgg11_torchvision.py'
 
 model = dict(backbone=dict(norm_cfg=dict(type='BN')))

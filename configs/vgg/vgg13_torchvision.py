@@ -1,4 +1,4 @@
-# Net B with torchvision's weights, 508 MB, and their pre-processing.
+# Net B with torchvision's weights, 532 MB, and their pre-processing.
 _base_ = './vgg13_s256_imagenet.py'
 
 model = dict(data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))

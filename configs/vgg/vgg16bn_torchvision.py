@@ -1,4 +1,4 @@
-# Net D with batch norm and torchvision's weights, 528 MB.
+# Net D with batch norm and torchvision's weights, 553 MB.
 _base_ = './vgg16_torchvision.py'
 
 model = dict(backbone=dict(norm_cfg=dict(type='BN')))

@@ -62,7 +62,7 @@ def pair_words(study: Study, data: DataSet, comparison: Comparison) -> tuple[str
 
 
 def sentence(study: Study, data: DataSet, comparison: Comparison) -> str:
-    """What a comparison claims: 'D beats A trained on (dense, one Q)'."""
+    """What a comparison claims: 'D beats A from A (dense, one Q)'."""
     if comparison.kind in (LEARNS, STALLS):
         verb = 'learns' if comparison.kind == LEARNS else 'does not learn'
         return f'{start_words(study, data, comparison.better)} {verb}'

@@ -203,7 +203,7 @@ def test_comparisons_in_words():
                for claim in study.claims for one in study.comparisons(claim, name)]
         for name, data in study.data.items()
     }  # fmt: skip
-    assert 'D beats A trained on (multi-crop, one Q)' in words['cifar10']
+    assert 'D beats A from A (multi-crop, one Q)' in words['cifar10']
     assert 'D beats D at S = 36 (multi-crop, one Q)' in words['cifar10']
     assert 'D beats D at S = 256 (dense, one Q)' in words['clothing']
     assert 'D (dense, several Q) beats D (dense, one Q)' in words['clothing']

@@ -181,7 +181,7 @@ def test_errors_and_differences_agree_with_the_results(written):
 def test_missing_and_failed_runs_are_reported(written):
     _, _, (_, html), _ = written
     rows = [row for table in Page(html).tables for row in table]
-    (row,) = [r for r in rows if r[:2] == ['E beats A trained on (multi-crop, one Q)', 'CIFAR-10']]
+    (row,) = [r for r in rows if r[:2] == ['E beats A from A (multi-crop, one Q)', 'CIFAR-10']]
     assert row[2] == row[4] == '' and row[-1] == UNDECIDED
     assert (
         'CIFAR-10: D from variance 1e-2 (centre crop) could not be trained with seeds 0, 1 and 2'
@@ -267,7 +267,7 @@ def test_plots_are_drawn(written):
         UNDECIDED,
         'not judged',
         'not learnt',
-        'D beats A trained on (multi-crop, one Q)',
+        'D beats A from A (multi-crop, one Q)',
     ):
         assert label in labels, label
 
@@ -290,7 +290,7 @@ def test_training_curves_are_drawn_over_all_epochs(written):
     with plot_style():
         panels = figures.learning(study, study.data['cifar10'], found['cifar10']).axes
     titles = [panel.get_title(loc='left').replace('\n', ' ') for panel in panels[:19]]
-    assert titles[:3] == ['A', 'A trained on', 'A-LRN'] and len(set(titles)) == 19
+    assert titles[:3] == ['A', 'A from A', 'A-LRN'] and len(set(titles)) == 19
     seeds = [line for line in panels[0].lines if len(line.get_xdata()) == 24]
     assert len(seeds) == 3
     drops = {line.get_xdata()[0] for line in panels[0].lines if len(line.get_xdata()) == 2}

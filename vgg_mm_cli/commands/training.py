@@ -197,8 +197,8 @@ def _test_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--tta-cfg',
         metavar='NAME|FILE',
-        help='another protocol: dense_one_scale, dense, multi_crop, dense_multi_crop, all '
-        '(configs/_base_/tta), or a file with tta_model and tta_pipeline',
+        help='another protocol: dense_one_scale, dense, multi_crop, dense_multi_crop, all, '
+        'ten_crop (configs/_base_/tta), or a file with tta_model and tta_pipeline',
     )
     parser.add_argument(
         '--broken-images',

@@ -39,7 +39,7 @@ def discussion(study: Study, one: Judgement, found: ResultsByData) -> list[str]:
 
 
 def _found(study: Study, data: DataSet, finding: Finding, found: ResultsByData) -> str:
-    """'D erred on 12.3 %, 1.8 points less than A trained on (dense, one Q)'."""
+    """'D erred on 12.3 %, 1.8 points less than A from A (dense, one Q)'."""
     comparison = finding.comparison
     first, _ = found[data.name].pair(comparison, study.seeds)
     error = f'{statistics.error(first).value:.1f} %'

@@ -14,9 +14,10 @@ from ..words import seeds_words, side_words
 WORDS = (
     "A, A-LRN, B, C, D and E are the nets of the paper's Table 1, with 11, 11, 13, 16, 16 and 19 "
     'weight layers; "D from A" takes its first four convolutional and its fully-connected layers '
-    'from a trained A (Section 3.1). S is the shorter side in pixels to which images are scaled in '
-    'training, drawn anew for each image where two numbers are given, as it is for every net that '
-    'no S is said of; Q is that in testing. '
+    'from a trained A (Section 3.1), and "A from A" all of its layers: it is trained for as long '
+    'as the nets that start from A. S is the shorter side in pixels to which images are scaled in '
+    'training, drawn anew for each image where two numbers are given, as for every net that names '
+    'no S; Q is that in testing. '
     'Dense evaluation averages the class scores over the whole image, multi-crop evaluation over '
     '50 crops (Section 3.2). An error is the share of test images whose first answer is wrong.'
 )

@@ -124,8 +124,8 @@ def _introduction(study: Study, judged: Sequence[Judgement]) -> str:
     )
     if UNDECIDED in verdicts:
         text += (
-            ' A claim has a verdict when its nets are trained with all seeds; what is told of some '
-            'of them decides nothing.'
+            ' A claim has a verdict when its nets are trained with all seeds; results of some '
+            'of the seeds alone decide nothing.'
         )
     return text
 
