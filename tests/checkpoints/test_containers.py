@@ -5,7 +5,7 @@ import torch
 
 from tests.checkpoints import source_nets as sources
 from vgg_mm.apis.convert_weights import read_weights
-from vgg_mm.checkpoints import load_checkpoint
+from vgg_mm.checkpoints import load_checkpoint, weights_digest
 from vgg_mm.checkpoints.layouts import to_own_layout
 
 TINY = sources.Size((2, 4, 8, 16, 16), 8, 2, 3)
@@ -188,6 +188,24 @@ def test_last_layer_with_another_name_or_none(state, own, tmp_path):
 
 
 @pytest.mark.parametrize(
+    'names, sizes',
+    [
+        (('classifier.6.0', 'classifier.6.3'), (5, 3)),  # a small net in the place of fc8
+        (('classifier.6', 'classifier.8'), (7, 3)),  # layers after it
+        (('classifier.6', 'fc'), (7, 3)),
+    ],
+)
+def test_a_layer_that_others_follow_is_not_fc8(names, sizes, state, tmp_path):
+    content = {n: t for n, t in state.items() if not n.startswith('classifier.6')}
+    for name, inputs, outputs in zip(names, (8, sizes[0]), sizes):
+        content[f'{name}.weight'] = torch.zeros(outputs, inputs)
+        content[f'{name}.bias'] = torch.zeros(outputs)
+    found = converted(tmp_path / 'x.pth', content)
+    assert str(found.net).endswith('fc6/fc7 8/8, without fc8')
+    assert found.left_out == [f'{name}.{kind}' for name in names for kind in ('weight', 'bias')]
+
+
+@pytest.mark.parametrize(
     'head',
     [
         {'classifier.0': (5, 64)},
@@ -209,3 +227,13 @@ def test_other_classifiers_are_left_out_and_listed(head, state, own, tmp_path):
     found = converted(tmp_path / 'x.pth', content)
     check(found, own, 'backbone.')
     assert found.left_out == [f'{layer}.weight' for layer in head]
+
+
+def test_digest_of_any_type():
+    """Of names, shapes, types and bytes; numpy has no bfloat16."""
+    types = (torch.float32, torch.bfloat16, torch.int64, torch.bool)
+    digests = {weights_digest({'a': torch.ones(2, 2, dtype=dtype)}) for dtype in types}
+    assert len(digests) == len(types)
+    turned = torch.arange(6.0).reshape(2, 3).T
+    assert weights_digest({'a': turned}) == weights_digest({'a': turned.contiguous()})
+    assert weights_digest({'a': torch.tensor(1)}) != weights_digest({'a': torch.ones(0)})

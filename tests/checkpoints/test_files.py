@@ -263,6 +263,12 @@ def test_onnx_with_recorded_preprocessing(weights, tmp_path):
     found = check(tmp_path / 'x.onnx', weights, 'vgg_mm')
     assert str(found.preprocessing) == 'BGR, mean 1/2/3, std 4/5/6 (recorded)'
     assert found.classes == ('a', 'b')
+    # Other programs may have texts of the same names.
+    for classes in ('a,b', '3', '[1, 2]', '{}'):
+        notes = dict(channel_order='RGB', mean='1, 2, 3', std='1', classes=classes)
+        onnx_file(tmp_path / 'x.onnx', tensors, **notes)
+        found = check(tmp_path / 'x.onnx', weights, 'vgg_mm')
+        assert found.classes is None and 'recorded' not in str(found.preprocessing)
 
 
 # Caffe.

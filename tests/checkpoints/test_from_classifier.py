@@ -176,6 +176,13 @@ def wrong_inputs():
         Net(*even),
         'fc6.weight is (16, 1568), the model expects (16, 32, 5, 5)',
     )
+    single = nn.Conv2d(8 * WIDTH, FC, 1), nn.Conv2d(FC, FC, 1)
+    yield (
+        'kernel of 1',
+        source(),
+        Net(*single),
+        'fc6.weight is (16, 1568), the model expects (16, 32, 1, 1)',
+    )
     yield (
         'filters',
         source(),

@@ -79,6 +79,15 @@ def test_any_model():
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_torchscript_compiles_torchs_layers():
+    layers = nn.Conv2d(16, 16, 3, padding=1), nn.MaxPool2d(2), nn.LocalResponseNorm(5)
+    model, x = nn.Sequential(*layers), torch.randn(2, 16, 8, 8)
+    expected = model(x)
+    assert [type(layer) for layer in accelerate(model)] == list(FASTER)
+    for _ in range(2):
+        assert torch.equal(torch.jit.script(model)(x), expected)
+
+
 def test_maps_are_in_the_default_memory_format():
     """On the CPU, convolutions prefer another format, but mmcv's operators need the default."""
     model, x = accelerate(net(out_indices=('conv4_1', 4))), torch.randn(2, 3, 64, 96)

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmpretrain.models import CrossEntropyLoss
 from mmpretrain.structures import DataSample
 
 from tests.models.test_vgg import classifier
@@ -119,6 +120,12 @@ def test_in_image_classifier():
         torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.0))
     assert model.extract_feat(x, stage='pre_logits').shape == (3, 16)
     assert model.extract_feat(x)[0].shape == (3, 32, 2, 2)
+
+
+def test_a_loss_that_is_built_already():
+    options = dict(in_channels=6, fc_channels=10, kernel_size=1)
+    head = ConvHead(5, loss=CrossEntropyLoss(class_weight=[0.0] * 5), **options)
+    assert head.loss((torch.randn(2, 6, 1, 1),), [DataSample().set_gt_label(0)] * 2)['loss'] == 0
 
 
 def test_pre_logits_average_fc7_over_positions():

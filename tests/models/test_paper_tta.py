@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmcv.cnn import fuse_conv_bn
 from mmengine.dataset import pseudo_collate
 from mmpretrain.structures import DataSample
 from torchvision.transforms.functional import center_crop, five_crop
@@ -237,6 +238,12 @@ def test_images_are_not_cut_for_norms_over_the_whole_image(norm_cfg, monkeypatch
         torch.testing.assert_close(one.pred_score, other.pred_score, rtol=0, atol=1e-6)
     assert len(said) == 1 and 'go through whole' in said[0]
     assert net.backbone.reach is None and net.backbone.has_cells
+
+
+def test_images_are_cut_after_norms_were_fused():
+    net = small_net(norm_cfg=dict(type='BN')).eval()
+    reach = net.backbone.reach
+    assert fuse_conv_bn(net).backbone.reach == reach > 0
 
 
 def test_strips_have_at_most_max_pixels(net):

@@ -147,7 +147,9 @@ def test_lrn_changes_net_a_only_in_its_first_block():
 
 
 @pytest.mark.parametrize('at_once', [0, 8])
-@pytest.mark.parametrize('norm_cfg', [None, dict(type='BN')])
+@pytest.mark.parametrize(
+    'norm_cfg', [None, dict(type='BN'), dict(type='IN2d', track_running_stats=True, affine=True)]
+)
 def test_gradient_checkpointing_changes_nothing(at_once, norm_cfg, monkeypatch):
     """Gradients are the same, also if blocks are recomputed for parts of a batch; so are the
     running averages of norms, which see a batch once.

@@ -67,7 +67,7 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
         if source_name is None:
             problems.append(f'it has more than one {short}')
             continue
-        value, form = _fitted(found, tensor.shape, may_shrink)
+        value, form = _fitted(short, found, tensor.shape)
         if value is None:
             problems.append(f'{short} is {_shape(found)}, the model expects {_shape(tensor)}')
             continue
@@ -150,9 +150,10 @@ def _check_norms(sources: dict, wanted: Weights, where: str) -> None:
 
 
 def _fitted(
-    source: torch.Tensor, shape: torch.Size, may_shrink: bool
+    name: str, source: torch.Tensor, shape: torch.Size
 ) -> tuple[Optional[torch.Tensor], str]:
     """The tensor in the shape, and in which of the forms; None if it has no such form."""
+    may_shrink = _is_fc(name)
     if source.shape == shape:
         return source, 'kept' if may_shrink else 'copied'
     if takes_other_channels('conv1_1.weight', source.shape, shape) and not may_shrink:
@@ -164,11 +165,13 @@ def _fitted(
     if fits(source.shape, shape):
         return source.reshape(shape), 'folded' if len(shape) == 4 else 'kept'
     if may_shrink and len(shape) == 4 and source.ndim in (2, 4):
-        return _sub_sampled(source, shape)
+        return _sub_sampled(name, source, shape)
     return None, ''
 
 
-def _sub_sampled(source: torch.Tensor, shape: torch.Size) -> tuple[Optional[torch.Tensor], str]:
+def _sub_sampled(
+    name: str, source: torch.Tensor, shape: torch.Size
+) -> tuple[Optional[torch.Tensor], str]:
     """Every nth filter, input, row and column.
 
     fc7's inputs are fc6's outputs, which were sub-sampled in the same way. Rows and columns run
@@ -177,9 +180,10 @@ def _sub_sampled(source: torch.Tensor, shape: torch.Size) -> tuple[Optional[torc
     out_channels, in_channels, height, width = shape
     if source.ndim == 2:
         # fc6 sees all of its inputs, of any kernel; fc7 sees single positions.
-        side = math.isqrt(source.shape[1] // in_channels)
-        fc6 = height > 1 and side >= height and in_channels * side**2 == source.shape[1]
-        source = source.reshape(len(source), -1, *((side, side) if fc6 else (1, 1)))
+        side = math.isqrt(source.shape[1] // in_channels) if name.startswith('fc6') else 1
+        if source.shape[1] % side**2:
+            return None, ''
+        source = source.reshape(len(source), -1, side, side)
     out_step, in_step = _step(len(source), out_channels), _step(source.shape[1], in_channels)
     rows, columns = _spread(source.shape[2], height), _spread(source.shape[3], width)
     if not (out_step and in_step and rows and columns):

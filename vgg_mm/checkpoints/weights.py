@@ -231,5 +231,7 @@ def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, value in weights.items():
         digest.update(f'{name} {tuple(value.shape)} {value.dtype}\n'.encode())
-        digest.update(value.cpu().contiguous().numpy().reshape(-1).data)
+        # As bytes: numpy has no bfloat16.
+        numbers = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(numbers.view(torch.uint8).numpy().data)
     return digest.hexdigest()

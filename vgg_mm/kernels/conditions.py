@@ -1,8 +1,22 @@
 """When faster forms of layers may run; otherwise torch's own layer runs."""
 
+from typing import Any
+
 import torch
 import torch.nn as nn
 from torch.autograd import forward_ad
+
+
+class ScriptedAsPlain:
+    """A faster form of a layer of torch, which TorchScript compiles as torch's own."""
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        kind: Any = next(
+            base for base in type(self).__mro__ if base.__module__.startswith('torch.')
+        )
+        plain = kind.__new__(kind)
+        plain.__dict__ = self.__dict__.copy()
+        return plain
 
 
 def can_accelerate(*tensors: torch.Tensor) -> bool:

@@ -6,10 +6,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .conditions import can_accelerate
+from .conditions import ScriptedAsPlain, can_accelerate
 
 
-class BandLocalResponseNorm(nn.LocalResponseNorm):
+class BandLocalResponseNorm(ScriptedAsPlain, nn.LocalResponseNorm):
     """torch's LocalResponseNorm; on the CPU four times as fast, forward and backward.
 
     The sum over neighbouring channels is a product with a band matrix. Autocast or not, it computes

@@ -5,7 +5,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.modules.utils import _pair
 
-from .conditions import can_accelerate
+from .conditions import ScriptedAsPlain, can_accelerate
 
 #: Of channels_last: below, single channels cost more than the numbers in them.
 MIN_CHANNELS = 16
@@ -87,7 +87,7 @@ class _MaxPool(torch.autograd.Function):
         return input_grad, None
 
 
-class LeanMaxPool2d(nn.MaxPool2d):
+class LeanMaxPool2d(ScriptedAsPlain, nn.MaxPool2d):
     """torch's MaxPool2d, but the places of the maxima are found again in the backward pass.
 
     torch keeps a 64-bit index for each output: for VGG's five poolings 12 MB an image of 224 x 224,

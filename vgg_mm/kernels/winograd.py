@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from vgg_mm.registry import MODELS
 
-from .conditions import can_accelerate
+from .conditions import ScriptedAsPlain, can_accelerate
 
 #: Outputs of a tile, along each side.
 TILE = 4
@@ -251,7 +251,7 @@ def _format_of(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
 
 
 @MODELS.register_module()
-class WinogradConv2d(nn.Conv2d):
+class WinogradConv2d(ScriptedAsPlain, nn.Conv2d):
     """torch's Conv2d; on the CPU in float32, a 3x3 kernel's by minimal filtering where it pays.
 
     Everything else (other kernels, strides, paddings, dilations; GPUs; autocast; narrow layers;
@@ -269,12 +269,6 @@ class WinogradConv2d(nn.Conv2d):
     def suits(conv: nn.Conv2d) -> bool:
         """Whether it is a convolution of the kind that can be filtered minimally."""
         return is_plain_3x3(conv) and conv.in_channels >= MIN_CHANNELS
-
-    def __prepare_scriptable__(self) -> nn.Conv2d:
-        """torch's layer instead, for TorchScript."""
-        plain = nn.Conv2d.__new__(nn.Conv2d)
-        plain.__dict__ = self.__dict__.copy()
-        return plain
 
 
 def is_plain_3x3(conv: nn.Conv2d) -> bool:

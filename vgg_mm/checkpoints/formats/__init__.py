@@ -196,13 +196,22 @@ def read(path: Union[str, os.PathLike], kind: FileFormat) -> dict:
 def meta_of(notes: dict[str, str]) -> dict:
     """A checkpoint's ``meta`` (pre-processing, classes) from the texts that exports write.
 
-    Raises:
-        ValueError: if a text is not what an export writes.
+    Texts of other programs, which may have the same names, are ignored.
     """
     meta = {}
-    if {'channel_order', 'mean', 'std'} <= notes.keys():
-        mean, std = (json.loads(notes[name]) for name in ('mean', 'std'))
+    mean, std = (_list_of((int, float), notes.get(name)) for name in ('mean', 'std'))
+    if 'channel_order' in notes and mean and std:
         meta['preprocessing'] = dict(to_rgb=notes['channel_order'] == 'RGB', mean=mean, std=std)
-    if 'classes' in notes:
-        meta['dataset_meta'] = dict(classes=json.loads(notes['classes']))
+    if classes := _list_of(str, notes.get('classes')):
+        meta['dataset_meta'] = dict(classes=classes)
     return meta
+
+
+def _list_of(kind: Union[type, tuple[type, ...]], text: Optional[str]) -> Optional[list]:
+    """The list that a text in JSON is, if it is one of this kind."""
+    try:
+        value = json.loads(text or '')
+    except ValueError:
+        return None
+    is_one = isinstance(value, list) and all(isinstance(item, kind) for item in value)
+    return value if is_one else None

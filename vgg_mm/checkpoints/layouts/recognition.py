@@ -177,6 +177,8 @@ def _convert(match: _Match, weights: Weights, meta: dict) -> Recognised:
         elif layout.positional and not _is_square(converted.get('head.fc7.weight')):
             # Two layers of a list may be any classifier; VGG's fc7 has as many inputs as outputs.
             converted = without_head(converted)
+    if _goes_on_after_fc8(match, converted, sources, weights):
+        converted = {name: t for name, t in converted.items() if not name.startswith('head.fc8.')}
     if layout.positional and _has_norms_between(match, weights):
         converted = without_head(converted)
     converted = layout.finish(converted, meta, sources)
@@ -195,15 +197,33 @@ def _renamed_fc8(match: _Match, converted: Weights, weights: Weights) -> Optiona
     fc6, fc7 = (match.layers.get(_layer(match.table, own), {}) for own in ('fc6', 'fc7'))
     if 'weight' not in fc6 or 'weight' not in fc7 or weights[fc6['weight']].shape[2:] == (3, 3):
         return None
-    width = len(converted['head.fc7.weight'])
-    others = {layer: kinds for layer, kinds in match.layers.items() if layer not in match.table}
-    found = []
-    for layer, kinds in others.items():
-        tensor = weights.get(kinds.get('weight', ''))
-        if tensor is not None and tensor.ndim in (2, 4):
-            shape = match.layout.tensor_of('fc8', 'weight', tensor, width).shape
-            found += [layer] if shape[1:] == (width,) else []
+    found = _others_that_take(len(converted['head.fc7.weight']), match, weights)
     return found[0] if len(found) == 1 else None
+
+
+def _goes_on_after_fc8(
+    match: _Match, converted: Weights, sources: dict[str, str], weights: Weights
+) -> bool:
+    """Whether another layer takes fc8's outputs, which then are no scores of classes.
+
+    So it is where the last layer of a classifier was replaced by several, or one was appended.
+    """
+    if 'head.fc8.weight' not in converted:
+        return False
+    found = _others_that_take(len(converted['head.fc8.weight']), match, weights)
+    own = sources['head.fc8.weight']
+    return any(match.layers[layer]['weight'] != own for layer in found)
+
+
+def _others_that_take(inputs: int, match: _Match, weights: Weights) -> list[str]:
+    """The fully-connected layers (or 1x1 convolutions) outside the table with so many inputs."""
+    found = []
+    for layer, kinds in match.layers.items():
+        tensor = weights.get(kinds.get('weight', ''))
+        if layer not in match.table and tensor is not None and tensor.ndim in (2, 4):
+            shape = match.layout.tensor_of('fc8', 'weight', tensor, inputs).shape
+            found += [layer] if shape[1:] == (inputs,) else []
+    return found
 
 
 def _has_norms_between(match: _Match, weights: Weights) -> bool:

@@ -290,11 +290,12 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
     def _run_recomputing(self, block: int, x: torch.Tensor) -> tuple[torch.Tensor, Maps]:
         """A block of which only the input is stored; in the backward pass it runs again.
 
-        Without batch norm in parts of the batch, so that little is held at once there, too.
+        In parts of the batch, so that little is held at once there, too, unless a norm needs all
+        of it.
         """
         size = len(x)
         contexts: dict[str, Any] = {}
-        if any(isinstance(module, _BatchNorm) for module in self.modules()):
+        if any(map(_uses_batch, self.modules())):
             if not torch.compiler.is_compiling():  # which accepts only contexts of its own
                 contexts['context_fn'] = self._recomputing_contexts
         else:
@@ -314,8 +315,8 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
 
     @contextmanager
     def _without_new_averages(self) -> Iterator[None]:
-        """Batch norms leave their running averages alone: they have seen the batch before."""
-        norms = [m for m in self.modules() if isinstance(m, _BatchNorm)]
+        """Norms leave their running averages alone: they have seen the batch before."""
+        norms = [m for m in self.modules() if _uses_batch(m)]
         counts = [m.num_batches_tracked for m in norms if m.num_batches_tracked is not None]
         kept = [norm.momentum for norm in norms], [count.clone() for count in counts]
         for norm in norms:
@@ -344,7 +345,18 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
                 getattr(self, name).eval().requires_grad_(False)
 
 
+def _has_averages(norm: nn.Module) -> bool:
+    return isinstance(norm, _NormBase) and norm.running_mean is not None
+
+
+def _uses_batch(module: nn.Module) -> bool:
+    """Whether it is a norm that uses the whole batch: batch norm, or one with running averages."""
+    return isinstance(module, _BatchNorm) or _has_averages(module)
+
+
 def _is_local(norm: nn.Module) -> bool:
-    """Whether a norm treats each position by itself, as batch norm with its running averages."""
-    running = getattr(norm, 'running_mean', None) is not None
-    return isinstance(norm, _NormBase) and running and not norm.training
+    """Whether a norm treats each position by itself, as batch norm with its running averages.
+
+    So does nothing at all, which ``fuse_conv_bn`` leaves in the place of a norm.
+    """
+    return isinstance(norm, nn.Identity) or _has_averages(norm) and not norm.training

@@ -191,14 +191,16 @@ class ConvHead(FCLayers, ClsHead):
         fc_channels: Union[int, Sequence[int]] = 4096,
         kernel_size: int = 7,
         dropout: float = 0.5,
-        loss: dict = dict(type='mmpretrain.CrossEntropyLoss', loss_weight=1.0),
+        loss: Union[dict, nn.Module] = dict(type='mmpretrain.CrossEntropyLoss', loss_weight=1.0),
         topk: Union[int, Sequence[int]] = (1, 5),
         cal_acc: bool = False,
         init_cfg: InitCfg = 'glorot',
     ):
-        if 'type' not in loss:  # --cfg-options model.head.loss.class_weight=[...]
-            loss = dict(type='mmpretrain.CrossEntropyLoss', **loss)
-        weights = loss.get('class_weight')
+        weights = None
+        if not isinstance(loss, nn.Module):
+            # --cfg-options model.head.loss.class_weight=[...]
+            loss = {'type': 'mmpretrain.CrossEntropyLoss', **loss}
+            weights = loss.get('class_weight')
         if weights is not None and len(weights) != num_classes:
             raise ValueError(
                 f'ConvHead: loss.class_weight has {len(weights)} numbers for {num_classes} classes'
