@@ -240,6 +240,30 @@ def test_broken_images_can_count_as_errors(few_digits, net_d, tmp_path):
         assert record.wrong[5] >= 1
 
 
+def test_concatenated_test_sets(few_digits, net_d, tested, tmp_path):
+    """Their posteriors and errors, one set after the other; names are below the shared folder."""
+    config = tmp_path / 'joined.py'
+    config.write_text(f'''
+_base_ = {D_DIGITS!r}
+val = _base_.test_dataloader.dataset
+train = dict(val, data_prefix='train')
+test_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[val, train]))
+''')
+    arguments = ['--tta-cfg', 'dense', '--broken-images', 'count', '--out', 'two.npz']
+    run_tool(
+        'test.py', config, net_d / 'epoch_1.pth', *arguments, '--work-dir', 'work',
+        '--cfg-options', f'DATA_ROOT={few_digits}', cwd=tmp_path,
+    )  # fmt: skip
+    found, once = (load_posteriors(p) for p in (tmp_path / 'two.npz', tested / 'out/all.npz'))
+    files = [p for part in ('val', 'train') for p in sorted(few_digits.glob(f'{part}/*/*'))]
+    assert found.names == [str(p.relative_to(few_digits)) for p in files]
+    scores = found.scores['dense']
+    np.testing.assert_allclose(scores[: len(once.names)], once.scores['dense'], atol=1e-5)
+    (record,) = read_records(tmp_path / 'work' / RECORDS_FILE)
+    assert record.images == len(files) and record.test_scales == (64, 80, 96)
+    assert record.wrong[1] == wrong_images(scores, found.labels, 1).sum()
+
+
 #: Parts of messages that the stack prints at every start, for each weight or repeatedly.
 STACKS_OWN = (
     'Failed to search registry', 'requires_grad=False', 'paramwise_options', 'FileClient',

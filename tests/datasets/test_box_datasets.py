@@ -105,6 +105,20 @@ def test_coco_files(tmp_path):
     assert [other[i]['gt_label'] for i in (0, 1)] == [0, 1]
 
 
+def test_what_other_programs_write(tmp_path):
+    """Sizes of 0 or null, two categories of one name, ids of two types, a byte order mark."""
+    content = coco(tmp_path)
+    content['images'][0].update(width=0, height=0)
+    content['images'][1].update(width=None, height=None)
+    content['categories'] += [dict(id='x', name='cat'), dict(id=77, name='dog')]
+    data = read_coco(tmp_path, content)
+    assert data.metainfo['classes'] == ('dog', 'cat')
+    assert [data[i]['gt_label'] for i in (0, 1)] == [1, 0]
+    path = tmp_path / 'boxes.json'
+    path.write_bytes('\ufeff'.encode() + path.read_bytes())
+    assert len(CocoBoxes(str(path), data_prefix=str(tmp_path / 'photos'))) == 2
+
+
 def test_imagenets_layout(tmp_path, capsys):
     imagenet(tmp_path)
     train = ImageNetBoxes('train', data_root=str(tmp_path))

@@ -177,6 +177,26 @@ def test_damaged_images_that_are_used_are_counted(jpeg, log):
     assert len(lines) == 11 and lines[-1].startswith('more than 10 damaged image files')
 
 
+@pytest.mark.parametrize(
+    'options, shape',
+    [
+        (dict(color_type='grayscale'), (1, 1)),
+        (dict(in_channels=1), (1, 1)),
+        (dict(in_channels=4), (1, 1, 4)),
+    ],
+)
+def test_marked_images_have_the_channels_of_others(options, shape, tmp_path):
+    found = LoadImage(on_error='mark', **options)(dict(img_path=str(tmp_path / 'missing.jpg')))
+    assert found['img'].shape == shape and 'not found' in found['load_error']
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_channels_of_an_image_that_is_read_already(channels, photo):
+    """MMPretrain's inferencers hand it over as (H, W, 3)."""
+    found = LoadImage(in_channels=channels)(dict(img=photo))['img']
+    assert found.shape == (photo.shape[:2] if channels == 1 else (*photo.shape[:2], channels))
+
+
 def test_ignore_empty_leaves_out_images(tmp_path, jpeg, log):
     (tmp_path / 'broken.jpg').write_bytes(jpeg[: len(jpeg) // 2])
     for name in ('broken.jpg', 'missing.jpg'):

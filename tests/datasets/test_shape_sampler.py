@@ -75,3 +75,11 @@ def test_built_from_a_config(tmp_path):
     assert isinstance(sampler, ShapeSampler)
     with pytest.raises(TypeError):
         DATA_SAMPLERS.build(dict(type='vgg_mm.ShapeSampler', shuffle=True, dataset=photos))
+
+
+def test_concatenated_sets_are_read_in_order(tmp_path):
+    """Each numbers its own images, so that the order could not be restored."""
+    parts = [Photos([write(tmp_path / f'{i}.png', 20 + 5 * i, 30)]) for i in range(3)]
+    joined = Photos(sum(parts, []))
+    joined.datasets = parts
+    assert list(ShapeSampler(joined)) == [0, 1, 2]

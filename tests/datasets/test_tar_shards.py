@@ -309,6 +309,8 @@ WRONG = {
     'one without .cls': ('a.tar', [A, B, ('a/1.cls', b'0')], {}, 'no label for .*::b/2.png'),
     'damaged JSON': ('a.tar', [A, ('a/1.json', b'{')], {}, 'not a label: .*a.tar::a/1.json'),
     'list as JSON': ('a.tar', [A, ('a/1.json', b'[3]')], {}, 'not a label: .*a.tar::a/1.json'),
+    'several labels': ('a.tar', [A, ('a/1.json', b'{"label": [1, 2]}')], {}, 'not a label: .*json'),
+    'truth as label': ('a.tar', [A, ('a/1.json', b'{"class": true}')], {}, 'not a label: .*json'),
     'label of bytes': ('a.tar', [A, ('a/1.cls', b'\xff')], {}, 'not a label: .*a.tar::a/1.cls'),
     'negative label': ('a.tar', [A, ('a/1.cls', b'-1')], {}, 'label -1 of .*::a/1.png: labels go'),
     'label beyond the classes': (
@@ -335,6 +337,18 @@ def test_errors_are_one_clear_line(case, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         tar_set(tmp_path, shards, **options)
     assert '\n' not in str(error.value)
+
+
+def test_labels_in_other_spellings(tmp_path):
+    other = json.dumps({'label': None, 'class': 3}).encode()
+    write(tmp_path / 'a.tar', [('a/1.JPG', png(1)), ('a/1.CLS', b'2'), B, ('b/2.json', other)])
+    assert labels(tar_set(tmp_path, 'a.tar')) == [2, 3]
+
+
+def test_the_index_is_no_shard(tmp_path):
+    write(tmp_path / 'train-0', [A, B])
+    for _ in range(2):
+        assert len(tar_set(tmp_path, 'train-*')) == 2
 
 
 def test_other_files_are_rejected(tmp_path):

@@ -306,6 +306,27 @@ def open_files():
     return len(os.listdir('/proc/self/fd'))
 
 
+def test_digests_change_with_the_images(tmp_path):
+    class Images(list):
+        def get_data_info(self, index):
+            return self[index]
+
+    def digests(*infos):
+        return list(image_digests(Images(infos)))
+
+    image = np.zeros((40, 40, 3), np.uint8)
+    before = digests(dict(img=image.copy()))
+    image[20, 20] = 1  # repr shows the corners alone
+    assert digests(dict(img=image)) != before
+    shard = tmp_path / 'a.tar'
+    shard.write_bytes(b'1')
+    place = dict(img_path=f'{shard}::1.png', place=(0, 0, 1))
+    before = digests(place)
+    assert digests(place) == before
+    shard.write_bytes(b'22')
+    assert digests(place) != before
+
+
 def test_every_view_is_used(whole, home):
     class Digits:
         metainfo: dict = {}

@@ -128,3 +128,14 @@ def test_missing_boxes_are_one_clear_line(missing):
     data[0].pop(missing)
     with pytest.raises(ValueError, match=f'a test image has no {missing}: this needs PackInputs'):
         evaluate(data)
+
+
+def test_labels_beyond_the_net_and_images_without_boxes():
+    data = samples(0, per_class=True)
+    data[0]['gt_label'] = torch.tensor([6])
+    with pytest.raises(ValueError, match='of class 6, the net has boxes for 6 classes'):
+        evaluate(data)
+    data = samples(0)
+    data[0]['gt_bboxes'] = np.zeros((0, 4), np.float32)
+    with pytest.raises(ValueError, match='a test image has no true boxes'):
+        evaluate(data)

@@ -43,3 +43,20 @@ def test_fewer_classes_than_k():
     scores = np.array([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]], np.float32)
     found = evaluate(scores, [1, 1, 0], topk=(1, 5))
     assert found['error/top1'] == pytest.approx(100 / 3) and found['error/top5'] == 0
+
+
+def test_nan_is_an_error_and_ties_go_by_class_number():
+    """As in the posteriors that are written."""
+    nan = np.full((4, 3), np.nan, np.float32)
+    assert evaluate(nan, [0, 1, 2, 0], topk=(1, 2)) == {
+        'error/top1': 100, 'accuracy/top1': 0, 'error/top2': 100, 'accuracy/top2': 0,
+    }  # fmt: skip
+    found = evaluate(np.full((3, 3), 1 / 3, np.float32), [0, 1, 2], topk=(1, 2))
+    assert found['error/top1'] == pytest.approx(200 / 3)
+    assert found['error/top2'] == pytest.approx(100 / 3)
+
+
+@pytest.mark.parametrize('label', [-1, 3])
+def test_a_label_that_is_no_class(label):
+    with pytest.raises(ValueError, match=f'is of class {label}, the net has 3 classes'):
+        evaluate(np.ones((1, 3), np.float32), [label])

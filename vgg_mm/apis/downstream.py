@@ -54,6 +54,11 @@ def datasets_of(dataset: dict) -> Iterator[dict]:
         yield from datasets_of(one)
 
 
+def with_pipelines(dataset: dict) -> list[dict]:
+    """Of :func:`datasets_of` those that read images: they have a pipeline."""
+    return [one for one in datasets_of(dataset) if one.get('pipeline')]
+
+
 def _type_of(cfg: dict) -> str:
     """Without its scope."""
     return str(cfg.get('type')).rpartition('.')[2]

@@ -23,7 +23,13 @@ from .config import (
     set_dataloader_defaults,
     warn_of_slow_bfloat16,
 )
-from .downstream import add_checks, is_downstream, join_datasets, load_images_here
+from .downstream import (
+    add_checks,
+    is_downstream,
+    join_datasets,
+    load_images_here,
+    with_pipelines,
+)
 from .runner import AUTO, build_runner
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import limit_batches, use_test_time_augmentation
@@ -188,7 +194,8 @@ def test_config(
     add_checks(cfg)
     join_datasets(cfg)
     if broken_images == 'count':
-        count_broken_images(cfg.test_dataloader.dataset.pipeline)
+        for dataset in with_pipelines(cfg.test_dataloader.dataset):
+            count_broken_images(dataset['pipeline'])
     if out is not None:
         _add_dump(cfg, out, config_name(cfg))
     set_dataloader_defaults(cfg, pin_memory)

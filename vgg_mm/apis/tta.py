@@ -1,5 +1,6 @@
 """Test-time augmentation by config: the paper's protocols (Section 3.2)."""
 
+from collections.abc import Iterable
 from typing import Any, Optional
 
 import torch
@@ -11,7 +12,7 @@ from vgg_mm.installation import argument
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 
 from .config import find_config, innermost, read_config, set_input_channels, shipped
-from .downstream import is_downstream
+from .downstream import is_downstream, steps_of, with_pipelines
 
 #: Scope of a config -> model and transform of its protocols.
 PROTOCOL_PARTS: dict[Optional[str], tuple[str, str]] = {
@@ -63,7 +64,8 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     if scales is not None and scales.scales in WORDS and 'trained_at' not in scales:
         scales.trained_at = training_scale(cfg)
     cfg.model = ConfigDict(**cfg.tta_model, module=innermost(cfg))
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in with_pipelines(cfg.test_dataloader.dataset):
+        dataset['pipeline'] = cfg.tta_pipeline
     if is_downstream(cfg):
         return
     # Rescaled whole images differ in shape; those of equal shape share forward passes.
@@ -80,15 +82,15 @@ def limit_batches(cfg: Config) -> None:
         cfg.test_dataloader.batch_size = min(cfg.test_dataloader.get('batch_size', 1), most)
 
 
-def find_step(pipeline: list, kind: str) -> Optional[ConfigDict]:
+def find_step(pipeline: Iterable[dict], kind: str) -> Optional[ConfigDict]:
     """The first transform of that type in a pipeline."""
     return next((step for step in pipeline if step['type'] == kind), None)
 
 
 def training_scale(cfg: Config) -> Optional[tuple[int, int]]:
     """(S_min, S_max) of the training pipeline; None if it has no ``vgg_mm.ScaleJitter``."""
-    pipeline = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline', [])
-    jitter = find_step(pipeline, 'vgg_mm.ScaleJitter')
+    loader = cfg.get('train_dataloader') or {}
+    jitter = find_step(steps_of(loader.get('dataset') or {}), 'vgg_mm.ScaleJitter')
     if jitter is None:
         return None
     bounds = scale_bounds(jitter.scale)

@@ -116,14 +116,24 @@ class MapFiles:
 
 
 def image_digests(dataset: Any) -> Iterator[bytes]:
-    """For each image of a data set a digest of its file's content and of its data sample."""
+    """For each image of a data set a digest of its file's content and of its data sample.
+
+    For an image in a tar file that is the content's place, and the file's size and time; files
+    that are not on a local disk are taken by their names.
+    """
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         path = info.get('img_path')
         digest = hashlib.blake2b(repr(sorted(info.items())).encode(), digest_size=16)
+        for value in info.values():
+            if isinstance(value, np.ndarray):  # images in memory; repr leaves most of them out
+                digest.update(np.ascontiguousarray(value).data)
         if isinstance(path, str) and os.path.isfile(path):
             with open(path, 'rb') as file:
                 digest.update(file.read())
+        elif isinstance(path, str) and os.path.isfile(shard := path.partition('::')[0]):
+            state = os.stat(shard)
+            digest.update(f'{state.st_size} {state.st_mtime_ns}'.encode())
         yield digest.digest()
 
 

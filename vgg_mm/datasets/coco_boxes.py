@@ -59,9 +59,10 @@ class CocoBoxes(BoxDataset):
             )
         content = read_coco(self.ann_file, NEEDED, any_box=True)
         images, categories = content['images'], content['categories']
-        self._names = {c['id']: c['name'] for c in sorted(categories, key=lambda c: c['id'])}
+        self._names = {c['id']: c['name'] for c in sorted(categories, key=_order)}
         if self.CLASSES is None:
-            self._metainfo['classes'] = tuple(self._names.values())
+            # Some exports have two categories of one name.
+            self._metainfo['classes'] = tuple(dict.fromkeys(self._names.values()))
         of_image: dict[Any, list[dict]] = {image['id']: [] for image in images}
         for annotation in content['annotations']:
             if annotation['image_id'] not in of_image:
@@ -86,8 +87,12 @@ class CocoBoxes(BoxDataset):
             category = annotation['category_id']
             name = self._names.get(category, f'category {category}')
             objects.append((name, (x, y, x + width, y + height)))
-        shape = (image['height'], image['width']) if {'height', 'width'} <= image.keys() else None
-        return Annotation(where, os.path.join(self.img_prefix, image['file_name']), shape, objects)
+        # 0 or null where the program that wrote the file did not know.
+        sizes: list[Any] = [image.get(key) for key in ('height', 'width')]
+        recorded = all(_is_number(size) and size > 0 for size in sizes)
+        shape = (int(sizes[0]), int(sizes[1])) if recorded else None
+        path = os.path.join(self.img_prefix, image['file_name'])
+        return Annotation(where, path, shape, objects)
 
 
 def read_coco(
@@ -105,7 +110,7 @@ def read_coco(
     Raises:
         ValueError: in one line, if the file is not of this form.
     """
-    with open(path, encoding='utf-8') as file:
+    with open(path, encoding='utf-8-sig') as file:
         try:
             content = json.load(file)
         except ValueError as error:
@@ -130,6 +135,11 @@ def read_coco(
                         f'{path}: number {i} of {part} has {key}={one[key]!r}; expected {meaning}'
                     )
     return content
+
+
+def _order(category: dict) -> tuple[bool, Any]:
+    """By id: numbers, then texts."""
+    return isinstance(category['id'], str), category['id']
 
 
 def _fits(key: str, value: Any) -> bool:

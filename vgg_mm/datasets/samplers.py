@@ -67,6 +67,11 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, place: tuple[int, int, int]) -> Any:
         """The transformed image of ``place``, (seed, epoch, index)."""
+        if not isinstance(place, tuple):
+            raise TypeError(
+                'SeededDataset: the place of an image is (seed, epoch, index), as '
+                f'vgg_mm.ResumableSampler gives it; got {place!r}'
+            )
         seed_draws(FOR_SAMPLE, *place)
         return self.dataset[place[-1]]
 
@@ -80,7 +85,8 @@ class ShapeSampler(DefaultSampler):
     which the data set's own order is restored.
 
     Images whose headers cannot be read, or whose files are not on a local disk, are first, in the
-    data set's order: a wrong shape costs time, not correctness.
+    data set's order: a wrong shape costs time, not correctness. Concatenated data sets are read in
+    their own order.
 
     Args:
         dataset: A data set whose ``get_data_info(i)`` gives ``img_path``.
@@ -100,6 +106,8 @@ class ShapeSampler(DefaultSampler):
 
 
 def _order(dataset: Any) -> list[int]:
+    if hasattr(dataset, 'datasets'):  # each numbers its images: no order could be restored
+        return list(range(len(dataset)))
     paths = [dataset.get_data_info(i).get('img_path') for i in range(len(dataset))]
     # Headers wait for the disk, not for the processor.
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=16) as pool:

@@ -49,7 +49,8 @@ def find_shards(folder: str, patterns: Iterable[str]) -> list[str]:
     paths = []
     for pattern in (name for given in patterns for name in _expand_range(given)):
         if glob.has_magic(pattern):
-            paths += sorted(glob.glob(osp.join(glob.escape(folder), pattern)))
+            found = glob.glob(osp.join(glob.escape(folder), pattern))
+            paths += sorted(path for path in found if not path.endswith(INDEX_ENDING))
         elif osp.isfile(osp.join(folder, pattern)):
             paths.append(osp.join(folder, pattern))
         else:
@@ -188,9 +189,11 @@ def scan_shard(path: str, extensions: tuple[str, ...]) -> list[tuple[int, int, s
                 name = posixpath.normpath(member.name)
                 if member.isdir() or any(part.startswith('.') for part in name.split('/')):
                     continue
-                if name.endswith(LABEL_ENDINGS):
+                stem, ending = posixpath.splitext(name)
+                if ending.lower() in LABEL_ENDINGS:
                     file = tar.extractfile(member)
-                    labels[name] = file.read() if file else b''  # a link to nothing
+                    content = file.read() if file else b''  # a link to nothing
+                    labels[stem + ending.lower()] = content
                 elif name.lower().endswith(extensions):
                     if not member.isreg():
                         raise ValueError(f'{path}::{name} is a link: write the image itself')
@@ -210,16 +213,23 @@ def _label(image: str, labels: dict[str, bytes], path: str) -> str:
         try:
             text = labels[name].decode('utf-8').strip()
             if name.endswith('.json'):
-                value = json.loads(text)
-                label = value.get('label', value.get('class'))
-                if isinstance(label, float) and label.is_integer():
-                    label = int(label)  # pandas writes 3.0 where a column has gaps
-                text = '' if label is None else str(label)
+                text = _label_in_json(json.loads(text))
         except (ValueError, AttributeError):
             raise ValueError(f'not a label: {path}::{name}') from None
         if text:
             return text
     return ''
+
+
+def _label_in_json(value: dict) -> str:
+    """The label as text, '' if it has none; ValueError if it is neither a number nor a name."""
+    found = (value.get(key) for key in ('label', 'class'))
+    label = next((one for one in found if one is not None), '')
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)  # pandas writes 3.0 where a column has gaps
+    if isinstance(label, bool) or not isinstance(label, (int, str)):
+        raise ValueError(f'{label!r} is no number of a class, and no name')
+    return str(label)
 
 
 def _check_end(tar: tarfile.TarFile, path: str) -> None:

@@ -22,8 +22,19 @@ class DumpPredictions(DumpResults):
 
     def compute_metrics(self, results: list) -> dict:
         return super().compute_metrics(
-            sorted(results, key=lambda sample: sample.get('sample_idx', 0))
+            _in_order(results, [sample.get('sample_idx', 0) for sample in results])
         )
+
+
+def _in_order(results: list, numbers: list[int]) -> list:
+    """Results in the order of their images' numbers.
+
+    As they are where numbers occur twice: each part of a concatenation numbers its own images, and
+    is read in order.
+    """
+    if len(set(numbers)) < len(numbers):
+        return results
+    return [result for _, result in sorted(zip(numbers, results), key=lambda pair: pair[0])]
 
 
 @METRICS.register_module()
@@ -56,12 +67,16 @@ class DumpPosteriors(BaseMetric):
             arrays = {name: score.float().cpu().numpy() for name, score in scores.items()}
             if sample.get(LOAD_ERROR):
                 arrays = {name: np.full_like(array, np.nan) for name, array in arrays.items()}
-            name = os.path.relpath(sample['img_path'], self.info['data']).replace(os.sep, '/')
-            row = (sample['sample_idx'], name, int(sample['gt_label']), arrays)
-            self.results.append(row)
+            if 'gt_label' not in sample:
+                raise ValueError(f'{self.path}: the test images have no labels')
+            number = sample['sample_idx']
+            name = str(number)  # of an image in memory
+            if sample.get('img_path') is not None:
+                name = os.path.relpath(sample['img_path'], self.info['data']).replace(os.sep, '/')
+            self.results.append((number, name, int(sample['gt_label']), arrays))
 
     def compute_metrics(self, results: list) -> dict:
-        results = sorted(results, key=lambda row: row[0])
+        results = _in_order(results, [row[0] for row in results])
         _, names, labels, arrays = zip(*results)
         scores = {name: np.stack([a[name] for a in arrays]) for name in arrays[0]}
         classes = list(self.dataset_meta['classes'])

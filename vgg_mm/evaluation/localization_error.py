@@ -67,7 +67,15 @@ class LocalizationError(BaseMetric):
             readable = not sample.get(LOAD_ERROR)
             label, true = int(sample['gt_label']), _tensor(sample[BOXES])
             known = _tensor(sample['pred_bboxes'])
-            result = {CLASS_KNOWN: readable and self._finds(known[label % len(known)], true)}
+            if not len(true):
+                raise ValueError('LocalizationError: a test image has no true boxes')
+            if label >= len(known) > 1:
+                raise ValueError(
+                    f'LocalizationError: a test image is of class {label}, the net has boxes for '
+                    f'{len(known)} classes'
+                )
+            of_class = known[label if len(known) > 1 else 0]
+            result = {CLASS_KNOWN: readable and self._finds(of_class, true)}
             guesses = sample.get('pred_instances')
             if guesses is not None:
                 pairs = zip(_tensor(guesses['labels']), _tensor(guesses['bboxes']))

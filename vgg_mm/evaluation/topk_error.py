@@ -1,16 +1,17 @@
 """The paper's figure of merit."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmpretrain.evaluation import Accuracy
 
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 from vgg_mm.registry import METRICS
+
+from .posteriors import wrong_images
 
 
 @METRICS.register_module()
@@ -21,7 +22,8 @@ class TopKError(Accuracy):
     top-k error is the share of images whose true class is not among the k most probable (paper,
     Section 4). Of several protocols tested at once each has its own: ``dense/error/top1``.
 
-    Images that could not be read, if testing continues, count as errors and are listed.
+    Images that could not be read, if testing continues, count as errors and are listed; so do
+    those with posteriors of NaN. Equal posteriors are ranked by class number.
 
     Args:
         topk: The k; arguments as in MMPretrain's ``Accuracy``. Where there are no more than k
@@ -37,6 +39,11 @@ class TopKError(Accuracy):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         super().process(data_batch, data_samples)
         for result, sample in zip(self.results[-len(data_samples) :], data_samples):
+            label, classes = int(result['gt_label']), len(result['pred_score'])
+            if not 0 <= label < classes:
+                raise ValueError(
+                    f'TopKError: a test image is of class {label}, the net has {classes} classes'
+                )
             protocols = sample.get('pred_scores') or {}
             result['pred_scores'] = {name: score.cpu() for name, score in protocols.items()}
             result[LOAD_ERROR] = sample.get(LOAD_ERROR)
@@ -52,18 +59,20 @@ class TopKError(Accuracy):
             )
         if not readable:
             raise ValueError(f'none of the {len(results)} test images could be read: {errors[0]}')
-        metrics = {}
+        labels = np.array([int(result['gt_label']) for result in readable])
+        metrics, undefined = {}, 0
         for name in readable[0]['pred_scores'] or ('',):
-            scores = [r['pred_scores'].get(name, r['pred_score']) for r in readable]
-            protocol = [dict(r, pred_score=self._padded(s)) for r, s in zip(readable, scores)]
-            share = len(readable) / len(results)
-            accuracies = {k: v * share for k, v in super().compute_metrics(protocol).items()}
+            found = [r['pred_scores'].get(name, r['pred_score']) for r in readable]
+            scores = torch.stack(found).float().numpy()
+            undefined = max(undefined, int(np.isnan(scores).any(1).sum()))
             prefix = f'{name}/' if name else ''
-            metrics.update({f'{prefix}error/{k}': max(0.0, 100 - v) for k, v in accuracies.items()})
-            metrics.update({f'{prefix}accuracy/{k}': v for k, v in accuracies.items()})
+            for k in self.topk:
+                wrong = len(errors)
+                if k < scores.shape[1]:
+                    wrong += int(wrong_images(scores, labels, k).sum())
+                error = 100 * wrong / len(results)
+                metrics[f'{prefix}error/top{k}'] = error
+                metrics[f'{prefix}accuracy/top{k}'] = 100 - error
+        if undefined:
+            print_log(f'{undefined} of {len(results)} images have posteriors of NaN', 'current')
         return metrics
-
-    def _padded(self, score: torch.Tensor) -> torch.Tensor:
-        """With classes that are never right, where there are fewer than k: nothing is beyond k."""
-        missing = max(self.topk) - score.shape[-1]
-        return F.pad(score, (0, missing), value=-math.inf) if missing > 0 else score

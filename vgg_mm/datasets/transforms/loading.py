@@ -153,7 +153,11 @@ class LoadImage(LoadImageFromFile):
 
     def transform(self, results: dict) -> Optional[dict]:
         if 'img' in results and 'img_path' not in results:
-            return results  # MMPretrain's inferencers have read the image themselves
+            # MMPretrain's inferencers have read the image themselves.
+            img = results['img']
+            if self.in_channels != 3 and img.ndim == 3 and img.shape[2] == 3:
+                results['img'] = with_channels(img, self.in_channels)
+            return results
         return self.load(results, self.lazy)
 
     @property
@@ -177,7 +181,9 @@ class LoadImage(LoadImageFromFile):
                 self._skip(results['img_path'], str(error))
                 return None
             results[LOAD_ERROR] = str(error)
-            img = with_channels(np.zeros((1, 1, 3), np.uint8), self.in_channels)
+            grey = self.color_type.startswith('grayscale')
+            channels = 1 if grey else self.in_channels
+            img = with_channels(np.zeros((1, 1, 3), np.uint8), channels)
         if not isinstance(img, LazyImage):
             self.skipped_in_a_row = 0
             if self.to_float32:
@@ -243,7 +249,7 @@ class LoadImage(LoadImageFromFile):
                 "dict(type='vgg_mm.SkippedImagesHook') in custom_hooks (by iterations with "
                 'workers also LoadImage(skipped_file=FILE))'
             )
-        append_line(self.skipped_file, path, reason)
+        append_line(self.skipped_file, os.fspath(path), reason)
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise ValueError(
