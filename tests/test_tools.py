@@ -243,12 +243,12 @@ def test_broken_images_can_count_as_errors(few_digits, net_d, tmp_path):
 def test_concatenated_test_sets(few_digits, net_d, tested, tmp_path):
     """Their posteriors and errors, one set after the other; names are below the shared folder."""
     config = tmp_path / 'joined.py'
-    config.write_text(f'''
+    config.write_text(f"""
 _base_ = {D_DIGITS!r}
 val = _base_.test_dataloader.dataset
 train = dict(val, data_prefix='train')
 test_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[val, train]))
-''')
+""")
     arguments = ['--tta-cfg', 'dense', '--broken-images', 'count', '--out', 'two.npz']
     run_tool(
         'test.py', config, net_d / 'epoch_1.pth', *arguments, '--work-dir', 'work',
