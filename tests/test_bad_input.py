@@ -67,6 +67,11 @@ def break_all(data):
         path.write_bytes(b'some text')
 
 
+def folder_at(path):
+    path.mkdir()
+    return path
+
+
 def half_checkpoint(checkpoint, folder):
     """Write the first half of a checkpoint as the only one in the work directory."""
     target = folder / 'run' / 'epoch_1.pth'
@@ -225,6 +230,10 @@ CASES = {
     'unknown test protocol': (
         lambda d, c: test(A_DIGITS, c, d, 'tta_model.protocol=densely', arguments=['--tta']),
         "PaperTTA: unknown protocol 'densely'; choose among dense, multi_crop",
+    ),
+    'an output file that is a folder': (
+        lambda d, c: test(A_DIGITS, c, d, arguments=['--out', folder_at(d.parent / 'q.npz')]),
+        '--out .*q.npz is a folder; give a file in it',
     ),
     'only truncated checkpoints to resume from': (
         lambda d, c: (half_checkpoint(c, d.parent), train(A_DIGITS, d, arguments=['--resume']))[1],

@@ -14,7 +14,7 @@ from mmpretrain.registry import MODELS
 
 from tests.checkpoints import source_nets as sources
 from tests.conftest import A_DIGITS, D_DIGITS, run_tool, short_run
-from vgg_mm.apis.convert_weights import read_weights
+from vgg_mm.apis.convert_weights import convert_weights, read_weights
 from vgg_mm.checkpoints import load_checkpoint, loading_safely
 from vgg_mm.engine import CheckpointCheckHook
 from vgg_mm.evaluation import load_posteriors
@@ -278,6 +278,15 @@ def test_wrong_options(options, message, caffe, tmp_path):
     done = run_tool('convert_weights.py', caffe[0], *out, *options, cwd=tmp_path, check=False)
     assert done.returncode == 1 and message in done.stderr and done.stderr.count('\n') == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_source_is_not_overwritten(caffe, tmp_path):
+    path = tmp_path / 'net.pth'
+    convert_weights(str(caffe[0]), path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match='net.pth is the file that is read: give another one'):
+        convert_weights(str(path), str(tmp_path / '.' / 'net.pth'))
+    assert path.read_bytes() == before
 
 
 def test_options(torchvision, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -319,6 +320,13 @@ def test_invalid_options(out, options, message, checkpoint, tmp_path):
     with pytest.raises(ValueError, match=message):
         export(checkpoint, str(tmp_path / out), **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_checkpoint_is_not_overwritten(checkpoint):
+    before = Path(checkpoint).read_bytes()
+    with pytest.raises(ValueError, match='is the file that is read: give another one to write'):
+        export(checkpoint, checkpoint, to='safetensors')
+    assert Path(checkpoint).read_bytes() == before
 
 
 def test_errors_of_the_tool_are_one_line(tmp_path):

@@ -1,6 +1,7 @@
 """Fine-tuning on own photos with one command."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tests.conftest import run_tool
 from vgg_mm.apis.check_dataset.layout import find_layout
 from vgg_mm.apis.convert_weights import Net
 from vgg_mm.apis.finetune.decide import choose_head, decide
-from vgg_mm.apis.finetune.run import _write_once
+from vgg_mm.apis.finetune.run import _write_once, finetune
 from vgg_mm.apis.finetune.split import Split, split_photos
 from vgg_mm.checkpoints import load_checkpoint
 from vgg_mm.checkpoints.preprocessing import CENTRED_BGR, CENTRED_RGB, STANDARDISED_RGB
@@ -106,6 +107,10 @@ def test_second_call_does_not_train_again(done, photos, net_a):
         (('--cache-maps', 'on', '--frozen', '4', '--unfreeze', '1'), 'give only one of them'),
         (('--cache-maps', 'on', '--unfreeze', '5'), '--unfreeze must be 0 to 4 blocks, got 5'),
         (('--cache-maps', 'on', '--views', '999999'), 'GB, more than 20'),
+        (
+            ('--work-dir', 'meine Fotos/runs'),
+            'lies in the folder of the photos, where it would',
+        ),
         (('--seed', '1'), 'lists other photos than the folder contains: use another --work-dir'),
         (('--weights', 'none.pth'), 'checkpoint not found: none.pth'),
     ],
@@ -115,6 +120,15 @@ def test_wrong_calls(done, photos, net_a, options, message):
     failed = run_tool('finetune.py', photos, *call, cwd=photos.parent, check=False)
     assert failed.returncode == 1
     assert message in failed.stderr and failed.stderr.strip().count('\n') == 0
+
+
+def test_a_folder_called_chain(photos, net_a, tmp_path, monkeypatch):
+    """The stage's config is not the chain's file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'chain').symlink_to(photos)
+    for _ in range(2):
+        finetune('chain', str(net_a / 'epoch_2.pth'), work_dir='run', dry_run=True, epochs=1)
+    assert {path.name for path in Path('run').glob('*.py')} == {'chain.py', 'photos_chain.py'}
 
 
 @pytest.mark.parametrize(

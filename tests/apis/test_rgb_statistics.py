@@ -71,6 +71,14 @@ def test_the_command(digits, tmp_path):
     assert scope['model']['data_preprocessor']['mean'] == numbers['mean']
 
 
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path):
+    with pytest.raises(ValueError, match='the file must end in .json'):
+        report(str(tmp_path / 'none'), out='x.txt')
+    cv2.imwrite(str(tmp_path / 'x.png'), np.full((4, 4, 3), 9, np.uint8))
+    report(str(tmp_path), out=str(tmp_path / 'new' / 'x.json'))
+    assert json.loads((tmp_path / 'new' / 'x.json').read_text())['images'] == 1
+
+
 def test_errors_are_one_clear_line(tmp_path):
     with pytest.raises(FileNotFoundError, match='no folder .*nothing'):
         report(str(tmp_path / 'nothing'))

@@ -37,6 +37,9 @@ OTHER_KEYS = {
     'tta_pipeline',
 }
 
+#: Keys whose values are paths.
+PATHS = ('DATA_ROOT', 'work_dir')
+
 #: What mmengine builds of sections that name no type, and the keys that it takes out before.
 UNTYPED: dict[str, tuple] = {
     'train_dataloader': (DataLoader,),
@@ -71,7 +74,9 @@ def parse_cfg_options(options: CfgOptions) -> dict[str, Any]:
         key, equals, value = option.partition('=')
         if not equals:
             raise ValueError(f'{argument("cfg_options")} expects key=value, got {option!r}')
-        if re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", value):
+        if key in PATHS:
+            parsed[key] = value.strip().strip('\'"')  # also where a folder is called 2024
+        elif re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", value):
             parsed[key] = value.strip()[1:-1]
         elif re.match(r'\s*(dict\(|[\[({])', value) and re.search(r'dict\(|[{\'"]', value):
             parsed[key] = _literal(key, value)

@@ -9,15 +9,18 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Optional, Union
 
+import mmengine.registry
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
+from mmengine.registry import Registry
+from mmengine.utils import get_object_from_string
 from mmpretrain.apis import ModelHub, list_models
 
 from vgg_mm.checkpoints.preprocessing import Preprocessing
 from vgg_mm.installation import argument, root_folder
 from vgg_mm.progress import to_stderr
-from vgg_mm.text import nearest
+from vgg_mm.text import first_few, nearest
 
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
 from .downstream import check_files, check_package, datasets_of, give_data_root, is_downstream
@@ -103,15 +106,15 @@ def load_config(
         FileNotFoundError: if the config or a data folder is missing.
         ImportError: if the config is for a package that is missing.
     """
-    cfg = deepcopy(config) if isinstance(config, Config) else read_config(find_config(config))
+    own = isinstance(config, Config)
+    cfg = name_types(deepcopy(config)) if own else read_config(find_config(config))
     check_package(cfg, config_name(cfg))
     undo_seeded_dataset(cfg)
     cfg.launcher = launcher
     options = parse_cfg_options(cfg_options)
-    data_root = cfg.get('DATA_ROOT')
-    merge_options(cfg, options)
     if 'DATA_ROOT' in options:
-        replace_data_root(cfg, data_root, cfg.DATA_ROOT)
+        replace_data_root(cfg, options['DATA_ROOT'])
+    merge_options(cfg, options)
     find_validation_folders(cfg)
     set_input_channels(cfg)
     if work_dir is not None:
@@ -158,13 +161,13 @@ def config_name(config: ConfigLike) -> str:
 
 
 def read_config(path: str) -> Config:
-    """mmengine's ``Config.fromfile``.
+    """mmengine's ``Config.fromfile``, with a name for every type (:func:`name_types`).
 
     Raises:
         ValueError: in one line with file and line number, if the code of a config fails.
     """
     try:
-        return Config.fromfile(path)
+        return name_types(Config.fromfile(path))
     except Exception as error:
         place = users_line(error)
         if place is None:
@@ -174,13 +177,58 @@ def read_config(path: str) -> Config:
         ) from error
 
 
-def replace_data_root(node: Any, old: str, new: str) -> None:
-    """Set ``data_root`` to ``new`` in every data set below ``node`` whose root is ``old``.
+def name_types(cfg: Config) -> Config:
+    """Put registered names in the place of classes and their paths, which configs in pure Python
+    have (``type=VGG`` after an import, written as ``'vgg_mm.models.VGG'``), in place.
 
-    Annotation files that evaluators name below ``old`` move along.
+    What no registry has, or another class under the same name, stays.
     """
-    for one in _dicts_below(node):
-        if one.get('data_root') == old:
+    given = [one for one in _dicts_below(cfg) if _is_object(one.get('type'))]
+    if not given:
+        return cfg
+    default = cfg.get('default_scope') or 'mmpretrain'
+    names: dict[Any, str] = {}
+    for root in filter(lambda one: isinstance(one, Registry), vars(mmengine.registry).values()):
+        here = root.children.get(default, root)
+        for registry in (root, *root.children.values()):
+            scope = '' if registry.scope in (root.scope, default) else f'{registry.scope}.'
+            for name, kind in registry.module_dict.items():
+                if here.get(scope + name) is kind:
+                    names.setdefault(kind, scope + name)
+    for one in given:
+        kind = one['type']
+        kind = get_object_from_string(kind) if isinstance(kind, str) else kind
+        if kind in names:
+            one['type'] = names[kind]
+    return cfg
+
+
+def _is_object(kind: Any) -> bool:
+    """Whether a ``type`` is a class or function, or the path of one: longer than a scope's name."""
+    return callable(kind) or isinstance(kind, str) and kind.count('.') > 1
+
+
+def replace_data_root(cfg: Config, new: str) -> None:
+    """Set ``data_root`` to ``new`` in every data set whose root is the config's ``DATA_ROOT``.
+
+    Where it has none, as MMPretrain's configs, the one root that all data sets share is replaced.
+    Annotation files that evaluators name below it move along.
+
+    Raises:
+        ValueError: if there is no such root.
+    """
+    old = cfg.get('DATA_ROOT')
+    if old is None:
+        roots = {one['data_root'] for one in _dicts_below(cfg) if one.get('data_root')}
+        if len(roots) != 1:
+            found = f'several: {first_few(sorted(roots), 3)}' if roots else 'none'
+            raise ValueError(
+                f'{config_name(cfg)} has no DATA_ROOT, which stands for the one data_root of its '
+                f'data sets (here {found}): set train_dataloader.dataset.data_root and its like'
+            )
+        (old,) = roots
+    for one in _dicts_below(cfg):
+        if 'data_root' in one and one['data_root'] == old:
             one['data_root'] = new
         ann_file = one.get('ann_file')
         if old and isinstance(ann_file, str) and ann_file.startswith(osp.join(old, '')):

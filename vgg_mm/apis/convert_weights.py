@@ -10,6 +10,7 @@ import torch
 from vgg_mm.architectures import BASE_CHANNELS, BLOCK_WIDTHS, DEPTH_TO_ARCH, STRIDE, resolve_arch
 from vgg_mm.checkpoints import (
     Preprocessing,
+    check_is_another_file,
     has_own_names,
     loading_safely,
     noted_preprocessing,
@@ -163,6 +164,7 @@ def convert_weights(
     if not os.fspath(out).endswith('.pth'):
         raise ValueError(f'convert_weights: the file to write must end in .pth, got {out}')
     check_choice('preprocessing', preprocessing, PREPROCESSING, optional=True)
+    check_is_another_file(out, source)
     with loading_safely(trust_checkpoint):
         converted = read_weights(source, arch, ema)
     if preprocessing is not None:

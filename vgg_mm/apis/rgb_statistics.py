@@ -6,11 +6,13 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from vgg_mm.checkpoints import write_atomically
 from vgg_mm.datasets import LoadImage
 from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
 
 from .image_folders import find_images
+from .inference.report import check_out
 
 
 class RGBStatistics(NamedTuple):
@@ -62,6 +64,8 @@ def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = N
         out: A JSON file for the numbers.
         max_images: Use at most this many images, evenly spaced over the folder.
     """
+    if out is not None:
+        check_out(out, ('.json',))
     paths = find_images(folder)
     if max_images is not None and max_images < len(paths):
         if max_images < 1:
@@ -74,8 +78,8 @@ def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = N
         eigvec=np.round(result.eigvec, 4).tolist(),
     )
     if out is not None:
-        with open(out, 'w', encoding='utf-8') as file:
-            json.dump(dict(numbers, images=result.images, pixels=result.pixels), file, indent=1)
+        content = dict(numbers, images=result.images, pixels=result.pixels)
+        write_atomically(out, json.dumps(content, indent=1).encode())
     return (
         f'{result.images} images, {result.pixels:,} pixels below {folder}\n\n'
         f'model = dict(data_preprocessor=dict(mean={numbers["mean"]}))\n\n'

@@ -50,7 +50,7 @@ def describe(cfg: Config) -> dict[str, Any]:
         test_scales=test_scales(datasets[0]['pipeline']) if datasets else (),
         protocols=[protocols] if isinstance(protocols, str) else list(protocols),
         data=folders[0] if len(folders) == 1 else _shared_folder(folders),
-        checkpoint=cfg.load_from,
+        checkpoint=cfg.get('load_from'),
     )
 
 

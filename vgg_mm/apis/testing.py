@@ -30,6 +30,7 @@ from .downstream import (
     load_images_here,
     with_pipelines,
 )
+from .inference.report import check_out
 from .runner import AUTO, build_runner
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import limit_batches, use_test_time_augmentation
@@ -83,6 +84,7 @@ def test(
             files or a package are invalid; ValueError, later, at an image that cannot be read.
     """
     if out is not None:
+        out = os.fspath(out)
         _check_out(out, out_item)
     checkpoint = run_checkpoint(checkpoint)
     predictions = out if out_item == PREDICTIONS else None
@@ -109,8 +111,7 @@ def _check_out(out: str, item: str) -> None:
             f'{argument("out", out)}: for {argument("out_item", item)} the file must end in '
             f'{", ".join(OUT_ENDINGS[item])}'
         )
-    if is_main_process():
-        os.makedirs(os.path.dirname(out) or '.', exist_ok=True)
+    check_out(out, OUT_ENDINGS[item])
 
 
 def _add_dump(cfg: Config, out: str, config: str) -> None:
@@ -194,6 +195,11 @@ def test_config(
     add_checks(cfg)
     join_datasets(cfg)
     if broken_images == 'count':
+        if is_downstream(cfg):
+            raise ValueError(
+                f'{argument("broken_images", "count")} is for classifiers, this config is for '
+                f'{cfg.default_scope}'
+            )
         for dataset in with_pipelines(cfg.test_dataloader.dataset):
             count_broken_images(dataset['pipeline'])
     if out is not None:

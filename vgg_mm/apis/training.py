@@ -118,19 +118,29 @@ def training_config(
                 'auto_scale_lr=dict(base_batch_size=...)'
             )
         cfg.auto_scale_lr.enable = True
-        # mmengine's rule looks at one iteration; a step of accumulated gradients takes several.
-        cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
+    _scale_by_steps(cfg)
     load_images_here(cfg, 'train_dataloader', 'val_dataloader')
     if broken_images == 'skip':
         skip_broken_images(cfg)
     set_dataloader_defaults(cfg, pin_memory, persistent_workers)
-    add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.resume))
+    add_hook(cfg, type='vgg_mm.CheckpointCheckHook', strict=bool(cfg.get('resume')))
     add_hook(cfg, type='vgg_mm.PreprocessingHook')
     add_hook(cfg, type='vgg_mm.ExactResumeHook')
     add_hook(cfg, type='vgg_mm.ProgressHook')
     add_checks(cfg)
     join_datasets(cfg)
     return cfg
+
+
+def _scale_by_steps(cfg: Config) -> None:
+    """Let the rate scale with the images of a step, where it scales.
+
+    mmengine's rule looks at one iteration; a step of accumulated gradients takes several.
+    """
+    rule = cfg.get('auto_scale_lr') or {}
+    if rule.get('enable') and not rule.get('per_iteration'):
+        rule.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
+        rule.per_iteration = True  # the written config may be trained from
 
 
 def skip_broken_images(cfg: Config) -> None:

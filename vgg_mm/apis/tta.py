@@ -84,7 +84,12 @@ def limit_batches(cfg: Config) -> None:
 
 def find_step(pipeline: Iterable[dict], kind: str) -> Optional[ConfigDict]:
     """The first transform of that type in a pipeline."""
-    return next((step for step in pipeline if step['type'] == kind), None)
+    return next((step for step in pipeline if _ends(step['type']) == _ends(kind)), None)
+
+
+def _ends(name: Any) -> tuple[str, str]:
+    """Package and class: the same of 'vgg_mm.LoadImage' and of 'vgg_mm.datasets.LoadImage'."""
+    return str(name).partition('.')[0], str(name).rpartition('.')[2]
 
 
 def training_scale(cfg: Config) -> Optional[tuple[int, int]]:

@@ -1,4 +1,11 @@
-from .atomic_write import WHOLE_FILES, AtomicLocalBackend, check_room, whole_file, write_atomically
+from .atomic_write import (
+    WHOLE_FILES,
+    AtomicLocalBackend,
+    check_is_another_file,
+    check_room,
+    whole_file,
+    write_atomically,
+)
 from .config_text import parse_config_text
 from .from_classifier import layers_of_vgg, transfer_classifier
 from .layouts import has_own_names, to_own_layout, unknown_layout
@@ -24,6 +31,7 @@ __all__ = [
     'WHOLE_FILES',
     'AtomicLocalBackend',
     'Preprocessing',
+    'check_is_another_file',
     'check_room',
     'config_preprocessing',
     'find_resume_point',

@@ -79,7 +79,9 @@ class DumpPosteriors(BaseMetric):
         results = _in_order(results, [row[0] for row in results])
         _, names, labels, arrays = zip(*results)
         scores = {name: np.stack([a[name] for a in arrays]) for name in arrays[0]}
-        classes = list(self.dataset_meta['classes'])
+        count = next(iter(scores.values())).shape[1]
+        # A list of images without a list of classes numbers them.
+        classes = list((self.dataset_meta or {}).get('classes') or map(str, range(count)))
         info = dict(self.info, imagenet=is_imagenet(classes))
         Posteriors(scores, np.array(labels), list(names), classes, info).save(self.path)
         print_log(f'posteriors of {len(names)} images: {self.path}', 'current')

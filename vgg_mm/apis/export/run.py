@@ -11,7 +11,7 @@ from typing import Any, Optional
 import numpy as np
 import torch
 
-from vgg_mm.checkpoints import write_atomically
+from vgg_mm.checkpoints import check_is_another_file, write_atomically
 from vgg_mm.installation import argument, check_choice
 from vgg_mm.progress import Progress, to_stderr, with_progress
 
@@ -88,6 +88,7 @@ def export(
     """
     check_choice('to', to, dict.fromkeys(SUFFIXES.values()), optional=True)
     check_choice('names', names, (OWN, TORCHVISION), optional=True)
+    check_is_another_file(out, checkpoint)
     kind = to or _kind_of(out)
     if size is not None and dynamic:
         raise ValueError(f'give either {argument("size")} or {argument("dynamic")}')

@@ -31,6 +31,7 @@ from ..chain import train_chain
 from ..check_dataset.layout import find_layout
 from ..config import configs_folder, set_input_channels
 from ..convert_weights import Converted, Net, identify_weights
+from ..image_folders import is_inside
 from ..inference.load import expected_preprocessing, resolve
 from ..net_table import CROP
 from ..tables import say
@@ -139,7 +140,14 @@ def finetune(
     stages = [first, first.second_stage(unfreeze)] if unfreeze else [first]
     # Only characters that mmengine accepts in a config's name.
     name = re.sub(r'[^A-Za-z0-9_-]+', '_', osp.basename(osp.abspath(folder))).strip('_') or 'photos'
+    if name == 'chain':  # the file of the chain
+        name = 'photos_chain'
     work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
+    if is_inside(work_dir, folder):
+        raise ValueError(
+            f'{work_dir} lies in the folder of the photos, where it would become a class: give '
+            f'{argument("work_dir", "FOLDER")} elsewhere'
+        )
     balanced = class_weights == BALANCED
     print('\n'.join(filter(None, _report(folder, split, start, stages, balanced))))
     if adds_channels and first.frozen_stages:

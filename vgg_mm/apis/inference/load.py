@@ -13,7 +13,13 @@ from mmpretrain.apis import ModelHub, list_models
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import DATASETS, MODELS
 
-from vgg_mm.apis.config import find_config, innermost, read_config, undo_seeded_dataset
+from vgg_mm.apis.config import (
+    find_config,
+    innermost,
+    name_types,
+    read_config,
+    undo_seeded_dataset,
+)
 from vgg_mm.apis.convert_weights import identify_weights
 from vgg_mm.apis.downstream import is_downstream
 from vgg_mm.apis.runner import AUTO, use_kernels
@@ -157,7 +163,7 @@ def _config(config: Any, content: dict, checkpoint: str) -> tuple[Config, list[s
     meta = content.get('meta') or {}
     cfg = None
     if isinstance(config, Config):
-        cfg = deepcopy(config)
+        cfg = name_types(deepcopy(config))
     elif config is not None:
         cfg = read_config(find_config(config))
     elif 'cfg' in meta and 'conversion' not in content:

@@ -141,7 +141,7 @@ def _trained_net(work_dir: str, data_root: Optional[str]) -> TrainedNet:
         raise FileNotFoundError(f'checkpoint not found: {checkpoint or "none is named"}')
     cfg = read_config(config)
     if data_root is not None:
-        replace_data_root(cfg, cfg.get('DATA_ROOT'), data_root)
+        replace_data_root(cfg, data_root)
     found = describe(cfg)
     if found['scale'] is None:
         raise ValueError(
