@@ -68,3 +68,13 @@ def test_a_nets_names_and_folders_named_by_its_numbers(tmp_path, caplog):
     hook.before_test(run)
     assert labels(run, 'test') == {'2': 2, '10': 10}
     assert "by their numbers: '10' is 'k'" in caplog.text
+
+
+def test_heads_in_a_list(tmp_path):
+    """As in Cascade R-CNN."""
+    run = runner(train=loader(tmp_path / 't', 'abc'), val=loader(tmp_path / 'v', 'abc'))
+    run.model.roi_head = nn.Module()
+    run.model.roi_head.bbox_head = nn.ModuleList([nn.Module(), nn.Module()])
+    run.model.roi_head.bbox_head[1].num_classes = 80
+    with pytest.raises(ValueError, match=r'model.roi_head.bbox_head.1.num_classes=3'):
+        ClassCheckHook().before_train(run)

@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.registry import DATA_SAMPLERS
@@ -170,8 +171,8 @@ def test_resuming_with_another_batch_size(few_digits, by_iteration, tmp_path):
     assert refused.returncode == 1
     assert (
         'error: the checkpoint was written at iteration 4 of 5 in an epoch with 24 images an '
-        'iteration, now there are 12: resume with the same number (processes x batch size), or '
-        'from a checkpoint of the end of an epoch'
+        'iteration, now there are 12 in 10 iterations: resume with the same photos and the same '
+        'number (processes x batch size), or from a checkpoint of the end of an epoch'
     ) in refused.stderr.splitlines()
     log = train(
         few_digits, tmp_path / 'other', 4, 'train_dataloader.batch_size=12',
@@ -219,11 +220,18 @@ class Validations(BaseMetric):
 def train_numbers(work_dir, train_cfg, resume=None, **loader):
     """Train in this process; returns the runner and the metric."""
     metric = Validations()
-    loader = dict(dict(batch_size=4, sampler=dict(type='vgg_mm.ResumableSampler')), **loader)
+    loader = dict(
+        dict(
+            batch_size=4,
+            dataset=SeededDataset(Numbers()),
+            sampler=dict(type='vgg_mm.ResumableSampler'),
+        ),
+        **loader,
+    )
     runner = Runner(
         Product(),
         str(work_dir),
-        train_dataloader=dict(dataset=SeededDataset(Numbers()), **loader),
+        train_dataloader=loader,
         train_cfg=dict(type='vgg_mm.ResumableTrainLoop', **train_cfg),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
         val_dataloader=dict(
@@ -251,6 +259,49 @@ def test_the_missed_validation_of_an_interval_that_changes(tmp_path):
     assert whole.count == 4 and resumed.count == 2
 
 
+def within_an_epoch(path, to):
+    """The checkpoint after two of three iterations of the first epoch."""
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['meta'].update(epoch=0, iter=2)
+    torch.save(checkpoint, to)
+    return to
+
+
+def test_samplers_that_cannot_continue_say_so(tmp_path):
+    train_cfg = dict(max_epochs=2)
+    train_numbers(tmp_path / 'whole', train_cfg)
+    path = within_an_epoch(tmp_path / 'whole/epoch_1.pth', tmp_path / 'within.pth')
+    train_numbers(tmp_path / 'run', train_cfg, path, sampler=dict(type='OfNumbers', shuffle=True))
+    log = next((tmp_path / 'run').rglob('*.log')).read_text()
+    assert 'at iteration 2 of 3 in an epoch, which is repeated from its start: OfNumbers' in log
+
+
+def test_resuming_with_more_images(tmp_path):
+    """From an epoch's end; within an epoch it is an error."""
+
+    class More(Numbers):
+        def __len__(self):
+            return 16
+
+    train_cfg = dict(max_epochs=3)
+    train_numbers(tmp_path / 'whole', train_cfg)
+    last = tmp_path / 'whole/epoch_2.pth'
+    more = SeededDataset(More())
+    runner, _ = train_numbers(tmp_path / 'run', train_cfg, last, dataset=more)
+    assert runner.iter == 3 * 4
+    path = within_an_epoch(last, tmp_path / 'within.pth')
+    with pytest.raises(ValueError, match='now there are 4 in 4 iterations: resume with the same'):
+        train_numbers(tmp_path / 'other', train_cfg, path, dataset=more)
+
+
+@DATA_SAMPLERS.register_module()
+class OfNumbers(DefaultSampler):
+    """Of (seed, epoch, index), but without a place to start from."""
+
+    def __iter__(self):
+        return ((0, self.epoch, index) for index in super().__iter__())
+
+
 @DATA_SAMPLERS.register_module()
 class PairsOfNumbers(BatchSampler):
     """A batch sampler that torch does not make itself, like mmdet's by shape."""
@@ -264,8 +315,6 @@ def test_resuming_with_a_batch_sampler(tmp_path):
     first = tmp_path / 'whole/epoch_1.pth'
     train_numbers(tmp_path / 'run', train_cfg, first, **loader)
     assert_equal(tmp_path / 'run/epoch_3.pth', tmp_path / 'whole/epoch_3.pth')
-    checkpoint = torch.load(first, weights_only=False)
-    checkpoint['meta'].update(epoch=0, iter=2)
-    torch.save(checkpoint, tmp_path / 'within.pth')
+    within_an_epoch(first, tmp_path / 'within.pth')
     with pytest.raises(ValueError, match='the batches of PairsOfNumbers cannot be continued'):
         train_numbers(tmp_path / 'other', train_cfg, tmp_path / 'within.pth', **loader)

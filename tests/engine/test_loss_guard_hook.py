@@ -2,6 +2,7 @@
 
 import math
 import re
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,6 +112,27 @@ def test_suspect_layers(arch, init, expected):
         assert not found
     else:
         assert found[0].startswith(expected)
+
+
+def test_frozen_layers_have_no_gradients_that_vanish():
+    model = classifier(init_cfg='glorot')
+    model.backbone.frozen_stages = 3
+    model.train()
+    assert not model.backbone.conv3_1.weight.requires_grad
+    assert not suspects(*layer_statistics(model, batch()))
+
+
+def test_the_model_can_be_copied_while_it_is_watched(tmp_path):
+    runner = runner_with(classifier())
+    runner.not_to_copy = open(tmp_path / 'log', 'w')  # noqa: SIM115
+    hook = LossGuardHook()
+    hook.before_train(runner)
+    torch.save(runner.model, tmp_path / 'net.pth')
+    copies = deepcopy(runner.model), torch.load(tmp_path / 'net.pth', weights_only=False)
+    for model in copies:
+        data = model.data_preprocessor(batch(), training=True)
+        assert model(**data, mode='loss')['loss'].isfinite()
+    runner.not_to_copy.close()
 
 
 def test_not_finite_names_the_first_layer():

@@ -98,3 +98,18 @@ def test_a_validation_without_training_has_no_schedule():
     """mmengine then leaves the setting as it is in the config."""
     setting = dict(type='ReduceOnPlateauLR', factor=0.1, patience=1, monitor='accuracy/top1')
     StopAfterDropsHook(3).after_val_epoch(SimpleNamespace(param_schedulers=setting))
+
+
+def test_a_frozen_part_in_front():
+    """The rate of the first group is 0, as by ``lr_mult=0``."""
+    run = Run(StopAfterDropsHook(1))
+    groups = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=rate) for rate in (0.0, 1e-2)]
+    run.optim_wrapper = OptimWrapper(torch.optim.SGD(groups, lr=1e-2))
+    run.param_schedulers = [plateau(run.optim_wrapper, patience=2)]
+    assert len(epochs_until_stop(run, [50.0] * 40)) == 1 + 3 + 2
+
+
+def test_a_rate_that_cannot_drop_further():
+    run = Run(StopAfterDropsHook(3))
+    run.param_schedulers = [plateau(run.optim_wrapper, patience=2, min_value=1e-3)]
+    assert len(epochs_until_stop(run, [50.0] * 40)) == 1 + 3 + 2

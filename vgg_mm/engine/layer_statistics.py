@@ -62,7 +62,10 @@ def layer_statistics(
             LayerStatistics(
                 name,
                 activation,
-                _rms(module.weight.grad) / scale if backward else None,
+                # A frozen layer has none.
+                _rms(module.weight.grad) / scale
+                if backward and module.weight.requires_grad
+                else None,
                 _rms(module.weight),
             )
             for name, module, activation in outputs

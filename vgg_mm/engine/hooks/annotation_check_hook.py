@@ -101,7 +101,9 @@ class AnnotationCheckHook(Hook):
                 return
             mask = torch.from_numpy(np.ascontiguousarray(results['gt_seg_map']))
             path = results['seg_map_path']
-            check_mask(mask, results['img'].shape[:2], num_classes, ignored, path)
+            # A mask that is loaded after the photo was rescaled has the size from before.
+            size = results.get('ori_shape', results['img'].shape)[:2]
+            check_mask(mask, size, num_classes, ignored, path)
             found |= set(mask.unique().tolist())
         counted = found - {ignored}
         if len(counted) > 1 or num_classes == 1:

@@ -136,7 +136,8 @@ def class_dependent_shapes(model: dict) -> dict[str, tuple[Shape, Shape]]:
     try:
         with torch.device('meta'):
             here, more = (_shapes(_more_classes(model, extra)) for extra in (0, 1))
-    except (RuntimeError, NotImplementedError):  # operators without a "meta" form
+    # Operators without a "meta" form; heads that refuse another number.
+    except (RuntimeError, NotImplementedError, ValueError, AssertionError):
         return {}
     return {n: (here[n], more[n]) for n in here.keys() & more.keys() if here[n] != more[n]}
 
@@ -154,16 +155,16 @@ def _shapes(model: dict) -> dict[str, Shape]:
 
 
 def _more_classes(node: Any, extra: int) -> Any:
-    """A copy of a config with that many classes more."""
+    """A copy of a config with that many classes more, and what depends on it."""
     if isinstance(node, dict):
-        return type(node)(
-            {
-                key: value + extra
-                if key == 'num_classes' and isinstance(value, int)
-                else _more_classes(value, extra)
-                for key, value in node.items()
-            }
-        )
+        copy = {key: _more_classes(value, extra) for key, value in node.items()}
+        if extra and isinstance(node.get('num_classes'), int):
+            copy['num_classes'] += extra
+            if isinstance(node.get('out_channels'), int):  # of segmentation: 1 for two classes
+                copy['out_channels'] = copy['num_classes']
+        if extra and 'class_weight' in node:
+            copy['class_weight'] = None
+        return type(node)(copy)
     if isinstance(node, (list, tuple)):
         return type(node)(_more_classes(value, extra) for value in node)
     return node

@@ -131,7 +131,9 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if self.save_best == ['auto']:
-            metrics = {key: value for key, value in metrics.items() if key != 'aAcc'} or metrics
+            metrics = {
+                key: value for key, value in metrics.items() if key.rpartition('/')[2] != 'aAcc'
+            } or metrics
         backend = self.file_backend
         self.file_backend = later = _RemoveLater(backend)
         try:

@@ -123,7 +123,7 @@ def _note_order(runner: Runner, classes: Optional[Sequence[str]]) -> None:
 
 
 def _is_of_imagenets_size(runner: Runner) -> bool:
-    heads = (m for name, m in runner.model.named_modules() if name.split('.')[-1] in HEADS)
+    heads = (m for name, m in runner.model.named_modules() if _is_head(name))
     return any(getattr(head, 'num_classes', None) == len(imagenet_names()) for head in heads)
 
 
@@ -159,8 +159,7 @@ def _check_head(runner: Runner, classes: Optional[Sequence[str]], which: str) ->
     if classes is None:
         return
     for name, module in runner.model.named_modules():
-        is_head = name.split('.')[-1] in HEADS
-        if is_head and getattr(module, 'num_classes', len(classes)) != len(classes):
+        if _is_head(name) and getattr(module, 'num_classes', len(classes)) != len(classes):
             # A classifier inside the backbone takes its number from the backbone.
             path = re.sub(r'(^|\b)(module|_fsdp_wrapped_module|_orig_mod)\.', '', name)
             path = path.removesuffix('.classifier')
@@ -168,6 +167,11 @@ def _check_head(runner: Runner, classes: Optional[Sequence[str]], which: str) ->
                 f'the {which} set has {len(classes)} classes, but the head is for '
                 f'{module.num_classes}: --cfg-options model.{path}.num_classes={len(classes)}'
             )
+
+
+def _is_head(name: str) -> bool:
+    """Whether it is the name of one of :data:`HEADS`, or of one in a list (Cascade R-CNN)."""
+    return re.sub(r'(\.\d+)+$', '', name).rpartition('.')[2] in HEADS
 
 
 def _difference(expected: Sequence[str], found: Sequence[str]) -> str:

@@ -57,7 +57,9 @@ class ExactResumeHook(Hook):
       training with one process; several hold different ones).
 
     Settings of the config that the checkpoint overrides (rates, milestones, seed) are named in a
-    warning. With another number of images an iteration a run resumes from the end of an epoch only.
+    warning. With another number of images an iteration, or of iterations an epoch, a run resumes
+    from the end of an epoch only. With other samplers or loops the epoch is repeated, with a
+    warning.
 
     Raises:
         ValueError: in one line, if the checkpoint was written in the middle of an epoch with
@@ -109,7 +111,11 @@ class ExactResumeHook(Hook):
         sampler.seed = stored.seed
         done = runner.iter - runner.epoch * stored.iterations_per_epoch
         here = self._state(runner)
-        if stored.images_per_iteration != here.images_per_iteration:
+        # By iterations there are no epochs that would have to agree.
+        same_epochs = hasattr(loop, 'dataloader_iterator') or (
+            stored.iterations_per_epoch == here.iterations_per_epoch
+        )
+        if stored.images_per_iteration != here.images_per_iteration or not same_epochs:
             done = _resume_with_other_batches(runner, stored, here, done)
         for name, parameter in unwrap(runner.model).named_parameters():
             if self._gradients and name in self._gradients:
@@ -124,7 +130,15 @@ class ExactResumeHook(Hook):
                 f'in an epoch, and the batches of {type(loader.batch_sampler).__name__} cannot be '
                 'continued there: resume from a checkpoint of the end of an epoch'
             )
-        sampler.start = done * (loader.batch_size or 0)
+        if done and not (hasattr(sampler, 'start') and isinstance(loop, ResumableTrainLoop)):
+            runner.logger.warning(
+                f'the checkpoint was written at iteration {done} of {stored.iterations_per_epoch} '
+                f'in an epoch, which is repeated from its start: {type(sampler).__name__} and '
+                f'{type(loop).__name__} cannot continue there (vgg_mm.ResumableSampler with '
+                'vgg_mm.SeededDataset, and vgg_mm.ResumableTrainLoop can)'
+            )
+        else:
+            sampler.start = done * (loader.batch_size or 0)
         # For the next epoch, as the loop does before it validates.
         loop._decide_current_val_interval()
         if done == 0 and stored.validated_epoch < runner.epoch and _validates(runner):
@@ -185,11 +199,13 @@ def _resume_with_other_batches(
         raise ValueError(
             f'the checkpoint was written at iteration {done} of {stored.iterations_per_epoch} in '
             f'an epoch with {stored.images_per_iteration} images an iteration, now there are '
-            f'{here.images_per_iteration}: resume with the same number (processes x batch size), '
-            'or from a checkpoint of the end of an epoch'
+            f'{here.images_per_iteration} in {here.iterations_per_epoch} iterations: resume with '
+            'the same photos and the same number (processes x batch size), or from a checkpoint of '
+            'the end of an epoch'
         )
     runner.logger.info(
-        f'{stored.images_per_iteration} images an iteration before the interruption, now '
+        f'an epoch had {stored.iterations_per_epoch} iterations of {stored.images_per_iteration} '
+        f'images before the interruption, now {here.iterations_per_epoch} of '
         f'{here.images_per_iteration}'
     )
     # A checkpoint of an epoch's last iteration still belongs to that epoch.

@@ -87,8 +87,7 @@ class LossGuardHook(Hook):
         self._chance = _loss_of_guessing(model)
         if self.not_finite != 'off' and isinstance(model, nn.Module):
             # The first place with the loss: the weights are still those that it was computed with.
-            look = partial(self._observe, runner)
-            self._handle = model.register_forward_hook(look, with_kwargs=True)
+            self._handle = model.register_forward_hook(_Observer(self, runner), with_kwargs=True)
 
     def after_train(self, runner: Runner) -> None:
         if self._handle is not None:
@@ -97,7 +96,7 @@ class LossGuardHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._batch, self._loss = data_batch, None
 
-    def _observe(self, runner: Runner, model: Any, args: tuple, kwargs: dict, losses: Any) -> None:
+    def observe(self, runner: Runner, model: Any, args: tuple, kwargs: dict, losses: Any) -> None:
         if kwargs.get('mode') != 'loss' or self._examining or not model.training:
             return
         self._loss = model.parse_losses(losses)[0].item()
@@ -173,6 +172,23 @@ class LossGuardHook(Hook):
         runner.logger.warning(message)
 
 
+class _Observer:
+    """Shows a model's losses to the hook; copies of the model, also on disk, show nothing."""
+
+    def __init__(self, hook: LossGuardHook, runner: Runner):
+        self.hook, self.runner = hook, runner
+
+    def __call__(self, model: Any, args: tuple, kwargs: dict, losses: Any) -> None:
+        self.hook.observe(self.runner, model, args, kwargs, losses)
+
+    def __reduce__(self) -> tuple:
+        return partial, (_ignore,)
+
+
+def _ignore(*args: Any) -> None:
+    pass
+
+
 def _source(runner: Runner) -> str:
     """Trained weights that the run could start from."""
     if any(isinstance(hook, ClassifierInitHook) for hook in runner.hooks):
@@ -185,8 +201,8 @@ def _gentler(runner: Runner) -> str:
     wrapper = getattr(runner, 'optim_wrapper', None)
     if not isinstance(wrapper, OptimWrapper):
         return 'lower the learning rate'
-    group = wrapper.param_groups[0]
-    rate = f'optim_wrapper.optimizer.lr={group.get("initial_lr", group["lr"]) / 10:g}'
+    # Not a group's, which may be a multiple.
+    rate = f'optim_wrapper.optimizer.lr={wrapper.optimizer.defaults["lr"] / 10:g}'
     if wrapper.clip_grad_kwargs or isinstance(runner.model, FullyShardedDataParallel):
         return f'lower the learning rate (--cfg-options {rate})'
     clip = 'optim_wrapper.clip_grad.max_norm=5'

@@ -45,15 +45,21 @@ class StopAfterDropsHook(Hook):
         scheduler = _plateau(runner)
         if self.drops is None or scheduler is None:
             return
-        group = runner.optim_wrapper.param_groups[0]
-        drops = math.log(group['lr'] / group['initial_lr'], scheduler.factor)
-        if round(drops) >= self.drops and scheduler.num_bad_epochs >= scheduler.patience:
+        if _drops(scheduler) >= self.drops and scheduler.num_bad_epochs >= scheduler.patience:
             runner.logger.info(
                 f'stopping after epoch {runner.epoch}: the learning rate was dropped {self.drops} '
                 f'times, and {scheduler.num_bad_epochs} validations brought no improvement on '
                 f'{scheduler.monitor} {scheduler.best:.4g}'
             )
             runner.train_loop.stop_training = True
+
+
+def _drops(scheduler: ReduceOnPlateauParamScheduler) -> float:
+    """How often the rate was dropped; infinity where it cannot drop any further."""
+    for group, least in zip(scheduler.optimizer.param_groups, scheduler.min_values):
+        if group['lr'] > least:  # of a frozen part it is 0
+            return round(math.log(group['lr'] / group['initial_lr'], scheduler.factor))
+    return math.inf
 
 
 def _plateau(runner: Runner) -> Optional[ReduceOnPlateauParamScheduler]:
