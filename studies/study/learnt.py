@@ -28,10 +28,20 @@ def last_fall(course: TrainingCurve) -> Optional[float]:
     return before[-1] - course.errors[-1] if before else None
 
 
-def unlearnt(course: TrainingCurve) -> str:
-    """Why a net has not learnt, in words that follow its name; empty if it has."""
+def guesses(course: TrainingCurve, chance: Optional[float]) -> bool:
+    """Whether its last error is not a point below that of guessing, ``chance`` percent."""
+    return chance is not None and bool(course.errors) and course.errors[-1] > chance - MAX_FALL
+
+
+def unlearnt(course: TrainingCurve, chance: Optional[float] = None) -> str:
+    """Why a net has not learnt, in words that follow its name; empty if it has.
+
+    ``chance`` is the error of guessing, in percent.
+    """
     if course.failed:
         return f'was not trained to its end ({course.failed})'
+    if guesses(course, chance):
+        return f'guesses: it errs on {course.errors[-1]:.1f} %'
     if len(course.drops) < MIN_DROPS:
         drops = ('never', 'once')[len(course.drops)]
         return f'was not trained on until its rate had dropped twice (it did {drops})'
@@ -73,6 +83,8 @@ def _nets(study: Study, data: DataSet, results: Results, comparison: Comparison)
     for run in comparison.runs:
         for seed in study.seeds:
             course = results.courses.get(f'{run}/{seed}')
-            why = 'has no record of its training' if course is None else unlearnt(course)
+            why = 'has no record of its training'
+            if course is not None:
+                why = unlearnt(course, results.chance)
             if why:
                 yield f'{run_words(study, data, run)} (seed {seed}) {why}'

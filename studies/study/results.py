@@ -106,6 +106,11 @@ class Results:
         second = self.wrong(comparison.than, seeds)
         return None if second is None else (first, second)
 
+    @property
+    def chance(self) -> Optional[float]:
+        """The error of guessing, in percent; None before the first test."""
+        return 100 * float(guessing(np.array(self.labels), 1).mean()) if self.labels else None
+
     def tested(self, side: Candidate, seeds: Iterable[int]) -> list[int]:
         """Those of the seeds with which a side has been tested."""
         return [seed for seed in seeds if f'{side}/{seed}' in self.answers]

@@ -22,10 +22,10 @@ ALPHA = 0.05
 
 RULE = (
     '**Learnt first, compared then.** A net has learnt if, with every seed, its rate has dropped '
-    'at least twice and its validation error fell by less than a point over the last fifth of '
-    'its epochs. A comparison of nets of which one has not is **not judged**, and neither is any '
-    'comparison on a data set whose condition does not hold (an error that one of its nets must '
-    'reach first).',
+    'at least twice and its validation error, at least a point below that of guessing, fell by '
+    'less than a point over the last fifth of its epochs. A comparison of nets of which one has '
+    'not is **not judged**, and neither is any comparison on a data set whose condition does not '
+    'hold (an error that one of its nets must reach first).',
     'A comparison of two nets, "X beats Y", is **confirmed** if McNemar\'s test on the images '
     'finds X better (mid-p, corrected by Holm for the number of comparisons that decide the '
     'claim, below 0.05) and the 95 % interval of the difference, over images and seeds, excludes '

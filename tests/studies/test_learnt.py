@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from study.learnt import last_fall, unlearnt, why_not_judged
 from study.load import load_study
 from study.report.sections import judgements
-from study.results import Errors, TrainingCurve, pack
+from study.results import Errors, Results, TrainingCurve, pack
 from study.verdicts import NOT_JUDGED, UNDECIDED
 
 from tests.studies.cases import course, made_up, real_study, tiny, write
@@ -134,3 +134,11 @@ def test_a_claim_is_judged_only_on_its_data_sets(study):
     there = replace(study, claims=claims)
     for one in judgements(there, made_up(there)):
         assert set(one.by_data) == {'clothing'} == {f.data for f in one.findings}
+
+
+def test_a_net_that_guesses_has_not_learnt():
+    stuck = validated([90.0] * 10, drops=(6, 8))
+    assert unlearnt(stuck, 90.0) == 'guesses: it errs on 90.0 %' and not unlearnt(stuck)
+    assert not unlearnt(validated([88.9] * 10, drops=(6, 8)), 90.0)
+    labels = Results({}, labels=[0, 1, 1, 2])
+    assert labels.chance == 50.0 and Results({}).chance is None

@@ -7,7 +7,7 @@ from typing import Any, Optional
 from vgg_mm.apis.document import Block, Commands, Heading, Plot, Table, Text
 from vgg_mm.progress import short_duration
 
-from ..learnt import last_fall, unlearnt
+from ..learnt import guesses, last_fall, unlearnt
 from ..results import Results, ResultsByData, TrainingCurve, results_path
 from ..study import DataSet, Study
 from ..words import listing, pixels, run_words
@@ -52,6 +52,11 @@ def trained(study: Study, found: ResultsByData) -> list[Block]:
                 Table(NETS, [_net(study, data, run, results) for run in runs]),
                 Plot(f'training_{name}', f'{data.title}. {COURSES}', draw),
             ]
+        if brief := [run for run in runs if study.runs[run].brief]:
+            epochs = listing(sorted({str(data.epochs(study.runs[run])) for run in brief}))
+            blocks.append(
+                Text(f'Of nets with {epochs} epochs it is only asked whether they learn at all.')
+            )
         if left:
             nets = listing([run_words(study, data, run) for run in left])
             blocks.append(Text(f'Not trained yet: {nets}.'))
@@ -88,28 +93,37 @@ def _net(study: Study, data: DataSet, name: str, results: Results) -> list[str]:
         layers = 'layers of' if run.staged_from else 'all of'
         start = f'{layers} {run_words(study, data, source)}'
     courses = [results.courses.get(f'{name}/{seed}') for seed in study.seeds]
+    how_well = [_how_well(course, results.chance, run.brief) for course in courses]
     return [
         run_words(study, data, name),
         pixels(data.scales[run.scale]),
         run.init or study.init,
         start,
         str(data.epochs(run) or ''),
-        *(_each(part) for part in zip(*map(_how_well, courses))),
+        *(
+            _each(part)
+            for part in zip(*(_how_well(one, results.chance, run.brief) for one in courses))
+        ),
     ]
 
 
-def _how_well(course: Optional[TrainingCurve]) -> tuple[str, ...]:
+def _how_well(
+    course: Optional[TrainingCurve], chance: Optional[float], brief: bool
+) -> tuple[str, ...]:
     """Final error, drops of the rate, fall over the last fifth, and whether it has learnt."""
     if course is None:
         return (NOT_YET,) * 4
     if course.failed:
         return course.failed.removeprefix('the loss is '), '', '', 'no'
     fall = last_fall(course)
+    has_learnt = 'no' if unlearnt(course, chance) else 'yes'
+    if brief or guesses(course, chance):
+        has_learnt = 'guesses' if guesses(course, chance) else 'learns'
     return (
         f'{course.errors[-1]:.1f}' if course.errors else 'trained',
         str(len(course.drops)),
         '?' if fall is None else f'{fall:.1f}',
-        'no' if unlearnt(course) else 'yes',
+        has_learnt,
     )
 
 
