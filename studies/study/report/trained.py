@@ -100,10 +100,7 @@ def _net(study: Study, data: DataSet, name: str, results: Results) -> list[str]:
         run.init or study.init,
         start,
         str(data.epochs(run) or ''),
-        *(
-            _each(part)
-            for part in zip(*(_how_well(one, results.chance, run.brief) for one in courses))
-        ),
+        *map(_each, zip(*how_well)),
     ]
 
 
