@@ -38,7 +38,7 @@ def test_a_config_as_one_file_is_the_same(name, tmp_path, monkeypatch, capsys):
     print_config(name, 'mine.py', ['DATA_ROOT=here'])
     assert capsys.readouterr().out == 'written: mine.py\n'
     expected = Config.fromfile(next(ROOT.glob(f'configs/**/{name}.py')))
-    replace_data_root(expected, 'here')
+    replace_data_root(expected, expected.DATA_ROOT, 'here')
     expected.DATA_ROOT = 'here'
     assert Config.fromfile('mine.py').to_dict() == expected.to_dict()
     print_config('mine.py')

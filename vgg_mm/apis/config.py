@@ -113,7 +113,7 @@ def load_config(
     cfg.launcher = launcher
     options = parse_cfg_options(cfg_options)
     if 'DATA_ROOT' in options:
-        replace_data_root(cfg, options['DATA_ROOT'])
+        replace_data_root(cfg, data_root_of(cfg), options['DATA_ROOT'])
     merge_options(cfg, options)
     find_validation_folders(cfg)
     set_input_channels(cfg)
@@ -208,26 +208,31 @@ def _is_object(kind: Any) -> bool:
     return callable(kind) or isinstance(kind, str) and kind.count('.') > 1
 
 
-def replace_data_root(cfg: Config, new: str) -> None:
-    """Set ``data_root`` to ``new`` in every data set whose root is the config's ``DATA_ROOT``.
-
-    Where it has none, as MMPretrain's configs, the one root that all data sets share is replaced.
-    Annotation files that evaluators name below it move along.
+def data_root_of(cfg: Config) -> str:
+    """The config's ``DATA_ROOT``; where it has none, as MMPretrain's, the one root that all of its
+    data sets share.
 
     Raises:
         ValueError: if there is no such root.
     """
-    old = cfg.get('DATA_ROOT')
-    if old is None:
-        roots = {one['data_root'] for one in _dicts_below(cfg) if one.get('data_root')}
-        if len(roots) != 1:
-            found = f'several: {first_few(sorted(roots), 3)}' if roots else 'none'
-            raise ValueError(
-                f'{config_name(cfg)} has no DATA_ROOT, which stands for the one data_root of its '
-                f'data sets (here {found}): set train_dataloader.dataset.data_root and its like'
-            )
-        (old,) = roots
-    for one in _dicts_below(cfg):
+    if 'DATA_ROOT' in cfg:
+        return cfg.DATA_ROOT
+    roots = {one['data_root'] for one in _dicts_below(cfg) if one.get('data_root')}
+    if len(roots) != 1:
+        found = f'several: {first_few(sorted(roots), 3)}' if roots else 'none'
+        raise ValueError(
+            f'{config_name(cfg)} has no DATA_ROOT, which stands for the one data_root of its data '
+            f'sets (here {found}): set train_dataloader.dataset.data_root and its like'
+        )
+    return roots.pop()
+
+
+def replace_data_root(node: Any, old: str, new: str) -> None:
+    """Set ``data_root`` to ``new`` in every data set below ``node`` whose root is ``old``.
+
+    Annotation files that evaluators name below ``old`` move along.
+    """
+    for one in _dicts_below(node):
         if 'data_root' in one and one['data_root'] == old:
             one['data_root'] = new
         ann_file = one.get('ann_file')

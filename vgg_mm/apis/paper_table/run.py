@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
-from vgg_mm.apis.config import read_config, replace_data_root
+from vgg_mm.apis.config import data_root_of, read_config, replace_data_root
 from vgg_mm.apis.errors import Kind, kind_of, one_line
 from vgg_mm.apis.subprocess_tools import message_of, run_tool, tool_command
 from vgg_mm.apis.test_results import TEST_SUFFIX, describe
@@ -141,7 +141,7 @@ def _trained_net(work_dir: str, data_root: Optional[str]) -> TrainedNet:
         raise FileNotFoundError(f'checkpoint not found: {checkpoint or "none is named"}')
     cfg = read_config(config)
     if data_root is not None:
-        replace_data_root(cfg, data_root)
+        replace_data_root(cfg, data_root_of(cfg), data_root)
     found = describe(cfg)
     if found['scale'] is None:
         raise ValueError(
