@@ -194,6 +194,27 @@ def test_correct_masks():
         check_mask(torch.from_numpy(mask), (3, 4), 3, 255, 'a.png')
 
 
+def test_masks_may_be_loaded_after_the_photo_was_rescaled(tmp_path):
+    """The order of MMSegmentation's own test pipelines."""
+    steps = [
+        dict(type='LoadImageFromFile'), dict(type='Resize', scale=(96, 72), keep_ratio=True),
+        dict(type='LoadAnnotations'), dict(type='PackSegInputs'),
+    ]  # fmt: skip
+    settings = dict(
+        type='BaseSegDataset', data_root=str(masks.write_streets(tmp_path)), pipeline=steps,
+        data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
+        img_suffix='.png', metainfo=dict(classes=[str(number) for number in range(12)]),
+    )  # fmt: skip
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        dataset = DATASETS.build(settings)
+    decode_head = SimpleNamespace(num_classes=12, ignore_index=255)
+    run = SimpleNamespace(model=SimpleNamespace(decode_head=decode_head), logger=None)
+    AnnotationCheckHook()._check(run, dataset, 'validation')
+    decode_head.num_classes = 3
+    with pytest.raises(ValueError, match='is none of the 3'):
+        AnnotationCheckHook()._check(run, dataset, 'validation')
+
+
 def streets(folder, change):
     data = masks.write_streets(folder / 'data')
     for file in sorted((data / 'ann_dir').rglob('*.png')):

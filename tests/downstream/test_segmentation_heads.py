@@ -23,6 +23,7 @@ from tests.checkpoints.test_from_classifier import (  # noqa: E402
 )
 from tests.downstream import masks  # noqa: E402
 from tests.downstream.masks import NETS, scores  # noqa: E402
+from vgg_mm.engine.hooks.checkpoint_check_hook import class_dependent_shapes  # noqa: E402
 from vgg_mm.models.downstream.segmentation import BilinearUpsampling, upsample_cells  # noqa: E402
 
 
@@ -278,3 +279,19 @@ def test_fcn_scores_equal_the_classifiers():
     with torch.inference_mode():
         expected = classifier.head(classifier.backbone(image))
     torch.testing.assert_close(coarse_scores(net, image)[..., 3, 3], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('out_channels', [None, 1, 2])
+def test_layers_that_depend_on_the_classes(out_channels):
+    """Also where the number of scores is given, and the loss has a weight for each class."""
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=out_channels == 1, class_weight=[1.0, 2.0])
+    head = dict(
+        type='FCNHead', in_channels=32, channels=8, num_classes=2, out_channels=out_channels,
+        threshold=0.5, loss_decode=loss,
+    )  # fmt: skip
+    backbone = dict(type='vgg_mm.VGG', arch='A', base_channels=4)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        shapes = class_dependent_shapes(
+            dict(type='EncoderDecoder', backbone=backbone, decode_head=head)
+        )
+    assert set(shapes) == {'decode_head.conv_seg.weight', 'decode_head.conv_seg.bias'}
