@@ -66,13 +66,14 @@ class TopKError(Accuracy):
             scores = torch.stack(found).float().numpy()
             undefined = max(undefined, int(np.isnan(scores).any(1).sum()))
             prefix = f'{name}/' if name else ''
+            errors_of = {}
             for k in self.topk:
                 wrong = len(errors)
                 if k < scores.shape[1]:
                     wrong += int(wrong_images(scores, labels, k).sum())
-                error = 100 * wrong / len(results)
-                metrics[f'{prefix}error/top{k}'] = error
-                metrics[f'{prefix}accuracy/top{k}'] = 100 - error
+                errors_of[f'top{k}'] = 100 * wrong / len(results)
+            metrics.update({f'{prefix}error/{k}': v for k, v in errors_of.items()})
+            metrics.update({f'{prefix}accuracy/{k}': 100 - v for k, v in errors_of.items()})
         if undefined:
             print_log(f'{undefined} of {len(results)} images have posteriors of NaN', 'current')
         return metrics
