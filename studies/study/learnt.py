@@ -53,6 +53,15 @@ def unlearnt(course: TrainingCurve, chance: Optional[float] = None) -> str:
     return ''
 
 
+def how_it_ended(course: TrainingCurve, chance: Optional[float], brief: bool) -> str:
+    """'guesses', 'not learnt', 'has learnt'; or 'learns', all that is asked of a brief run."""
+    if not course.failed and guesses(course, chance):
+        return 'guesses'
+    if brief and not course.failed:
+        return 'learns'
+    return 'not learnt' if unlearnt(course, chance) else 'has learnt'
+
+
 def why_not_judged(
     study: Study, data: DataSet, results: Results, comparison: Comparison
 ) -> Optional[str]:

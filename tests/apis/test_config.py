@@ -116,6 +116,20 @@ def test_a_config_without_data_root(pure):
         load_config(pure, cfg_options=['DATA_ROOT=x'])
 
 
+def test_paths_are_texts(pure):
+    for given, found in (('2024', '2024'), ("'my runs'", 'my runs'), ('a,b', 'a,b')):
+        assert load_config(pure, cfg_options=[f'work_dir={given}']).work_dir == found
+    assert load_config(pure, cfg_options=['work_dir=None']).work_dir == 'work_dirs/pure'
+
+
+def test_a_test_set_without_a_pipeline_gets_the_protocols(pure):
+    options = {'test_dataloader.dataset.pipeline': []}
+    cfg = config_of_test(pure, 'x.pth', tta=True, cfg_options=options)
+    assert cfg.test_dataloader.dataset.pipeline == cfg.tta_pipeline
+    with pytest.raises(ValueError, match='needs vgg_mm.LoadImage as the first step .*, got none'):
+        config_of_test(pure, 'x.pth', broken_images='count', cfg_options=options)
+
+
 def test_a_config_that_neither_resumes_nor_loads(pure):
     cfg = training_config(pure)
     assert not cfg.get('resume') and cfg.get('load_from') is None

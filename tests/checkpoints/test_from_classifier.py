@@ -176,6 +176,13 @@ def wrong_inputs():
         Net(*even),
         'fc6.weight is (16, 1568), the model expects (16, 32, 5, 5)',
     )
+    wide = nn.Conv2d(2048, FC, 3), nn.Conv2d(FC, FC, 1)
+    yield (
+        'more inputs than all of the classifier',
+        source(),
+        Net(*wide),
+        'fc6.weight is (16, 1568), the model expects (16, 2048, 3, 3)',
+    )
     single = nn.Conv2d(8 * WIDTH, FC, 1), nn.Conv2d(FC, FC, 1)
     yield (
         'kernel of 1',

@@ -74,10 +74,10 @@ def parse_cfg_options(options: CfgOptions) -> dict[str, Any]:
         key, equals, value = option.partition('=')
         if not equals:
             raise ValueError(f'{argument("cfg_options")} expects key=value, got {option!r}')
-        if key in PATHS:
-            parsed[key] = value.strip().strip('\'"')  # also where a folder is called 2024
-        elif re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", value):
+        if re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", value):
             parsed[key] = value.strip()[1:-1]
+        elif key in PATHS and value.strip() != 'None':
+            parsed[key] = value.strip()  # also where a folder is called 2024
         elif re.match(r'\s*(dict\(|[\[({])', value) and re.search(r'dict\(|[{\'"]', value):
             parsed[key] = _literal(key, value)
         elif ' ' in value.strip() and not re.search(r'[,()\[\]]', value):

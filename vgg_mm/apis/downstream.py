@@ -54,9 +54,9 @@ def datasets_of(dataset: dict) -> Iterator[dict]:
         yield from datasets_of(one)
 
 
-def with_pipelines(dataset: dict) -> list[dict]:
-    """Of :func:`datasets_of` those that read images: they have a pipeline."""
-    return [one for one in datasets_of(dataset) if one.get('pipeline')]
+def image_datasets(dataset: dict) -> list[dict]:
+    """Of :func:`datasets_of` those that hold the images: no other is inside them."""
+    return [one for one in datasets_of(dataset) if not (one.get('datasets') or one.get('dataset'))]
 
 
 def _type_of(cfg: dict) -> str:

@@ -11,7 +11,7 @@ from vgg_mm.evaluation import TestRecord, add_records, is_imagenet
 from vgg_mm.models.tta.paper_tta import MULTI_CROP, PAPER_GRID
 
 from .config import innermost
-from .downstream import with_pipelines
+from .downstream import image_datasets
 from .tables import format_table, record_cells
 from .tta import test_scales, training_scale
 
@@ -38,7 +38,7 @@ def describe(cfg: Config) -> dict[str, Any]:
     is_vgg = backbone.type.split('.')[-1] == 'VGG'
     net = resolve_arch(backbone.get('arch') or backbone.get('depth')) if is_vgg else backbone.type
     protocols = cfg.model.get('protocol', CENTRE_CROP)
-    datasets = with_pipelines(cfg.test_dataloader.dataset)
+    datasets = image_datasets(cfg.test_dataloader.dataset)
     folders = [
         os.path.join(one.get('data_root') or '', str(one.get('data_prefix') or ''))
         for one in datasets
@@ -47,7 +47,7 @@ def describe(cfg: Config) -> dict[str, Any]:
         net=net,
         width=backbone.get('base_channels', BASE_CHANNELS),
         scale=training_scale(cfg),
-        test_scales=test_scales(datasets[0]['pipeline']) if datasets else (),
+        test_scales=test_scales(datasets[0].get('pipeline') or []),
         protocols=[protocols] if isinstance(protocols, str) else list(protocols),
         data=folders[0] if len(folders) == 1 else _shared_folder(folders),
         checkpoint=cfg.get('load_from'),
@@ -58,7 +58,7 @@ def _shared_folder(folders: list[str]) -> str:
     """The folder that all are in, of a concatenation."""
     try:
         return os.path.commonpath(folders)
-    except ValueError:  # absolute and relative ones, or none
+    except ValueError:  # absolute and relative ones
         return ''
 
 

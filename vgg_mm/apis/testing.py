@@ -25,10 +25,10 @@ from .config import (
 )
 from .downstream import (
     add_checks,
+    image_datasets,
     is_downstream,
     join_datasets,
     load_images_here,
-    with_pipelines,
 )
 from .inference.report import check_out
 from .runner import AUTO, build_runner
@@ -200,8 +200,8 @@ def test_config(
                 f'{argument("broken_images", "count")} is for classifiers, this config is for '
                 f'{cfg.default_scope}'
             )
-        for dataset in with_pipelines(cfg.test_dataloader.dataset):
-            count_broken_images(dataset['pipeline'])
+        for dataset in image_datasets(cfg.test_dataloader.dataset):
+            count_broken_images(dataset.get('pipeline') or [])
     if out is not None:
         _add_dump(cfg, out, config_name(cfg))
     set_dataloader_defaults(cfg, pin_memory)
@@ -234,12 +234,13 @@ def count_broken_images(pipeline: list[ConfigDict]) -> None:
     Raises:
         ValueError: if the pipeline does not read images with ``vgg_mm.LoadImage``.
     """
-    load, pack = pipeline[0], pipeline[-1]
-    if load['type'] != 'vgg_mm.LoadImage':
+    first = pipeline[0]['type'] if pipeline else 'none'
+    if first != 'vgg_mm.LoadImage':
         raise ValueError(
             f'{argument("broken_images", "count")} needs vgg_mm.LoadImage as the first step of the '
-            f'pipeline, got {load["type"]}'
+            f'pipeline, got {first}'
         )
+    load, pack = pipeline[0], pipeline[-1]
     load['on_error'] = 'mark'
     default = TRANSFORMS.get('PackInputs').DEFAULT_META_KEYS
     pack['meta_keys'] = (*pack.get('meta_keys', default), LOAD_ERROR)

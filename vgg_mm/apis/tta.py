@@ -12,7 +12,7 @@ from vgg_mm.installation import argument
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 
 from .config import find_config, innermost, read_config, set_input_channels, shipped
-from .downstream import is_downstream, steps_of, with_pipelines
+from .downstream import image_datasets, is_downstream, steps_of
 
 #: Scope of a config -> model and transform of its protocols.
 PROTOCOL_PARTS: dict[Optional[str], tuple[str, str]] = {
@@ -64,7 +64,7 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     if scales is not None and scales.scales in WORDS and 'trained_at' not in scales:
         scales.trained_at = training_scale(cfg)
     cfg.model = ConfigDict(**cfg.tta_model, module=innermost(cfg))
-    for dataset in with_pipelines(cfg.test_dataloader.dataset):
+    for dataset in image_datasets(cfg.test_dataloader.dataset):
         dataset['pipeline'] = cfg.tta_pipeline
     if is_downstream(cfg):
         return

@@ -181,7 +181,7 @@ def _sub_sampled(
     if source.ndim == 2:
         # fc6 sees all of its inputs, of any kernel; fc7 sees single positions.
         side = math.isqrt(source.shape[1] // in_channels) if name.startswith('fc6') else 1
-        if source.shape[1] % side**2:
+        if name.startswith('fc6') and in_channels * side**2 != source.shape[1]:
             return None, ''
         source = source.reshape(len(source), -1, side, side)
     out_step, in_step = _step(len(source), out_channels), _step(source.shape[1], in_channels)

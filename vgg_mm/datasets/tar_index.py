@@ -18,8 +18,8 @@ from mmengine.logging import print_log
 
 from vgg_mm.checkpoints.atomic_write import write_atomically
 
-#: Counts up when the content of index files changes.
-INDEX_VERSION = 1
+#: Counts up when the content of index files changes, also by other rules for labels.
+INDEX_VERSION = 2
 
 INDEX_ENDING = '.index.npz'
 

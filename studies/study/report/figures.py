@@ -1,8 +1,6 @@
 """The plots of a study; missing results are marked in their place."""
 
-from collections.abc import Iterable
 from textwrap import fill
-from typing import Optional
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,9 +21,9 @@ from vgg_mm.visualization.style import (
 )
 
 from .. import statistics
-from ..learnt import guesses, unlearnt
-from ..results import Results, ResultsByData, TrainingCurve
-from ..study import NO_BETTER, USUAL, Candidate, DataSet, Run, Study
+from ..learnt import how_it_ended
+from ..results import Results, ResultsByData
+from ..study import NO_BETTER, USUAL, Candidate, DataSet, Study
 from ..verdicts import Finding, Judgement
 from ..words import nets_words, pixels, run_words, sentence, test_words
 from .paper import paper_difference
@@ -126,7 +124,9 @@ def learning(study: Study, data: DataSet, results: Results) -> Figure:
         for x in {x for course in there.values() for x in course.drops}:
             panel.axvline(x, color=INK, alpha=0.4, linestyle='--', linewidth=0.8)
         panel.set_title(fill(run_words(study, data, run), TITLE), fontsize=8)
-        if words := _how_it_ended(study.runs[run], there.values(), results.chance):
+        brief = study.runs[run].brief
+        ends = [how_it_ended(course, results.chance, brief) for course in there.values()]
+        if words := next((one for one in ('guesses', 'not learnt') if one in ends), ''):
             panel.text(0.97, 0.9, words, ha='right', va='top', color=GREY, fontsize=9,
                        transform=panel.transAxes)  # fmt: skip
     for panel in panels.flat[len(runs) :]:
@@ -145,14 +145,6 @@ def learning(study: Study, data: DataSet, results: Results) -> Figure:
     dashed = Line2D([], [], color=INK, alpha=0.4, linestyle='--', label='the rate drops')
     figure.legend(handles=[*lines, dashed], loc='outside upper left', ncols=4, fontsize=8)
     return figure
-
-
-def _how_it_ended(run: Run, courses: Iterable[TrainingCurve], chance: Optional[float]) -> str:
-    """What a panel says of its net: nothing if it has learnt, or is on its way in a brief run."""
-    if any(guesses(course, chance) for course in courses):
-        return 'guesses'
-    starved = not run.brief and any(unlearnt(course, chance) for course in courses)
-    return 'not learnt' if starved else ''
 
 
 def curve(study: Study, found: ResultsByData) -> Figure:

@@ -7,7 +7,7 @@ from typing import Any, Optional
 from vgg_mm.apis.document import Block, Commands, Heading, Plot, Table, Text
 from vgg_mm.progress import short_duration
 
-from ..learnt import guesses, last_fall, unlearnt
+from ..learnt import how_it_ended, last_fall
 from ..results import Results, ResultsByData, TrainingCurve, results_path
 from ..study import DataSet, Study
 from ..words import listing, pixels, run_words
@@ -113,14 +113,12 @@ def _how_well(
     if course.failed:
         return course.failed.removeprefix('the loss is '), '', '', 'no'
     fall = last_fall(course)
-    has_learnt = 'no' if unlearnt(course, chance) else 'yes'
-    if brief or guesses(course, chance):
-        has_learnt = 'guesses' if guesses(course, chance) else 'learns'
+    ended = how_it_ended(course, chance, brief)
     return (
         f'{course.errors[-1]:.1f}' if course.errors else 'trained',
         str(len(course.drops)),
         '?' if fall is None else f'{fall:.1f}',
-        has_learnt,
+        {'has learnt': 'yes', 'not learnt': 'no'}.get(ended, ended),
     )
 
 

@@ -22,7 +22,7 @@ from vgg_mm.checkpoints import parse_config_text
 from vgg_mm.registry import MODELS, TRANSFORMS
 from vgg_mm.stack import DOWNSTREAM_RANGES
 
-from ..downstream import with_pipelines
+from ..downstream import datasets_of
 
 #: Keys of the config that prediction reads.
 KEYS = (
@@ -109,7 +109,7 @@ def _of_downstream(found: dict[str, Any]) -> dict[str, Any]:
         return name
 
     dataset = (found.get('test_dataloader') or {}).get('dataset') or {}
-    parts = with_pipelines(dataset)
+    parts = [one for one in datasets_of(dataset) if isinstance(one, dict) and one.get('pipeline')]
     if not parts:
         raise ValueError('it has no test pipeline')
     pipeline = _checked(parts[0]['pipeline'], known)
