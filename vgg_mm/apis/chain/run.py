@@ -86,7 +86,13 @@ def train_chain(
         FileNotFoundError, ValueError: in one line, before anything runs, if something is wrong.
         RuntimeError: in one line that names the stage, if a tool fails.
     """
-    option_texts({'work_dir': work_dir})  # the tools are given paths in it
+    try:
+        option_texts({'load_from': work_dir})  # the tools are given checkpoints in it
+    except ValueError as error:
+        raise ValueError(
+            f'{argument("work_dir", work_dir)}: checkpoints in it cannot be passed by '
+            f'{argument("cfg_options")}: use a path without quotes'
+        ) from error
     processes = _processes(launcher, gpus)
     texts = option_texts(cfg_options) if isinstance(cfg_options, Mapping) else cfg_options
     run = RunOptions(work_dir, tuple(texts), amp, auto_scale_lr, processes, kernels)
