@@ -49,3 +49,10 @@ def test_no_labels_is_one_clear_line(tmp_path):
     del one.gt_label
     with pytest.raises(ValueError, match='p.npz: the test images have no labels'):
         posteriors([one], tmp_path / 'p.npz')
+
+
+def test_images_tested_twice_are_named_apart(tmp_path):
+    samples = [sample(i % 2, i / 10, img_path=f'photos/{i % 2}.png') for i in range(4)]
+    found = posteriors(samples, tmp_path / 'p.npz')
+    assert found.names == ['0.png', '1.png', '0.png (2)', '1.png (2)']
+    assert found.scores['dense'][:, 0].round(2).tolist() == pytest.approx([0, 0.1, 0.2, 0.3])

@@ -1,6 +1,7 @@
 """Predictions on disk, in the data set's own order."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,16 @@ def _in_order(results: list, numbers: list[int]) -> list:
     if len(set(numbers)) < len(numbers):
         return results
     return [result for _, result in sorted(zip(numbers, results), key=lambda pair: pair[0])]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, with (2), (3), ... after those of an image that is tested several times."""
+    times: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        times[name] += 1
+        distinct.append(name if times[name] == 1 else f'{name} ({times[name]})')
+    return distinct
 
 
 @METRICS.register_module()
@@ -83,6 +94,6 @@ class DumpPosteriors(BaseMetric):
         # A list of images without a list of classes numbers them.
         classes = list((self.dataset_meta or {}).get('classes') or map(str, range(count)))
         info = dict(self.info, imagenet=is_imagenet(classes))
-        Posteriors(scores, np.array(labels), list(names), classes, info).save(self.path)
+        Posteriors(scores, np.array(labels), _distinct(names), classes, info).save(self.path)
         print_log(f'posteriors of {len(names)} images: {self.path}', 'current')
         return {}
