@@ -294,6 +294,14 @@ def test_boxes_up_to_a_pixel_outside_are_clipped(tmp_path):
     assert read_coco(tmp_path, content)[1]['gt_bboxes'][0].tolist() == [0, 0, 60, 40]
 
 
+@pytest.mark.parametrize('box', [[60, 0, 1, 9], [-1, 0, 1, 9]])
+def test_boxes_just_outside_are_not_clipped_to_nothing(box, tmp_path):
+    content = coco(tmp_path)
+    content['annotations'][1]['bbox'] = box
+    with pytest.raises(ValueError, match='a box without area in the image of 60x40'):
+        read_coco(tmp_path, content)
+
+
 @pytest.mark.parametrize('on_error', ['raise', 'mark', 'skip'])
 def test_annotation_with_another_image_size(tmp_path, on_error):
     """Found when the image is read, and treated like an image that cannot be read."""

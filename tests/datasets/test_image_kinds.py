@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from vgg_mm.datasets import LoadImage
+from vgg_mm.datasets.transforms.decoding import image_size
 
 
 def load(content, **options):
@@ -127,6 +128,59 @@ def test_16_bit_images_are_reduced_to_the_high_byte():
         assert np.array_equal(load(cv2.imencode('.png', image)[1].tobytes()), expected)
         in_tiff = load(cv2.imencode('.tif', image)[1].tobytes())
         assert np.abs(in_tiff - expected).max() <= 1
+
+
+@pytest.mark.parametrize('white', [15, 255, 1023, 65535])
+@pytest.mark.parametrize('kind', ['P2', 'P3', 'P5', 'P6'])
+def test_white_of_pgm_and_ppm_files(kind, white):
+    """10 and 12 bits are common in microscopy."""
+    values = np.random.default_rng(0).integers(0, white + 1, (6, 5, 3 if kind in 'P3P6' else 1))
+    content = f'{kind} 5 6 {white}\n'.encode()
+    if kind in ('P2', 'P3'):
+        content += ' '.join(map(str, values.flatten())).encode()
+    else:
+        content += values.astype('>u2' if white > 255 else 'u1').tobytes()
+    expected = values // 256 if white == 65535 else np.rint(values * 255 / white)
+    assert np.abs(load(content) - np.broadcast_to(expected, (6, 5, 3))[..., ::-1]).max() <= (
+        kind in ('P2', 'P3') and white == 15  # which OpenCV rounds down
+    )
+
+
+@pytest.mark.parametrize('start', [b'Pf', b'PF'])
+def test_floating_point_numbers_are_one_line(start):
+    content = start + b'\n2 2\n-1.0\n' + np.zeros(12, '<f4').tobytes()
+    for channels in (1, 3, 4):
+        with pytest.raises(ValueError, match='cannot decode image some/file: a PFM file contains'):
+            load(content, in_channels=channels)
+
+
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize('kind', ['jpeg', 'webp'])
+def test_orientation_in_xmp_is_not_followed(picture, transparent, kind, tmp_path):
+    """By the pixels, their opacity and the size from the header alike."""
+    shown = transparent if kind == 'webp' else picture
+    content = saved(shown, kind, xmp=XMP)
+    assert load(content).shape == (30, 40, 3)
+    assert load(content, in_channels=4).shape == (30, 40, 4)
+    (tmp_path / 'a').write_bytes(content)
+    assert image_size(str(tmp_path / 'a')) == (30, 40)
+
+
+def test_opacity_is_turned_as_the_colours(transparent):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = saved(transparent, 'png', exif=exif)
+    turned = load(content, in_channels=4)
+    assert np.array_equal(turned[..., 3], np.asarray(transparent)[::-1, :, 3].T)
+    as_stored = load(content, in_channels=4, color_type='color_ignore_orientation')
+    assert np.array_equal(as_stored[..., 3], np.asarray(transparent)[..., 3])
+
+
+def test_jpeg2000_in_ycbcr(picture):
+    content = saved(picture.convert('YCbCr'), 'JPEG2000')
+    assert np.array_equal(load(content), by_pil(content))
 
 
 def test_format_is_recognised_by_content(picture, tmp_path):

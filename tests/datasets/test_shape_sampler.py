@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vgg_mm.datasets import ShapeSampler
-from vgg_mm.datasets.samplers import image_size
+from vgg_mm.datasets.transforms.decoding import image_size
 
 
 class Photos(list):
@@ -58,6 +58,15 @@ def test_sizes_from_headers(tmp_path):
         assert image_size(str(tmp_path / name)) == (0, 0)
     assert image_size(str(tmp_path / 'missing.jpg')) == (0, 0)
     assert image_size(None) == (0, 0)
+
+
+def test_sizes_of_large_pngs_without_decoding(tmp_path, monkeypatch):
+    """Larger than PIL allows; a PNG whose pixels are cut off has a size, too."""
+    Image.new('1', (1400, 1350)).save(tmp_path / 'large.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10_000)
+    assert image_size(str(tmp_path / 'large.png')) == (1350, 1400)
+    (tmp_path / 'cut.png').write_bytes((tmp_path / 'large.png').read_bytes()[:60])
+    assert image_size(str(tmp_path / 'cut.png')) == (1350, 1400)
 
 
 def test_unreadable_images_come_first(tmp_path):

@@ -91,6 +91,7 @@ def copy_in_order(source, target):
         {},
         dict(out_indices=(0, 1, 2, 3, 4)),
         dict(ceil_mode=True, out_indices=(3, 4)),
+        dict(act_cfg=None),
         dict(with_last_pool=False),
         dict(dilations=(1, 1, 1, 1, 2)),
         dict(num_stages=3, dilations=(1, 1, 1), out_indices=(2,)),
@@ -120,6 +121,8 @@ def test_classifier_inside_the_backbone_as_in_mmpretrain():
 
 
 def test_layer_names_give_outputs_after_relu():
+    assert small(out_indices=3).out_indices == (3,)
+    assert small(out_indices='conv4_3').out_indices == ('conv4_3',)
     net = small(out_indices=('conv4_3', 3, 'conv5_2')).eval()
     conv4_3, pool4, conv5_2 = net(torch.randn(1, 3, 64, 64))
     assert conv4_3.shape == (1, 32, 8, 8)

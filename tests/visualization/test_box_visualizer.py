@@ -57,6 +57,14 @@ def test_true_and_predicted_boxes_on_a_resized_photo(visualizer, tmp_path):
     assert np.array_equal(written, drawn)
 
 
+@pytest.mark.parametrize('channels', [(90,), (250, 100, 30, 255)])
+def test_grey_images_and_opacity(visualizer, channels):
+    image = np.full((320, 480, len(channels)), channels, np.uint8)
+    drawn = visualizer.visualize_cls(image, sample(gt_bboxes=np.float32([[0, 0, 50, 50]])))
+    expected = np.broadcast_to(channels[2::-1], 3)
+    assert np.abs(drawn[315, 475].astype(int) - expected).max() < 8
+
+
 def test_crops_are_enlarged_and_have_the_box_of_the_true_class(visualizer):
     crop = np.zeros((96, 96, 3), np.uint8)
     shown = sample(

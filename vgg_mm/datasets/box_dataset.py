@@ -15,7 +15,7 @@ from mmpretrain.datasets import BaseDataset
 from vgg_mm.checkpoints.weights import first_of
 from vgg_mm.text import first_few
 
-from .samplers import image_size
+from .transforms.decoding import image_size
 from .transforms.loading import ANNOTATED_SHAPE
 from .transforms.rescale import BOXES
 
@@ -172,6 +172,8 @@ class BoxDataset(BaseDataset):
             return f'a box without area: {text} (x1 y1 x2 y2)'
         if min(x1, y1) < -TOLERANCE or x2 > width + TOLERANCE or y2 > height + TOLERANCE:
             return f'a box outside of the image of {width}x{height}: {text} (x1 y1 x2 y2)'
+        if min(x2, y2) <= 0 or x1 >= width or y1 >= height:
+            return f'a box without area in the image of {width}x{height}: {text} (x1 y1 x2 y2)'
         return ''
 
     def _of_one_class(self, objects: list[tuple[str, Box]], where: str) -> tuple[int, list[Box]]:

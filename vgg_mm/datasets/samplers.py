@@ -1,6 +1,5 @@
 """Orders of images and their random draws: for training, resumable, and for test sets, by shape."""
 
-import os
 import warnings
 from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,7 @@ from torch.utils.data import Dataset
 from vgg_mm.registry import DATA_SAMPLERS, DATASETS
 from vgg_mm.seeding import FOR_SAMPLE, seed_draws
 
-from .transforms.jpeg_header import ORIENTATION
-
-#: EXIF orientations that rotate an image by 90 degrees.
-QUARTER_TURNS = (5, 6, 7, 8)
+from .transforms.decoding import image_size
 
 
 @DATA_SAMPLERS.register_module()
@@ -114,16 +110,3 @@ def _order(dataset: Any) -> list[int]:
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # nothing is decoded
         sizes = list(pool.map(image_size, paths))
     return sorted(range(len(sizes)), key=lambda i: (sizes[i][1] / max(sizes[i][0], 1), sizes[i]))
-
-
-def image_size(path: Optional[str]) -> tuple[int, int]:
-    """(height, width) of an image as it is shown, from its header; (0, 0) if that fails."""
-    if path is None or not os.path.isfile(path):
-        return 0, 0
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
-    except Exception:  # loading the file reports the error
-        return 0, 0
-    return (width, height) if turned else (height, width)

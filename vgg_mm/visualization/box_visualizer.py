@@ -47,10 +47,11 @@ class BoxVisualizer(UniversalVisualizer):
         """As in ``UniversalVisualizer``, boxes first.
 
         Args:
-            image: (H, W, 3) uint8 BGR, as the pipelines here load it.
+            image: uint8 (H, W, 3) BGR, as the pipelines here load it; (H, W, 1), or (H, W, 4) with
+                opacity, which is not drawn.
             data_sample: Its boxes are in an image of ``img_shape``: the crop, or the whole photo.
         """
-        image = image[..., ::-1]
+        image = image[..., 2::-1] if image.shape[2] >= 3 else np.repeat(image, 3, axis=2)
         height, width = image.shape[:2]
         factor = max(1.0, SHORTER_SIDE / min(height, width))
         image = mmcv.imresize(image, (round(width * factor), round(height * factor)))

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from vgg_mm.datasets import LoadImage
+from vgg_mm.datasets.transforms.decoding import exif_orientation
 from vgg_mm.datasets.transforms.loading import LOAD_REMARK
 from vgg_mm.progress import Progress, to_stderr, with_progress
 
@@ -52,8 +53,6 @@ MODES = {
 }
 
 SIXTEEN_BIT = '16 bit'
-
-ORIENTATION = 0x0112
 
 STDERR = 2
 
@@ -151,10 +150,7 @@ def _header(content: bytes) -> tuple[str, str, bool]:
             # different.
             if image.mode.startswith('I') or any(';16' in str(tile) for tile in image.tile):
                 mode = SIXTEEN_BIT
-            # Asked for EXIF that is not in its header, Pillow would decode a PNG.
-            has_exif = 'exif' in image.info or image.format == 'TIFF'
-            orientation = image.getexif().get(ORIENTATION, 1) if has_exif else 1
-            return image.format, mode, orientation in range(2, 9)
+            return image.format, mode, exif_orientation(image) in range(2, 9)
     except Exception:
         # Pillow reads fewer variants than OpenCV, and fails in many ways on damaged EXIF.
         return '', MODES[''], False

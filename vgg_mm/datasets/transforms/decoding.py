@@ -5,9 +5,10 @@ Files that lack only a few of their last bytes are decoded, too.
 
 import functools
 import io
+import os
 import threading
 import zlib
-from typing import Any, Optional
+from typing import Any, BinaryIO, Optional
 
 import cv2
 import mmcv
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .jpeg_header import END as JPEG_END
-from .jpeg_header import RESTARTS, declared_size, has_all_scans
+from .jpeg_header import ORIENTATION, RESTARTS, declared_size, has_all_scans
 from .jpeg_header import START as JPEG_START
 from .region_decoder import silent_stderr
 
@@ -36,6 +37,12 @@ OTHER_DATA = tuple(
     np.random.default_rng(seed).integers(0, 0xFF, 64, np.uint8).tobytes() for seed in range(4)
 )
 
+#: Beginnings of PFM files, grey and in colour.
+PFM_STARTS = (b'Pf', b'PF')
+
+#: EXIF orientations that rotate an image by 90 degrees.
+QUARTER_TURNS = (5, 6, 7, 8)
+
 #: Bytes before its end at which a file must still contain picture data.
 LAST = 64
 
@@ -53,11 +60,16 @@ def decode(
     """
     if not content:
         raise ValueError(f'empty image file: {path}')
+    if content.startswith(PFM_STARTS):
+        raise ValueError(
+            f'cannot decode image {path}: a PFM file contains floating-point numbers, whose black '
+            'and white are not known; save it with 8 or 16 bits'
+        )
     header, whole = None, True
     if content.startswith(JPEG_START):
         width, height, whole = declared_size(content)
     else:
-        header = _open(content)
+        header = _open(io.BytesIO(content))
         width, height = header.size if header else (0, 0)
     if width * height > max_pixels:
         raise ValueError(
@@ -73,7 +85,10 @@ def decode(
         remark = _remark(rows, height)
     img = _decode(content, path, color_type, backend, header)
     if img is None and content.startswith(PNG_START) and (png := complete_png(content)):
-        img, remark = _decode(png, path, color_type, backend, _open(png)), _remark(0, height)
+        img, remark = (
+            _decode(png, path, color_type, backend, _open(io.BytesIO(png))),
+            _remark(0, height),
+        )
     if img is None and header:
         raise ValueError(
             f'cannot decode image {path}: {header.format} file of {width}x{height} pixels, '
@@ -84,17 +99,18 @@ def decode(
     return img, remark
 
 
-def decode_alpha(content: bytes, path: str) -> Optional[np.ndarray]:
-    """The opacity (alpha) of an image file, uint8 (H, W), upright; None if it has none.
+def decode_alpha(content: bytes, path: str, color_type: str) -> Optional[np.ndarray]:
+    """The opacity (alpha) of an image file, uint8 (H, W), turned as its colours; None if none.
 
     Raises:
         ValueError: in one line with ``path``, if it cannot be read.
     """
-    header = _open(content)
+    header = _open(io.BytesIO(content))
     if header is None or not header.has_transparency_data:
         return None
     try:
-        return np.array(ImageOps.exif_transpose(header).convert('RGBA'))[..., 3]
+        turned = header if color_type == 'color_ignore_orientation' else _upright(header)
+        return np.array(turned.convert('RGBA'))[..., 3]
     except Exception as error:
         reason = ' '.join(str(error).split())
         raise ValueError(f'cannot decode the opacity of image {path}: {reason}') from error
@@ -119,7 +135,11 @@ def _decode(
 ) -> Optional[np.ndarray]:
     try:
         if header and backend == 'cv2' and color_type == 'color' and _opencv_misreads(header):
-            return np.array(ImageOps.exif_transpose(header).convert('RGB'))[..., ::-1].copy()
+            return np.array(_upright(header).convert('RGB'))[..., ::-1].copy()
+        if header and backend == 'cv2' and color_type == 'color' and (white := _white(header)):
+            values = np.frombuffer(content, np.uint8)
+            img = cv2.imdecode(values, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            return None if img is None else np.rint(img * (255 / white)).clip(0, 255).astype('u1')
         return mmcv.imfrombytes(content, flag=color_type, backend=backend)
     except Exception as error:
         reason = ' '.join(str(error).split())
@@ -138,13 +158,51 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _open(content: bytes) -> Optional[Image.Image]:
+def image_size(path: Optional[str]) -> tuple[int, int]:
+    """(height, width) of an image as it is shown, from its header; (0, 0) if that fails."""
+    if path is None or not os.path.isfile(path):
+        return 0, 0
+    try:
+        with open(path, 'rb') as file:
+            try:
+                image: Any = Image.open(file)
+            except Image.DecompressionBombError:
+                image = _open(file)
+            width, height = image.size
+            turned = exif_orientation(image) in QUARTER_TURNS
+    except Exception:  # loading the file reports the error
+        return 0, 0
+    return (width, height) if turned else (height, width)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """1 (upright) to 8, from the header.
+
+    PIL would also follow XMP, which OpenCV does not, and look for EXIF behind a PNG's pixels.
+    """
+    if image.format != 'TIFF' and 'exif' not in image.info:
+        return 1
+    return _without_xmp(image).getexif().get(ORIENTATION, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    return ImageOps.exif_transpose(_without_xmp(image))
+
+
+def _without_xmp(image: Image.Image) -> Image.Image:
+    for key in ('xmp', 'XML:com.adobe.xmp'):
+        image.info.pop(key, None)
+    return image
+
+
+def _open(file: BinaryIO) -> Optional[Image.Image]:
     """The image with its header read, or None if PIL does not recognise it."""
     # PIL has a limit of its own, which is lower and warns at half of it.
     with _limit_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(io.BytesIO(content), formats=_formats())
+            return Image.open(file, formats=_formats())
         except Exception:  # the decoder reports the error
             return None
         finally:
@@ -155,11 +213,24 @@ def _opencv_misreads(header: Image.Image) -> bool:
     """Whether OpenCV 5 gives other pixels than PIL.
 
     It blackens what is transparent in TIFF, takes another colour there in GIF, does not rotate
-    AVIF, and takes the second image of an animated PNG whose first is for viewers of still images.
+    AVIF, takes the second image of an animated PNG whose first is for viewers of still images, and
+    converts the colours of a JPEG 2000 in YCbCr in another way.
     """
     if header.format == 'TIFF':
         return header.getbands()[-1] in ('A', 'a')
+    if header.format == 'JPEG2000':
+        return header.mode == 'YCbCr'
     return header.format in ('AVIF', 'GIF') or getattr(header, 'is_animated', False)
+
+
+def _white(header: Image.Image) -> Optional[int]:
+    """The value of white in a PGM or PPM file that OpenCV does not scale to [0, 255], or None.
+
+    It takes the high byte of 65535, and scales what is written as text if white is at most 255.
+    """
+    decoder, _, _, arguments = header.tile[0] if header.format == 'PPM' else ('', (), 0, '')
+    white = arguments[1] if isinstance(arguments, tuple) else 0
+    return white if decoder == 'ppm' or 255 < white < 0xFFFF else None
 
 
 def complete_jpeg(content: bytes) -> Optional[tuple[bytes, int]]:

@@ -71,7 +71,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
             name such as 'conv4_3' that layer's output after its ReLU. Default: the last block, or
             the score if ``num_classes`` is above 0.
         frozen_stages: Number of first blocks that are not trained; -1 or 0 freezes nothing.
-        conv_cfg, norm_cfg, act_cfg: Layer types, as in mmcv.
+        conv_cfg, norm_cfg, act_cfg: Layer types, as in mmcv; ``act_cfg=None``: no activation.
         norm_eval: Keep batch norms in eval mode while training.
         ceil_mode: Rounding of the poolings' output size.
         with_last_pool: Whether the last block is pooled.
@@ -100,11 +100,11 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         strides: Optional[Sequence[int]] = None,
         dilations: Optional[Sequence[int]] = None,
         pool_size: int = 2,
-        out_indices: Optional[Sequence[Union[int, str]]] = None,
+        out_indices: Union[int, str, Sequence[Union[int, str]], None] = None,
         frozen_stages: int = -1,
         conv_cfg: Optional[dict] = None,
         norm_cfg: Optional[dict] = None,
-        act_cfg: dict = dict(type='ReLU'),
+        act_cfg: Optional[dict] = dict(type='ReLU'),
         norm_eval: bool = False,
         ceil_mode: bool = False,
         with_last_pool: bool = True,
@@ -150,7 +150,8 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
             self._sources[num_stages] = 'classifier'
         if out_indices is None:
             out_indices = (num_stages if num_classes > 0 else num_stages - 1,)
-        self.out_indices = tuple(out_indices)
+        one = isinstance(out_indices, (int, str))
+        self.out_indices = (out_indices,) if one else tuple(out_indices)
         self._check_out_indices()
         # Now, not only by train(): DistributedDataParallel waits for gradients of what it is given.
         self._freeze()
@@ -193,7 +194,7 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
         width: int,
         conv_cfg: Optional[dict],
         norm_cfg: Optional[dict],
-        act_cfg: dict,
+        act_cfg: Optional[dict],
     ) -> None:
         """Add the convolutions of a block, each with its norm and activation."""
         dilation = self.dilations[block]
@@ -206,7 +207,8 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
                 name, norm = build_norm_layer(norm_cfg, width, postfix=suffix)
                 self._add(name, norm)
                 self._norms.append(name)
-            self._add(f'relu{suffix}', build_activation_layer(act_cfg))
+            relu = nn.Identity() if act_cfg is None else build_activation_layer(act_cfg)
+            self._add(f'relu{suffix}', relu)
             self._sources[f'conv{suffix}'] = f'relu{suffix}'
             if self.architecture.lrn and block == index == 0:
                 self._add('lrn1', nn.LocalResponseNorm(**ALEXNET_LRN))
