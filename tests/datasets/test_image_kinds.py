@@ -137,7 +137,7 @@ def test_white_of_pgm_and_ppm_files(kind, white):
     values = np.random.default_rng(0).integers(0, white + 1, (6, 5, 3 if kind in 'P3P6' else 1))
     content = f'{kind} 5 6 {white}\n'.encode()
     if kind in ('P2', 'P3'):
-        content += ' '.join(map(str, values.flatten())).encode()
+        content += ' '.join(map(str, values.flatten())).encode() + b'\n'
     else:
         content += values.astype('>u2' if white > 255 else 'u1').tobytes()
     expected = values // 256 if white == 65535 else np.rint(values * 255 / white)
