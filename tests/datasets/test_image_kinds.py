@@ -174,13 +174,6 @@ def test_opacity_is_turned_as_the_colours(transparent):
     content = saved(transparent, 'png', exif=exif)
     turned = load(content, in_channels=4)
     assert np.array_equal(turned[..., 3], np.asarray(transparent)[::-1, :, 3].T)
-    as_stored = load(content, in_channels=4, color_type='color_ignore_orientation')
-    assert np.array_equal(as_stored[..., 3], np.asarray(transparent)[..., 3])
-
-
-def test_jpeg2000_in_ycbcr(picture):
-    content = saved(picture.convert('YCbCr'), 'JPEG2000')
-    assert np.array_equal(load(content), by_pil(content))
 
 
 def test_format_is_recognised_by_content(picture, tmp_path):

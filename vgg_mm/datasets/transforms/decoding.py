@@ -99,8 +99,8 @@ def decode(
     return img, remark
 
 
-def decode_alpha(content: bytes, path: str, color_type: str) -> Optional[np.ndarray]:
-    """The opacity (alpha) of an image file, uint8 (H, W), turned as its colours; None if none.
+def decode_alpha(content: bytes, path: str) -> Optional[np.ndarray]:
+    """The opacity (alpha) of an image file, uint8 (H, W), upright; None if it has none.
 
     Raises:
         ValueError: in one line with ``path``, if it cannot be read.
@@ -109,8 +109,7 @@ def decode_alpha(content: bytes, path: str, color_type: str) -> Optional[np.ndar
     if header is None or not header.has_transparency_data:
         return None
     try:
-        turned = header if color_type == 'color_ignore_orientation' else _upright(header)
-        return np.array(turned.convert('RGBA'))[..., 3]
+        return np.array(_upright(header).convert('RGBA'))[..., 3]
     except Exception as error:
         reason = ' '.join(str(error).split())
         raise ValueError(f'cannot decode the opacity of image {path}: {reason}') from error
@@ -213,13 +212,10 @@ def _opencv_misreads(header: Image.Image) -> bool:
     """Whether OpenCV 5 gives other pixels than PIL.
 
     It blackens what is transparent in TIFF, takes another colour there in GIF, does not rotate
-    AVIF, takes the second image of an animated PNG whose first is for viewers of still images, and
-    converts the colours of a JPEG 2000 in YCbCr in another way.
+    AVIF, and takes the second image of an animated PNG whose first is for viewers of still images.
     """
     if header.format == 'TIFF':
         return header.getbands()[-1] in ('A', 'a')
-    if header.format == 'JPEG2000':
-        return header.mode == 'YCbCr'
     return header.format in ('AVIF', 'GIF') or getattr(header, 'is_animated', False)
 
 
@@ -230,7 +226,7 @@ def _white(header: Image.Image) -> Optional[int]:
     """
     decoder, _, _, arguments = header.tile[0] if header.format == 'PPM' else ('', (), 0, '')
     white = arguments[1] if isinstance(arguments, tuple) else 0
-    return white if decoder == 'ppm' or 255 < white < 0xFFFF else None
+    return white if white < 0xFFFF and (white > 255 or decoder == 'ppm') else None
 
 
 def complete_jpeg(content: bytes) -> Optional[tuple[bytes, int]]:

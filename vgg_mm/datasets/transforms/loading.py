@@ -204,9 +204,7 @@ class LoadImage(LoadImageFromFile):
                 results[LOAD_REMARK] = remark
                 self._note_incomplete(path, remark)
             if self.in_channels != 3:
-                alpha = (
-                    decode_alpha(content, path, self.color_type) if self.in_channels == 4 else None
-                )
+                alpha = decode_alpha(content, path) if self.in_channels == 4 else None
                 img = with_channels(img, self.in_channels, alpha)
         check_shape(img, results)
         return img
