@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -68,7 +69,7 @@ def parse_cfg_options(options: CfgOptions) -> dict[str, Any]:
     in quotes is text, brackets and commas in it as well; all else by mmengine's rules.
     """
     if isinstance(options, Mapping):
-        return dict(options)
+        return {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in options.items()}
     parsed: dict[str, Any] = {}
     for option in options or ():
         key, equals, value = option.partition('=')

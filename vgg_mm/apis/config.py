@@ -2,6 +2,7 @@
 
 import os
 import os.path as osp
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
@@ -17,6 +18,7 @@ from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 from mmpretrain.apis import ModelHub, list_models
 
+from vgg_mm.checkpoints import write_atomically
 from vgg_mm.checkpoints.preprocessing import Preprocessing
 from vgg_mm.installation import argument, root_folder
 from vgg_mm.progress import to_stderr
@@ -25,7 +27,7 @@ from vgg_mm.text import first_few, nearest
 from .cfg_options import CfgOptions, merge_options, parse_cfg_options
 from .downstream import check_files, check_package, datasets_of, give_data_root, is_downstream
 from .errors import one_line, users_line
-from .image_folders import VALIDATION_FOLDERS, is_no_class
+from .image_folders import VALIDATION_FOLDERS, is_inside, is_no_class
 
 #: Accepted as a config: a file, a name, or mmengine's ``Config``.
 ConfigLike = Union[str, os.PathLike, Config]
@@ -144,15 +146,32 @@ def print_config(
     # load_config sets these for a run.
     for key in {'launcher', 'work_dir'} - {*own, *parse_cfg_options(cfg_options)}:
         cfg.pop(key)
+    text = _with_data_root(cfg)
     if out is None:
-        print(cfg.pretty_text)
+        print(text)
         return
     if osp.exists(out):
         raise FileExistsError(f'{os.fspath(out)} is there already: give another name or delete it')
     if osp.splitext(out)[1] not in ('.py', '.yml', '.yaml', '.json'):
         raise ValueError(f'{argument("out")} {os.fspath(out)}: a config ends in .py, .yml or .json')
-    cfg.dump(os.fspath(out))
+    if os.fspath(out).endswith('.py'):
+        write_atomically(out, text.encode())
+    else:
+        cfg.dump(os.fspath(out))
     print(f'written: {os.fspath(out)}')
+
+
+def _with_data_root(cfg: Config) -> str:
+    """A config's text, in which the paths below its ``DATA_ROOT``, the first line, follow it."""
+    text, root = cfg.pretty_text, cfg.get('DATA_ROOT')
+    if not root or not text.startswith('DATA_ROOT = '):
+        return text
+
+    def path(found: re.Match) -> str:
+        key, below = found.groups()
+        return f"{key}=f'{{DATA_ROOT}}{below}'" if below else f'{key}=DATA_ROOT'
+
+    return re.sub(rf"\b(data_root|ann_file)='{re.escape(root)}(/[^'{{}}\\]*)?'", path, text)
 
 
 def config_name(config: ConfigLike) -> str:
@@ -209,22 +228,26 @@ def _is_object(kind: Any) -> bool:
 
 
 def data_root_of(cfg: Config) -> str:
-    """The config's ``DATA_ROOT``; where it has none, as MMPretrain's, the one root that all of its
-    data sets share.
+    """The config's ``DATA_ROOT``; where it has none, as MMPretrain's, or no data set reads from it,
+    the one root that all of its data sets share.
 
     Raises:
         ValueError: if there is no such root.
     """
-    if 'DATA_ROOT' in cfg:
+    roots = _data_roots(cfg)
+    if 'DATA_ROOT' in cfg and (cfg.DATA_ROOT in roots or not roots):
         return cfg.DATA_ROOT
-    roots = {one['data_root'] for one in _dicts_below(cfg) if one.get('data_root')}
     if len(roots) != 1:
         found = f'several: {first_few(sorted(roots), 3)}' if roots else 'none'
         raise ValueError(
-            f'{config_name(cfg)} has no DATA_ROOT, which stands for the one data_root of its data '
-            f'sets (here {found}): set train_dataloader.dataset.data_root and its like'
+            f'{config_name(cfg)} has no DATA_ROOT that is used, which stands for the one data_root of '
+            f'its data sets (here {found}): set train_dataloader.dataset.data_root and its like'
         )
     return roots.pop()
+
+
+def _data_roots(cfg: Config) -> set[str]:
+    return {one['data_root'] for one in _dicts_below(cfg) if one.get('data_root')}
 
 
 def replace_data_root(node: Any, old: str, new: str) -> None:
@@ -296,6 +319,12 @@ def find_validation_folders(cfg: Config) -> None:
 
 def check_data_folders(cfg: Config, names: Iterable[str]) -> None:
     """Raise an error of one line if a data folder is missing or empty, before a model is built."""
+    roots, given = _data_roots(cfg), cfg.get('DATA_ROOT')
+    if roots and given and not any(is_inside(root, given) for root in roots):
+        to_stderr(
+            f'notice: DATA_ROOT is {given!r}, from which no data set reads: data_root is '
+            f'{first_few(sorted(roots), 3)}'
+        )
     for name in names:
         dataset = (cfg.get(name) or {}).get('dataset', {})
         if is_downstream(cfg):

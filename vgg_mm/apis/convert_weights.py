@@ -10,7 +10,6 @@ import torch
 from vgg_mm.architectures import BASE_CHANNELS, BLOCK_WIDTHS, DEPTH_TO_ARCH, STRIDE, resolve_arch
 from vgg_mm.checkpoints import (
     Preprocessing,
-    check_is_another_file,
     has_own_names,
     loading_safely,
     noted_preprocessing,
@@ -32,6 +31,7 @@ from vgg_mm.installation import argument, check_choice
 from vgg_mm.models import VGG, ConvHead
 from vgg_mm.text import first_few, printable, shortened
 
+from .inference.report import check_is_another_file
 from .net_table import CROP
 from .tables import format_table, say
 
@@ -176,7 +176,7 @@ def convert_weights(
     torch.save(converted.checkpoint(), buffer)
     write_atomically(out, buffer.getvalue())
     say(report(converted))
-    print(f'written: {out}')
+    say(f'written: {out}')
 
 
 def read_weights(source: str, arch: Optional[str] = None, ema: bool = False) -> Converted:

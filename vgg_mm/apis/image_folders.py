@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Optional
 
 #: Extensions of images for MMPretrain's CustomDataset.
@@ -25,13 +26,15 @@ def is_no_class(folder: str) -> bool:
 
 
 def refuse_endless_links(where: str, below: list[str]) -> None:
-    """Refuse links among the folders ``below`` a folder that lead to one above it.
+    """Refuse links among the folders ``below`` a folder that lead to one above it, or to one from
+    which a link has led to it.
 
     Raises:
         ValueError: in one line, if there is one.
     """
+    passed = [where, *map(str, Path(os.path.abspath(where)).parents)]
     for path in (os.path.join(where, name) for name in below):
-        if os.path.islink(path) and is_inside(where, path):
+        if os.path.islink(path) and any(is_inside(one, path) for one in passed):
             raise ValueError(f'the link {path} leads to a folder above it: an endless loop')
 
 

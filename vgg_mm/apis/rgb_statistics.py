@@ -1,8 +1,9 @@
 """``tools/rgb_statistics.py``: mean RGB and principal components of your own images."""
 
 import json
+import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -56,7 +57,11 @@ def rgb_statistics(paths: Iterable[str]) -> RGBStatistics:
     return RGBStatistics(mean, eigval, eigvec * np.sign(largest), images, pixels)
 
 
-def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = None) -> str:
+def report(
+    folder: Union[str, os.PathLike],
+    out: Union[str, os.PathLike, None] = None,
+    max_images: Optional[int] = None,
+) -> str:
     """Measure a folder; returns what to paste into a config.
 
     Args:
@@ -65,8 +70,9 @@ def report(folder: str, out: Optional[str] = None, max_images: Optional[int] = N
         max_images: Use at most this many images, evenly spaced over the folder.
     """
     if out is not None:
+        out = os.fspath(out)
         check_out(out, ('.json',))
-    paths = find_images(folder)
+    paths = find_images(os.fspath(folder))
     if max_images is not None and max_images < len(paths):
         if max_images < 1:
             raise ValueError(f'{argument("max_images")} must be positive, got {max_images}')

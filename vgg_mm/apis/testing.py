@@ -10,7 +10,7 @@ from mmpretrain.registry import TRANSFORMS
 
 from vgg_mm.checkpoints import is_local, loading_safely, run_checkpoint
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
-from vgg_mm.installation import argument
+from vgg_mm.installation import argument, check_choice
 
 from .cfg_options import CfgOptions, parse_cfg_options
 from .config import (
@@ -83,6 +83,7 @@ def test(
         ValueError, FileNotFoundError, ImportError: in one line, before the test, if settings,
             files or a package are invalid; ValueError, later, at an image that cannot be read.
     """
+    check_choice('out_item', out_item, tuple(OUT_ENDINGS))
     if out is not None:
         out = os.fspath(out)
         _check_out(out, out_item)
@@ -104,8 +105,6 @@ def test(
 
 def _check_out(out: str, item: str) -> None:
     """Refuse a file that could not be written at the end of the test."""
-    if item not in OUT_ENDINGS:
-        raise ValueError(f'out_item must be one of {tuple(OUT_ENDINGS)}, got {item!r}')
     if not out.endswith(OUT_ENDINGS[item]):
         raise ValueError(
             f'{argument("out", out)}: for {argument("out_item", item)} the file must end in '

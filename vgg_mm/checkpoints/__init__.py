@@ -1,7 +1,6 @@
 from .atomic_write import (
     WHOLE_FILES,
     AtomicLocalBackend,
-    check_is_another_file,
     check_room,
     whole_file,
     write_atomically,
@@ -31,7 +30,6 @@ __all__ = [
     'WHOLE_FILES',
     'AtomicLocalBackend',
     'Preprocessing',
-    'check_is_another_file',
     'check_room',
     'config_preprocessing',
     'find_resume_point',

@@ -175,9 +175,3 @@ def sync_folder(folder: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def check_is_another_file(out: Union[str, os.PathLike], source: Union[str, os.PathLike]) -> None:
-    """Refuse to overwrite the file that is read, with a ValueError."""
-    if os.path.realpath(out) == os.path.realpath(os.path.expanduser(source)):
-        raise ValueError(f'{os.fspath(out)} is the file that is read: give another one to write')

@@ -69,14 +69,15 @@ def find_resume_point(work_dir: Union[str, os.PathLike]) -> Optional[str]:
 
 
 def named_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
-    """The path in ``last_checkpoint``, in ``work_dir`` if it is only there; None without one."""
+    """The path in ``last_checkpoint``, in ``work_dir`` if it is there: the folder may be a copy;
+    None without one."""
     try:
         with open(os.path.join(work_dir, LAST_CHECKPOINT), encoding='utf-8') as file:
             path = file.read().strip('\0 \n')
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     here = os.path.join(work_dir, os.path.basename(path))
-    return here if path and not os.path.isfile(path) and os.path.isfile(here) else path or None
+    return here if path and os.path.isfile(here) else path or None
 
 
 def run_checkpoint(path: Union[str, os.PathLike]) -> str:

@@ -158,6 +158,7 @@ def _average(
         data=records[0].data,
         imagenet=all(record.imagenet for record in records),
         members=_titles(paths, records, weights, with_protocols=protocol == MIXED),
+        checkpoint=' + '.join(paths),
     )
     # Counted as they are stored, so that reading the file gives the same errors.
     scores = total.astype(np.float32)

@@ -30,8 +30,8 @@ class TestRecord:
         imagenet: Whether these are ILSVRC-2012's 1000 classes.
         seconds_per_image: Wall time of the test, start-up aside; 0 for an ensemble.
         protocols_together: How many protocols shared that time.
-        config, checkpoint: Their paths.
-        members: What an ensemble averages: names of nets and files.
+        config, checkpoint: Their paths; of an ensemble the files of its members.
+        members: What an ensemble averages: nets, with S and Q.
     """
 
     net: str
@@ -56,7 +56,7 @@ class TestRecord:
         """The fields that distinguish rows; equal ones are newer results of the same row."""
         return (
             self.net, self.width, self.scale, self.test_scales, self.protocol, self.data,
-            tuple(self.members),
+            tuple(self.members), self.checkpoint if self.members else '',
         )  # fmt: skip
 
     def error(self, k: int) -> float:

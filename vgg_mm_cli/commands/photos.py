@@ -210,8 +210,9 @@ def _rgb_statistics_options(parser: argparse.ArgumentParser) -> None:
 
 def _rgb_statistics(args: argparse.Namespace) -> None:
     from vgg_mm.apis.rgb_statistics import report
+    from vgg_mm.apis.tables import say
 
-    print(report(**vars(args)))
+    say(report(**vars(args)))
 
 
 RGB_STATISTICS = Command(

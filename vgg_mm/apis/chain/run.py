@@ -1,13 +1,14 @@
 """The paper's sequence of trainings as one command (Section 3.1)."""
 
 import math
+import os
 import os.path as osp
 import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Optional, TextIO
+from typing import Optional, TextIO, Union
 
 import torch
 
@@ -18,7 +19,7 @@ from vgg_mm.progress import SILENCE, short_duration, to_stderr
 from ..cfg_options import CfgOptions
 from ..errors import one_line
 from ..subprocess_tools import interruptible, message_of, run_tool
-from ..tables import format_table, record_cells
+from ..tables import format_table, record_cells, say
 from ..test_results import describe
 from .curves import CURVES_FILE, draw_curves
 from .job import DONE, PART_WAY, TO_DO, Job, Record, final_checkpoints, locked, note_process
@@ -48,7 +49,7 @@ HEADERS = (
 
 def train_chain(
     chain: str,
-    work_dir: str = 'work_dirs',
+    work_dir: Union[str, os.PathLike] = 'work_dirs',
     cfg_options: CfgOptions = (),
     amp: bool = False,
     auto_scale_lr: bool = False,
@@ -86,6 +87,7 @@ def train_chain(
         FileNotFoundError, ValueError: in one line, before anything runs, if something is wrong.
         RuntimeError: in one line that names the stage, if a tool fails.
     """
+    work_dir = os.fspath(work_dir)
     try:
         option_texts({'load_from': work_dir})  # the tools are given checkpoints in it
     except ValueError as error:
@@ -102,7 +104,7 @@ def train_chain(
     chosen = _choose(list(jobs.values()), first, until)
     if dry_run:
         table = plan_table(chosen, measure)
-        print(table)
+        say(table)
         _check(chosen, accept_changes)
         return table
     _check(chosen, accept_changes)
@@ -110,14 +112,14 @@ def train_chain(
         if job.state() != DONE or job.missing_tests():
             job.check_data()
     for note in batch_notes(chosen):
-        print(note)
+        say(note)
     with interruptible():
         for number, job in enumerate(chosen, start=1):
             _train(job, f'\nStage {number} of {len(chosen)}: {job.name}', accept_changes)
         for job in chosen:
             _test(job)
     table = results_table(chosen)
-    print(f'\n{table}\n\nCheckpoints, logs and curves: {work_dir}')
+    say(f'\n{table}\n\nCheckpoints, logs and curves: {work_dir}')
     return table
 
 
@@ -154,7 +156,7 @@ def _check(jobs: Sequence[Job], accept_changes: bool) -> None:
             if not accept_changes:
                 accept = argument('accept_changes', True)
                 raise ValueError(f'{problem}; {accept} uses it as it is')
-            print(f'accepted: {problem}')
+            say(f'accepted: {problem}')
         source = job.source
         starts = source is not None and job.state() == TO_DO
         if starts and (source not in jobs or source.state() == DONE):
@@ -170,15 +172,15 @@ def _train(job: Job, title: str, accept_changes: bool) -> None:
             # Another chain may have trained it since the plan was made.
             _check([job], accept_changes)
         if job.state() == DONE:
-            print(f'{title}: done before, in {short_duration(job.record().minutes)}', flush=True)
+            say(f'{title}: done before, in {short_duration(job.record().minutes)}')
             if osp.isfile(osp.join(job.work_dir, CURVES_FILE)):
                 return
         else:
             start = job.progress() if job.state() == PART_WAY else f'from {job.stage.start}'
-            print(f'{title}, {start}', flush=True)
+            say(f'{title}, {start}')
             record = _train_now(job, lock)
             last = osp.join(job.work_dir, record.checkpoints[LAST])
-            print(f'  finished after {short_duration(record.minutes)}: {last}', flush=True)
+            say(f'  finished after {short_duration(record.minutes)}: {last}')
         try:
             draw_curves(job.work_dir, job.name)
         except ValueError as error:
@@ -226,7 +228,7 @@ def _run(
         progress = PROGRESS.search(line)
         if shown.search(line) or progress and now - last >= SILENCE:
             last = now if progress else last
-            print(f'  {message_of(line).rstrip(":")}', flush=True)
+            say(f'  {message_of(line).rstrip(":")}')
             if on_shown is not None:
                 on_shown()
 
@@ -251,7 +253,7 @@ def _run(
 def _test(job: Job) -> None:
     with locked(job.work_dir, job.name) as lock:
         for name in job.missing_tests():
-            print(f'\nTesting {job.name}: {name}', flush=True)
+            say(f'\nTesting {job.name}: {name}')
             _run(job, job.test_command(name), TESTING, lock)
             job.note_test(name)
 

@@ -6,10 +6,11 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
+from vgg_mm.checkpoints import write_atomically
 from vgg_mm.installation import argument
 from vgg_mm.text import first_few
 
@@ -51,7 +52,10 @@ RATIO_NAMES = ('below 1:2', '1:2 to 3:4', '3:4 to 4:3', '4:3 to 2:1', '2:1 and m
 
 
 def check_dataset(
-    folder: str, out: Optional[str] = None, workers: Optional[int] = None, crop_size: int = 224
+    folder: Union[str, os.PathLike],
+    out: Union[str, os.PathLike, None] = None,
+    workers: Optional[int] = None,
+    crop_size: int = 224,
 ) -> int:
     """Read every image of a data set, print what is wrong and write it to files.
 
@@ -74,9 +78,10 @@ def check_dataset(
     for name, value in (('workers', workers), ('crop_size', crop_size)):
         if value is not None and value < 1:
             raise ValueError(f'{argument(name)} must be positive, got {value}')
+    folder = os.fspath(folder)
     layout = find_layout(folder)
     name = os.path.basename(os.path.realpath(folder))
-    out = out or os.path.join('work_dirs', 'check_dataset', name)
+    out = os.fspath(out or os.path.join('work_dirs', 'check_dataset', name))
     if is_inside(out, folder):
         raise ValueError(
             f'{out} lies in the data set, which the report would change: give '
@@ -98,12 +103,15 @@ def check_dataset(
     conclusion = verdict(findings)
     serious = any(count_problems(findings)[kind] for kind in SERIOUS)
     status = int(serious) if findings.complete else STOPPED
+    lines = (
+        '\t'.join(re.sub(r'[\t\r\n]', ' ', text) for text in problem) + '\n'
+        for problem in problems(findings)
+    )
     # surrogateescape gives file names back byte by byte.
-    with open(os.path.join(out, PROBLEMS), 'w', encoding='utf-8', errors='surrogateescape') as file:
-        for problem in problems(findings):
-            file.write('\t'.join(re.sub(r'[\t\r\n]', ' ', text) for text in problem) + '\n')
-    with open(os.path.join(out, REPORT), 'w', encoding='utf-8') as file:
-        json.dump(dict(summary(findings), verdict=conclusion, exit_status=status), file, indent=1)
+    content = ''.join(lines).encode('utf-8', 'surrogateescape')
+    write_atomically(os.path.join(out, PROBLEMS), content)
+    facts = dict(summary(findings), verdict=conclusion, exit_status=status)
+    write_atomically(os.path.join(out, REPORT), json.dumps(facts, indent=1).encode())
     picture(findings, conclusion, os.path.join(out, PICTURE))
     say(f'{REPORT}, {PROBLEMS} and {PICTURE} are in {out}\n{conclusion}')
     return status

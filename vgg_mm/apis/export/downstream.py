@@ -12,6 +12,7 @@ from vgg_mm.models import VGG
 
 from ..downstream import check_package
 from ..inference.load import load_weights
+from ..tables import say
 from .graph import Graph, Net, known_preprocessing
 
 #: Side of a segmentor's images unless another is given, in pixels.
@@ -119,7 +120,7 @@ def load_object_net(checkpoint: str, content: dict, cfg: Config) -> Net:
         model = MODELS.build(cfg.model).eval().requires_grad_(False)
     notice = load_weights(model, content, checkpoint)
     if notice:
-        print(f'notice: {notice}')
+        say(f'notice: {notice}')
     preprocessing = known_preprocessing(model, checkpoint)
     classes = tuple(map(str, recorded_classes(content) or ()))
     kind: type[Net] = Segmentor

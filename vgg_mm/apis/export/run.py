@@ -11,12 +11,14 @@ from typing import Any, Optional
 import numpy as np
 import torch
 
-from vgg_mm.checkpoints import check_is_another_file, write_atomically
+from vgg_mm.checkpoints import write_atomically
 from vgg_mm.installation import argument, check_choice
 from vgg_mm.progress import Progress, to_stderr, with_progress
 
 from ..inference.load import NotAClassifier
+from ..inference.report import check_is_another_file
 from ..net_table import CROP
+from ..tables import say
 from . import formats
 from .downstream import load_object_net
 from .formats import Run, Size
@@ -117,7 +119,7 @@ def export(
     else:
         content = formats.safetensors_bytes(net, TORCHVISION)
         _write(out, content, 'weights, torchvision names, as safetensors')
-    print(f'notice: {notice(net)}')
+    say(f'notice: {notice(net)}')
 
 
 def _kind_of(out: str) -> str:
@@ -171,15 +173,15 @@ def _export_graph(
     if run is not None:
         agreement = compare(run, net, graph, _shapes_to_check(net, size))
     _write(out, content, kind)
-    print(f'input   {IMAGE}: {facts["input"]}')
+    say(f'input   {IMAGE}: {facts["input"]}')
     if inside:
-        print(f'        normalised in the graph: {net.preprocessing}')
-    print(f'output  {output}: {facts["output"]}')
-    print(agreement)
+        say(f'        normalised in the graph: {net.preprocessing}')
+    say(f'output  {output}: {facts["output"]}')
+    say(agreement)
     if run is not None:
         to_stderr('timing it')
         name = 'onnxruntime' if kind == 'onnx' else kind
-        print(_times(run, name, graph, size or max(net.smallest, CROP)))
+        say(_times(run, name, graph, size or max(net.smallest, CROP)))
 
 
 def _input_text(net: Net, size: Size, normalised: bool) -> str:
@@ -196,7 +198,7 @@ def _input_text(net: Net, size: Size, normalised: bool) -> str:
 
 def _write(out: str, content: bytes, what: str) -> None:
     write_atomically(out, content)
-    print(f'{out}: {what}, {len(content) / 1e6:.1f} MB')
+    say(f'{out}: {what}, {len(content) / 1e6:.1f} MB')
 
 
 def _shapes_to_check(net: Net, size: Size) -> list[tuple[int, ...]]:

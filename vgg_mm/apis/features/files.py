@@ -5,7 +5,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, Optional, Union
@@ -69,7 +69,8 @@ def find_photos(folder: str) -> Photos:
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
         digest.update(os.fsencode(path))
-        digest.update(b'\0%d\n' % os.path.getsize(os.path.join(folder, path)))
+        with suppress(OSError):  # reading it reports a link that leads nowhere
+            digest.update(b'\0%d\n' % os.path.getsize(os.path.join(folder, path)))
     return Photos(folder, paths, labels, list(map(_text, classes)), digest.hexdigest())
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
@@ -172,7 +172,7 @@ def linear_probe(
     features: Files,
     test: Optional[Files] = None,
     val_fraction: float = 0.2,
-    c: Sequence[float] = DEFAULT_C,
+    c: Iterable[float] = DEFAULT_C,
     folds: int = FOLDS,
     seed: int = 0,
     neighbours: int = 5,

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple, Optional, Union
 import torch
 from mmengine.config import Config
 
-from vgg_mm.checkpoints import check_room, loading_safely, preprocessing_of, weights_digest
+from vgg_mm.checkpoints import (
+    check_room,
+    loading_safely,
+    preprocessing_of,
+    run_checkpoint,
+    weights_digest,
+)
 from vgg_mm.installation import argument, check_choice
 from vgg_mm.progress import Progress, to_stderr, with_progress
 from vgg_mm.text import first_few, printable
@@ -106,6 +112,9 @@ def extract_features(
     out = os.fspath(out)
     _check(out, combine, broken_images, workers)
     photos = find_photos(os.fspath(folder))
+    checkpoint = os.fspath(checkpoint)
+    if os.path.isdir(os.path.expanduser(checkpoint)):
+        checkpoint = run_checkpoint(checkpoint)  # by which features are recorded
     net = load_net(checkpoint, config, device, kernels=kernels)
     extractor = Extractor(net, layer, combine, flip, scales)
     settings = _settings(extractor, photos)
@@ -121,7 +130,7 @@ def extract_features(
             found = parts.begin(settings)
             check_room(os.path.dirname(out) or '.', 8 * settings.count * settings.dimension, out)
             _extract(extractor, photos, parts, found, broken_images == STOP, workers)
-            origin = dict(folder=os.path.abspath(folder), checkpoint=os.fspath(checkpoint))
+            origin = dict(folder=os.path.abspath(folder), checkpoint=checkpoint)
             info = dict(asdict(settings), **origin)
             try:
                 write(parts.whole, os.path.splitext(out)[1].lower(), parts, photos, info)

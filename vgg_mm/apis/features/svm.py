@@ -1,7 +1,8 @@
 """Linear SVMs, one for each class, and the nearest neighbours by cosine similarity."""
 
+import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ def import_sklearn() -> None:
 def fit(
     values: np.ndarray,
     labels: np.ndarray,
-    c: Sequence[float] = DEFAULT_C,
+    c: Iterable[float] = DEFAULT_C,
     folds: int = FOLDS,
     seed: int = 0,
     threads: int = 1,
@@ -72,7 +73,8 @@ def fit(
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.svm import LinearSVC
 
-    if not c or min(c) <= 0:
+    c = list(c)
+    if not c or not all(0 < one < math.inf for one in c):
         raise ValueError(f'{argument("c")} must be positive numbers, got {list(c)}')
     # The primal problem takes tens of steps at any C; the dual one, which scikit-learn would solve
     # for few images of many numbers, takes minutes at a C of 100.

@@ -295,7 +295,7 @@ def describe_maps(
     about = 'a minute' if 60 * hours < 1.5 else duration(3600 * hours)
     room = ', '.join(f'{gb:.1f} GB' if gb > 0.95 else f'{max(1, 1000 * gb):.0f} MB' for gb in sizes)
     return (
-        f'Maps       of {", then of ".join(blocks)} are computed once, for {views} crops of each '
-        f'photo, and cached ({room}); about {about} with training on {device_name()}, without '
-        f'the test; {argument("cache_maps", OFF)} disables this'
+        f'Maps       of {", then of ".join(blocks)} are computed once, for {views} '
+        f'crop{"s" * (views > 1)} of each photo, and cached ({room}); about {about} with training '
+        f'on {device_name()}, without the test; {argument("cache_maps", OFF)} disables this'
     )

@@ -6,7 +6,7 @@ import os.path as osp
 import re
 import shlex
 from collections import Counter
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -67,9 +67,9 @@ stages = [
 
 
 def finetune(
-    folder: str,
-    weights: str,
-    work_dir: Optional[str] = None,
+    folder: Union[str, os.PathLike],
+    weights: Union[str, os.PathLike],
+    work_dir: Union[str, os.PathLike, None] = None,
     seed: int = 0,
     amp: bool = False,
     dry_run: bool = False,
@@ -120,8 +120,9 @@ def finetune(
     """
     check_choice('head', head, (FC, GAP), optional=True)
     check_choice('class_weights', class_weights, (BALANCED,), optional=True)
+    folder = os.fspath(folder)
     split = split_photos(find_layout(folder), seed)
-    weights, _ = resolve(weights, None)
+    weights, _ = resolve(os.fspath(weights), None)
     content = load_by_name(weights)
     found = identify_weights(content, weights)
     net = _for_channels(found.net, in_channels)
@@ -142,18 +143,18 @@ def finetune(
     name = re.sub(r'[^A-Za-z0-9_-]+', '_', osp.basename(osp.abspath(folder))).strip('_') or 'photos'
     if name == 'chain':  # the file of the chain
         name = 'photos_chain'
-    work_dir = work_dir or osp.join('work_dirs', f'finetune_{name}')
+    work_dir = os.fspath(work_dir or osp.join('work_dirs', f'finetune_{name}'))
     if is_inside(work_dir, folder):
         raise ValueError(
             f'{work_dir} lies in the folder of the photos, where it would become a class: give '
             f'{argument("work_dir", "FOLDER")} elsewhere'
         )
     balanced = class_weights == BALANCED
-    print('\n'.join(filter(None, _report(folder, split, start, stages, balanced))))
+    say('\n'.join(filter(None, _report(folder, split, start, stages, balanced))))
     if adds_channels and first.frozen_stages:
-        print('Notice     conv1_1 is frozen: the opacity has no effect')
+        say('Notice     conv1_1 is frozen: the opacity has no effect')
     if why and cache_maps == AUTO and not torch.cuda.is_available():
-        print(f'Maps       are not cached: {why}')
+        say(f'Maps       are not cached: {why}')
     os.makedirs(work_dir, exist_ok=True)
     changed = _to_start_from(found, start, expected_preprocessing(content).to_rgb)
     if changed is not found:
@@ -161,8 +162,8 @@ def finetune(
         _write_start(start.weights, changed)
     chain, configs = _write(folder, work_dir, name, split, start, stages, balanced)
     if views:
-        print(describe_maps(split, net, crop, configs, amp, kernels))
-    print()
+        say(describe_maps(split, net, crop, configs, amp, kernels))
+    say('')
     table = train_chain(chain, work_dir, amp=amp, dry_run=dry_run, kernels=kernels)
     if not dry_run:
         say(f'\n{report_classes(osp.join(work_dir, name))}')
@@ -310,7 +311,7 @@ def _write(
         after = f", start_from='{name}_head'" if number > 1 else ''
         test = ", test='dense'" if last else ''
         lines.append(f"    dict(config='{stage}.py'{after}{test}),\n")
-        print(f'Config     {config}')
+        say(f'Config     {config}')
     chain = osp.join(work_dir, 'chain.py')
     text = CHAIN.format(
         command=command('finetune'),
@@ -339,8 +340,11 @@ def _write_once(path: str, text: str, what: str) -> None:
 
 def _occupied(path: str, what: str) -> ValueError:
     """The error for a file of another run in the folder."""
+    folder = osp.dirname(path)
+    trained = any(entry.is_dir() for entry in os.scandir(folder))
     return ValueError(
-        f'{path} {what}: use another {argument("work_dir")}, or delete {osp.dirname(path)}'
+        f'{path} {what}: use another {argument("work_dir")}, or delete {folder}'
+        + ('' if trained else ', in which nothing has been trained')
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple, Optional, Union
 
@@ -53,7 +54,7 @@ def expand_source(source: str, outside: str = '') -> list[str]:
 
     Raises:
         FileNotFoundError: if there is no such file or folder, and no match.
-        ValueError: if a folder holds no image.
+        ValueError: if a folder holds no image, or all are in ``outside``.
     """
     if os.path.isfile(source) or source.startswith(('http://', 'https://')):
         return [source]
@@ -66,12 +67,17 @@ def expand_source(source: str, outside: str = '') -> list[str]:
         elif os.path.isfile(match) and match.lower().endswith(endings):
             found.add(match)
     named = {*source.split(os.sep), os.curdir, os.pardir}
-    kept = [
+    images = [
         path
         for path in found
         if not any(is_no_class(part) for part in path.split(os.sep)[:-1] if part not in named)
-        and not (outside and is_inside(os.path.dirname(path), outside))
     ]
+    kept = [p for p in images if not (outside and is_inside(os.path.dirname(p), outside))]
+    if images and not kept:
+        raise ValueError(
+            f'{argument("heatmap", outside)}: all images of {source!r} are in this folder, whose '
+            'content counts as pictures of earlier runs: give another folder'
+        )
     if is_folder and not kept:
         raise ValueError(f'no images below {source!r}; extensions are {", ".join(IMAGES)}')
     if not kept:
@@ -118,8 +124,9 @@ def name(image: ImageLike, number: int) -> str:
 def picture_paths(names: list[str], folder: str) -> list[str]:
     """The file of each image's picture: below ``folder`` as the images are below theirs.
 
-    ``a.jpg`` becomes ``a.png``. Where two images would share a picture, or pictures go among the
-    images, of which one may be called so, all keep their extension: ``a.jpg.png``.
+    ``a.jpg`` becomes ``a.png``. Where two images would share a picture, or pictures go into the
+    images' folder or one above it, whose images may be called so, all keep their extension:
+    ``a.jpg.png``.
 
     Raises:
         ValueError: if a picture would overwrite one of the images.
@@ -128,7 +135,7 @@ def picture_paths(names: list[str], folder: str) -> list[str]:
     common = os.path.commonpath([os.path.dirname(path) for path in full])
     below = [os.path.relpath(path, common) for path in full]
     stems = [os.path.splitext(path)[0] for path in below]
-    if len(set(stems)) == len(set(below)) and os.path.realpath(folder) != os.path.realpath(common):
+    if len(set(stems)) == len(set(below)) and not is_inside(common, folder):
         below = stems
     split = (os.path.split(path) for path in below)
     pictures = [os.path.join(folder, where, f'{_cut(file)}.png') for where, file in split]
@@ -152,6 +159,11 @@ def _as_bgr(image: Union[np.ndarray, Image.Image], channel_order: str, channels:
     ValueError if an array is of another type or shape, or empty."""
     if isinstance(image, Image.Image):
         upright = ImageOps.exif_transpose(image)
+        if upright.mode == 'F':
+            raise ValueError('a PIL image of floating-point numbers: black and white are unknown')
+        if upright.mode.startswith('I'):  # of 16 bits
+            high = np.asarray(upright).clip(0, 0xFFFF) >> 8
+            upright = Image.fromarray(high.astype(np.uint8))
         alpha = np.array(upright.convert('RGBA'))[..., 3] if channels == 4 else None
         return with_channels(np.array(upright.convert('RGB'))[..., ::-1].copy(), channels, alpha)
     if channels == 1 and image.ndim == 3 and image.shape[2] == 1:
@@ -246,6 +258,11 @@ class ImageReader(NamedTuple):
         with ThreadPoolExecutor(workers or min(MAX_WORKERS, available_cores())) as pool:
 
             def start(first: int) -> list[Future]:
+                for image in images[first : first + size]:
+                    if isinstance(image, Image.Image):
+                        # Not in the threads: one image may be given several times.
+                        with suppress(Exception):  # then they report the error
+                            image.load()
                 return [
                     pool.submit(self.prepare, image, name(image, i), channel_order, keep_photos)
                     for i, image in enumerate(images[first : first + size], first)

@@ -13,6 +13,7 @@ from mmpretrain.visualization import UniversalVisualizer
 
 from vgg_mm.apis.runner import AUTO
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
+from vgg_mm.text import check_positive
 
 from .images import ImageLike, Prepared, as_rgb, as_sources, name, picture_paths
 from .predictor import load_predictor
@@ -74,6 +75,7 @@ class VGGInferencer(ImageClassificationInferencer):
 
     def preprocess(self, inputs: list[ImageLike], batch_size: int = 1) -> Iterator[list[Prepared]]:
         """Read the images, ``batch_size`` at a time."""
+        check_positive('VGGInferencer', batch_size=batch_size)
         return self.predictor.images.batches(inputs, batch_size)
 
     def forward(self, inputs: list[Prepared]) -> list[DataSample]:

@@ -88,7 +88,8 @@ def predict_objects(
         make_folder(pictures, argument('heatmap'))
         drawn = picture_paths(sources, pictures)
     with loading_safely(trust_checkpoint), DefaultScope.overwrite_default_scope(cfg.default_scope):
-        inferencer = _inferencer(cfg, run_checkpoint(checkpoint), device)
+        checkpoint = run_checkpoint(checkpoint)
+        inferencer = _inferencer(cfg, checkpoint, device)
         results = (_find(*files, load, inferencer) for files in zip(sources, drawn))
         info = dict(checkpoint=checkpoint)
         return collect(results, Progress(len(sources)), _table, out, info, pictures)

@@ -120,6 +120,11 @@ class Predictor:
         with_maps = score_maps or heatmap is not None
         if with_maps:
             check_has_map(self.tta.module)
+        if shown_class is not None and heatmap is None:
+            raise ValueError(
+                f'{argument("shown_class", shown_class)} is for pictures: give '
+                f'{argument("heatmap", "FOLDER")}'
+            )
         shown = None if shown_class is None else self._class_number(shown_class)
         files = iter([''] * len(images))
         if heatmap is not None:

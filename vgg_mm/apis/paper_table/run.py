@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 from vgg_mm.apis.config import data_root_of, read_config, replace_data_root
 from vgg_mm.apis.errors import Kind, kind_of, one_line
 from vgg_mm.apis.subprocess_tools import message_of, run_tool, tool_command
+from vgg_mm.apis.tables import say
 from vgg_mm.apis.test_results import TEST_SUFFIX, describe
 from vgg_mm.architectures import BASE_CHANNELS
 from vgg_mm.checkpoints import LAST_CHECKPOINT, named_checkpoint
@@ -98,20 +99,20 @@ def run_missing(
     """
     nets, skipped = find_trained_nets(folders, data_root)
     for line in skipped:
-        print(f'skipped: {line}')
+        say(f'skipped: {line}')
     tests = plan(nets, results)
     failed = 0
     for number, test in enumerate(tests, start=1):
         arguments = test.arguments(data_root)
         said = command('test', shlex.join(arguments))
-        print(f'test {number} of {len(tests)}: {said}', flush=True)
+        say(f'test {number} of {len(tests)}: {said}')
         try:
             run_tool(tool_command('test.py', *arguments), _show_progress)
         except RuntimeError as error:
             failed += 1
-            print(f'failed: {test.trained.work_dir}, {test.tta_cfg}: {error}', flush=True)
+            say(f'failed: {test.trained.work_dir}, {test.tta_cfg}: {error}')
     if not tests:
-        print('no test is missing')
+        say('no test is missing')
     return len(tests), failed
 
 
@@ -197,4 +198,4 @@ def _missing(net: TrainedNet, results: Iterable[Result]) -> list[str]:
 
 def _show_progress(line: str) -> None:
     if 'Epoch(test)' in line:
-        print(f'  {message_of(line)}', flush=True)
+        say(f'  {message_of(line)}')

@@ -219,7 +219,7 @@ def _opencv_misreads(header: Image.Image) -> bool:
     return header.format in ('AVIF', 'GIF') or getattr(header, 'is_animated', False)
 
 
-def _white(header: Image.Image) -> Optional[int]:
+def _white(header: Any) -> Optional[int]:
     """The value of white in a PGM or PPM file that OpenCV does not scale to [0, 255], or None.
 
     It takes the high byte of 65535, and scales what is written as text if white is at most 255.

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from http.client import HTTPException
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -216,6 +217,8 @@ class LoadImage(LoadImageFromFile):
             return fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
             raise FileNotFoundError(f'image not found: {path}') from None
+        except HTTPException as error:  # no OSError, as other failures of a server are
+            raise OSError(f'{path}: {type(error).__name__}: {error}') from error
 
     def _note_incomplete(self, path: str, remark: str) -> None:
         """Log the image, once per process, and count it."""

@@ -150,8 +150,9 @@ class VGG(ForeignClassifierWeights, BaseBackbone):
             self._sources[num_stages] = 'classifier'
         if out_indices is None:
             out_indices = (num_stages if num_classes > 0 else num_stages - 1,)
-        one = isinstance(out_indices, (int, str))
-        self.out_indices = (out_indices,) if one else tuple(out_indices)
+        if isinstance(out_indices, (int, str)):
+            out_indices = (out_indices,)
+        self.out_indices = tuple(out_indices)
         self._check_out_indices()
         # Now, not only by train(): DistributedDataParallel waits for gradients of what it is given.
         self._freeze()
