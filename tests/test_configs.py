@@ -1,5 +1,7 @@
 """Every config builds, and agrees with its name."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -40,6 +42,11 @@ def test_a_config_as_one_file_is_the_same(name, tmp_path, monkeypatch, capsys):
     expected = Config.fromfile(next(ROOT.glob(f'configs/**/{name}.py')))
     replace_data_root(expected, expected.DATA_ROOT, 'here')
     expected.DATA_ROOT = 'here'
+    assert Config.fromfile('mine.py').to_dict() == expected.to_dict()
+    text = Path('mine.py').read_text()
+    Path('mine.py').write_text(text.replace("DATA_ROOT = 'here'", "DATA_ROOT = 'there'"))
+    replace_data_root(expected, 'here', 'there')
+    expected.DATA_ROOT = 'there'
     assert Config.fromfile('mine.py').to_dict() == expected.to_dict()
     print_config('mine.py')
     assert capsys.readouterr().out.strip() == (tmp_path / 'mine.py').read_text().strip()

@@ -1,13 +1,20 @@
 """Reading of configs: in pure Python, without DATA_ROOT, with little in them."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from mmpretrain.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 from tests.conftest import A_DIGITS, D_DIGITS
-from vgg_mm.apis.config import load_config, make_resumable, name_types, read_config
+from vgg_mm.apis.config import (
+    check_data_folders,
+    load_config,
+    make_resumable,
+    name_types,
+    read_config,
+)
 from vgg_mm.apis.testing import test_config as config_of_test
 from vgg_mm.apis.training import training_config
 
@@ -112,8 +119,23 @@ def test_a_config_without_data_root(pure):
     roots = [cfg[f'{name}_dataloader'].dataset.data_root for name in ('train', 'test')]
     assert roots == ['2024', '2024'] and 'data_root' not in cfg.model
     pure.write_text(PURE.replace("'photos'", "'others'", 1))
-    with pytest.raises(ValueError, match='no DATA_ROOT, .*several: others, photos.: set train'):
+    with pytest.raises(
+        ValueError, match='no DATA_ROOT in use, .*several: others, photos.: set train'
+    ):
         load_config(pure, cfg_options=['DATA_ROOT=x'])
+
+
+def test_a_data_root_that_no_data_set_reads_from(pure, capsys):
+    """As in a file that mmengine wrote, whose first line alone was edited."""
+    pure.write_text(f"{PURE}\nDATA_ROOT = 'edited'\n")
+    check_data_folders(load_config(pure), [])
+    assert capsys.readouterr().err == (
+        "notice: DATA_ROOT is 'edited', from which no data set reads: data_root is photos\n"
+    )
+    cfg = load_config(pure, cfg_options=dict(DATA_ROOT=Path('given')))
+    assert cfg.train_dataloader.dataset.data_root == cfg.DATA_ROOT == 'given'
+    check_data_folders(cfg, [])
+    assert not capsys.readouterr().err
 
 
 def test_paths_are_texts(pure):

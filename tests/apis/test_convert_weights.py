@@ -286,6 +286,9 @@ def test_the_source_is_not_overwritten(caffe, tmp_path):
     before = path.read_bytes()
     with pytest.raises(ValueError, match='net.pth is the file that is read: give another one'):
         convert_weights(str(path), str(tmp_path / '.' / 'net.pth'))
+    (tmp_path / 'last_checkpoint').write_text(str(path))
+    with pytest.raises(ValueError, match='net.pth is the file that is read'):
+        convert_weights(str(tmp_path), path)  # the folder of a run
     assert path.read_bytes() == before
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -181,6 +182,18 @@ def test_protocols_can_be_mixed(folder, capsys):
     assert [row[3] for row in lines(capsys)[2:]] == ['dense'] * 3
     report([files[1], e], protocol='other')
     assert [row[3] for row in lines(capsys)[2:]] == ['dense', 'other', 'mixed']
+
+
+def test_ensembles_of_other_files_are_other_rows(folder, tmp_path):
+    """Also where their nets have the same names: trained with another seed, say."""
+    shutil.copy(folder / 'E.npz', folder / 'E2.npz')
+    for second in ('E', 'E2', 'E'):
+        report([str(folder / 'D.npz'), str(folder / f'{second}.npz')], work_dir=str(tmp_path / 'w'))
+    rows = read_records(tmp_path / 'w/test_results.jsonl')
+    assert len(rows) == 2 * 3  # protocols in common
+    assert {row.checkpoint for row in rows} == {
+        f'{folder}/D.npz + {folder}/{second}.npz' for second in ('E', 'E2')
+    }
 
 
 def test_unknown_values_are_question_marks(tmp_path, capsys):

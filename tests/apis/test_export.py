@@ -326,6 +326,8 @@ def test_the_checkpoint_is_not_overwritten(checkpoint):
     before = Path(checkpoint).read_bytes()
     with pytest.raises(ValueError, match='is the file that is read: give another one to write'):
         export(checkpoint, checkpoint, to='safetensors')
+    with pytest.raises(ValueError, match='is the file that is read'):
+        export(f'vgg_mm://{checkpoint}', checkpoint, to='safetensors')
     assert Path(checkpoint).read_bytes() == before
 
 

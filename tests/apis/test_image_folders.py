@@ -17,3 +17,13 @@ def test_linked_folders_are_followed(find, tmp_path):
     (tmp_path / 'elsewhere/cats/up').symlink_to(tmp_path / 'elsewhere')
     with pytest.raises(ValueError, match='leads to a folder above it: an endless loop'):
         find(str(tmp_path / 'elsewhere'))
+
+
+@pytest.mark.parametrize('find', [find_images, expand_source])
+def test_folders_that_link_to_each_other(find, tmp_path):
+    for name, other in ('AB', 'BA'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'photo.jpg').touch()
+        (tmp_path / name / 'other').symlink_to(tmp_path / other)
+    with pytest.raises(ValueError, match='leads to a folder above it: an endless loop'):
+        find(str(tmp_path))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from keyword import iskeyword
 from pathlib import Path
 from types import SimpleNamespace
@@ -249,6 +250,7 @@ def test_results_are_saved_at_intervals(checkpoint, folder, tmp_path, monkeypatc
         (dict(protocol='denes'), "unknown protocol 'denes'; choose among dense, multi_crop"),
         (dict(top=0), 'must be a positive number of classes, got 0'),
         (dict(scales=[32]), 'Q=32 is smaller than the crop; Q must be at least 64'),
+        (dict(shown_class='1'), "shown_class='1' is for pictures: give heatmap='FOLDER'"),
         (dict(shown_class='x', heatmap='maps'), "the net has no class 'x'; available: 0, 1, 2, "),
         (dict(config='none.py'), 'config not found: none.py'),
         (dict(config=str(ROOT / 'configs/vgg/vgg16_jitter_digits.py')), 'is of another net'),
@@ -268,6 +270,37 @@ def test_wrong_options_are_one_clear_line(
     with pytest.raises((ValueError, OSError)) as error:
         with_defaults(predict_files, [str(folder)], str(checkpoint), **options)
     assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def test_results_name_the_checkpoint(checkpoint, folder, tmp_path):
+    """Of a run's folder the one that was used, since more may be trained."""
+    run = tmp_path / 'run'
+    run.mkdir()
+    shutil.copy(checkpoint, run / 'epoch_3.pth')
+    with_defaults(predict_files, [str(folder)], str(run), out=str(tmp_path / 'r.json'))
+    content = json.loads((tmp_path / 'r.json').read_text())
+    assert content['checkpoint'] == str(run / 'epoch_3.pth')
+
+
+def test_pil_images_of_16_bits(checkpoint, tmp_path):
+    deep = np.random.default_rng(0).integers(0, 2**16, (80, 90), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / 'deep.png')
+    image = Image.open(tmp_path / 'deep.png')
+    assert image.mode.startswith('I')
+    # The same image several times: it is decoded once, not by several threads at a time.
+    first, *others = predict([tmp_path / 'deep.png', *[image] * 6], checkpoint, score_maps=True)
+    for other in others:
+        assert np.array_equal(other.photo, first.photo)
+    floats = Image.fromarray(np.float32(deep))
+    (broken,) = predict(floats, checkpoint)
+    assert broken.error == (
+        'image 0: a PIL image of floating-point numbers: black and white are unknown'
+    )
+
+
+def test_servers_that_answer_nonsense_are_images_that_cannot_be_read(checkpoint):
+    (broken,) = predict('http://127.0.0.1/a photo.jpg', checkpoint)
+    assert broken.error.startswith('http://127.0.0.1/a photo.jpg: InvalidURL: ')
 
 
 def test_files_of_a_source(tmp_path, monkeypatch):
@@ -296,6 +329,9 @@ def test_files_of_a_source(tmp_path, monkeypatch):
     names = ['d/x.jpg', 'd/x.png', 'd/x.jpg.png']
     assert picture_paths(names, 'o') == [f'o/{name[2:]}.png' for name in names]
     assert picture_paths(['d/x.png', 'd/y.jpg'], 'd') == ['d/x.png.png', 'd/y.jpg.png']
+    assert picture_paths(['d/e/y.webp'], 'd') == ['d/y.webp.png']
+    with pytest.raises(ValueError, match="^heatmap='d': all images of 'd/e' are in this folder"):
+        expand_source('d/e', outside='d')
     with pytest.raises(ValueError, match='^heatmap: the picture d/e/y.png would overwrite one of'):
         picture_paths(['d/y.png', 'd/e/y.png'], 'd/e')
     Path(picture_paths([255 * 'a'], '.')[0]).touch()

@@ -1,6 +1,7 @@
 """Which checkpoint a run resumes from."""
 
 import os
+import shutil
 import zipfile
 
 import pytest
@@ -70,6 +71,15 @@ def test_checkpoint_in_last_checkpoint(tmp_path, capsys):
     name(tmp_path, paths[1])
     assert find_resume_point(tmp_path) == str(paths[1])
     assert capsys.readouterr() == ('', '')
+
+
+def test_copied_folder_has_its_own_checkpoint(tmp_path):
+    """``last_checkpoint`` names the original's, which may have been trained on since."""
+    (tmp_path / 'run').mkdir()
+    name(tmp_path / 'run', save(tmp_path / 'run/epoch_1.pth'))
+    shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
+    own = str(tmp_path / 'copy/epoch_1.pth')
+    assert find_resume_point(tmp_path / 'copy') == run_checkpoint(tmp_path / 'copy') == own
 
 
 def test_newest_by_number(tmp_path):

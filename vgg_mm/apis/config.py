@@ -240,7 +240,7 @@ def data_root_of(cfg: Config) -> str:
     if len(roots) != 1:
         found = f'several: {first_few(sorted(roots), 3)}' if roots else 'none'
         raise ValueError(
-            f'{config_name(cfg)} has no DATA_ROOT that is used, which stands for the one data_root of '
+            f'{config_name(cfg)} has no DATA_ROOT in use, which stands for the one data_root of '
             f'its data sets (here {found}): set train_dataloader.dataset.data_root and its like'
         )
     return roots.pop()

@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from vgg_mm.evaluation import TestRecord, add_records
 from vgg_mm.evaluation.ensemble import Member, ensembles
@@ -26,7 +26,7 @@ class Recipe(NamedTuple):
 
 
 def report(
-    files: Sequence[str] = (),
+    files: Sequence[Union[str, os.PathLike]] = (),
     weights: Optional[Sequence[float]] = None,
     protocol: Optional[str] = None,
     recipe: Optional[str] = None,
@@ -53,7 +53,7 @@ def report(
         raise ValueError(f'ensemble: give files or {argument("recipe")}, not both')
     content = None if recipe is None else load_recipe(recipe)
     if content is None:
-        members = [_parse_member(file) for file in files]
+        members = [_parse_member(os.fspath(file)) for file in files]
     else:
         members = _recipe_files(content, results)
         weights = weights or content.weights
