@@ -15,6 +15,7 @@ from vgg_mm.checkpoints import (
     noted_preprocessing,
     read_by_name,
     recorded_classes,
+    run_checkpoint,
     unknown_layout,
     weights_of,
     write_atomically,
@@ -30,8 +31,8 @@ from vgg_mm.checkpoints.weights import Weights, averaged_weights, first_of, misf
 from vgg_mm.installation import argument, check_choice
 from vgg_mm.models import VGG, ConvHead
 from vgg_mm.text import first_few, printable, shortened
+from vgg_mm.zoo import PREFIX, RGB_PREFIX
 
-from .inference.report import check_is_another_file
 from .net_table import CROP
 from .tables import format_table, say
 
@@ -177,6 +178,16 @@ def convert_weights(
     write_atomically(out, buffer.getvalue())
     say(report(converted))
     say(f'written: {out}')
+
+
+def check_is_another_file(out: Union[str, os.PathLike], source: Union[str, os.PathLike]) -> None:
+    """Refuse to overwrite the checkpoint that is read, with a ValueError.
+
+    ``source`` may be the folder of a run, or have one of this package's prefixes.
+    """
+    source = os.fspath(source).removeprefix(RGB_PREFIX).removeprefix(PREFIX)
+    if os.path.realpath(out) == os.path.realpath(run_checkpoint(source)):
+        raise ValueError(f'{os.fspath(out)} is the file that is read: give another one to write')
 
 
 def read_weights(source: str, arch: Optional[str] = None, ema: bool = False) -> Converted:

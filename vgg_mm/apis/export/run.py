@@ -15,8 +15,8 @@ from vgg_mm.checkpoints import write_atomically
 from vgg_mm.installation import argument, check_choice
 from vgg_mm.progress import Progress, to_stderr, with_progress
 
+from ..convert_weights import check_is_another_file
 from ..inference.load import NotAClassifier
-from ..inference.report import check_is_another_file
 from ..net_table import CROP
 from ..tables import say
 from . import formats

@@ -6,15 +6,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from vgg_mm.apis.subprocess_tools import interruptible
 from vgg_mm.apis.tables import say
-from vgg_mm.checkpoints import run_checkpoint, write_atomically
+from vgg_mm.checkpoints import write_atomically
 from vgg_mm.installation import argument
 from vgg_mm.progress import Progress, with_progress
 from vgg_mm.text import printable
-from vgg_mm.zoo import PREFIX, RGB_PREFIX
 
 #: Formats of ``out``, by its ending.
 ENDINGS = ('.csv', '.json')
@@ -35,16 +34,6 @@ def check_out(path: str, endings: Sequence[str] = ENDINGS) -> None:
     if os.path.isdir(path):
         raise ValueError(f'{argument("out", path)} is a folder; give a file in it')
     make_folder(os.path.dirname(path) or '.', argument('out'))
-
-
-def check_is_another_file(out: Union[str, os.PathLike], source: Union[str, os.PathLike]) -> None:
-    """Refuse to overwrite the checkpoint that is read, with a ValueError.
-
-    ``source`` may be the folder of a run, or have one of this package's prefixes.
-    """
-    source = os.fspath(source).removeprefix(RGB_PREFIX).removeprefix(PREFIX)
-    if os.path.realpath(out) == os.path.realpath(run_checkpoint(source)):
-        raise ValueError(f'{os.fspath(out)} is the file that is read: give another one to write')
 
 
 def make_folder(folder: str, option: str) -> None:
