@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def average(*nets, **options):
         for net, path in zip(nets, paths):
             net.save(path)
         (found,) = ensembles([Member(path) for path in paths], **options)
-    return found
+    return found._replace(record=replace(found.record, checkpoint=''))
 
 
 sizes = dict(n=st.integers(1, 20), classes=st.integers(2, 8), seed=st.integers(0, 2**16))

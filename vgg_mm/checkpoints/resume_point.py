@@ -77,7 +77,8 @@ def named_checkpoint(work_dir: Union[str, os.PathLike]) -> Optional[str]:
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     here = os.path.join(work_dir, os.path.basename(path))
-    return here if path and os.path.isfile(here) else path or None
+    is_here = path and os.path.isfile(here) and os.path.realpath(here) != os.path.realpath(path)
+    return here if is_here else path or None
 
 
 def run_checkpoint(path: Union[str, os.PathLike]) -> str:
