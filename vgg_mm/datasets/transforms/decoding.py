@@ -85,10 +85,8 @@ def decode(
         remark = _remark(rows, height)
     img = _decode(content, path, color_type, backend, header)
     if img is None and content.startswith(PNG_START) and (png := complete_png(content)):
-        img, remark = (
-            _decode(png, path, color_type, backend, _open(io.BytesIO(png))),
-            _remark(0, height),
-        )
+        img = _decode(png, path, color_type, backend, _open(io.BytesIO(png)))
+        remark = _remark(0, height)
     if img is None and header:
         raise ValueError(
             f'cannot decode image {path}: {header.format} file of {width}x{height} pixels, '
