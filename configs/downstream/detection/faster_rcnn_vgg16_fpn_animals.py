@@ -1,18 +1,8 @@
 # Faster R-CNN on a feature pyramid, from the authors' convolutions: raccoons and kangaroos. These
 # fill their photos, and one map is better (benchmarks/README.md); a pyramid is for small objects.
-_base_ = './faster_rcnn_vgg16_animals.py'
+_base_ = [
+    './faster_rcnn_vgg16_animals.py',
+    '../../_base_/downstream/detection/models/feature_pyramid.py',
+]
 
-model = dict(
-    backbone=dict(out_indices=('conv3_3', 'conv4_3', 'conv5_3')),
-    # 256 wide, as in the paper (arXiv 1612.03144): fc6 is new and need not fit a classifier's.
-    neck=dict(type='FPN', in_channels=[256, 512, 512], out_channels=256, num_outs=5),
-    rpn_head=dict(
-        in_channels=256,
-        feat_channels=256,
-        anchor_generator=dict(scales=[8], strides=[4, 8, 16, 32, 64]),
-    ),
-    roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=256, featmap_strides=[4, 8, 16]),
-        bbox_head=dict(in_channels=256),
-    ),
-)
+model = _base_.feature_pyramid
