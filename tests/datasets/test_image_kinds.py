@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from vgg_mm.datasets import LoadImage
-from vgg_mm.datasets.transforms.decoding import image_size
+from vgg_mm.datasets.transforms.decoding import image_size, turned_upright
 
 
 def load(content, **options):
@@ -120,6 +120,19 @@ def test_all_orientations(picture, kind):
         assert np.array_equal(image, by_pil(content)), orientation
 
 
+@pytest.mark.parametrize('kind', ['png', 'webp', 'tiff'])
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_opacity_and_pil_images_in_all_orientations(transparent, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = saved(transparent, kind, exif=exif, lossless=True)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    assert np.array_equal(load(content, in_channels=4)[..., 3], np.asarray(expected)[..., 3])
+    given = Image.open(io.BytesIO(content))
+    assert np.array_equal(turned_upright(given), expected)
+    assert np.array_equal(turned_upright(given), expected)  # it is not changed
+
+
 def test_16_bit_images_are_reduced_to_the_high_byte():
     deep = np.random.default_rng(0).integers(0, 2**16, (30, 40, 3), dtype=np.uint16)
     for image in (deep, deep[..., 0]):
@@ -146,6 +159,13 @@ def test_white_of_pgm_and_ppm_files(kind, white):
     )
 
 
+@pytest.mark.parametrize('color_type', ['grayscale', 'color_ignore_orientation'])
+def test_white_of_pgm_files_in_every_color_type(color_type):
+    content = b'P5 2 1 4095\n' + np.array([4095, 2048], '>u2').tobytes()
+    img = load(content, color_type=color_type)
+    assert (img.max(), img.min()) == (255, 128)
+
+
 @pytest.mark.parametrize('start', [b'Pf', b'PF'])
 def test_floating_point_numbers_are_one_line(start):
     content = start + b'\n2 2\n-1.0\n' + np.zeros(12, '<f4').tobytes()
@@ -166,6 +186,7 @@ def test_orientation_in_xmp_is_not_followed(picture, transparent, kind, tmp_path
     assert load(content, in_channels=4).shape == (30, 40, 4)
     (tmp_path / 'a').write_bytes(content)
     assert image_size(str(tmp_path / 'a')) == (30, 40)
+    assert turned_upright(Image.open(io.BytesIO(content))).size == (40, 30)
 
 
 def test_opacity_is_turned_as_the_colours(transparent):

@@ -62,9 +62,11 @@ def test_sizes_from_headers(tmp_path):
 
 def test_sizes_of_large_pngs_without_decoding(tmp_path, monkeypatch):
     """Larger than PIL allows; a PNG whose pixels are cut off has a size, too."""
-    Image.new('1', (1400, 1350)).save(tmp_path / 'large.png')
+    for name in ('large.png', 'large.jpg'):
+        Image.new('L', (1400, 1350)).save(tmp_path / name)
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10_000)
-    assert image_size(str(tmp_path / 'large.png')) == (1350, 1400)
+    for name in ('large.png', 'large.jpg'):
+        assert image_size(str(tmp_path / name)) == (1350, 1400)
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'large.png').read_bytes()[:60])
     assert image_size(str(tmp_path / 'cut.png')) == (1350, 1400)
 

@@ -3,20 +3,20 @@
 import glob
 import os
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from vgg_mm.apis.image_folders import EXTENSIONS, images_below, is_inside, is_no_class, raise_error
 from vgg_mm.datasets import LoadImage
-from vgg_mm.datasets.transforms.decoding import with_channels
+from vgg_mm.datasets.transforms.decoding import turned_upright, with_channels
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 from vgg_mm.installation import argument
 
@@ -35,6 +35,9 @@ AHEAD = 2
 MAX_WORKERS = 4
 
 ImageLike = Union[str, os.PathLike, np.ndarray, Image.Image]
+
+#: Held while a PIL image is decoded: one image may be given several times, to several threads.
+_loading = threading.Lock()
 
 CHANNEL_ORDERS = BGR, RGB = 'bgr', 'rgb'
 
@@ -158,7 +161,8 @@ def _as_bgr(image: Union[np.ndarray, Image.Image], channel_order: str, channels:
     """uint8 (H, W, 3) BGR, (H, W) or (H, W, 4), as ``vgg_mm.LoadImage`` gives it for ``channels``;
     ValueError if an array is of another type or shape, or empty."""
     if isinstance(image, Image.Image):
-        upright = ImageOps.exif_transpose(image)
+        with _loading:
+            upright = turned_upright(image)
         if upright.mode == 'F':
             raise ValueError('a PIL image of floating-point numbers: black and white are unknown')
         if upright.mode.startswith('I'):  # of 16 bits
@@ -258,11 +262,6 @@ class ImageReader(NamedTuple):
         with ThreadPoolExecutor(workers or min(MAX_WORKERS, available_cores())) as pool:
 
             def start(first: int) -> list[Future]:
-                for image in images[first : first + size]:
-                    if isinstance(image, Image.Image):
-                        # Not in the threads: one image may be given several times.
-                        with suppress(Exception):  # then they report the error
-                            image.load()
                 return [
                     pool.submit(self.prepare, image, name(image, i), channel_order, keep_photos)
                     for i, image in enumerate(images[first : first + size], first)

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, Optional
 import cv2
 import mmcv
 import numpy as np
-from PIL import Image, ImageOps
+from mmcv.image.io import imread_flags
+from PIL import Image
 
 from .jpeg_header import END as JPEG_END
 from .jpeg_header import ORIENTATION, RESTARTS, declared_size, has_all_scans
@@ -21,7 +22,7 @@ from .jpeg_header import START as JPEG_START
 from .region_decoder import silent_stderr
 
 #: Formats whose headers are read. Not those of PIL that call other programs, such as EPS.
-FORMATS = ('AVIF', 'BMP', 'GIF', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
+FORMATS = ('AVIF', 'BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 
 PNG_START = b'\x89PNG\r\n\x1a\n'
 PNG_IMAGE, PNG_END = b'IDAT', b'IEND'
@@ -40,8 +41,21 @@ OTHER_DATA = tuple(
 #: Beginnings of PFM files, grey and in colour.
 PFM_STARTS = (b'Pf', b'PF')
 
-#: EXIF orientations that rotate an image by 90 degrees.
-QUARTER_TURNS = (5, 6, 7, 8)
+#: What makes an image of each EXIF orientation but 1 upright; those from 5 on swap its sides.
+TURNS = dict(
+    enumerate(
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        start=2,
+    )
+)
 
 #: Bytes before its end at which a file must still contain picture data.
 LAST = 64
@@ -107,7 +121,7 @@ def decode_alpha(content: bytes, path: str) -> Optional[np.ndarray]:
     if header is None or not header.has_transparency_data:
         return None
     try:
-        return np.array(_upright(header).convert('RGBA'))[..., 3]
+        return np.array(turned_upright(header).convert('RGBA'))[..., 3]
     except Exception as error:
         reason = ' '.join(str(error).split())
         raise ValueError(f'cannot decode the opacity of image {path}: {reason}') from error
@@ -131,11 +145,13 @@ def _decode(
     content: bytes, path: str, color_type: str, backend: str, header: Optional[Image.Image]
 ) -> Optional[np.ndarray]:
     try:
-        if header and backend == 'cv2' and color_type == 'color' and _opencv_misreads(header):
-            return np.array(_upright(header).convert('RGB'))[..., ::-1].copy()
-        if header and backend == 'cv2' and color_type == 'color' and (white := _white(header)):
-            values = np.frombuffer(content, np.uint8)
-            img = cv2.imdecode(values, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if header is None or backend != 'cv2':
+            return mmcv.imfrombytes(content, flag=color_type, backend=backend)
+        if color_type == 'color' and _opencv_misreads(header):
+            return np.array(turned_upright(header).convert('RGB'))[..., ::-1].copy()
+        if color_type != 'unchanged' and (white := _white(header)):
+            flags = imread_flags[color_type] | cv2.IMREAD_ANYDEPTH
+            img = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
             return None if img is None else np.rint(img * (255 / white)).clip(0, 255).astype('u1')
         return mmcv.imfrombytes(content, flag=color_type, backend=backend)
     except Exception as error:
@@ -166,31 +182,29 @@ def image_size(path: Optional[str]) -> tuple[int, int]:
             except Image.DecompressionBombError:
                 image = _open(file)
             width, height = image.size
-            turned = exif_orientation(image) in QUARTER_TURNS
+            turned = exif_orientation(image) in range(5, 9)
     except Exception:  # loading the file reports the error
         return 0, 0
     return (width, height) if turned else (height, width)
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """1 (upright) to 8, from the header.
-
-    PIL would also follow XMP, which OpenCV does not, and look for EXIF behind a PNG's pixels.
-    """
-    if image.format != 'TIFF' and 'exif' not in image.info:
+    """1 (upright) to 8, from EXIF: as OpenCV has it, which does not follow XMP, as PIL does."""
+    try:
+        if image.format == 'TIFF':
+            return image.getexif().get(ORIENTATION, 1)
+        exif = Image.Exif()
+        exif.load(image.info.get('exif', b''))
+        return exif.get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF, which OpenCV ignores
         return 1
-    return _without_xmp(image).getexif().get(ORIENTATION, 1)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def turned_upright(image: Image.Image) -> Image.Image:
+    """The image, decoded, as its EXIF orientation says."""
     image.load()
-    return ImageOps.exif_transpose(_without_xmp(image))
-
-
-def _without_xmp(image: Image.Image) -> Image.Image:
-    for key in ('xmp', 'XML:com.adobe.xmp'):
-        image.info.pop(key, None)
-    return image
+    turn = TURNS.get(exif_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def _open(file: BinaryIO) -> Optional[Image.Image]:

@@ -54,8 +54,9 @@ class LoadImage(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile``: the same pixels, or an error of one line with the path.
 
     Pixels are those of ``PIL.ImageOps.exif_transpose(image).convert('RGB')`` as BGR, up to 1 for
-    CMYK, with these conventions: transparency is dropped, the colours below it are
-    kept; of 16 bits the high byte is used (in TIFF, colours are rounded); of animations the first
+    CMYK, with these conventions: an orientation in XMP alone is not followed; transparency is
+    dropped, the colours below it are kept; PGM and PPM files of another maximum than 255 are
+    scaled, of 16 bits the high byte is used (in TIFF, colours are rounded); of animations the first
     image. The content decides, not the file's extension. Truncated files are refused, also JPEG
     files, of which some versions of OpenCV make images whose lower part is grey without complaint.
     Files that lack only their last bytes are used: PNG files with all pixels, and JPEG files that
