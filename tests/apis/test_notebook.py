@@ -115,6 +115,8 @@ def test_resume(trained, options):
         (lambda **options: run_test(A_DIGITS, 'no.pth', **options), 'checkpoint not found: no.pth'),
         (lambda **options: run_test(A_DIGITS, 'x.pth', out='x.npz', out_item='all', **options),
          "out_item must be 'pred' or 'metrics', got 'all'"),
+        (lambda **options: run_test(A_DIGITS, 'x.pth', out_item='metrics', **options),
+         "out_item='metrics' needs out='FILE'"),
         (lambda **options: train(A_DIGITS, kernels='fast', **options),
          "kernels must be 'auto' or 'plain', got 'fast'"),
     ],

@@ -28,6 +28,7 @@ from .cfg_options import CfgOptions, merge_options, parse_cfg_options
 from .downstream import check_files, check_package, datasets_of, give_data_root, is_downstream
 from .errors import one_line, users_line
 from .image_folders import VALIDATION_FOLDERS, is_inside, is_no_class
+from .tables import say
 
 #: Accepted as a config: a file, a name, or mmengine's ``Config``.
 ConfigLike = Union[str, os.PathLike, Config]
@@ -148,7 +149,7 @@ def print_config(
         cfg.pop(key)
     text = _with_data_root(cfg)
     if out is None:
-        print(text)
+        say(text)
         return
     if osp.exists(out):
         raise FileExistsError(f'{os.fspath(out)} is there already: give another name or delete it')
@@ -158,7 +159,7 @@ def print_config(
         write_atomically(out, text.encode())
     else:
         cfg.dump(os.fspath(out))
-    print(f'written: {os.fspath(out)}')
+    say(f'written: {os.fspath(out)}')
 
 
 def _with_data_root(cfg: Config) -> str:
@@ -314,7 +315,7 @@ def find_validation_folders(cfg: Config) -> None:
             dataset['data_prefix'] = found[root] = folders[0]
     if is_main_process():
         for root, other in found.items():
-            print(f'{root} has no val: validation and test images are those of {other}')
+            say(f'{root} has no val: validation and test images are those of {other}')
 
 
 def check_data_folders(cfg: Config, names: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from .chain import train_chain
+from .tables import say
 
 CHAIN = 'vgg16_digits'
 
@@ -32,7 +33,7 @@ def prepare_digits(folder: str) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if not cv2.imwrite(path, image):
             raise OSError(f'cannot write {path}')
-    print(f'{folder}: {first_test} training and {DIGITS_TEST} test images')
+    say(f'{folder}: {first_test} training and {DIGITS_TEST} test images')
 
 
 def demo(work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> None:
@@ -45,4 +46,4 @@ def demo(work_dir: str = 'work_dirs/demo', data_root: str = 'data/digits') -> No
     """
     prepare_digits(data_root)
     train_chain(CHAIN, work_dir, {'DATA_ROOT': data_root})
-    print('The test images are the last 360 digits, by other writers than the training images.')
+    say('The test images are the last 360 digits, by other writers than the training images.')

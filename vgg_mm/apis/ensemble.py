@@ -10,7 +10,7 @@ from vgg_mm.evaluation.ensemble import Member, ensembles
 from vgg_mm.installation import argument, command_line
 
 from .config import find_config, read_config
-from .tables import format_table, record_cells
+from .tables import format_table, record_cells, say
 from .test_results import CENTRE_CROP
 
 #: Keys of a recipe's members.
@@ -66,7 +66,7 @@ def report(
     if out is not None and os.path.realpath(out) in {os.path.realpath(m.path) for m in members}:
         raise ValueError(f'{argument("out", out)} is one of the files to average')
     found = ensembles(members, weights, content and content.name)
-    print(_table([record for one in found for record in (*one.members, one.record)]))
+    say(_table([record for one in found for record in (*one.members, one.record)]))
     if out is not None:
         scores = {k: v for one in found for k, v in one.posteriors.scores.items()}
         found[0].posteriors._replace(scores=scores).save(out)
@@ -127,7 +127,7 @@ def _recipe_files(recipe: Recipe, results: str) -> list[Member]:
     missing = [config for config, file in files.items() if not os.path.isfile(file)]
     commands = [_command(config, results, files[config], protocols[config]) for config in missing]
     if missing:
-        print('\n'.join(commands), flush=True)
+        say('\n'.join(commands))
         more = f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''
         raise FileNotFoundError(
             f'posteriors not found: {files[missing[0]]}{more}; they come from: {commands[0]}'

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 #: Extensions of images for MMPretrain's CustomDataset.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -32,13 +32,13 @@ def refuse_endless_links(where: str, below: list[str]) -> None:
     Raises:
         ValueError: in one line, if there is one.
     """
-    passed = [where, *map(str, Path(os.path.abspath(where)).parents)]
-    for path in (os.path.join(where, name) for name in below):
-        if os.path.islink(path) and any(is_inside(one, path) for one in passed):
+    here = Path(os.path.abspath(where))
+    for path in filter(os.path.islink, (os.path.join(where, name) for name in below)):
+        if any(is_inside(one, path) for one in (here, *here.parents)):
             raise ValueError(f'the link {path} leads to a folder above it: an endless loop')
 
 
-def is_inside(path: str, folder: str) -> bool:
+def is_inside(path: Union[str, os.PathLike], folder: str) -> bool:
     """Whether a path is a folder or below it, wherever links lead."""
     path, folder = os.path.realpath(path), os.path.realpath(folder)
     return os.path.commonpath([path, folder]) == folder

@@ -15,6 +15,7 @@ from vgg_mm.installation import check_choice
 from vgg_mm.kernels import accelerate
 
 from .config import config_name
+from .tables import say
 
 #: How layers run: in faster forms where these pay off, or as torch's own.
 AUTO, PLAIN = 'auto', 'plain'
@@ -31,7 +32,7 @@ def build_runner(cfg: Config, kernels: str = AUTO) -> Runner:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ScreenRunner.from_cfg(cfg)
     if is_main_process():
         where = f'environment, config and hooks are in {runner.log_dir}'
-        print(f'{config_name(cfg)}: {where}', flush=True)
+        say(f'{config_name(cfg)}: {where}')
     if isinstance(runner.model, nn.Module):
         use_kernels(runner.model, kernels)
     else:

@@ -32,6 +32,7 @@ from .downstream import (
 )
 from .inference.report import check_out
 from .runner import AUTO, build_runner
+from .tables import say
 from .test_results import TEST_SUFFIX, describe, keep_results
 from .tta import limit_batches, use_test_time_augmentation
 
@@ -83,7 +84,9 @@ def test(
         ValueError, FileNotFoundError, ImportError: in one line, before the test, if settings,
             files or a package are invalid; ValueError, later, at an image that cannot be read.
     """
-    check_choice('out_item', out_item, tuple(OUT_ENDINGS))
+    check_choice('out_item', out_item, OUT_ENDINGS)
+    if out is None and out_item != PREDICTIONS:
+        raise ValueError(f'{argument("out_item", out_item)} needs {argument("out", "FILE")}')
     if out is not None:
         out = os.fspath(out)
         _check_out(out, out_item)
@@ -97,7 +100,7 @@ def test(
         runner = build_runner(cfg, kernels)
         metrics = runner.test()
     if is_main_process():
-        print(keep_results(runner, metrics, config_name(config)))
+        say(keep_results(runner, metrics, config_name(config)))
         if out is not None and predictions is None:
             mmengine.dump(metrics, out)
     return metrics

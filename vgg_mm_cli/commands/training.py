@@ -256,8 +256,9 @@ def _plot_run_options(parser: argparse.ArgumentParser) -> None:
 
 def _plot_run(args: argparse.Namespace) -> None:
     from vgg_mm.apis.chain.curves import draw_curves
+    from vgg_mm.apis.tables import say
 
-    print('\n'.join(draw_curves(folder) for folder in args.work_dirs))
+    say('\n'.join(draw_curves(folder) for folder in args.work_dirs))
 
 
 PLOT_RUN = Command(

@@ -13,7 +13,6 @@ from vgg_mm.checkpoints import (
     check_room,
     loading_safely,
     preprocessing_of,
-    run_checkpoint,
     weights_digest,
 )
 from vgg_mm.installation import argument, check_choice
@@ -112,9 +111,6 @@ def extract_features(
     out = os.fspath(out)
     _check(out, combine, broken_images, workers)
     photos = find_photos(os.fspath(folder))
-    checkpoint = os.fspath(checkpoint)
-    if os.path.isdir(os.path.expanduser(checkpoint)):
-        checkpoint = run_checkpoint(checkpoint)  # by which features are recorded
     net = load_net(checkpoint, config, device, kernels=kernels)
     extractor = Extractor(net, layer, combine, flip, scales)
     settings = _settings(extractor, photos)
@@ -130,7 +126,7 @@ def extract_features(
             found = parts.begin(settings)
             check_room(os.path.dirname(out) or '.', 8 * settings.count * settings.dimension, out)
             _extract(extractor, photos, parts, found, broken_images == STOP, workers)
-            origin = dict(folder=os.path.abspath(folder), checkpoint=checkpoint)
+            origin = dict(folder=os.path.abspath(folder), checkpoint=net.checkpoint)
             info = dict(asdict(settings), **origin)
             try:
                 write(parts.whole, os.path.splitext(out)[1].lower(), parts, photos, info)

@@ -341,7 +341,7 @@ def _write_once(path: str, text: str, what: str) -> None:
 def _occupied(path: str, what: str) -> ValueError:
     """The error for a file of another run in the folder."""
     folder = osp.dirname(path)
-    trained = any(entry.is_dir() for entry in os.scandir(folder))
+    trained = next(os.walk(folder))[1]
     return ValueError(
         f'{path} {what}: use another {argument("work_dir")}, or delete {folder}'
         + ('' if trained else ', in which nothing has been trained')

@@ -62,10 +62,11 @@ Checkpoint = Union[str, os.PathLike]
 class TrainedNet(NamedTuple):
     """A net with its weights, in evaluation mode.
 
-    ``classes`` are the names of its classes, none without fc8; ``notices`` are for the
-    user, one line each.
+    ``checkpoint`` names the file or URL of the weights; ``classes`` are the names of its classes,
+    none without fc8; ``notices`` are for the user, one line each.
     """
 
+    checkpoint: str
     model: ImageClassifier
     classes: list[str]
     cfg: Config
@@ -80,11 +81,11 @@ class TrainedNet(NamedTuple):
 class NotAClassifier(ValueError):
     """A detector or segmentor instead of a classifier.
 
-    ``cfg`` is its config, ``content`` that of its checkpoint.
+    ``cfg`` is its config, ``content`` that of its checkpoint, ``source`` whose file or URL.
     """
 
     def __init__(self, cfg: Config, content: dict, source: str):
-        self.cfg, self.content = cfg, content
+        self.cfg, self.content, self.source = cfg, content, source
         kind = {'mmdet': 'a detector (MMDetection)', 'mmseg': 'a segmentor (MMSegmentation)'}
         super().__init__(
             f'{source} is {kind[cfg.default_scope]}, not a classifier: for these there are '
@@ -128,7 +129,7 @@ def load_net(
         if count > 1:
             names, notice = _classes(classes, content, cfg, count)
             notices.append(notice)
-    return TrainedNet(model, names, cfg, [notice for notice in notices if notice])
+    return TrainedNet(checkpoint, model, names, cfg, [notice for notice in notices if notice])
 
 
 def resolve(checkpoint: Any, config: Any) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ from mmengine.registry import DefaultScope
 
 from vgg_mm.apis.downstream import check_package, steps_of
 from vgg_mm.apis.tables import format_table
-from vgg_mm.checkpoints import loading_safely, run_checkpoint
+from vgg_mm.checkpoints import loading_safely
 from vgg_mm.datasets import LoadImage
 from vgg_mm.installation import argument, command
 from vgg_mm.progress import Progress
@@ -68,7 +68,7 @@ def predict_objects(
 
     Args:
         sources: Image files.
-        checkpoint: Its file, or the folder of a run.
+        checkpoint: Its file.
         cfg: Its config, of MMDetection or MMSegmentation: read from a file, or what
             :func:`~vgg_mm.apis.inference.checkpoint_config.checkpoint_config` finds in it.
         out: A .csv or .json file: the boxes with a score of 0.3 or more (x1, y1, x2, y2 in pixels
@@ -88,7 +88,6 @@ def predict_objects(
         make_folder(pictures, argument('heatmap'))
         drawn = picture_paths(sources, pictures)
     with loading_safely(trust_checkpoint), DefaultScope.overwrite_default_scope(cfg.default_scope):
-        checkpoint = run_checkpoint(checkpoint)
         inferencer = _inferencer(cfg, checkpoint, device)
         results = (_find(*files, load, inferencer) for files in zip(sources, drawn))
         info = dict(checkpoint=checkpoint)

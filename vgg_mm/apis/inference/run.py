@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from vgg_mm.apis.runner import AUTO
 from vgg_mm.apis.tables import format_table
-from vgg_mm.checkpoints import loading_safely, run_checkpoint
+from vgg_mm.checkpoints import loading_safely
 from vgg_mm.datasets.class_names import are_numbers, class_numbers
 from vgg_mm.evaluation.test_record import wilson_interval
 from vgg_mm.progress import Progress
@@ -105,15 +105,13 @@ def predict_files(
     top, heatmap, shown_class = (options.pop(key) for key in ('top', 'heatmap', 'shown_class'))
     if out is not None:
         check_out(out)
-    if os.path.isdir(os.path.expanduser(checkpoint)):
-        checkpoint = run_checkpoint(checkpoint)  # by which results are recorded
     sources = as_sources(images, heatmap or '')
     predictor: Union[Predictor, Config]
     try:
         with loading_safely(trust_checkpoint):
             predictor = load_predictor(checkpoint, **options)
     except NotAClassifier as found:
-        predictor = found.cfg
+        predictor, checkpoint = found.cfg, found.source
     if isinstance(predictor, Config):  # outside of the clause, which keeps references
         refuse_classifiers_options(given)
         files, device = [str(source) for source in sources], options['device']
@@ -127,7 +125,7 @@ def predict_files(
         return '\n'.join([_table(done), '', how, *filter(None, [errors])])
 
     results = predictor.predict(sources, top, heatmap=heatmap, shown_class=shown_class)
-    info = dict(checkpoint=checkpoint, protocol=protocol, scales=scales)
+    info = dict(checkpoint=predictor.net.checkpoint, protocol=protocol, scales=scales)
     return collect(results, progress, describe, out, info, heatmap)
 
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 from vgg_mm.apis.document import DIM, Block, Heading, Text, aligned, markdown, page
 from vgg_mm.apis.document import Table as DocumentTable
-from vgg_mm.apis.tables import format_table, record_cells
+from vgg_mm.apis.tables import format_table, record_cells, say
 from vgg_mm.apis.test_results import HEADERS
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.evaluation import RECORDS_FILE
@@ -71,7 +71,7 @@ def paper_table(
             f'{command("test")} leaves them in its work directory'
         )
     found = sections(results, show_imagenet)
-    print(plain(found))
+    say(plain(found))
     if out is not None:
         stem = os.path.join(out, 'tables')
         write_atomically(f'{stem}.md', markdown(blocks(found), stem).encode())
