@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 
@@ -11,11 +12,28 @@ def first_few(texts: Sequence[str], most: int, separator: str = ', ') -> str:
     return separator.join([*texts[:most], *more])
 
 
+def is_positive(value: Any) -> bool:
+    """Whether it is a positive integer, also one of NumPy's; True is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
+
+
 def check_positive(owner: str, **sizes: Any) -> None:
     """Raise a ValueError that names the first of the sizes that is not a positive integer."""
     for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
+        if not is_positive(value):
             raise ValueError(f'{owner}: {name} must be a positive integer, got {value!r}')
+
+
+def positive_integers(what: str, values: Any) -> tuple[int, ...]:
+    """One positive integer or several, also NumPy's, as Python's.
+
+    Raises:
+        ValueError: in one line, beginning with ``what``, if they are not, or there are none.
+    """
+    found = tuple(values) if isinstance(values, Iterable) else (values,)
+    if not found or not all(map(is_positive, found)):
+        raise ValueError(f'{what} must be positive integers, got {values!r}')
+    return tuple(map(int, found))
 
 
 def printable(text: str) -> str:

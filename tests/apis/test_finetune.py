@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -148,6 +149,16 @@ def test_decisions(photos, epochs, milestones, batch, frozen):
     assert decide(split, 224, views=2, frozen_stages=3, epochs=4).frozen_stages == 3
     fine = on_maps.second_stage(2)
     assert fine.frozen_stages == 3 and fine.lr == on_maps.lr and fine.epochs < on_maps.epochs
+
+
+def test_decisions_from_numbers_of_numpy():
+    split = Split(['a', 'b'], [('p.jpg', 0)] * 9, [], '')
+    numbers = dict(epochs=np.int64(4), batch_size=np.int64(8), frozen_stages=np.int64(3))
+    found = decide(split, 224, lr=np.float64(0.5), **numbers)
+    assert found == decide(split, 224, lr=0.5, epochs=4, batch_size=8, frozen_stages=3)
+    assert 'np.' not in repr(found)  # as it is written into configs
+    with pytest.raises(ValueError, match='epochs must be an integer, got 2.5'):
+        decide(split, 224, epochs=2.5)
 
 
 def test_head_is_trained_on_cached_maps_by_default_without_a_gpu(photos, net_a, tmp_path):

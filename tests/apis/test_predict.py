@@ -249,6 +249,9 @@ def test_results_are_saved_at_intervals(checkpoint, folder, tmp_path, monkeypatc
     [
         (dict(protocol='denes'), "unknown protocol 'denes'; choose among dense, multi_crop"),
         (dict(top=0), 'must be a positive number of classes, got 0'),
+        (dict(top=True), 'must be a positive number of classes, got True'),
+        (dict(scales=True), 'scales must be positive integers, got True'),
+        (dict(scales='96'), "scales must be positive integers, got '96'"),
         (dict(scales=[32]), 'Q=32 is smaller than the crop; Q must be at least 64'),
         (dict(shown_class='1'), "shown_class='1' is for pictures: give heatmap='FOLDER'"),
         (dict(shown_class='x', heatmap='maps'), "the net has no class 'x'; available: 0, 1, 2, "),
@@ -531,6 +534,16 @@ def test_pre_processing_of_the_weights_has_priority(checkpoint, folder, tmp_path
     (again,) = predict(image, checkpoint, cfg)
     assert '(recorded: in the config of its training)), not in the' in capsys.readouterr().err
     np.testing.assert_allclose(again.posterior, other.posterior, atol=1e-6)
+
+
+def test_numbers_of_numpy(checkpoint, folder):
+    image = folder / 'val' / '0' / '0.png'
+    (expected,) = predict(image, checkpoint, scales=[64, 96], top=2)
+    (found,) = predict(image, checkpoint, scales=np.arange(64, 97, 32), top=np.int64(2))
+    np.testing.assert_array_equal(found.posterior, expected.posterior)
+    assert found.scales == (64, 96) and type(found.scales[0]) is int
+    (one,) = predict(image, checkpoint, scales=96)
+    assert one.scales == predict(image, checkpoint, scales=np.int64(96))[0].scales == (96,)
 
 
 def test_given_scales_and_scales_of_the_training(checkpoint, folder):

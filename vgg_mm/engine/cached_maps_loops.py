@@ -24,6 +24,7 @@ from vgg_mm.models.batch_work import block_shares, pixels_in, telling
 from vgg_mm.models.tta.paper_tta import CPU_PIXELS
 from vgg_mm.progress import Progress, duration
 from vgg_mm.registry import LOOPS
+from vgg_mm.text import is_positive
 
 from .hooks.exact_resume_hook import ResumableTrainLoop
 from .unwrap import unwrap
@@ -76,7 +77,7 @@ class CachedMapsTrainLoop(ResumableTrainLoop):
         seed: int = 0,
         **kwargs: Any,
     ):
-        if not isinstance(views, int) or views < 1:
+        if not is_positive(views):
             raise ValueError(f'CachedMapsTrainLoop: views must be at least 1, got {views!r}')
         settings = _settings_of(dataloader)
         super().__init__(runner, dataloader, max_epochs, **kwargs)

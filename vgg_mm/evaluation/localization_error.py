@@ -12,6 +12,7 @@ from torchvision.ops import box_iou
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 from vgg_mm.datasets.transforms.rescale import BOXES
 from vgg_mm.registry import METRICS
+from vgg_mm.text import positive_integers
 
 from .test_record import wilson_interval
 
@@ -48,9 +49,7 @@ class LocalizationError(BaseMetric):
         self, topk: Union[int, Sequence[int]] = (1, 5), iou_thr: float = 0.5, **kwargs: Any
     ):
         super().__init__(**kwargs)
-        self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
-        if not self.topk or not all(isinstance(k, int) and k > 0 for k in self.topk):
-            raise ValueError(f'LocalizationError: topk must be positive integers, got {topk!r}')
+        self.topk = positive_integers('LocalizationError: topk', topk)
         if not isinstance(iou_thr, (int, float)) or not 0 <= iou_thr < 1:
             raise ValueError(f'LocalizationError: iou_thr must be in [0, 1), got {iou_thr!r}')
         self.iou_thr = iou_thr

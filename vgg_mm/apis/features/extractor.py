@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from types import NoneType
-from typing import Optional
+from typing import Optional, Union
 
 import torch
 import torch.nn as nn
@@ -140,7 +140,7 @@ class Extractor:
         layer: str,
         combine: str,
         flip: Optional[bool] = None,
-        scales: Optional[Sequence[int]] = None,
+        scales: Union[int, Sequence[int], None] = None,
     ):
         channels = end_at(net.model, layer)
         options = tta_options(net.cfg)

@@ -9,7 +9,7 @@ import numpy as np
 
 from vgg_mm.checkpoints import write_atomically
 from vgg_mm.installation import argument
-from vgg_mm.text import printable
+from vgg_mm.text import is_positive, printable
 from vgg_mm.visualization.confusion import confusion_picture
 
 from ..inference.report import make_folder
@@ -205,7 +205,7 @@ def linear_probe(
     """
     import_sklearn()
     for name, value in (('neighbours', neighbours), ('queries', queries)):
-        if not isinstance(value, int) or value < 1:
+        if not is_positive(value):
             raise ValueError(f'{argument(name)} must be a positive number, got {value!r}')
     if out is not None:
         make_folder(os.fspath(out), argument('out'))

@@ -17,7 +17,7 @@ from vgg_mm.checkpoints import (
 )
 from vgg_mm.installation import argument, check_choice
 from vgg_mm.progress import Progress, to_stderr, with_progress
-from vgg_mm.text import first_few, printable
+from vgg_mm.text import first_few, is_positive, printable
 
 from ..inference.load import load_net
 from ..inference.report import check_out
@@ -63,7 +63,7 @@ def extract_features(
     out: Union[str, os.PathLike],
     config: Union[str, os.PathLike, Config, None] = None,
     layer: str = 'fc7',
-    scales: Optional[Sequence[int]] = None,
+    scales: Union[int, Sequence[int], None] = None,
     combine: str = AVERAGE,
     flip: Optional[bool] = None,
     broken_images: str = COUNT,
@@ -144,7 +144,7 @@ def extract_features(
 def _check(out: str, combine: str, broken_images: str, workers: Optional[int]) -> None:
     check_choice('combine', combine, COMBINE)
     check_choice('broken_images', broken_images, ON_BROKEN)
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
+    if workers is not None and not is_positive(workers):
         raise ValueError(f'{argument("workers")} must be a positive number, got {workers!r}')
     if out.lower().endswith(PARQUET):
         import_parquet()

@@ -1,6 +1,7 @@
 """What a fine-tuning decides from photos and weights: settings, head, cached maps."""
 
 from math import inf
+from numbers import Integral
 from typing import NamedTuple, Optional
 
 import torch
@@ -93,7 +94,7 @@ class Decisions(NamedTuple):
             epochs=FINE_EPOCHS,
             milestones=_milestones(FINE_EPOCHS),
             lr=FINE_RATE,
-            frozen_stages=NUM_BLOCKS - unfrozen,
+            frozen_stages=NUM_BLOCKS - int(unfrozen),
         )
 
 
@@ -119,9 +120,9 @@ def decide(
     Raises:
         ValueError: in one line, if a number given is out of range.
     """
-    check_range('epochs', epochs, 1)
-    check_range('batch_size', batch_size, 1)
-    check_range('frozen', frozen_stages, 0, NUM_BLOCKS)
+    epochs = in_range('epochs', epochs, 1)
+    batch_size = in_range('batch_size', batch_size, 1)
+    frozen_stages = in_range('frozen', frozen_stages, 0, NUM_BLOCKS)
     if lr is not None and not lr > 0:
         raise ValueError(f'{argument("lr")} must be positive, got {lr}')
     photos = len(split.train)
@@ -137,7 +138,7 @@ def decide(
         milestones=_milestones(epochs),
         batch_size=min(batch_size or BATCH, photos),
         num_workers=min(4, available_cores()),
-        lr=LEARNING_RATE if lr is None else lr,
+        lr=LEARNING_RATE if lr is None else float(lr),
         frozen_stages=frozen_stages,
         crop=crop,
         jitter=(round(jitter[0] * crop), round(jitter[1] * crop)),
@@ -150,11 +151,20 @@ def _milestones(epochs: int) -> list[int]:
     return sorted({max(1, round(share * epochs)) for share in DROPS} - {epochs})
 
 
-def check_range(name: str, value: Optional[int], least: int, most: float = inf) -> None:
-    """Refuse a number that is out of range; those with a largest value count blocks."""
-    if value is not None and not least <= value <= most:
+def in_range(name: str, value: Optional[int], least: int, most: float = inf) -> Optional[int]:
+    """An integer, also one of NumPy's, as Python's; those with a largest value count blocks.
+
+    Raises:
+        ValueError: in one line, if it is no integer or out of range.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Integral):
+        raise ValueError(f'{argument(name)} must be an integer, got {value!r}')
+    if not least <= value <= most:
         wanted = f'at least {least}' if most == inf else f'{least} to {most} blocks'
         raise ValueError(f'{argument(name)} must be {wanted}, got {value}')
+    return int(value)
 
 
 class Head(NamedTuple):
@@ -211,7 +221,7 @@ def choose_head(net: Net, head: Optional[str] = None, fc_channels: Optional[int]
             f'{argument("fc_channels", fc_channels)} is for {argument("head", FC)}: a new fc6 and '
             'fc7'
         )
-    check_range('fc_channels', fc_channels, 1)
+    fc_channels = in_range('fc_channels', fc_channels, 1)
     if kind is None:
         return Head({k: v for k, v in own.items() if k != 'num_classes'}, ('fc8',), True)
     in_channels = net.base_channels * BLOCK_WIDTHS[-1]
@@ -241,8 +251,8 @@ def choose_views(
     """
     if cache not in CACHE_MAPS:
         raise ValueError(f'{argument("cache_maps")} must be auto, on or off, got {cache!r}')
-    check_range('views', views, 1)
-    check_range('unfreeze', unfreeze, 0, NUM_BLOCKS - 1)
+    views = in_range('views', views, 1)
+    unfreeze = in_range('unfreeze', unfreeze, 0, NUM_BLOCKS - 1)
     if unfreeze and frozen is not None:
         raise ValueError(
             f'{argument("unfreeze", unfreeze)} adds a second stage to one with all blocks frozen, '

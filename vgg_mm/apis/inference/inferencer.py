@@ -51,7 +51,7 @@ class VGGInferencer(ImageClassificationInferencer):
         device: Union[str, torch.device, None] = None,
         classes: Optional[Sequence[str]] = None,
         protocol: str = 'dense',
-        scales: Optional[Sequence[int]] = None,
+        scales: Union[int, Sequence[int], None] = None,
         kernels: str = AUTO,
     ):
         # The parent's constructor would look for the model among MMPretrain's.

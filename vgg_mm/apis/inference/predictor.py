@@ -23,7 +23,7 @@ from vgg_mm.models.batch_work import telling
 from vgg_mm.models.tta import PaperTTA
 from vgg_mm.models.tta.paper_tta import DENSE, MULTI_CROP
 from vgg_mm.progress import Progress
-from vgg_mm.text import first_few
+from vgg_mm.text import first_few, is_positive, positive_integers
 
 from .images import BGR, CHANNEL_ORDERS, ImageLike, ImageReader, Prepared, name, picture_paths
 from .load import LEFT_OUT, Checkpoint, TrainedNet, default_pipeline, load_net
@@ -42,7 +42,7 @@ def load_predictor(
     checkpoint: Union[Checkpoint, bool, None],
     config: Union[str, os.PathLike, Config, None] = None,
     protocol: str = DENSE,
-    scales: Optional[Sequence[int]] = None,
+    scales: Union[int, Sequence[int], None] = None,
     device: Union[str, torch.device, None] = None,
     classes: Optional[Sequence[str]] = None,
     kernels: str = AUTO,
@@ -76,7 +76,7 @@ class Predictor:
     """
 
     def __init__(
-        self, net: TrainedNet, protocol: str = DENSE, scales: Optional[Sequence[int]] = None
+        self, net: TrainedNet, protocol: str = DENSE, scales: Union[int, Sequence[int], None] = None
     ):
         options = tta_options(net.cfg)
         if MULTI_CROP not in protocol:
@@ -114,7 +114,7 @@ class Predictor:
             top, channel_order, heatmap, score_maps, shown_class: As of
                 :func:`vgg_mm.apis.predict`, with its errors.
         """
-        if not isinstance(top, int) or top < 1:
+        if not is_positive(top):
             raise ValueError(f'{argument("top")} must be a positive number of classes, got {top!r}')
         check_choice('channel_order', channel_order, CHANNEL_ORDERS)
         with_maps = score_maps or heatmap is not None
@@ -189,7 +189,9 @@ def tta_options(cfg: Config) -> dict[str, Any]:
     return {key: found[key] for key in TTA_ARGUMENTS if key in found}
 
 
-def image_reader(cfg: Config, scales: Optional[Sequence[int]], smallest: int) -> ImageReader:
+def image_reader(
+    cfg: Config, scales: Union[int, Sequence[int], None], smallest: int
+) -> ImageReader:
     """What reads images as the config's protocol does.
 
     Args:
@@ -211,14 +213,14 @@ def image_reader(cfg: Config, scales: Optional[Sequence[int]], smallest: int) ->
     return ImageReader(load, Compose(steps), found)
 
 
-def _pipeline(cfg: Config, scales: Optional[Sequence[int]]) -> list[ConfigDict]:
+def _pipeline(cfg: Config, scales: Union[int, Sequence[int], None]) -> list[ConfigDict]:
     """The config's pipeline for the protocols, images loaded so that errors name them."""
     pipeline = deepcopy(list(cfg.get('tta_pipeline') or default_pipeline()))
     step = find_step(pipeline, 'vgg_mm.TestScales')
     if step is None:
         raise ValueError("the config's tta_pipeline has no vgg_mm.TestScales")
     if scales is not None:
-        step.scales = tuple(scales)
+        step.scales = positive_integers(argument('scales'), scales)
     elif step.scales in WORDS and 'trained_at' not in step:
         step.trained_at = training_scale(cfg)
         if step.trained_at is None:

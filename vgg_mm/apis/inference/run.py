@@ -32,7 +32,7 @@ def predict(
     top: int = 5,
     heatmap: Union[str, os.PathLike, None] = None,
     score_maps: bool = False,
-    scales: Optional[Sequence[int]] = None,
+    scales: Union[int, Sequence[int], None] = None,
     shown_class: Optional[str] = None,
     classes: Optional[Sequence[str]] = None,
     channel_order: str = BGR,

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from vgg_mm.registry import TRANSFORMS
-from vgg_mm.text import check_positive
+from vgg_mm.text import check_positive, positive_integers
 
 from .lazy_image import LazyImage
 from .resampling import from_planes, rescale_crop, to_planes
@@ -277,9 +277,7 @@ class TestScales(RescalingStep):
     ):
         if isinstance(scales, str):
             scales = _papers_choice(scales, trained_at)
-        self.scales = (scales,) if isinstance(scales, int) else tuple(scales)
-        if not self.scales or not all(isinstance(q, int) and q > 0 for q in self.scales):
-            raise ValueError(f'TestScales: scales must be positive integers, got {scales}')
+        self.scales = positive_integers('TestScales: scales', scales)
         check_positive('TestScales', max_pixels=max_pixels)
         self.max_pixels = max_pixels
 

@@ -14,7 +14,7 @@ from mmpretrain.structures import DataSample
 from vgg_mm.checkpoints import load_by_name, noted_preprocessing, preprocessing_of, weights_of
 from vgg_mm.checkpoints.weights import first_of, misfits
 from vgg_mm.registry import MODELS
-from vgg_mm.text import check_positive
+from vgg_mm.text import check_positive, positive_integers
 
 from ..batch_work import pixels_in
 from .merging import MATCH_THRESHOLD, merge_boxes
@@ -273,7 +273,4 @@ def _scales(scales: Union[int, Sequence[int], None], where: str) -> Scales:
     """Q as a tuple; None stays."""
     if scales is None:
         return None
-    found = (scales,) if isinstance(scales, int) else tuple(scales)
-    if not found or not all(isinstance(q, int) and q > 0 for q in found):
-        raise ValueError(f'{where}.scales must be test scales Q, positive integers, got {scales!r}')
-    return found
+    return positive_integers(f'{where}.scales: test scales Q', scales)

@@ -12,6 +12,7 @@ from mmpretrain.structures import DataSample
 
 from vgg_mm.architectures import STRIDE
 from vgg_mm.registry import MODELS
+from vgg_mm.text import is_positive
 
 from ..batch_work import pixels_in
 from ..heads import LocalisationHead
@@ -110,7 +111,7 @@ class PaperTTA(BaseTTAModel):
         self.grid = check_grid(grid)
         self.crop_size = crop_size or STRIDE * getattr(head, 'kernel_size', 7)
         self.flip = flip
-        if not isinstance(max_pixels, int) or max_pixels < 1:
+        if not is_positive(max_pixels):
             raise ValueError(f'PaperTTA: max_pixels must be positive, got {max_pixels!r}')
         self.max_pixels = max_pixels
         evaluations = {DENSE: self._dense, MULTI_CROP: self._multi_crop}
@@ -271,15 +272,13 @@ def check_grid(grid: Grid) -> Union[tuple[int, int], str]:
     """(rows, columns) of a regular grid, or :data:`CORNERS_AND_CENTRE`; ValueError if neither."""
     if grid == CORNERS_AND_CENTRE:
         return grid
-    sides = (grid, grid) if isinstance(grid, int) else grid
-    if isinstance(sides, str) or len(sides) != 2 or not all(isinstance(n, int) for n in sides):
-        sides = (0, 0)
-    if min(sides) < 1:
+    sides = grid if isinstance(grid, Sequence) else (grid, grid)
+    if isinstance(sides, str) or len(sides) != 2 or not all(map(is_positive, sides)):
         raise ValueError(
             'PaperTTA: grid must be a positive number (5 gives the 5x5 crops of the paper), a '
             f"pair (rows, columns), or 'five' for the corners and the centre, got {grid!r}"
         )
-    return sides[0], sides[1]
+    return int(sides[0]), int(sides[1])
 
 
 def crop_corners(
