@@ -67,6 +67,20 @@ def test_a_url(server, hub):
     assert server.requests == ['/net.pth?x=1'] and (hub / 'net.pth').is_file()
 
 
+def test_a_file_of_that_name_was_downloaded_before(server, hub, capsys):
+    path = save(server.folder)
+    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    (server.folder / f'net-{digits}.pth').write_bytes(path.read_bytes())
+    for name in ('net.pth', f'net-{digits}.pth'):
+        load(f'{server.url}/{name}')
+    assert 'downloaded before' not in capsys.readouterr().err
+    load(f'{server.url}/another/net.pth')
+    load(f'{server.url}/net-{digits}.pth')  # whose name says what it contains
+    told = f'{server.url}/another/net.pth: using {hub / "net.pth"}, downloaded before; remove it'
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(told)
+
+
 def test_a_hostile_url(server, hub, tmp_path):
     HOSTILE['os.system'](server.folder / 'bad.pth', tmp_path / 'marker')
     with pytest.raises(ValueError, match='refers to posix.system; trust_checkpoint=True') as error:

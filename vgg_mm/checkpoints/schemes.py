@@ -143,6 +143,12 @@ def load_from_http(url: str, map_location: Any = None) -> dict:
         raise ValueError(f'{url} names no file')
     path = os.path.join(torch.hub.get_dir(), 'checkpoints', name)
     if is_main_process():
+        if os.path.exists(path) and not _HASH.search(name):
+            # It may have come from another URL that ends with the same name.
+            print(
+                f'{url}: using {path}, downloaded before; remove it to download again',
+                file=sys.stderr,
+            )
         _download(url, path)
     barrier()
     _download(url, path)  # on other machines than the main process's
