@@ -13,6 +13,7 @@ import mmengine
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.conftest import A_DIGITS, D_DIGITS, ROOT, run_tool, short_run
@@ -186,6 +187,19 @@ def test_a_single_protocol_gives_the_same_result(few_digits, net_d, tested, tmp_
     np.testing.assert_allclose(found.scores[protocol], expected.scores[protocol], atol=1e-5)
 
 
+def test_options_override_a_protocol_in_another_file(few_digits, net_d, tmp_path):
+    """They are for the protocol, wherever it comes from; what it differs in is in its name."""
+    options = ['tta_pipeline.1.scales=(96,72)', 'tta_model.flip=True', 'tta_model.grid=2']
+    done = run_test(net_d, few_digits, tmp_path, '--tta-cfg', 'ten_crop', '--out', 'p.npz',
+                    options=options)  # fmt: skip
+    (record,) = read_records(tmp_path / 'work' / RECORDS_FILE)
+    assert record.test_scales == (72, 96)
+    assert record.protocol == 'multi_crop, 2, flips'  # the digits' nets are trained without
+    assert re.search(r'72,96 +multi_crop, 2, flips +\d', done.stdout)
+    found = load_posteriors(tmp_path / 'p.npz')
+    assert found.info['test_scales'] == [72, 96] and list(found.scores) == ['multi_crop, 2, flips']
+
+
 def test_two_processes_give_the_same_result(few_digits, net_d, tested, tmp_path):
     """With 39 images, the processes have different numbers of images."""
     data = shutil.copytree(few_digits, tmp_path / 'data')
@@ -238,6 +252,11 @@ def test_broken_images_can_count_as_errors(few_digits, net_d, tmp_path):
         record = read_records(tmp_path / 'work' / RECORDS_FILE)[-1]
         assert record.wrong[1] == wrong_images(scores, found.labels, 1).sum()
         assert record.wrong[5] >= 1
+    # A strip is too large once it is rescaled.
+    Image.new('L', (12_000, 1)).save(broken)
+    run_test(net_d, data, tmp_path, '--tta', '--broken-images', 'count', '--out', 'out.npz')
+    (scores,) = load_posteriors(tmp_path / 'out.npz').scores.values()
+    assert np.flatnonzero(np.isnan(scores).any(1)).tolist() == [3]
 
 
 def test_concatenated_test_sets(few_digits, net_d, tested, tmp_path):

@@ -3,8 +3,9 @@
 import json
 import os
 import os.path as osp
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 import numpy as np
@@ -161,10 +162,12 @@ def results_path(study: Study, data: str) -> str:
 
 
 def read_results(study: Study, data: str) -> Results:
-    """The results file of a data set; empty results if it is missing or has other settings.
+    """The results file of a data set; empty results if it is missing.
+
+    Results of runs that the study no longer has, or has with other settings, are left out.
 
     Raises:
-        ValueError: naming the file, if it is broken.
+        ValueError: naming the file, if it is broken, or of other settings of the data set.
     """
     path = results_path(study, data)
     new = Results(settings_of(study, study.data[data]))
@@ -175,8 +178,45 @@ def read_results(study: Study, data: str) -> Results:
             found = Results(**json.load(file))
         found.answers = {key: Errors(**value) for key, value in found.answers.items()}
         found.courses = {key: TrainingCurve(**value) for key, value in found.courses.items()}
+        before = dict(found.settings['runs'])
         for answer in found.answers.values():
             unpack(answer.wrong, len(found.labels))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f'{path} is broken ({error}): restore or delete it') from error
-    return found if found.settings == new.settings else new
+    # Each point of the curve is a test of its own.
+    for key in sorted(new.settings.keys() - {'runs', 'curve'}):
+        if found.settings.get(key) != new.settings[key]:
+            raise ValueError(
+                f'{path} has results with {key}={found.settings.get(key)!r}, the study has '
+                f'{new.settings[key]!r}: move the file away, or give --out'
+            )
+    return _without(found, _outdated(before, new.settings['runs']), new.settings)
+
+
+def _outdated(before: dict[str, dict], now: dict[str, dict]) -> set[str]:
+    """Runs whose settings differ, or those of a run that they start from."""
+    found = {name for name in before if before[name] != now.get(name)}
+    while more := {
+        name
+        for name in before.keys() - found
+        if found & {before[name]['staged_from'], before[name]['start_from']}
+    }:
+        found |= more
+    return found
+
+
+def _without(results: Results, runs: set[str], settings: dict[str, Any]) -> Results:
+    """The results without those of some runs, for these settings."""
+
+    def kept(found: dict) -> dict:
+        # 'A+B dense one/0' of a side, 'A/0' of a run.
+        names = {key: re.split(r'[ /]', key)[0].split('+') for key in found}
+        return {key: value for key, value in found.items() if not runs.intersection(names[key])}
+
+    return replace(
+        results,
+        settings=settings,
+        answers=kept(results.answers),
+        courses=kept(results.courses),
+        test_minutes=kept(results.test_minutes),
+    )

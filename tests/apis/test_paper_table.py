@@ -346,6 +346,11 @@ def test_plan_leaves_out_existing_results(tmp_path, imagenet, done, expected):
     here = [vars(one) | {'data': data} if one.data[0] == '/' else vars(one) for one in done]
     add_records(folder, [TestRecord(**fields) for fields in here])
     assert planned(folder) == expected
+    if not expected:  # The net was trained on since.
+        (folder / 'epoch_4.pth').touch()
+        (folder / 'last_checkpoint').write_text('/elsewhere/epoch_4.pth')
+        assert planned(folder) == ['dense_one_scale', 'all']
+        (folder / 'last_checkpoint').write_text('/elsewhere/epoch_3.pth')
     # Another work directory is another net, without results.
     assert planned(folder, trained(tmp_path / 'other', imagenet, 'jitter'))[-2:] == [
         'dense_one_scale', 'all'

@@ -37,6 +37,17 @@ def test_scales_of_the_paper(word, trained_at, expected):
     assert TestScales(word, trained_at).scales == expected
 
 
+def test_a_strip_is_an_error_or_marked():
+    strip = np.full((1, 30_000, 3), 7, np.uint8)
+    with pytest.raises(ValueError, match='30000x1 is 1920000x64 at test scale Q=64, more than'):
+        TestScales((32, 64))(dict(img=strip))
+    marked = TestScales((32, 64), on_error='mark')(dict(img=strip))
+    assert [img.shape for img in marked['img']] == [(32, 32, 3), (64, 64, 3)]
+    assert 'Q=64, more than TestScales(max_pixels=67108864) allows' in marked['load_error']
+    other = TestScales((32, 64), on_error='mark')(dict(img=strip[:, :40]))
+    assert 'load_error' not in other and other['img'][0].shape == (32, 1280, 3)
+
+
 @pytest.mark.parametrize(
     'arguments, message',
     [
@@ -46,6 +57,7 @@ def test_scales_of_the_paper(word, trained_at, expected):
         (('many', 256), "scales must be integers, 'one' or 'several'"),
         (('one',), 'needs trained_at=S'),
         ((256, None, 0), 'max_pixels must be a positive integer'),
+        ((256, None, 9, 'skip'), "on_error must be 'raise' or 'mark', got 'skip'"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(arguments, message):

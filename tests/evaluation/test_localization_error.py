@@ -130,6 +130,18 @@ def test_missing_boxes_are_one_clear_line(missing):
         evaluate(data)
 
 
+def test_fewer_guesses_than_k():
+    data = samples(0, guesses=3)
+    for sample in data:
+        sample['pred_score'] = torch.full((6,), 1 / 6)
+    with pytest.raises(ValueError, match='error_top5 needs 5 guesses of each image, the net makes'):
+        evaluate(data, topk=(1, 5))
+    assert set(evaluate(data, topk=(1, 3))) >= {'localisation/error_top3'}
+    for sample in data:
+        sample['pred_score'] = torch.full((3,), 1 / 3)  # each class is guessed
+    assert 'localisation/error_top5' in evaluate(data, topk=(1, 5))
+
+
 def test_labels_beyond_the_net_and_images_without_boxes():
     data = samples(0, per_class=True)
     data[0]['gt_label'] = torch.tensor([6])

@@ -56,6 +56,14 @@ def test_nan_is_an_error_and_ties_go_by_class_number():
     assert found['error/top2'] == pytest.approx(100 / 3)
 
 
+@pytest.mark.parametrize('classes', [1, 3, 5, 6])
+def test_nan_is_an_error_at_every_k(classes):
+    scores = np.eye(4, classes, dtype=np.float32)
+    scores[0] = np.nan
+    found = evaluate(scores, [0] * 4, topk=(1, 5))
+    assert found['error/top5'] == 25 and found['error/top1'] >= 25
+
+
 @pytest.mark.parametrize('label', [-1, 3])
 def test_a_label_that_is_no_class(label):
     with pytest.raises(ValueError, match=f'is of class {label}, the net has 3 classes'):

@@ -214,6 +214,48 @@ def test_config_as_a_path_and_recorded_preprocessing(tmp_path):
         assert torch.equal(tensor, weights['state_dict'][name])
 
 
+def recorded(member, classes):
+    """The same net, its checkpoint with class names."""
+    content = torch.load(member['checkpoint'], weights_only=True)
+    content['meta']['dataset_meta'] = dict(classes=classes)
+    torch.save(content, member['checkpoint'])
+    return member
+
+
+@torch.no_grad()
+def test_classes_of_the_other_nets_are_matched_by_name(tmp_path):
+    """A classifier and a localiser whose classes are in another order predict the same."""
+    names, config = ('ant', 'bee', 'fly'), localiser(num_classes=3, per_class=True)
+    data = batch([coordinates(120, 150)], (96,), label=1)
+    found = []
+    for order in ([0, 1, 2], [2, 0, 1]):
+        nets = [
+            saved(classifier(3), tmp_path / 'c.pth', seed=1),
+            saved(config, tmp_path / 'l.pth', seed=2),
+        ]
+        for net, outputs in zip(nets, (1, 4)):
+            content = torch.load(net['checkpoint'], weights_only=True)
+            weights = content['state_dict']
+            for name in ('head.fc8.weight', 'head.fc8.bias'):
+                parts = weights[name].unflatten(0, (3, outputs))
+                weights[name] = parts[order].flatten(0, 1)
+            torch.save(content, net['checkpoint'])
+            recorded(net, [names[i] for i in order])
+        torch.manual_seed(0)
+        model = LocalisationTTA(config, nets[:1], nets[1:])
+        model.module.init_weights()
+        lines = model.match_classes(names)
+        assert len(lines) == (0 if order == [0, 1, 2] else 2)
+        found.append(model.eval().test_step(data)[0])
+    same, moved = found
+    torch.testing.assert_close(moved.pred_score, same.pred_score)
+    torch.testing.assert_close(moved.pred_bboxes, same.pred_bboxes)
+    torch.testing.assert_close(moved.pred_instances.bboxes, same.pred_instances.bboxes)
+    assert 'tta_model.localisers.0 was trained on the classes in another order' in lines[1]
+    with pytest.raises(ValueError, match=r"classifiers.0 was .* \('fly', ...\): 'cat' is none of"):
+        model.match_classes(('cat', 'bee', 'fly'))
+
+
 @pytest.mark.parametrize(
     'change, message',
     [
@@ -232,7 +274,10 @@ def test_config_as_a_path_and_recorded_preprocessing(tmp_path):
         ),
         (lambda m: dict(classifiers=[m['checkpoint']]), r'must be dict\(config=..., checkpoint'),
         (lambda m: dict(classifiers=[dict(m, net=1)]), r'must be dict\(config=..., checkpoint'),
-        (lambda m: dict(classifiers=[dict(m, scales=[])]), 'classifiers.0.scales must be test'),
+        (
+            lambda m: dict(classifiers=[dict(m, scales=[])]),
+            'classifiers.0.scales: test scales Q',
+        ),
         (
             lambda m: dict(classifiers=[dict(m, config=classifier(5))]),
             'classifier.pth is of another net: head.fc8.bias',
@@ -243,7 +288,7 @@ def test_config_as_a_path_and_recorded_preprocessing(tmp_path):
         (dict(topk=0), 'topk must be a positive integer, got 0'),
         (dict(max_pixels=1.5), 'max_pixels must be a positive integer'),
         (dict(threshold=-1), 'threshold must be a number from 0, got -1'),
-        (dict(scales=(256, 0)), 'tta_model.scales must be test scales Q'),
+        (dict(scales=(256, 0)), 'tta_model.scales: test scales Q must be positive integers'),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(rated_by, change, message):

@@ -350,13 +350,35 @@ def test_stored_results_are_used_only_with_the_same_settings(tmp_path, monkeypat
     assert read_results(study, 'digits') == results
     content = tiny()
     content['profiles']['tiny']['data']['digits']['width'] = 8
-    assert read_results(load_study(write(tmp_path, content)), 'digits').answers == {}
+    with pytest.raises(ValueError, match='digits.json has results with width=.*, the study has 8'):
+        read_results(load_study(write(tmp_path, content)), 'digits')
     content = tiny()
     content['profiles']['tiny']['data']['digits']['root'] = 'elsewhere'
     assert read_results(load_study(write(tmp_path, content)), 'digits') == results
     # The study file may be given by another path.
     assert read_results(load_study('study.yaml'), 'digits') == results
     assert not osp.isabs(results.settings['config'])
+
+
+def test_results_of_runs_that_did_not_change_are_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = load_study(write(tmp_path, tiny()))
+    results = made_up(study)['digits']
+    results.write(results_path(study, 'digits'))
+    content = tiny()
+    content['runs']['extra'] = dict(arch='A')
+    more = read_results(load_study(write(tmp_path, content)), 'digits')
+    assert (more.answers, more.courses) == (results.answers, results.courses)
+    del content['runs']['extra']
+    content['runs']['D']['options'] = {'optim_wrapper.optimizer.lr': 0.5}
+    fewer = read_results(load_study(write(tmp_path, content)), 'digits')
+    assert set(fewer.courses) == {'A/0'} < set(results.courses)
+    of_a = {key for key in results.answers if key.startswith('A ')}
+    assert set(fewer.answers) == of_a < set(results.answers)
+    # D starts from A.
+    content = tiny()
+    content['runs']['A']['options'] = {'optim_wrapper.optimizer.lr': 0.5}
+    assert not read_results(load_study(write(tmp_path, content)), 'digits').courses
 
 
 @pytest.mark.parametrize('change', [

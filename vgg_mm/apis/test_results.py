@@ -3,17 +3,18 @@
 import os
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from vgg_mm.architectures import BASE_CHANNELS, resolve_arch
+from vgg_mm.datasets.class_names import own_classes
 from vgg_mm.evaluation import TestRecord, add_records, is_imagenet
 from vgg_mm.models.tta.paper_tta import MULTI_CROP, PAPER_GRID
 
 from .config import innermost
 from .downstream import image_datasets
 from .tables import format_table, record_cells
-from .tta import test_scales, training_scale
+from .tta import find_step, test_scales, training_scale, training_steps
 
 #: Ending of a test's config in the work directory.
 TEST_SUFFIX = '.test.py'
@@ -47,7 +48,7 @@ def describe(cfg: Config) -> dict[str, Any]:
         net=net,
         width=backbone.get('base_channels', BASE_CHANNELS),
         scale=training_scale(cfg),
-        test_scales=test_scales(datasets[0].get('pipeline') or []),
+        test_scales=tuple(sorted(test_scales(datasets[0].get('pipeline') or []))),
         protocols=[protocols] if isinstance(protocols, str) else list(protocols),
         data=folders[0] if len(folders) == 1 else _shared_folder(folders),
         checkpoint=cfg.get('load_from'),
@@ -74,7 +75,7 @@ def keep_results(runner: Runner, metrics: dict[str, float], config: str) -> str:
     dataset = runner.test_dataloader.dataset
     info.update(
         images=len(dataset),
-        imagenet=is_imagenet(dataset.metainfo.get('classes') or ()),
+        imagenet=is_imagenet(own_classes(dataset.metainfo)),
         seconds_per_image=_seconds(runner) / len(dataset),
         protocols_together=len(protocols),
     )
@@ -86,15 +87,32 @@ def keep_results(runner: Runner, metrics: dict[str, float], config: str) -> str:
             for key, value in metrics.items()
             if key.startswith(prefix)
         }
-        records.append(TestRecord(**info, protocol=_label(name, runner.cfg.model), wrong=wrong))
+        records.append(TestRecord(**info, protocol=label(name, runner.cfg), wrong=wrong))
     path = add_records(runner.work_dir, records)
     return f'\n{format_table(HEADERS, [_row(record) for record in records])}\n\nKept in {path}'
 
 
-def _label(protocol: str, model: ConfigDict) -> str:
-    """The protocol, with its grid of crops where that is not the paper's."""
-    grid = model.get('grid', PAPER_GRID)
-    return protocol if grid == PAPER_GRID or MULTI_CROP not in protocol else f'{protocol}, {grid}'
+def label(protocol: str, cfg: Config) -> str:
+    """The protocol, and in what it differs from the paper's: grid and size of the crops, flips.
+
+    A net that was trained without flips (on digits) is tested without them.
+    """
+    if protocol == CENTRE_CROP:
+        return protocol
+    steps = training_steps(cfg)
+    jitter = find_step(steps, 'vgg_mm.ScaleJitter')
+    trained_at = None if jitter is None else jitter.get('crop_size', 224)
+    crop, grid = cfg.model.get('crop_size') or trained_at, cfg.model.get('grid', PAPER_GRID)
+    flip = cfg.model.get('flip', True)
+    flips = not steps or any('Flip' in str(step['type']) for step in steps)
+    return ', '.join(
+        [
+            protocol,
+            *([str(grid)] if grid != PAPER_GRID and MULTI_CROP in protocol else []),
+            *([f'crops of {crop}'] if crop != trained_at and MULTI_CROP in protocol else []),
+            *([] if flip == flips else ['flips' if flip else 'no flips']),
+        ]
+    )
 
 
 def _seconds(runner: Runner) -> float:

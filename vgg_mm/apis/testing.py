@@ -33,8 +33,8 @@ from .downstream import (
 from .inference.report import check_out
 from .runner import AUTO, build_runner
 from .tables import say
-from .test_results import TEST_SUFFIX, describe, keep_results
-from .tta import limit_batches, use_test_time_augmentation
+from .test_results import TEST_SUFFIX, describe, keep_results, label
+from .tta import find_step, limit_batches, options_of_protocol, use_test_time_augmentation
 
 #: Each package's hook for pictures, with its names for "on" and for their folder; None: it has
 #: none, and they go where the visualizer's results go.
@@ -125,7 +125,7 @@ def _add_dump(cfg: Config, out: str, config: str) -> None:
                 'the file must end in .pkl'
             )
         info = dict(describe(cfg), config=config)
-        protocol = info.pop('protocols')[0]
+        protocol = label(info.pop('protocols')[0], cfg)
         dump = dict(type='vgg_mm.DumpPosteriors', path=out, protocol=protocol, info=info)
     else:
         dump = dict(type='vgg_mm.DumpPredictions', out_file_path=out)
@@ -172,8 +172,11 @@ def test_config(
     Raises:
         ValueError, FileNotFoundError, ImportError: in one line, if something is invalid.
     """
-    cfg = load_config(config, work_dir, cfg_options, launcher)
     options = parse_cfg_options(cfg_options)
+    # Those of a protocol in another file are for that file.
+    later = options_of_protocol(options) if isinstance(tta, str) else {}
+    now = {key: value for key, value in options.items() if key not in later}
+    cfg = load_config(config, work_dir, now, launcher)
     if broken_images not in BROKEN_IMAGES:
         raise ValueError(f'broken_images must be one of {BROKEN_IMAGES}, got {broken_images!r}')
     # The config of a resumed training has resume=True; a test needs the weights only.
@@ -190,7 +193,7 @@ def test_config(
         elif folder is not None:
             cfg.visualizer.save_dir = folder
     if tta:
-        use_test_time_augmentation(cfg, None if tta is True else tta)
+        use_test_time_augmentation(cfg, None if tta is True else tta, later)
         if 'test_dataloader.batch_size' not in options:
             limit_batches(cfg)
     load_images_here(cfg, 'test_dataloader')
@@ -244,6 +247,9 @@ def count_broken_images(pipeline: list[ConfigDict]) -> None:
         )
     load, pack = pipeline[0], pipeline[-1]
     load['on_error'] = 'mark'
+    rescale = find_step(pipeline, 'vgg_mm.TestScales')
+    if rescale is not None:
+        rescale['on_error'] = 'mark'
     default = TRANSFORMS.get('PackInputs').DEFAULT_META_KEYS
     pack['meta_keys'] = (*pack.get('meta_keys', default), LOAD_ERROR)
 

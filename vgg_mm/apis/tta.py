@@ -11,6 +11,7 @@ from vgg_mm.datasets.transforms.rescale import WORDS, scale_bounds
 from vgg_mm.installation import argument
 from vgg_mm.models.tta.paper_tta import MULTI_CROP
 
+from .cfg_options import CfgOptions, merge_options, parse_cfg_options
 from .config import find_config, innermost, read_config, set_input_channels, shipped
 from .downstream import image_datasets, is_downstream, steps_of
 
@@ -25,7 +26,13 @@ PROTOCOL_PARTS: dict[Optional[str], tuple[str, str]] = {
 CPU_BATCH = 4
 
 
-def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> None:
+#: The settings of a config that a protocol consists of.
+PROTOCOL_KEYS = ('tta_model', 'tta_pipeline')
+
+
+def use_test_time_augmentation(
+    cfg: Config, tta_cfg: Optional[str] = None, options: CfgOptions = ()
+) -> None:
     """Wrap the model in ``tta_model`` and read images through ``tta_pipeline``.
 
     Args:
@@ -33,10 +40,12 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
         tta_cfg: A file with another ``tta_model`` and ``tta_pipeline``, or its name among
             ``configs/_base_/tta``. Settings of the config's own ``tta_model`` that the file does
             not set stay (digits are not flipped by any protocol).
+        options: Settings that override the config's; those of the protocol override the file's.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the config has no protocol, or the paper's Q is requested without S.
+        ValueError: if the config has no protocol, or the paper's Q is requested without S; as
+            :func:`~vgg_mm.apis.cfg_options.merge_options`.
     """
     model, step = PROTOCOL_PARTS.get(cfg.get('default_scope'), PROTOCOL_PARTS[None])
     if tta_cfg is not None:
@@ -52,9 +61,10 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
             raise FileNotFoundError(
                 f'protocol {tta_cfg!r}: no such file, nor one of {known}'
             ) from error
-        cfg.merge_from_dict({k: overlay[k] for k in ('tta_model', 'tta_pipeline') if k in overlay})
+        cfg.merge_from_dict({k: overlay[k] for k in PROTOCOL_KEYS if k in overlay})
         set_input_channels(cfg)
-    for key in ('tta_model', 'tta_pipeline'):
+        merge_options(cfg, options_of_protocol(options))
+    for key in PROTOCOL_KEYS:
         if key not in cfg:
             raise ValueError(
                 f'{argument("tta")}: the config has no {key}; e.g. tta_model=dict(type={model!r}) '
@@ -72,6 +82,12 @@ def use_test_time_augmentation(cfg: Config, tta_cfg: Optional[str] = None) -> No
     cfg.setdefault('env_cfg', ConfigDict()).cudnn_benchmark = False
     cfg.test_dataloader.collate_fn = dict(type='pseudo_collate')
     cfg.test_dataloader.sampler = dict(type='vgg_mm.ShapeSampler')
+
+
+def options_of_protocol(options: CfgOptions) -> dict[str, Any]:
+    """Those of the options that set a protocol."""
+    parsed = parse_cfg_options(options)
+    return {k: value for k, value in parsed.items() if k.partition('.')[0] in PROTOCOL_KEYS}
 
 
 def limit_batches(cfg: Config) -> None:
@@ -92,10 +108,15 @@ def _ends(name: Any) -> tuple[str, str]:
     return str(name).partition('.')[0], str(name).rpartition('.')[2]
 
 
+def training_steps(cfg: Config) -> list[ConfigDict]:
+    """The transforms of the training pipeline; none if the config is not for training."""
+    loader = cfg.get('train_dataloader') or {}
+    return list(steps_of(loader.get('dataset') or {}))
+
+
 def training_scale(cfg: Config) -> Optional[tuple[int, int]]:
     """(S_min, S_max) of the training pipeline; None if it has no ``vgg_mm.ScaleJitter``."""
-    loader = cfg.get('train_dataloader') or {}
-    jitter = find_step(steps_of(loader.get('dataset') or {}), 'vgg_mm.ScaleJitter')
+    jitter = find_step(training_steps(cfg), 'vgg_mm.ScaleJitter')
     if jitter is None:
         return None
     bounds = scale_bounds(jitter.scale)

@@ -1,7 +1,7 @@
 """Names of classes: ImageNet's, and matching names with a net's classes."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Optional, TypeVar
@@ -16,6 +16,15 @@ T = TypeVar('T')
 #: 'n01440764', 'n01443537' and so on. In it MMPretrain names the classes
 #: (``mmpretrain.datasets.categories``), and published weights have them.
 WNIDS = tuple(Path(__file__).with_name('imagenet_wnids.txt').read_text('ascii').split())
+
+
+#: The key of a data set's metainfo with its own classes, where its labels are those of a net.
+OWN_CLASSES = 'own_classes'
+
+
+def own_classes(metainfo: Mapping) -> Sequence[str]:
+    """The classes of a data set, also after its labels were matched with a net's."""
+    return metainfo.get(OWN_CLASSES) or metainfo.get('classes') or ()
 
 
 @cache

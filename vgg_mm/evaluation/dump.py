@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric, DumpResults
 from mmengine.logging import print_log
 
+from vgg_mm.datasets.class_names import own_classes
 from vgg_mm.datasets.transforms.loading import LOAD_ERROR
 from vgg_mm.installation import command
 from vgg_mm.registry import METRICS
@@ -93,7 +94,7 @@ class DumpPosteriors(BaseMetric):
         count = next(iter(scores.values())).shape[1]
         # A list of images without a list of classes numbers them.
         classes = list((self.dataset_meta or {}).get('classes') or map(str, range(count)))
-        info = dict(self.info, imagenet=is_imagenet(classes))
+        info = dict(self.info, imagenet=is_imagenet(own_classes(self.dataset_meta or {})))
         Posteriors(scores, np.array(labels), _distinct(names), classes, info).save(self.path)
         print_log(f'posteriors of {len(names)} images: {self.path}', 'current')
         return {}

@@ -77,10 +77,20 @@ class LocalizationError(BaseMetric):
             result = {CLASS_KNOWN: readable and self._finds(of_class, true)}
             guesses = sample.get('pred_instances')
             if guesses is not None:
+                self._check_number(len(guesses['labels']), sample)
                 pairs = zip(_tensor(guesses['labels']), _tensor(guesses['bboxes']))
                 right = [readable and c == label and self._finds(box, true) for c, box in pairs]
                 result.update({f'error_top{k}': any(right[:k]) for k in self.topk})
             self.results.append(result)
+
+    def _check_number(self, guesses: int, sample: dict) -> None:
+        """There are as many guesses as the largest k, or one of each class."""
+        if guesses < max(self.topk) and guesses < len(sample.get('pred_score', ())):
+            raise ValueError(
+                f'LocalizationError: error_top{max(self.topk)} needs {max(self.topk)} guesses of '
+                f'each image, the net makes {guesses}: set tta_model.topk={max(self.topk)}, or '
+                f'test_evaluator.topk={guesses}'
+            )
 
     def _finds(self, box: torch.Tensor, true: torch.Tensor) -> bool:
         return bool((box_iou(box[None], true) > self.iou_thr).any())

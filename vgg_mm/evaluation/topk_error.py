@@ -27,7 +27,7 @@ class TopKError(Accuracy):
 
     Args:
         topk: The k; arguments as in MMPretrain's ``Accuracy``. Where there are no more than k
-            classes, the top-k error is 0.
+            classes, only images without posteriors are top-k errors.
     """
 
     default_prefix = ''  # the keys below carry their own
@@ -68,9 +68,8 @@ class TopKError(Accuracy):
             prefix = f'{name}/' if name else ''
             errors_of = {}
             for k in self.topk:
-                wrong = len(errors)
-                if k < scores.shape[1]:
-                    wrong += int(wrong_images(scores, labels, k).sum())
+                among = min(k, scores.shape[1])
+                wrong = len(errors) + int(wrong_images(scores, labels, among).sum())
                 errors_of[f'top{k}'] = 100 * wrong / len(results)
             metrics.update({f'{prefix}error/{k}': v for k, v in errors_of.items()})
             metrics.update({f'{prefix}accuracy/{k}': 100 - v for k, v in errors_of.items()})

@@ -25,6 +25,7 @@ from .stages import (
     RunOptions,
     Stage,
     changes,
+    given_options,
     option_texts,
     stage_config,
     test_fingerprint,
@@ -178,7 +179,7 @@ class Job:
             )
         use = source.stage.use if source else LAST
         self.settings = training_settings(self.cfg, stage, run, use)
-        self.tests = {name: test_fingerprint(self.cfg, stage, name, run.amp) for name in stage.test}
+        self.tests = {name: test_fingerprint(self.cfg, stage, name, run) for name in stage.test}
 
     def check_data(self) -> None:
         """Raise an error of one line that names the stage and the missing data."""
@@ -281,7 +282,7 @@ class Job:
 
     def _command(self, tool: str, *args: str, start: Sequence[str] = ()) -> list[str]:
         run, kernels = self.run, self.run.kernels
-        options = [*option_texts(self.stage.options), *run.cfg_options, *start]
+        options = [*given_options(self.stage, run), *start]
         return tool_command(
             *(tool, self.stage.config, *args, '--work-dir', self.work_dir),
             *(['--amp'] if run.amp else []),

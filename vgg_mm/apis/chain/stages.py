@@ -202,9 +202,13 @@ def stage_config(stage: Stage, run: RunOptions) -> Config:
     Raises:
         ValueError: in one line that names the stage, if they are invalid.
     """
-    options = [*option_texts(stage.options), *run.cfg_options]
     with named(f'stage {stage.name}'):
-        return load_config(stage.config, cfg_options=options)
+        return load_config(stage.config, cfg_options=given_options(stage, run))
+
+
+def given_options(stage: Stage, run: RunOptions) -> list[str]:
+    """The stage's own options, then those of the command line, which override them."""
+    return [*option_texts(stage.options), *run.cfg_options]
 
 
 def total_batch(cfg: Config, run: RunOptions) -> int:
@@ -228,7 +232,7 @@ def training_settings(cfg: Config, stage: Stage, run: RunOptions, use: str) -> d
     return json.loads(json.dumps(settings, default=str))
 
 
-def test_fingerprint(cfg: Config, stage: Stage, tta_cfg: str, amp: bool) -> str:
+def test_fingerprint(cfg: Config, stage: Stage, tta_cfg: str, run: RunOptions) -> str:
     """A number that changes with anything that a test's result depends on, except the checkpoint.
 
     Raises:
@@ -236,13 +240,13 @@ def test_fingerprint(cfg: Config, stage: Stage, tta_cfg: str, amp: bool) -> str:
     """
     cfg = Config(cfg.to_dict())
     with named(f'stage {stage.name}'):
-        use_test_time_augmentation(cfg, tta_cfg)
+        use_test_time_augmentation(cfg, tta_cfg, given_options(stage, run))
     settings = [
         item
         for item in flatten(cfg.to_dict())
         if any(fnmatchcase(item[0], part) for part in TEST_PARTS)
     ]
-    text = json.dumps([*sorted(settings), amp], default=str)
+    text = json.dumps([*sorted(settings), run.amp], default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

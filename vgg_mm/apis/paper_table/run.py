@@ -1,6 +1,7 @@
 """Finding the test results below folders, and running missing tests."""
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
@@ -180,6 +181,7 @@ def _missing(net: TrainedNet, results: Iterable[Result]) -> list[str]:
         and os.path.realpath(record.data) == data
         and (record.net, record.width, record.scale) == (net.net, net.width, net.scale)
         and not record.members
+        and not _is_earlier(record.checkpoint, net.checkpoint)
     }
     one, several = (paper_test_scales(net.scale, many) for many in (False, True))
     classes = sorted(entry.name for entry in os.scandir(net.data) if entry.is_dir())
@@ -194,6 +196,12 @@ def _missing(net: TrainedNet, results: Iterable[Result]) -> list[str]:
         # One pass gives all protocols.
         names.append('dense' if protocols == {'dense'} else 'all')
     return names
+
+
+def _is_earlier(tested: str, last: str) -> bool:
+    """Whether the tested checkpoint is that of another epoch than the last; the best one is not."""
+    name = os.path.basename(tested)
+    return bool(re.fullmatch(r'(epoch|iter)_\d+\.pth', name)) and name != os.path.basename(last)
 
 
 def _show_progress(line: str) -> None:

@@ -12,6 +12,7 @@ from vgg_mm.registry import TRANSFORMS
 from vgg_mm.text import check_positive, positive_integers
 
 from .lazy_image import LazyImage
+from .loading import LOAD_ERROR, MARK, RAISE
 from .resampling import from_planes, rescale_crop, to_planes
 
 #: Key of an image's boxes, as MMDetection names it: (N, 4) float32, x1 y1 x2 y2, pixel edges at
@@ -261,10 +262,12 @@ class TestScales(RescalingStep):
             from the config's ``vgg_mm.ScaleJitter``.
         max_pixels: Rescaled images of more pixels are an error: a strip of 20,000 x 10 is one of
             512,000 x 256 at Q = 256.
+        on_error: What an image that becomes too large is: 'raise', an error, or 'mark', a black one
+            of Q x Q with the key ``load_error``, as of :class:`LoadImage`.
 
     Raises:
-        ValueError: if there is no Q or one that is not a positive integer, or a word without S; if
-            an image becomes too large.
+        ValueError: if there is no Q or one that is not a positive integer, or a word without S, or
+            ``on_error`` is none of these; if an image becomes too large.
     """
 
     __test__ = False  # not a test case
@@ -274,26 +277,41 @@ class TestScales(RescalingStep):
         scales: Union[int, Sequence[int], str],
         trained_at: Union[int, Sequence[int], None] = None,
         max_pixels: int = 2**26,
+        on_error: str = RAISE,
     ):
+        if on_error not in (RAISE, MARK):
+            raise ValueError(f"TestScales: on_error must be 'raise' or 'mark', got {on_error!r}")
         if isinstance(scales, str):
             scales = _papers_choice(scales, trained_at)
         self.scales = positive_integers('TestScales: scales', scales)
         check_positive('TestScales', max_pixels=max_pixels)
         self.max_pixels = max_pixels
+        self.on_error = on_error
 
     def _rescale(self, results: dict) -> dict:
         img = results['img']
+        problem = self._too_large(img, results)
+        if problem and self.on_error == RAISE:
+            raise ValueError(problem)
+        if problem:
+            results[LOAD_ERROR] = problem
+            img = np.zeros((1, 1, *img.shape[2:]), np.uint8)
         height, width = img.shape[:2]
         sizes = [rescaled_size(height, width, q) for q in self.scales]
-        for q, (height, width) in zip(self.scales, sizes):
+        results['img'] = [_crop(img, size, (0, 0), size) for size in sizes]
+        return results
+
+    def _too_large(self, img: Union[np.ndarray, LazyImage], results: dict) -> str:
+        whole = img.shape[:2]
+        for q in self.scales:
+            height, width = rescaled_size(whole[0], whole[1], q)
             if height * width > self.max_pixels:
-                raise ValueError(
-                    f'an image of {img.shape[1]}x{img.shape[0]} is {width}x{height} at test scale '
+                return (
+                    f'an image of {whole[1]}x{whole[0]} is {width}x{height} at test scale '
                     f'Q={q}, more than TestScales(max_pixels={self.max_pixels}) allows: '
                     f'{results.get("img_path", "a given image")}'
                 )
-        results['img'] = [_crop(img, size, (0, 0), size) for size in sizes]
-        return results
+        return ''
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scales={self.scales})'

@@ -9,7 +9,14 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from vgg_mm.checkpoints import recorded_classes
-from vgg_mm.datasets.class_names import MapLabels, are_numbers, class_numbers, imagenet_names
+from vgg_mm.datasets.class_names import (
+    OWN_CLASSES,
+    MapLabels,
+    are_numbers,
+    class_numbers,
+    imagenet_names,
+)
+from vgg_mm.models.tta import LocalisationTTA
 from vgg_mm.registry import HOOKS
 
 from ..unwrap import wrapped_datasets
@@ -27,7 +34,8 @@ class ClassCheckHook(Hook):
     shifts every label after it without an error. A validation or test set may have fewer classes
     than the net, or another order: its labels are matched by the names of the classes
     (:func:`~vgg_mm.datasets.class_names.class_numbers`), which is logged; so is the order
-    of folders whose names are numbers, which MMPretrain sorts as text. A net of 1,000 classes whose
+    of folders whose names are numbers, which MMPretrain sorts as text. The other nets of
+    :class:`~vgg_mm.LocalisationTTA` are matched in the same way. A net of 1,000 classes whose
     checkpoint names none is assumed to be for ImageNet's.
 
     Args:
@@ -68,6 +76,12 @@ class ClassCheckHook(Hook):
             _check_head(runner, classes, 'test')
             if not trained_on:
                 _note_order(runner, classes)
+        labelled = trained_on or classes
+        if self.names and labelled:
+            for model in runner.model.modules():
+                if isinstance(model, LocalisationTTA):
+                    for line in model.match_classes(labelled):
+                        runner.logger.warning(line)
 
 
 def _match(
@@ -105,7 +119,7 @@ def _match(
     )
     dataset.pipeline.transforms.insert(0, MapLabels(known))
     # Its other readers are metrics and visualizers.
-    dataset._metainfo['classes'] = tuple(trained_on)
+    dataset._metainfo.update({'classes': tuple(trained_on), OWN_CLASSES: tuple(classes)})
     loop.evaluator.dataset_meta = dataset.metainfo
 
 

@@ -11,8 +11,15 @@ from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 from mmpretrain.structures import DataSample
 
-from vgg_mm.checkpoints import load_by_name, noted_preprocessing, preprocessing_of, weights_of
+from vgg_mm.checkpoints import (
+    load_by_name,
+    noted_preprocessing,
+    preprocessing_of,
+    recorded_classes,
+    weights_of,
+)
 from vgg_mm.checkpoints.weights import first_of, misfits
+from vgg_mm.datasets.class_names import class_numbers
 from vgg_mm.registry import MODELS
 from vgg_mm.text import check_positive, positive_integers
 
@@ -91,10 +98,12 @@ class LocalisationTTA(BaseTTAModel):
         self.topk, self.threshold, self.max_pixels = topk, threshold, max_pixels
         rated = [_load_net(m, f'tta_model.classifiers.{i}') for i, m in enumerate(classifiers)]
         found = [_load_net(m, f'tta_model.localisers.{i}') for i, m in enumerate(localisers)]
-        self.classifiers = nn.ModuleList(net for net, _ in rated)
-        self.localisers = nn.ModuleList(net for net, _ in found)
-        self._classifier_scales = [own for _, own in rated]
-        self._localiser_scales = [_scales(scales, 'tta_model'), *(own for _, own in found)]
+        self.classifiers = nn.ModuleList(one.net for one in rated)
+        self.localisers = nn.ModuleList(one.net for one in found)
+        self._classifier_scales = [one.scales for one in rated]
+        self._localiser_scales = [_scales(scales, 'tta_model'), *(one.scales for one in found)]
+        self._recorded = {one.where: (one.net, one.classes) for one in (*rated, *found)}
+        self._orders: dict[nn.Module, list[int]] = {}
         self._check_heads()
 
     def _check_heads(self) -> None:
@@ -114,6 +123,36 @@ class LocalisationTTA(BaseTTAModel):
                         f'LocalisationTTA: the nets differ in {name}: {getattr(first, name)} and '
                         f'{getattr(net.head, name)}'
                     )
+
+    def match_classes(self, classes: Sequence[str]) -> list[str]:
+        """Put the outputs of ``classifiers`` and ``localisers`` into the order of these classes.
+
+        Args:
+            classes: Names of the classes of labels and ``module``.
+
+        Returns:
+            A line for each net whose checkpoint records another order.
+
+        Raises:
+            ValueError: in one line, if a checkpoint records other classes.
+        """
+        lines = []
+        for where, (net, recorded) in self._recorded.items():
+            recorded = classes if recorded is None else recorded
+            order = class_numbers(classes, recorded)
+            if order == list(range(len(classes))):
+                continue
+            numbers = [number for number in order if number is not None]
+            if len(set(numbers)) < len(classes):
+                name = next((c for c, number in zip(classes, order) if number is None), classes[0])
+                raise ValueError(
+                    f'{where} was trained on other classes ({recorded[0]!r}, ...): {name!r} is '
+                    'none of them; if they mean the same, in order: '
+                    '--cfg-options default_hooks.class_check.names=False'
+                )
+            self._orders[net] = numbers
+            lines.append(f'{where} was trained on the classes in another order: matched by name')
+        return lines
 
     def _members(self, q: int) -> tuple[list[Any], list[Any]]:
         """The localisers and the classifiers that are used at test scale q."""
@@ -167,13 +206,14 @@ class LocalisationTTA(BaseTTAModel):
         localisers, classifiers = self._members(min(height, width))
         if not classifiers:
             return []
-        scores = [self._map(net, views).float() for net in classifiers]
+        scores = [self._in_order(net, self._map(net, views).float()) for net in classifiers]
         class_maps = torch.stack([s.softmax(dim=1) for s in scores]).mean(0).flatten(2)
         posteriors = torch.stack([s.mean(dim=(2, 3)).softmax(dim=1) for s in scores]).mean(0)
         boxes = []
         for net in localisers:
             parameters = self._map(net, views).unflatten(1, (net.head.num_boxes, -1))
-            boxes.append(net.head.decode(parameters).flatten(2, 3))
+            found = net.head.decode(parameters).flatten(2, 3)
+            boxes.append(found if net.head.num_boxes == 1 else self._in_order(net, found))
         factors = views.new_tensor(
             [[w / width, h / height] * 2 for h, w in sizes], dtype=torch.float64
         )
@@ -183,6 +223,11 @@ class LocalisationTTA(BaseTTAModel):
             )
             for i in range(len(views))
         ]
+
+    def _in_order(self, net: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
+        """(N, classes, ...) of a net -> in the order of the labels' classes."""
+        order = self._orders.get(net)
+        return outputs if order is None else outputs[:, order]
 
     def _map(self, net: Any, views: torch.Tensor) -> torch.Tensor:
         """fc8's outputs of a net at every position: (N, outputs, h, w)."""
@@ -235,11 +280,17 @@ def _looking(nets: Iterable[Any], scales: Iterable[Scales], q: int) -> list[Any]
     return [net for net, own in zip(nets, scales) if own is None or q in own]
 
 
-def _load_net(spec: Any, where: str) -> tuple[nn.Module, Scales]:
-    """A net of ``classifiers`` or ``localisers`` with its weights, and its scales.
+class _Member(NamedTuple):
+    """A net, the setting that it comes from, its Q, and the classes that its checkpoint records."""
 
-    ``where`` is the setting that ``spec`` comes from, for messages.
-    """
+    net: nn.Module
+    where: str
+    scales: Scales
+    classes: Optional[Sequence[str]]
+
+
+def _load_net(spec: Any, where: str) -> _Member:
+    """A net of ``classifiers`` or ``localisers`` with its weights."""
     known = {'config', 'checkpoint', 'scales'}
     if not isinstance(spec, Mapping) or not {'config'} <= set(spec) <= known:
         raise ValueError(f'{where} must be dict(config=..., checkpoint=...[, scales=...])')
@@ -266,7 +317,7 @@ def _load_net(spec: Any, where: str) -> tuple[nn.Module, Scales]:
     expected = noted_preprocessing(loaded)
     if expected is not None and preprocessing_of(net.data_preprocessor) is not None:
         expected.put_into(net.data_preprocessor)
-    return net, _scales(spec.get('scales'), where)
+    return _Member(net, where, _scales(spec.get('scales'), where), recorded_classes(loaded))
 
 
 def _scales(scales: Union[int, Sequence[int], None], where: str) -> Scales:
