@@ -279,16 +279,19 @@ def test_divided_images_only_scale_the_feature_maps(std, tmp_path, caplog):
     assert torch.equal(model.roi_head.bbox_head['fc7'].weight, net.head.fc7.weight)
 
 
-@pytest.mark.parametrize('norms, mean, std', [
-    (False, CENTRED_BGR.mean, [58.0, 57.0, 58.0]),  # channels are divided differently
-    (False, [0.0] * 3, [58.0] * 3),  # another mean
-    (True, CENTRED_BGR.mean, [58.0] * 3),  # not homogeneous
+@pytest.mark.parametrize('change, mean, std', [
+    ({}, CENTRED_BGR.mean, [58.0, 57.0, 58.0]),  # channels are divided differently
+    ({}, [0.0] * 3, [58.0] * 3),  # another mean
+    # Not homogeneous.
+    (dict(norm_cfg=dict(type='BN')), CENTRED_BGR.mean, [58.0] * 3),
+    (dict(norm_cfg=dict(type='GN', num_groups=2)), CENTRED_BGR.mean, [58.0] * 3),
+    (dict(act_cfg=dict(type='GELU')), CENTRED_BGR.mean, [58.0] * 3),
 ])  # fmt: skip
-def test_other_differences_in_preprocessing_are_reported(norms, mean, std, tmp_path, caplog):
-    norm = dict(norm_cfg=dict(type='BN')) if norms else {}
+def test_other_differences_in_preprocessing_are_reported(change, mean, std, tmp_path, caplog):
+    norm = change if change.get('norm_cfg', {}).get('type') == 'BN' else {}
     meta = dict(preprocessing=CENTRED_BGR.to_meta())
     torch.save(dict(state_dict=source(**norm).state_dict(), meta=meta), tmp_path / 'd.pth')
-    model = images_for(Net(*kept(), **norm), mean, std)
+    model = images_for(Net(*kept(), **change), mean, std)
     ClassifierInitHook(str(tmp_path / 'd.pth')).before_train(runner(model))
     assert 'pre-processing differs: ' in caplog.text
     weights = source(**norm).state_dict()

@@ -1,6 +1,7 @@
 """Wrong annotation files and masks: a one-line error names the file, the fault and the fix."""
 
 import json
+import os
 import re
 from types import SimpleNamespace
 
@@ -18,10 +19,11 @@ need('mmdet')
 need('mmseg')
 
 from mmengine.config import Config  # noqa: E402
-from mmengine.registry import DATASETS, DefaultScope  # noqa: E402
+from mmengine.registry import DATASETS, MODELS, DefaultScope  # noqa: E402
 
 from tests.downstream import boxes, masks  # noqa: E402
 from vgg_mm.apis.config import check_data_folders, replace_data_root  # noqa: E402
+from vgg_mm.apis.downstream import check_files  # noqa: E402
 from vgg_mm.datasets import LoadImage  # noqa: E402
 from vgg_mm.engine import AnnotationCheckHook  # noqa: E402
 from vgg_mm.engine.hooks.annotation_check_hook import check_classes, check_mask  # noqa: E402
@@ -88,10 +90,17 @@ def other_ids(content):
         (empty, 'none of its 8 images is left for training: 8 have no box of the classes'),
         (other_ids, 'none of its 10 boxes is of the classes'),
         (lambda content: content.pop('images'), "it has no list 'images'"),
+        (lambda content: content.pop('annotations'), "it has no list 'annotations'"),
+        (
+            lambda content: content['categories'].reverse(),
+            "lists the categories 'kangaroo', 'raccoon', and MMDetection .* are 'raccoon', 'kanga",
+        ),
+        (with_value('images', 'id', 0), '1 ids of images occur more than once, e.g. 0: number the'),
+        (with_value('categories', 'id', 1), '1 ids of categories occur more than once, e.g. 1'),
     ],
     ids=[
         'twice', 'no area', 'no box', 'NaN', 'null', 'text', 'name', 'relative', 'small', 'empty',
-        'other ids', 'no images',
+        'other ids', 'no images', 'no annotations', 'order', 'image ids', 'category ids',
     ],
 )  # fmt: skip
 def test_annotation_files(damage, message, tmp_path):
@@ -124,6 +133,38 @@ def test_classes_are_checked_in_mmdetections_tools(tmp_path):
         check_classes(dataset_of(data, ('plate',)), 'training')
     with pytest.raises(ValueError, match=r"the text 'plate', .* classes=\('plate',\), with the"):
         check_classes(dataset_of(data, ('plate')), 'training')
+    data = boxes.write_boxes(tmp_path / 'other')
+    check_classes(dataset_of(data, boxes.CLASSES), 'training')
+    with pytest.raises(ValueError, match="lists the categories 'raccoon', 'kangaroo', and MMDet"):
+        check_classes(dataset_of(data, boxes.CLASSES[::-1]), 'training')
+
+
+def test_a_test_set_without_annotations(tmp_path):
+    """COCO's own has none; predictions for it are written for a server."""
+    data = boxes.write_boxes(tmp_path / 'data')
+    content = json.loads((data / 'val.json').read_text())
+    content.pop('annotations')
+    (data / 'info.json').write_text(json.dumps(content))
+    sizes = boxes.as_options(boxes.NARROW_SSD)
+    cfg = boxes.config('ssd300_vgg16_animals', boxes.NARROW_SSD)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        net = MODELS.build(cfg.model)
+    meta = dict(dataset_meta=dict(classes=boxes.CLASSES))
+    torch.save(dict(state_dict=net.state_dict(), meta=meta), tmp_path / 'net.pth')
+    run_tool(
+        'test.py', DETECTOR, 'net.pth', '--cfg-options', f'DATA_ROOT={data}', *sizes,
+        'test_dataloader.dataset.ann_file=info.json', f'test_evaluator.ann_file={data}/info.json',
+        'test_evaluator.format_only=True', 'test_evaluator.outfile_prefix=found', cwd=tmp_path,
+    )  # fmt: skip
+    found = json.loads((tmp_path / 'found.bbox.json').read_text())
+    assert {one['image_id'] for one in found} <= {one['id'] for one in content['images']}
+
+
+def test_the_place_of_a_data_set_whose_files_are_named_in_full(tmp_path, monkeypatch):
+    data = boxes.write_boxes(tmp_path / 'data')
+    monkeypatch.chdir(data / 'train')
+    dataset = dict(type='CocoDataset', ann_file=str(data / 'train.json'), data_prefix=dict(img=''))
+    check_files(dict(dataset, metainfo=dict(classes=boxes.CLASSES)))
 
 
 def test_a_photo_rotated_by_exif(tmp_path):
@@ -161,12 +202,20 @@ def test_rotated_photos_in_mmdetections_tools(tmp_path):
 def test_truncated_photos_name_the_option(tmp_path):
     data = boxes.write_boxes(tmp_path / 'data', dict(train=2, val=1))
     content = cv2.imencode('.jpg', np.full((75, 111, 3), 90, np.uint8))[1].tobytes()
-    (data / 'train/0.png').write_bytes(content[: len(content) // 3])
+    photo = data / 'train/0.png'
+    whole = photo.read_bytes()
+    photo.write_bytes(content[: len(content) // 3])
     options = ['--cfg-options', f'DATA_ROOT={data}', *boxes.as_options(boxes.NARROW_SSD)]
     done = run_tool('train.py', DETECTOR, *options, cwd=tmp_path, check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert done.stderr.splitlines()[-1].endswith('; --broken-images skip skips it')
     assert '0.png' in done.stderr.splitlines()[-1]
+    os.replace(photo, data / 'val/0.png')
+    photo.write_bytes(whole)
+    options.insert(0, '--broken-images=skip')
+    done = run_tool('train.py', DETECTOR, *options, cwd=tmp_path, check=False)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert '0.png' in line and line.endswith('; it is in the validation set: remove or replace it')
 
 
 LABELS = np.arange(12).reshape(3, 4) % 3

@@ -42,6 +42,16 @@ def saved(folder, name, options):
     return model, folder / 'epoch_1.pth'
 
 
+def one_score():
+    """Options of FCN-32s for two classes and one score."""
+    loss = dict(_delete_=True, type='CrossEntropyLoss', use_sigmoid=True)
+    head = dict(num_classes=2, out_channels=1, threshold=0.3, loss_decode=loss)
+    return {
+        **masks.narrow('fcn32s_vgg16'),
+        **{f'model.decode_head.{key}': value for key, value in head.items()},
+    }
+
+
 def run_onnx(path, images):
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     (found,) = session.run(None, {'image': images})
@@ -83,6 +93,18 @@ def test_segmentors(name, output, tmp_path, capsys):
     assert json.loads(facts['classes']) == list(STREETS)
     assert facts['channel_order'] == 'BGR'
     assert 'largest difference from the net' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('output', ['scores', 'posterior'])
+def test_one_score_for_two_classes(output, tmp_path):
+    model, checkpoint = saved(tmp_path, 'fcn32s_vgg16_camvid', one_score())
+    export(str(checkpoint), str(tmp_path / 'net.onnx'), output=output, size=64)
+    bgr = photos(1, 3, 64, 64)
+    found, _ = run_onnx(str(tmp_path / 'net.onnx'), bgr)
+    (sample,) = step(model, bgr)
+    posterior = torch.from_numpy(found if output == 'posterior' else 1 / (1 + np.exp(-found)))
+    assert posterior.std() > 1e-4
+    torch.testing.assert_close(posterior[0], sample.seg_logits.data, atol=1e-4, rtol=1e-4)
 
 
 def test_ssd(tmp_path):
@@ -144,6 +166,10 @@ def test_weights_as_safetensors(tmp_path):
     found = load_file(tmp_path / 'net.safetensors')
     assert found.keys() == model.state_dict().keys()
     torch.testing.assert_close(found['decode_head.fc6.weight'], model.decode_head.fc6.weight)
+    # Also of detectors that have no graph.
+    model, checkpoint = saved(tmp_path, 'faster_rcnn_vgg16_animals', boxes.NARROW_FASTER_RCNN)
+    export(str(checkpoint), str(tmp_path / 'detector.safetensors'))
+    assert load_file(tmp_path / 'detector.safetensors').keys() == model.state_dict().keys()
 
 
 def test_tracing_by_others(tmp_path):

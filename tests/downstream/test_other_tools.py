@@ -28,6 +28,7 @@ from mmengine.registry import MODELS, DefaultScope  # noqa: E402
 from mmseg.apis import MMSegInferencer, inference_model, init_model  # noqa: E402
 
 from tests.downstream import boxes, masks  # noqa: E402
+from tests.downstream.test_export import one_score, saved  # noqa: E402
 from vgg_mm.apis.inference import predict_files, report  # noqa: E402
 from vgg_mm.apis.inference.checkpoint_config import checkpoint_config  # noqa: E402
 from vgg_mm.checkpoints import load_checkpoint  # noqa: E402
@@ -147,6 +148,53 @@ def test_predict(source, detector, segmentor, tmp_path):
         photo, shown = cv2.imread(str(images / '0.png')), cv2.imread(str(drawn[0]))
         assert shown.shape[0] == photo.shape[0]
     assert sum(one['share'] for one in rows[0]['found']) == pytest.approx(1)
+
+
+def test_predict_with_one_score(tmp_path):
+    _, checkpoint = saved(tmp_path, 'fcn32s_vgg16_camvid', one_score())
+    content = torch.load(checkpoint)
+    classes = dict(classes=('road', 'sky'), palette=[[90, 90, 90], [0, 0, 250]])
+    content['meta']['dataset_meta'] = classes
+    torch.save(content, checkpoint)
+    cv2.imwrite(str(tmp_path / 'a.png'), np.random.default_rng(0).integers(0, 256, (64, 96, 3)))
+    run_tool('predict.py', 'a.png', checkpoint, '--out', 'found.json', cwd=tmp_path)
+    (row,) = json.loads((tmp_path / 'found.json').read_text())['predictions']
+    assert sum(one['share'] for one in row['found']) == pytest.approx(1)
+
+
+def test_predict_on_grey_images(tmp_path):
+    """The picture under the boxes is the photo, not mirrored."""
+    load = dict(type='LoadImageFromFile', color_type='grayscale')
+    options = {
+        **boxes.NARROW_SSD, 'model.backbone.in_channels': 1,
+        'model.data_preprocessor.mean': [114.0], 'model.data_preprocessor.std': [58.0],
+        'model.data_preprocessor.bgr_to_rgb': False, 'test_dataloader.dataset.pipeline.0': load,
+    }  # fmt: skip
+    _, checkpoint = saved(tmp_path, 'ssd300_vgg16_animals', options)
+    content = torch.load(checkpoint)
+    for name, tensor in content['state_dict'].items():
+        if 'cls_convs' in name and name.endswith('bias'):
+            tensor.view(-1, len(boxes.CLASSES) + 1)[:, -1] = 1e3  # all is background: no boxes
+    torch.save(content, checkpoint)
+    photo = np.zeros((90, 150), np.uint8)
+    photo[:, :75] = 250
+    cv2.imwrite(str(tmp_path / 'half.png'), photo)
+    run_tool('predict.py', 'half.png', checkpoint, '--heatmap', 'shown', cwd=tmp_path)
+    shown = cv2.imread(str(tmp_path / 'shown/half.png'))
+    assert np.median(shown[:, : shown.shape[1] // 2]) > 200
+    assert np.median(shown[:, shown.shape[1] // 2 :]) < 50
+
+
+def test_an_image_that_the_pipeline_cannot_rescale(detector, tmp_path):
+    """It is listed, as one that cannot be read, and the others are done."""
+    _, checkpoint = saved(tmp_path, 'faster_rcnn_vgg16_animals', boxes.NARROW_FASTER_RCNN)
+    shutil.copytree(detector[2] / 'val', tmp_path / 'photos')
+    cv2.imwrite(str(tmp_path / 'photos/0_strip.png'), np.full((1, 3000, 3), 120, np.uint8))
+    done = run_tool('predict.py', 'photos', checkpoint, '--out', 'found.json', cwd=tmp_path)
+    assert 'Traceback' not in done.stderr
+    rows = json.loads((tmp_path / 'found.json').read_text())['predictions']
+    assert [Path(row['image']).name for row in rows if 'error' in row] == ['0_strip.png']
+    assert len(rows) == 3 and 'resize' in rows[1]['error']
 
 
 @pytest.mark.parametrize('ending', ['csv', 'JSON'])

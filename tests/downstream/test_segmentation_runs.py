@@ -26,6 +26,7 @@ from mmseg.registry import DATASETS, METRICS, TRANSFORMS  # noqa: E402
 
 from tests.checkpoints.test_from_classifier import source  # noqa: E402
 from tests.downstream import masks  # noqa: E402
+from vgg_mm.apis import train  # noqa: E402
 from vgg_mm.checkpoints import load_checkpoint  # noqa: E402
 from vgg_mm.engine import ClassifierInitHook  # noqa: E402
 
@@ -121,6 +122,15 @@ def test_resuming_is_exact(fcn32s, streets, classifier, tmp_path):
     assert 'resumed epoch: 1' in done.stdout and 'initialised from' not in done.stdout
     whole, resumed = state(fcn32s / 'epoch_2.pth'), state(tmp_path / 'run/epoch_2.pth')
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
+def test_two_runs_in_one_process_have_curves_of_their_own(streets, tmp_path, monkeypatch):
+    """Although MMSegmentation's configs, as MMDetection's, name all visualizers the same."""
+    monkeypatch.chdir(tmp_path)
+    options = short_run('fcn32s_vgg16', streets, 1, f'{CLASSIFIER}=None')[1:]
+    for name in ('a', 'b'):
+        train(FCN['fcn32s'], work_dir=name, cfg_options=options)
+    assert [len(metrics(tmp_path / name)) for name in ('a', 'b')] == [1, 1]
 
 
 def test_the_best_checkpoint_of_another_metric(streets, tmp_path):

@@ -171,6 +171,9 @@ def test_loaded_weights_are_not_replaced(given, source, checkpoint):
     with pytest.raises(ValueError, match=f'a.pth would replace the weights of {source}: ') as error:
         StagedInitHook(checkpoint(net('A', 1))).before_train(run)
     assert '\n' not in str(error.value) and not changed(deep, before)
+    run.cfg = dict(custom_hooks=[dict(type='EMAHook'), dict(type='vgg_mm.StagedInitHook')])
+    with pytest.raises(ValueError, match=r'--cfg-options custom_hooks.1.checkpoint=None\)'):
+        StagedInitHook(checkpoint(net('A', 1))).before_train(run)
     run._resume, run._has_loaded = True, True  # resumed at iteration 0
     StagedInitHook(checkpoint(net('A', 1))).before_train(run)
     assert not changed(deep, before)

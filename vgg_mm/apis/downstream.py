@@ -11,14 +11,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
 
 from vgg_mm.datasets.coco_boxes import read_coco
-from vgg_mm.engine.hooks.annotation_check_hook import class_text
+from vgg_mm.engine.hooks.annotation_check_hook import SMALL_FILE, check_order, class_text
 from vgg_mm.installation import argument
 from vgg_mm.progress import to_stderr
 from vgg_mm.stack import DOWNSTREAM_RANGES, import_downstream
 from vgg_mm.text import first_few
-
-#: Annotation files up to this size are read to check them; COCO's own is 450 MB.
-SMALL_FILE = 50_000_000
 
 #: Hooks that the tools add: name in ``default_hooks`` -> type.
 CHECKS = {'annotation_check': 'vgg_mm.AnnotationCheckHook', 'class_check': 'vgg_mm.ClassCheckHook'}
@@ -130,7 +127,7 @@ def check_files(dataset: dict) -> None:
         )
     prefixes = dataset.get('data_prefix') or {}
     for folder in prefixes.values() if isinstance(prefixes, dict) else ():
-        if isinstance(folder, str) and not osp.isdir(osp.join(root, folder)):
+        if isinstance(folder, str) and not osp.isdir(osp.join(root, folder) or '.'):
             raise FileNotFoundError(
                 f'no data folder {osp.join(root, folder)!r}: {give_data_root()}'
             )
@@ -156,7 +153,7 @@ def check_annotations(path: str, classes: Any, filter_cfg: dict, test_mode: bool
         ValueError: in one line, if a part is missing, a class is unknown or occurs twice, or if no
             image is left.
     """
-    content = read_coco(path)
+    content = read_coco(path, optional=('annotations',) if test_mode else ())
     if isinstance(classes, str):
         raise ValueError(class_text(classes, path))
     _check_names(path, content, classes)
@@ -182,6 +179,7 @@ def _check_names(path: str, content: dict, classes: Any) -> None:
             f'{path} has the classes {names}, and not {missing[0]!r}: name them in the '
             "config's data sets, metainfo=dict(classes=(...)), and give the head their number"
         )
+    check_order(path, found, classes)
     twice = [name for name, count in Counter(found).items() if count > 1 and name in classes]
     if twice:
         boxes = Counter(one['category_id'] for one in content['annotations'])

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, VISUALIZERS
 from mmengine.runner import Runner
 
 from vgg_mm.engine.screen import ScreenRunner
@@ -29,6 +29,7 @@ def build_runner(cfg: Config, kernels: str = AUTO) -> Runner:
         kernels: As :func:`use_kernels` takes it.
     """
     prepare_processes(cfg)
+    use_own_visualizer(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ScreenRunner.from_cfg(cfg)
     if is_main_process():
         where = f'environment, config and hooks are in {runner.log_dir}'
@@ -38,6 +39,20 @@ def build_runner(cfg: Config, kernels: str = AUTO) -> Runner:
     else:
         runner.register_hook(_KernelsHook(kernels))
     return runner
+
+
+def use_own_visualizer(cfg: Config) -> None:
+    """Let a run not share the visualizer, with its folder, of one before it in the same process.
+
+    mmengine keeps one for each name; MMDetection's and MMSegmentation's configs name them all
+    'visualizer'. Without a name it has that of the experiment.
+    """
+    visualizer = cfg.get('visualizer')
+    if isinstance(visualizer, dict) and 'name' in visualizer:
+        with VISUALIZERS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+            kind = registry.get(visualizer['type'])
+        if kind is not None and kind.check_instance_created(visualizer['name']):
+            del visualizer['name']
 
 
 class _KernelsHook(Hook):

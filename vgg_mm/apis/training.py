@@ -55,10 +55,13 @@ def train(
     make_resumable(cfg)
     try:
         with loading_safely(trust_checkpoint):
-            build_runner(cfg, kernels).train()
+            runner = build_runner(cfg, kernels)
+            runner.train()
     except UnreadableImage as error:
-        skip = argument('broken_images', 'skip')
-        raise ValueError(f'{one_line(error)}; {skip} skips it') from error
+        advice = f'{argument("broken_images", "skip")} skips it'
+        if not runner.model.training:
+            advice = 'it is in the validation set: remove or replace it'
+        raise ValueError(f'{one_line(error)}; {advice}') from error
     return named_checkpoint(cfg.work_dir)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union
 
@@ -99,6 +100,7 @@ def read_coco(
     path: Union[str, os.PathLike],
     needed: Mapping[str, Iterable[str]] = FORM,
     any_box: bool = False,
+    optional: Iterable[str] = (),
 ) -> dict[str, list[dict]]:
     """A file's images, annotations and categories.
 
@@ -106,6 +108,7 @@ def read_coco(
         path: The file.
         needed: Part -> keys that each of its entries must have, with a value of the right kind.
         any_box: Whether boxes may have any value.
+        optional: Parts that a file may lack, and that are empty then.
 
     Raises:
         ValueError: in one line, if the file is not of this form.
@@ -116,6 +119,8 @@ def read_coco(
         except ValueError as error:
             raise ValueError(f"{path} is no annotation file of COCO's form: {error!r}") from None
     for part, keys in needed.items():
+        if part in optional and isinstance(content, dict):
+            content.setdefault(part, [])
         entries = content.get(part) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
             raise ValueError(
@@ -134,6 +139,13 @@ def read_coco(
                     raise ValueError(
                         f'{path}: number {i} of {part} has {key}={one[key]!r}; expected {meaning}'
                     )
+        if part != 'annotations':  # whose ids this package does not use
+            twice = [i for i, count in Counter(one['id'] for one in entries).items() if count > 1]
+            if twice:
+                raise ValueError(
+                    f'{path}: {len(twice)} ids of {part} occur more than once, e.g. {twice[0]!r}: '
+                    'number them anew, here and in the annotations'
+                )
     return content
 
 

@@ -32,7 +32,12 @@ class SegmentorGraph(Graph):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         size = (image.shape[2], image.shape[3])
         scores = self.model.encode_decode(self.normalised(image), [dict(img_shape=size)])
-        return scores.softmax(1) if self.output == 'posterior' else scores
+        return _posterior(scores) if self.output == 'posterior' else scores
+
+
+def _posterior(scores: torch.Tensor) -> torch.Tensor:
+    """(N, classes, H, W); of a single score that of the second of two classes, (N, 1, H, W)."""
+    return scores.softmax(1) if scores.shape[1] > 1 else scores.sigmoid()
 
 
 class SSDGraph(Graph):
@@ -79,15 +84,22 @@ class Segmentor(Net):
     graph_type = SegmentorGraph
     outputs = {
         'scores': '(N, classes, H, W), before the soft-max',
-        'posterior': '(N, classes, H, W), the soft-max of the scores',
+        'posterior': '(N, classes, H, W), the soft-max of the scores; with one score for two '
+        'classes (out_channels=1) its sigmoid, (N, 1, H, W)',
     }
     multiple = STRIDE
 
     @torch.inference_mode()
     def compute(self, inputs: torch.Tensor, output: str) -> torch.Tensor:
         """As MMSegmentation runs it."""
-        scores = torch.stack([found.seg_logits.data for found in self.model.predict(inputs)])
-        return scores.softmax(1) if output == 'posterior' else scores
+        found = torch.stack([found.seg_logits.data for found in self.model.predict(inputs)])
+        if found.shape[1] > 1:
+            return found.softmax(1) if output == 'posterior' else found
+        # MMSegmentation has taken the sigmoid of a single score.
+        size = tuple(inputs.shape[2:])
+        meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4)
+        scores = self.model.inference(inputs, [meta] * len(inputs))
+        return found if output == 'posterior' else scores
 
 
 class SSD(Net):
@@ -104,13 +116,14 @@ class SSD(Net):
         return SSDGraph(self, output, False)(inputs)
 
 
-def load_object_net(checkpoint: str, content: dict, cfg: Config) -> Net:
+def load_object_net(checkpoint: str, content: dict, cfg: Config, graph: bool = True) -> Net:
     """Build a segmentor or SSD with its weights, without running code from the checkpoint.
 
     Args:
         checkpoint: Its name.
         content: Its content.
         cfg: Its config.
+        graph: Whether a graph is to be exported, not weights alone.
 
     Raises:
         ValueError, ImportError: in one line, if a package is missing or the net cannot be exported.
@@ -129,9 +142,10 @@ def load_object_net(checkpoint: str, content: dict, cfg: Config) -> Net:
         from mmdet.models.dense_heads import SSDHead
 
         head = getattr(model, 'bbox_head', None)
-        if not isinstance(head, SSDHead):
+        if isinstance(head, SSDHead):
+            kind, side = SSD, head.prior_generator.input_size
+        elif graph:
             raise ValueError(f'{checkpoint} ({type(model).__name__}) {NO_TWO_STAGES}')
-        kind, side = SSD, head.prior_generator.input_size
     if not isinstance(model.backbone, VGG):
         raise ValueError(
             f'{checkpoint}: only nets with a vgg_mm.VGG are exported, not with '

@@ -102,7 +102,7 @@ def export(
     try:
         net: Net = load_classifier(checkpoint, config)
     except NotAClassifier as found:
-        net = load_object_net(checkpoint, found.content, found.cfg)
+        net = load_object_net(checkpoint, found.content, found.cfg, graph=kind in GRAPHS)
     if kind in GRAPHS:
         side = _side(net, size, dynamic)
         _export_graph(net, out, kind, output or next(iter(net.outputs)), side, preprocessing)

@@ -2,11 +2,13 @@
 
 from typing import Any, NamedTuple, Optional
 
+import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from vgg_mm.apis.downstream import check_package, steps_of
+from vgg_mm.apis.errors import one_line
 from vgg_mm.apis.tables import format_table
 from vgg_mm.checkpoints import loading_safely
 from vgg_mm.datasets import LoadImage
@@ -14,7 +16,7 @@ from vgg_mm.installation import argument, command
 from vgg_mm.progress import Progress
 from vgg_mm.text import first_few, printable
 
-from .images import picture_paths
+from .images import as_rgb, picture_paths
 from .report import collect, make_folder
 
 #: Boxes with a lower score are neither drawn nor listed, as in MMDetection's demos.
@@ -122,16 +124,19 @@ def _find(source: str, picture: str, load: LoadImage, inferencer: Any) -> Object
         pixels = load(dict(img_path=source))['img']
     except (OSError, ValueError) as error:
         return Objects(source, [], str(error))
-    sample = inferencer(pixels, return_datasamples=True)
-    if isinstance(sample, dict):  # MMDetection's
-        (sample,) = sample['predictions']
-    are_boxes = 'pred_instances' in sample
-    if picture:
-        threshold = dict(pred_score_thr=MIN_SCORE) if are_boxes else {}
-        rgb = pixels[..., ::-1].copy()
-        inferencer.visualizer.add_datasample(
-            '', rgb, sample, draw_gt=False, out_file=picture, **threshold
-        )
+    try:
+        sample = inferencer(pixels, return_datasamples=True)
+        if isinstance(sample, dict):  # MMDetection's
+            (sample,) = sample['predictions']
+        are_boxes = 'pred_instances' in sample
+        if picture:
+            threshold = dict(pred_score_thr=MIN_SCORE) if are_boxes else {}
+            inferencer.visualizer.add_datasample(
+                '', as_rgb(pixels), sample, draw_gt=False, out_file=picture, **threshold
+            )
+    except (cv2.error, IndexError, ValueError, ZeroDivisionError) as error:
+        # A strip that the config's pipeline rescales to nothing, say.
+        return Objects(source, [], f'{type(error).__name__}: {one_line(error)}')
     classes = inferencer.model.dataset_meta['classes']
     found = _boxes(sample, classes) if are_boxes else _shares(sample, classes)
     return Objects(source, found, picture=picture)
@@ -152,7 +157,7 @@ def _boxes(sample: Any, classes: list[str]) -> list[dict[str, Any]]:
 
 def _shares(sample: Any, classes: list[str]) -> list[dict[str, Any]]:
     """The classes of the pixels, the most frequent first."""
-    mask = sample.pred_sem_seg.numpy().data
+    mask = sample.pred_sem_seg.numpy().data.astype(int)
     shares = np.bincount(mask.ravel(), minlength=len(classes)) / mask.size
     order = np.argsort(-shares, kind='stable')
     return [{'class': classes[i], 'share': float(shares[i])} for i in order if shares[i]]

@@ -10,8 +10,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from vgg_mm.datasets.coco_boxes import read_coco
 from vgg_mm.datasets.transforms.loading import LoadImage, check_shape
 from vgg_mm.registry import HOOKS
+from vgg_mm.text import first_few
 
 from ..unwrap import unwrap, wrapped_datasets
 
@@ -21,6 +23,9 @@ SAMPLED = 16
 #: Maximum number of values of a mask in a message.
 MAX_NAMED = 8
 
+#: Annotation files of at most this size in bytes are read to check them; COCO's own has 450 MB.
+SMALL_FILE = 50_000_000
+
 ONE_LABEL = ('stop', 'warn')
 
 
@@ -29,11 +34,11 @@ class AnnotationCheckHook(Hook):
     """Check the annotations for a detector or segmentor, in any program with mmengine's runner.
 
     Before training: that classes are a list of names, that no two categories of a COCO file share
-    one, that images are left after filtering; of some photos with boxes that they are as large as
-    their annotation says (all of them where ``vgg_mm.LoadImage`` reads them); of some masks of each
-    data set that they have one channel, the image's size and the head's labels, and more than one
-    of these. In training, validation and testing the masks of each batch are checked in the same
-    way.
+    one or come in another order than the classes, that images are left after filtering; of some
+    photos with boxes that they are as large as their annotation says (all of them where
+    ``vgg_mm.LoadImage`` reads them); of some masks of each data set that they have one channel, the
+    image's size and the head's labels, and more than one of these. In training, validation and
+    testing the masks of each batch are checked in the same way.
 
     Args:
         one_label: 'stop' or 'warn': the action if all checked masks contain one label and the
@@ -124,7 +129,7 @@ class AnnotationCheckHook(Hook):
 
 
 def check_classes(dataset: BaseDataset, which: str) -> None:
-    """Refuse class names that are no list, or that an annotation file has twice."""
+    """Refuse class names that are no list, or that the file has twice or in another order."""
     classes = dataset.metainfo.get('classes')
     if isinstance(classes, str):
         raise ValueError(class_text(classes, which))
@@ -134,6 +139,23 @@ def check_classes(dataset: BaseDataset, which: str) -> None:
             f'{dataset.ann_file} has {len(ids)} categories (ids {_list(ids)}) for the '
             f'{len(classes)} classes of the {which} set, {_list(classes)}: '
             + ('a name occurs twice' if len(ids) > len(classes) else 'a name is missing')
+        )
+    labels, path = getattr(dataset, 'cat2label', None), dataset.ann_file
+    if labels and classes and osp.isfile(path) and osp.getsize(path) <= SMALL_FILE:
+        categories = read_coco(path, {'categories': ('id', 'name')})['categories']
+        names = {one['id']: one['name'] for one in categories}
+        check_order(path, [names[one] for one in sorted(labels, key=labels.get)], classes)
+
+
+def check_order(path: str, found: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse classes in another order than the categories ``found`` in an annotation file."""
+    in_file = list(dict.fromkeys(name for name in found if name in classes))
+    if in_file != list(classes):
+        names, wanted = (first_few([*map(repr, given)], 5) for given in (in_file, classes))
+        raise ValueError(
+            f'{path} lists the categories {names}, and MMDetection numbers them in that order; '
+            f"the config's classes are {wanted}: give the data sets "
+            'metainfo=dict(classes=(...)) in the order of the file, the same in all files'
         )
 
 

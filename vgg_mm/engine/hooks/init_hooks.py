@@ -2,7 +2,7 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Union
 
 import torch.nn as nn
@@ -52,18 +52,27 @@ class InitHook(Hook):
         loaded_from = getattr(runner, '_load_from', None)
         if loaded_from is not None or loaded:
             source = 'runner.load_checkpoint' if loaded_from is None else f'load_from={loaded_from}'
-            raise self._conflict(f'the weights of {source}')
+            raise self._conflict(runner, f'the weights of {source}')
         weights = whole_weights(runner.model)
         chosen = self._choose(runner, weights)
         for name, tensor in chosen.items():
             weights[name].copy_(tensor.reshape(weights[name].shape))
         load_if_sharded(runner.model, weights)
 
-    def _conflict(self, other: str) -> ValueError:
+    def _conflict(self, runner: Runner, other: str) -> ValueError:
         return ValueError(
             f'{type(self).__name__}: {self.checkpoint} would replace {other}: remove one of them '
-            f'(--cfg-options default_hooks.{self.key}.checkpoint=None)'
+            f'(--cfg-options {self._place(runner)}.checkpoint=None)'
         )
+
+    def _place(self, runner: Runner) -> str:
+        """The hook's place in the config."""
+        config = getattr(runner, 'cfg', None) or {}
+        for number, hook in enumerate(config.get('custom_hooks') or []):
+            kind = hook.get('type') if isinstance(hook, Mapping) else None
+            if str(getattr(kind, '__name__', kind)).split('.')[-1] == type(self).__name__:
+                return f'custom_hooks.{number}'
+        return f'default_hooks.{self.key}'
 
     @abstractmethod
     def _choose(self, runner: Runner, weights: Weights) -> Weights:
@@ -116,7 +125,7 @@ class StagedInitHook(InitHook):
         for part, other in pretrained_parts(runner.model).items():
             if any(name.startswith(part) for name in names):
                 gave = part.rstrip('.') or 'the model'
-                raise self._conflict(f'the weights that Pretrained ({other}) gave {gave}')
+                raise self._conflict(runner, f'the weights that Pretrained ({other}) gave {gave}')
         report = '\n'.join(
             f'  {theirs} -> {ours} {tuple(weights[ours].shape)}' for ours, theirs in names.items()
         )
@@ -210,7 +219,8 @@ class ClassifierInitHook(InitHook):
         where = f'ClassifierInitHook: {self.checkpoint}'
         found = self._for_images_of(runner, loaded, weights)
         if self.require_fc:
-            _check_fc(found, [n for n in weights if not n.startswith(given)], where)
+            wanted = [n for n in weights if not n.startswith(given)]
+            _check_fc(found, wanted, where, self._place(runner))
         transfer = transfer_classifier(found, weights, where)
         chosen = {n: tensor for n, tensor in transfer.weights.items() if not n.startswith(given)}
         spared = transfer.weights.keys() - chosen.keys()
@@ -271,20 +281,20 @@ def pretrained_parts(model: nn.Module) -> dict[str, str]:
 
 
 def _is_homogeneous(model: nn.Module) -> bool:
-    """Whether maps scale with the images, for any weights: without norms."""
-    norms = (nn.LocalResponseNorm, nn.modules.batchnorm._BatchNorm)
+    """Whether maps scale with the images, for any weights: no norms, and activations like ReLU."""
+    layers = (nn.Conv2d, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.Dropout, nn.Identity)
     backbone = getattr(model, 'backbone', model)
-    return not any(isinstance(module, norms) for module in backbone.modules())
+    leaves = (module for module in backbone.modules() if not list(module.children()))
+    return all(isinstance(leaf, layers) for leaf in leaves)
 
 
-def _check_fc(found: Weights, wanted: list[str], where: str) -> None:
+def _check_fc(found: Weights, wanted: list[str], where: str, place: str) -> None:
     """Refuse convolutions alone for a model with fc6 or fc7."""
     missing = sorted(_fc_layers(wanted) - _fc_layers(found))
     if missing:
         raise ValueError(
             f'{where} has no {" and ".join(missing)}, which this config starts from: give a whole '
-            'classifier, or default_hooks.classifier_init.require_fc=False, which leaves them as '
-            'initialised'
+            f'classifier, or {place}.require_fc=False, which leaves them as initialised'
         )
 
 
