@@ -226,7 +226,6 @@ def recorded(member, classes):
 def test_classes_of_the_other_nets_are_matched_by_name(tmp_path):
     """A classifier and a localiser whose classes are in another order predict the same."""
     names, config = ('ant', 'bee', 'fly'), localiser(num_classes=3, per_class=True)
-    data = batch([coordinates(120, 150)], (96,), label=1)
     found = []
     for order in ([0, 1, 2], [2, 0, 1]):
         nets = [
@@ -246,6 +245,7 @@ def test_classes_of_the_other_nets_are_matched_by_name(tmp_path):
         model.module.init_weights()
         lines = model.match_classes(names)
         assert len(lines) == (0 if order == [0, 1, 2] else 2)
+        data = batch([coordinates(120, 150)], (96,), label=1)
         found.append(model.eval().test_step(data)[0])
     same, moved = found
     torch.testing.assert_close(moved.pred_score, same.pred_score)
