@@ -344,7 +344,8 @@ def test_plan_leaves_out_existing_results(tmp_path, imagenet, done, expected):
     folder = trained(tmp_path / 'net', imagenet, 'jitter')
     data = str(imagenet / 'val')
     here = [vars(one) | {'data': data} if one.data[0] == '/' else vars(one) for one in done]
-    add_records(folder, [TestRecord(**fields) for fields in here])
+    tested = dict(checkpoint='work_dirs/net/epoch_3.pth')
+    add_records(folder, [TestRecord(**{**fields, **tested}) for fields in here])
     assert planned(folder) == expected
     if not expected:  # The net was trained on since.
         (folder / 'epoch_4.pth').touch()
