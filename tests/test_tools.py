@@ -190,14 +190,16 @@ def test_a_single_protocol_gives_the_same_result(few_digits, net_d, tested, tmp_
 def test_options_override_a_protocol_in_another_file(few_digits, net_d, tmp_path):
     """They are for the protocol, wherever it comes from; what it differs in is in its name."""
     options = ['tta_pipeline.1.scales=(96,72)', 'tta_model.flip=True', 'tta_model.grid=2']
-    done = run_test(net_d, few_digits, tmp_path, '--tta-cfg', 'ten_crop', '--out', 'p.npz',
-                    options=options)  # fmt: skip
-    (record,) = read_records(tmp_path / 'work' / RECORDS_FILE)
-    assert record.test_scales == (72, 96)
-    assert record.protocol == 'multi_crop, 2, flips'  # the digits' nets are trained without
+    arguments = ['--tta-cfg', 'all', '--out', 'p.npz']
+    done = run_test(net_d, few_digits, tmp_path, *arguments, options=options)
+    records = read_records(tmp_path / 'work' / RECORDS_FILE)
+    assert {record.test_scales for record in records} == {(72, 96)}
+    # The digits' nets are trained without flips.
+    names = ['dense, flips', 'multi_crop, 2, flips', 'dense+multi_crop, 2, flips']
+    assert [record.protocol for record in records] == names
     assert re.search(r'72,96 +multi_crop, 2, flips +\d', done.stdout)
     found = load_posteriors(tmp_path / 'p.npz')
-    assert found.info['test_scales'] == [72, 96] and list(found.scores) == ['multi_crop, 2, flips']
+    assert found.info['test_scales'] == [72, 96] and list(found.scores) == names
 
 
 def test_two_processes_give_the_same_result(few_digits, net_d, tested, tmp_path):

@@ -22,7 +22,7 @@ def predictions(samples, path):
 
 
 def posteriors(samples, path):
-    metric = DumpPosteriors(str(path), 'dense', dict(data='photos'))
+    metric = DumpPosteriors(str(path), dict(dense='dense'), dict(data='photos'))
     metric.dataset_meta = dict(classes=['a', 'b'])
     metric.process(None, [one.to_dict() for one in samples])
     metric.evaluate(len(samples))

@@ -125,8 +125,8 @@ def _add_dump(cfg: Config, out: str, config: str) -> None:
                 'the file must end in .pkl'
             )
         info = dict(describe(cfg), config=config)
-        protocol = label(info.pop('protocols')[0], cfg)
-        dump = dict(type='vgg_mm.DumpPosteriors', path=out, protocol=protocol, info=info)
+        names = {protocol: label(protocol, cfg) for protocol in info.pop('protocols')}
+        dump = dict(type='vgg_mm.DumpPosteriors', path=out, protocols=names, info=info)
     else:
         dump = dict(type='vgg_mm.DumpPredictions', out_file_path=out)
     metrics = cfg.test_evaluator

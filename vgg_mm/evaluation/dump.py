@@ -55,15 +55,16 @@ class DumpPosteriors(BaseMetric):
 
     Args:
         path: The ``.npz`` file.
-        protocol: Name of the protocol where a prediction does not name several itself.
+        protocols: The net's protocols -> their names in the file; where a prediction names none,
+            it is that of the first.
         info: The ``info`` of :class:`Posteriors`. Images are named by their path
             below its ``data``, the folder of the test images.
     """
 
-    def __init__(self, path: str, protocol: str, info: dict, **kwargs: Any):
+    def __init__(self, path: str, protocols: dict[str, str], info: dict, **kwargs: Any):
         super().__init__(**kwargs)
         self.path = path
-        self.protocol = protocol
+        self.protocols = protocols
         self.info = info
 
     default_prefix = ''  # it gives no metrics
@@ -75,8 +76,8 @@ class DumpPosteriors(BaseMetric):
                     f'{self.path}: the net predicts no posteriors (boxes of a central crop, say); '
                     f'{command("test")} --out FILE.pkl writes every kind of prediction'
                 )
-            scores = sample.get('pred_scores') or {self.protocol: sample['pred_score']}
-            arrays = {name: score.float().cpu().numpy() for name, score in scores.items()}
+            scores = sample.get('pred_scores') or {next(iter(self.protocols)): sample['pred_score']}
+            arrays = {self.protocols[k]: score.float().cpu().numpy() for k, score in scores.items()}
             if sample.get(LOAD_ERROR):
                 arrays = {name: np.full_like(array, np.nan) for name, array in arrays.items()}
             if 'gt_label' not in sample:
