@@ -63,6 +63,33 @@ def test_from_photos_to_a_table(done, photos):
     assert 'Größe S' in skipped.splitlines()[0]
 
 
+def with_recorded(path, out, **backbone):
+    """The checkpoint as if its net had these settings, which leave no trace in the weights."""
+    content = torch.load(path, weights_only=False)
+    cfg = Config.fromstring(content['meta']['cfg'], '.py')
+    cfg.model.backbone.update(backbone)
+    content['meta']['cfg'] = cfg.pretty_text
+    torch.save(content, out)
+    return str(out)
+
+
+def test_settings_of_the_net_in_the_checkpoint(photos, net_a, tmp_path, capsys):
+    weights = with_recorded(net_a / 'epoch_2.pth', tmp_path / 'lrn.pth', arch='A-LRN')
+    finetune(str(photos), weights, work_dir=tmp_path / 'lrn', dry_run=True, epochs=1)
+    assert 'net A-LRN' in capsys.readouterr().out
+    config = Config.fromfile(tmp_path / 'lrn/meine_Fotos.py')
+    assert config.model.backbone.arch == 'A-LRN'
+    for name, value in (
+        ('act_cfg', dict(type='LeakyReLU')),
+        ('with_last_pool', False),
+        ('strides', [2, 2, 2, 2, 1]),
+    ):
+        weights = with_recorded(net_a / 'epoch_2.pth', tmp_path / 'other.pth', **{name: value})
+        with pytest.raises(ValueError, match=f'other.pth is of a net with {name}=.* own config, '):
+            finetune(str(photos), weights, work_dir=tmp_path / 'other', dry_run=True, epochs=1)
+    assert not (tmp_path / 'other').exists()
+
+
 def test_other_tools_read_its_output(done, photos, tmp_path):
     checkpoint = (
         photos.parent / 'work_dirs' / 'finetune_meine_Fotos' / 'meine_Fotos' / 'epoch_2.pth'

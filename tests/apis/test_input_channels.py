@@ -112,6 +112,16 @@ def test_finetune_and_tools_after_it(home, channels):
     assert failed.returncode == 1 and f'this one is for {channels}' in failed.stderr
 
 
+@pytest.mark.parametrize('option', [('--cache-maps', 'on'), ('--unfreeze', '1'), ('--views', '2')])
+def test_a_new_channel_needs_the_first_block(home, option):
+    command = ('photos', '--weights', 'vgg11_bn.pth', '--work-dir', 'runs/refused')
+    failed = run_tool('finetune.py', *command, '--in-channels', '4', *option, cwd=home, check=False)
+    message = (
+        f'error: {" ".join(option)} is for frozen blocks, and with --in-channels 4 conv1_1 has'
+    )
+    assert failed.returncode == 1 and failed.stderr.splitlines()[-1].startswith(message)
+
+
 def test_weight_decay_on_pooled_grey_maps(home):
     """Feature maps of the authors' nets are as large for grey images as for colour images."""
     published.FILES[NOTOP](home / NOTOP)

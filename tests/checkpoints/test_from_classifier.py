@@ -83,6 +83,42 @@ def test_kept_and_folded_give_the_classifiers_activations(form):
     torch.testing.assert_close(fc7, classifier.head.pre_logits((feats,)))
 
 
+@pytest.mark.parametrize(
+    'given, wanted, message',
+    [
+        (dict(arch='E'), {}, 'deeper net: it has conv3_4, conv4_4, conv5_4, the model has not'),
+        (
+            {},
+            dict(arch='A'),
+            'is of a deeper net: it has conv1_2, conv2_2, conv3_3, conv4_3',
+        ),
+        (dict(norm_cfg=dict(type='GN', num_groups=2)), {}, 'has group norms, the model has none: '),
+        (
+            dict(norm_cfg=dict(type='BN')),
+            dict(norm_cfg=dict(type='GN', num_groups=2)),
+            r"has batch norms, the model has group norms: .* norm_cfg=dict\(type='BN'\)",
+        ),
+    ],
+)
+def test_classifiers_of_other_nets(given, wanted, message):
+    net = Net(*kept(), **wanted)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(ValueError, match=message) as error:
+        initialise_from_classifier(net, source(**given).state_dict(), 'd.pth')
+    assert '\n' not in str(error.value)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_fewer_blocks_and_group_norms():
+    """A backbone may end before the classifier does; norms of any kind go with convolutions."""
+    norm = dict(norm_cfg=dict(type='GN', num_groups=2))
+    classifier, backbone = source(**norm), VGG('D', base_channels=WIDTH, num_stages=4, **norm)
+    nn.init.normal_(classifier.backbone.gn1_1.weight)
+    initialise_from_classifier(backbone, classifier.state_dict(), 'd.pth')
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, classifier.backbone.state_dict()[name]), name
+
+
 def test_folded_linear_loads_either_form():
     net = Net(FoldedLinear(8 * WIDTH, FC, SIDE), FoldedLinear(FC, FC, 1))
     weights = source().state_dict()
@@ -288,7 +324,7 @@ def test_divided_images_only_scale_the_feature_maps(std, tmp_path, caplog):
     (dict(act_cfg=dict(type='GELU')), CENTRED_BGR.mean, [58.0] * 3),
 ])  # fmt: skip
 def test_other_differences_in_preprocessing_are_reported(change, mean, std, tmp_path, caplog):
-    norm = change if change.get('norm_cfg', {}).get('type') == 'BN' else {}
+    norm = change if 'norm_cfg' in change else {}
     meta = dict(preprocessing=CENTRED_BGR.to_meta())
     torch.save(dict(state_dict=source(**norm).state_dict(), meta=meta), tmp_path / 'd.pth')
     model = images_for(Net(*kept(), **change), mean, std)

@@ -293,6 +293,7 @@ def test_photos_that_cannot_be_read(home, few_digits, tmp_path):
         ('train_cfg.views=0', 'views must be at least 1, got 0'),
         ('model.backbone.frozen_stages=0', 'none is frozen: --cfg-options model.backbone'),
         ('train_cfg.max_gb=0.0001', 'GB, more than max_gb=0.0001: fewer views, more frozen'),
+        ('train_dataloader.num_batch_per_epoch=2', 'num_batch_per_epoch of the data loader uses'),
         ('model.backbone.out_indices=[2,4]', 'names maps before the end of the 4 frozen blocks'),
     ],
 )

@@ -124,6 +124,10 @@ def test_resuming_by_iterations(few_digits, tmp_path):
     checkpoint = whole / 'iter_9.pth'
     run_tool('train.py', config, '--resume', checkpoint, '--work-dir', run, *common, cwd=tmp_path)
     assert_equal(run / 'iter_12.pth', whole / 'iter_12.pth')
+    common[common.index('train_dataloader.batch_size=24')] = 'train_dataloader.batch_size=12'
+    call = ('train.py', config, '--resume', checkpoint, '--work-dir', tmp_path / 'other', *common)
+    failed = run_tool(*call, cwd=tmp_path, check=False)
+    assert 'the run had 24 images an iteration, now 12: by iterations it resumes' in failed.stderr
 
 
 def test_no_validation_is_missed(few_digits, tmp_path):

@@ -90,6 +90,20 @@ def test_norms_are_copied_with_their_convolutions(checkpoint):
     assert torch.equal(deep.backbone.bn3_2.weight, a.backbone.bn3_2.weight)
 
 
+def test_norms_of_any_kind(checkpoint):
+    gn = dict(norm_cfg=dict(type='GN', num_groups=2))
+    deep, a = net('D', 2, **gn), checkpoint(net('A', 1, **gn))
+    before = copy_of(deep)
+    StagedInitHook(a).before_train(runner(deep))
+    assert 'backbone.gn1_1.weight' in changed(deep, before)
+    for other in ({}, dict(norm_cfg=dict(type='BN'))):
+        deep = net('D', 2, **other)
+        before = copy_of(deep)
+        with pytest.raises(ValueError, match='a.pth has group norms, the model has '):
+            StagedInitHook(a).before_train(runner(deep))
+        assert not changed(deep, before)
+
+
 def test_other_number_of_classes_leaves_fc8(checkpoint, caplog):
     deep = net('D', 2, num_classes=3)
     before = copy_of(deep)
@@ -209,6 +223,20 @@ def test_a_checkpoint_of_another_net_is_rejected(arch, kwargs, message):
     with pytest.raises(ValueError, match=f'of another net: .*{message}') as error:
         CheckpointCheckHook().after_load_checkpoint(runner(net('D', 2)), checkpoint)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'arch, kwargs, message',
+    [
+        ('E', {}, 'it is of a deeper net: it has conv3_4, conv4_4, conv5_4, the model has not'),
+        ('D', dict(norm_cfg=dict(type='BN')), 'it has batch norms, the model has none: give the'),
+    ],
+)
+def test_training_does_not_start_from_another_net(arch, kwargs, message):
+    checkpoint = dict(state_dict=net(arch, 1, **kwargs).state_dict())
+    hook = CheckpointCheckHook(strict=False)
+    with pytest.raises(ValueError, match=f'the checkpoint is of another net: {message}'):
+        hook.after_load_checkpoint(runner(net('D', 2)), checkpoint)
 
 
 def test_fine_tuning_drops_fc8_of_other_classes(caplog):

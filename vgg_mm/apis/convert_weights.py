@@ -20,6 +20,8 @@ from vgg_mm.checkpoints import (
     weights_of,
     write_atomically,
 )
+from vgg_mm.checkpoints.config_text import parse_config_text
+from vgg_mm.checkpoints.from_classifier import NORMS, norms_in
 from vgg_mm.checkpoints.layouts import recognise, to_own_layout
 from vgg_mm.checkpoints.preprocessing import (
     CENTRED_BGR,
@@ -232,7 +234,7 @@ def identify_weights(loaded: dict, source: str, arch: Optional[str] = None) -> C
     if conversion is None:
         left_out = [name for name in weights if name not in own]
         conversion = dict(sources={name: name for name in own}, left_out=left_out)
-    net = identify_net(own, source, arch)
+    net = identify_net(own, source, arch or _recorded_lrn(loaded))
     classes = recorded_classes(loaded)
     return Converted(
         own,
@@ -243,6 +245,27 @@ def identify_weights(loaded: dict, source: str, arch: Optional[str] = None) -> C
         conversion['left_out'],
         tuple(classes) if classes else None,
     )
+
+
+def recorded_backbone(loaded: dict) -> dict:
+    """The settings of the net in the config of a checkpoint's training; empty where none is."""
+    text = (loaded.get('meta') or {}).get('cfg')
+    try:
+        model = parse_config_text(text, ('model',)).get('model') if isinstance(text, str) else None
+    except ValueError:  # written by another program; the weights say what the net is
+        return {}
+    while isinstance(model, dict) and 'module' in model:
+        model = model['module']
+    backbone = model.get('backbone') if isinstance(model, dict) else None
+    if not isinstance(backbone, dict) or str(backbone.get('type')).split('.')[-1] != 'VGG':
+        return {}
+    return backbone
+
+
+def _recorded_lrn(loaded: dict) -> Optional[str]:
+    """Net A-LRN, which has the weights of A, where the checkpoint says so."""
+    arch = str(recorded_backbone(loaded).get('arch'))
+    return arch if arch.endswith('-LRN') else None
 
 
 def identify_net(weights: Weights, source: str, arch: Optional[str] = None) -> Net:
@@ -263,7 +286,13 @@ def identify_net(weights: Weights, source: str, arch: Optional[str] = None) -> N
     given = found.arch if arch is None else resolve_arch(arch)
     if given.removesuffix('-LRN') != found.arch:
         raise ValueError(f'{source} is net {found.arch}, not {given}')
-    norm = any(name.startswith('bn') for name in bare)
+    kind = norms_in(weights)
+    if kind not in ('', 'bn'):
+        raise ValueError(
+            f'{source} is of a net with {NORMS[kind]}: only nets without norms or with batch norms '
+            'are recognised from their weights; use it with its own config'
+        )
+    norm = kind == 'bn'
     width, channels = bare['conv1_1.weight'].shape[:2]
     net = Net(given, width, norm, in_channels=channels)
     if 'fc8.weight' in bare:

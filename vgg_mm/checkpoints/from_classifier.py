@@ -8,6 +8,7 @@ The shape of the layer to be initialised decides which.
 
 import math
 import re
+from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 import torch
@@ -15,8 +16,13 @@ import torch
 from .layouts import has_own_names, unknown_layout
 from .weights import Weights, first_of, fits, takes_other_channels, with_input_channels
 
+#: Norms of a convolution, conv1_1's is bn1_1: mmcv's abbreviations -> their names.
+NORMS = {'bn': 'batch norms', 'gn': 'group norms', 'in': 'instance norms', 'ln': 'layer norms'}
+
 #: The layers of a classifier that other nets use, by the authors' names; fc8 is its own.
-_LAYER = re.compile(r'(conv|bn)[1-5]_\d+|fc[67]')
+_LAYER = re.compile(rf'(conv|{"|".join(NORMS)})[1-5]_\d+|fc[67]')
+
+_OF_BLOCK = re.compile(r'([a-z]+)([1-5])_\d+')
 
 
 class Transfer(NamedTuple):
@@ -53,7 +59,8 @@ def transfer_classifier(source: Weights, target: Weights, where: str) -> Transfe
             f'{where}: the model has no layer of a VGG to initialise (conv1_1 ... fc7); '
             f'its first is {next(iter(target), None)!r}'
         )
-    _check_norms(sources, wanted, where)
+    if other := difference(source, target):
+        raise ValueError(f'{where} {other}')
     convolutions_alone = not any(name.startswith('fc') for name in sources)
     weights, forms, problems = {}, {}, []
     for name, tensor in wanted.items():
@@ -137,16 +144,46 @@ def _is_fc(name: str) -> bool:
     return last_two(name).startswith('fc')
 
 
-def _check_norms(sources: dict, wanted: Weights, where: str) -> None:
-    in_source = any(name.startswith('bn') for name in sources)
-    in_model = any(name.split('.')[-2].startswith('bn') for name in wanted)
-    if in_source != in_model and any(name.split('.')[-2].startswith('conv') for name in wanted):
-        have, lack = ('has', 'has none') if in_source else ('has no', 'has them')
-        raise ValueError(
-            f'{where} {have} batch norms, the model {lack}: give the backbone '
-            f'norm_cfg={"dict(type=" + repr("BN") + ")" if in_source else None}, '
-            'or a checkpoint of a net of its kind'
-        )
+def difference(source: Iterable[str], target: Iterable[str]) -> str:
+    """In what the convolutions of a checkpoint are of another net than a model; '' if in nothing.
+
+    They are if either has norms that the other has not, or if the checkpoint has a convolution more
+    in one of the model's blocks. What the model has more is not examined here.
+
+    Args:
+        source, target: Names of the weights in checkpoint and model, in this package's layout.
+    """
+    theirs, ours = _convolutions(source), _convolutions(target)
+    if not theirs or not ours:
+        return ''
+    norms, wanted = norms_in(source), norms_in(target)
+    if norms != wanted:
+        if not norms:
+            return f'has no {NORMS[wanted]}, the model has them: ' + _advice('')
+        lack = f'has {NORMS[wanted]}' if wanted else 'has none'
+        return f'has {NORMS[norms]}, the model {lack}: ' + _advice(norms)
+    blocks = {layer.partition('_')[0] for layer in ours}
+    more = sorted(layer for layer in theirs - ours if layer.partition('_')[0] in blocks)
+    return f'is of a deeper net: it has {", ".join(more)}, the model has not' if more else ''
+
+
+def _advice(norms: str) -> str:
+    given = {'': 'None', 'gn': "dict(type='GN', num_groups=...)"}
+    norm_cfg = given.get(norms, f"dict(type='{norms.upper()}')")
+    return f'give the backbone norm_cfg={norm_cfg}, or a checkpoint of a net of its kind'
+
+
+def _convolutions(names: Iterable[str]) -> set[str]:
+    """'conv1_1' and so on."""
+    layers = {name.split('.')[-2] for name in names if name.endswith('.weight') and '.' in name}
+    return {one for one in layers if one.startswith('conv') and _OF_BLOCK.fullmatch(one)}
+
+
+def norms_in(names: Iterable[str]) -> str:
+    """Which of :data:`NORMS` a net has, by the names of its weights; '' if it has none."""
+    layers = {name.split('.')[-2] for name in names if name.endswith('.weight') and '.' in name}
+    found = {match[1] for layer in layers if (match := _OF_BLOCK.fullmatch(layer))}
+    return next((norm for norm in NORMS if norm in found), '')
 
 
 def _fitted(

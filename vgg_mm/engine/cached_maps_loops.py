@@ -235,6 +235,10 @@ class _Cache:
         self._check()
         dataset = dataloader.dataset
         images = dataset.dataset if isinstance(dataset, SeededDataset) else dataset
+        if isinstance(getattr(images, '_dataset', None), SeededDataset):  # mmengine's slice
+            raise ValueError(
+                'cached maps are of all images: num_batch_per_epoch of the data loader uses some'
+            )
         # ClassCheckHook inserts them: they are in no config.
         steps = getattr(getattr(images, 'pipeline', None), 'transforms', ())
         labels = [step.numbers for step in steps if isinstance(step, MapLabels)]

@@ -6,7 +6,8 @@ import os.path as osp
 import re
 import shlex
 from collections import Counter
-from typing import NamedTuple, Optional, Union
+from collections.abc import Callable
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -30,7 +31,7 @@ from vgg_mm.zoo import PREFIX
 from ..chain import train_chain
 from ..check_dataset.layout import find_layout
 from ..config import configs_folder, set_input_channels
-from ..convert_weights import Converted, Net, identify_weights
+from ..convert_weights import Converted, Net, identify_weights, recorded_backbone
 from ..image_folders import is_inside
 from ..inference.load import expected_preprocessing, resolve
 from ..net_table import CROP
@@ -40,6 +41,7 @@ from .decide import (
     FC,
     GAP,
     NEW_LAYER,
+    ON,
     Decisions,
     Head,
     choose_head,
@@ -125,14 +127,24 @@ def finetune(
     weights, _ = resolve(os.fspath(weights), None)
     content = load_by_name(weights)
     found = identify_weights(content, weights)
+    _check_settings(recorded_backbone(content), weights)
     net = _for_channels(found.net, in_channels)
     adds_channels = net.in_channels > found.net.in_channels
     chosen_head = choose_head(net, head, fc_channels)
     images = expected_preprocessing(content).for_channels(net.in_channels)
     divisor = chosen_head.divisor(images, net)
     start = Start(weights, net, images.divided(divisor), chosen_head, found.unused(), divisor)
-    if adds_channels and frozen is None:
+    learns_channels = adds_channels and frozen is None
+    if learns_channels:
         frozen = 0  # conv1_1's weights for them have to be learnt
+        given = dict(cache_maps=ON if cache_maps == ON else None, views=views, unfreeze=unfreeze)
+        for option, value in given.items():
+            if value:
+                raise ValueError(
+                    f'{argument(option, value)} is for frozen blocks, and with '
+                    f'{argument("in_channels", net.in_channels)} conv1_1 has to learn: leave one '
+                    'of them out'
+                )
     config = chosen_head.config
     crop = STRIDE * config['kernel_size'] if config['fc_channels'] else CROP
     views, why = choose_views(split, net, crop, cache_maps, views, frozen, unfreeze)
@@ -154,6 +166,8 @@ def finetune(
     if adds_channels and first.frozen_stages:
         say('Notice     conv1_1 is frozen: the opacity has no effect')
     if why and cache_maps == AUTO and not torch.cuda.is_available():
+        if learns_channels:
+            why = f'with {argument("in_channels", net.in_channels)} conv1_1 has to learn'
         say(f'Maps       are not cached: {why}')
     os.makedirs(work_dir, exist_ok=True)
     changed = _to_start_from(found, start, expected_preprocessing(content).to_rgb)
@@ -168,6 +182,29 @@ def finetune(
     if not dry_run:
         say(f'\n{report_classes(osp.join(work_dir, name))}')
     return table
+
+
+def _check_settings(backbone: dict, weights: str) -> None:
+    """Refuse weights of a net with settings that the config would not have.
+
+    ``backbone`` are those recorded in the checkpoint.
+    """
+    usual: dict[str, Callable[[Any], bool]] = dict(
+        act_cfg=lambda given: (given or {}).get('type') == 'ReLU',
+        norm_cfg=lambda given: not given or given.get('eps', 1e-5) == 1e-5,
+        pool_size=lambda given: given == 2,
+        ceil_mode=lambda given: not given,
+        with_last_pool=lambda given: given,
+        strides=lambda given: set(given or [2]) == {2},
+        dilations=lambda given: set(given or [1]) == {1},
+    )
+    for name, is_usual in usual.items():
+        if name in backbone and not is_usual(backbone[name]):
+            raise ValueError(
+                f'{weights} is of a net with {name}={backbone[name]!r}, which a new config would '
+                f'not have: fine-tune it with its own config, {command("train")} CONFIG '
+                '--cfg-options load_from=FILE'
+            )
 
 
 def _write_start(path: str, start: Converted) -> None:

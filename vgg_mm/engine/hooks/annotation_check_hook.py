@@ -140,11 +140,11 @@ def check_classes(dataset: BaseDataset, which: str) -> None:
             f'{len(classes)} classes of the {which} set, {_list(classes)}: '
             + ('a name occurs twice' if len(ids) > len(classes) else 'a name is missing')
         )
-    labels, path = getattr(dataset, 'cat2label', None), dataset.ann_file
-    if labels and classes and osp.isfile(path) and osp.getsize(path) <= SMALL_FILE:
+    path = dataset.ann_file
+    if ids and classes and osp.isfile(path) and osp.getsize(path) <= SMALL_FILE:
         categories = read_coco(path, {'categories': ('id', 'name')})['categories']
         names = {one['id']: one['name'] for one in categories}
-        check_order(path, [names[one] for one in sorted(labels, key=labels.get)], classes)
+        check_order(path, [names[one] for one in ids], classes)
 
 
 def check_order(path: str, found: Sequence[str], classes: Sequence[str]) -> None:

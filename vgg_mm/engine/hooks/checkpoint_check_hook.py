@@ -15,6 +15,7 @@ from vgg_mm.checkpoints import (
     unknown_layout,
     weights_of,
 )
+from vgg_mm.checkpoints.from_classifier import difference
 from vgg_mm.checkpoints.weights import (
     Weights,
     adapt_input_channels,
@@ -82,6 +83,8 @@ class CheckpointCheckHook(Hook):
                 state.pop(f'module.{name}', None)
                 wrong.pop(name, None)
         problems = list(wrong.values())
+        if not self.strict and (other := difference(weights, target)):
+            problems.insert(0, f'it {other}')
         if not weights.keys() & target.keys():
             if has_own_names(target) and not has_own_names(weights):
                 raise unknown_layout(weights, 'no weight has a name of the model')

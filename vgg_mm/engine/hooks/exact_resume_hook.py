@@ -120,6 +120,10 @@ class ExactResumeHook(Hook):
         for name, parameter in unwrap(runner.model).named_parameters():
             if self._gradients and name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter, copy=True)
+        if self._gradients:
+            runner.logger.info(
+                'the gradients accumulated before the checkpoint are restored: nothing is lost'
+            )
         if hasattr(loop, 'dataloader_iterator'):  # by iterations
             # The one created with the loop has another seed.
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
@@ -195,7 +199,13 @@ def _resume_with_other_batches(
     """Continue from an epoch's end with the new batches; returns those done in this epoch."""
     loop = runner.train_loop
     by_iterations = hasattr(loop, 'dataloader_iterator')
-    if done not in (0, stored.iterations_per_epoch) or by_iterations:
+    if by_iterations:
+        raise ValueError(
+            f'the run had {stored.images_per_iteration} images an iteration, now '
+            f'{here.images_per_iteration}: by iterations it resumes with the same number alone '
+            '(processes x batch size); or start from its weights, load_from=CHECKPOINT'
+        )
+    if done not in (0, stored.iterations_per_epoch):
         raise ValueError(
             f'the checkpoint was written at iteration {done} of {stored.iterations_per_epoch} in '
             f'an epoch with {stored.images_per_iteration} images an iteration, now there are '

@@ -20,6 +20,7 @@ from vgg_mm.checkpoints import (
     unknown_layout,
     weights_of,
 )
+from vgg_mm.checkpoints.from_classifier import difference, norms_in
 from vgg_mm.checkpoints.weights import Weights, colours_in_bgr, with_divided_images
 from vgg_mm.registry import HOOKS
 
@@ -153,8 +154,11 @@ class StagedInitHook(InitHook):
                 )
                 return {}
         names: dict[str, Any] = {ours[kind]: theirs.get(kind) for kind in ours}
-        norm = layer.replace('conv', 'bn')
-        if norm != layer and (of_norm := _names_in(norm, source)):
+        if layer.startswith('conv') and (norm := norms_in(source)):
+            if norms_in(weights) != norm:
+                raise ValueError(f'StagedInitHook: {self.checkpoint} {difference(source, weights)}')
+            norm = layer.replace('conv', norm)
+            of_norm = _names_in(norm, source)
             names |= {name: of_norm.get(kind) for kind, name in _names_in(norm, weights).items()}
         for name, other in names.items():
             if other is None:
