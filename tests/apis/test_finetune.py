@@ -85,7 +85,7 @@ def test_settings_of_the_net_in_the_checkpoint(photos, net_a, tmp_path, capsys):
         ('strides', [2, 2, 2, 2, 1]),
     ):
         weights = with_recorded(net_a / 'epoch_2.pth', tmp_path / 'other.pth', **{name: value})
-        with pytest.raises(ValueError, match=f'other.pth is of a net with {name}=.* own config, '):
+        with pytest.raises(ValueError, match=f'other.pth is of a net with {name}=.* own config'):
             finetune(str(photos), weights, work_dir=tmp_path / 'other', dry_run=True, epochs=1)
     assert not (tmp_path / 'other').exists()
 

@@ -202,8 +202,8 @@ def _check_settings(backbone: dict, weights: str) -> None:
         if name in backbone and not is_usual(backbone[name]):
             raise ValueError(
                 f'{weights} is of a net with {name}={backbone[name]!r}, which a new config would '
-                f'not have: fine-tune it with its own config, {command("train")} CONFIG '
-                '--cfg-options load_from=FILE'
+                f'not have: fine-tune it with {command("train")} and its own config, in which '
+                'load_from names the weights'
             )
 
 
