@@ -274,6 +274,9 @@ def test_photos_that_cannot_be_read(home, few_digits, tmp_path):
         "on_error='mark', lazy=True), dict(type='vgg_mm.CentralCrop', scale=80, crop_size=64), "
         "dict(type='PackInputs', meta_keys=('img_path', 'sample_idx', 'load_error'))]))\n"
     )
+    call = ('--work-dir', 'stopped', '--cfg-options', f'DATA_ROOT={data}', *OPTIONS)
+    failed = run_tool('train.py', 'broken.py', *call, cwd=home, check=False)
+    assert failed.stderr.splitlines()[-1].endswith('; --broken-images skip skips it')
     arguments = ('--broken-images', 'skip', '--work-dir', 'broken', '--cfg-options')
     done = run_tool('train.py', 'broken.py', *arguments, f'DATA_ROOT={data}', *OPTIONS, cwd=home)
     said = done.stdout + done.stderr

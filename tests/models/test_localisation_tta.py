@@ -247,6 +247,7 @@ def test_classes_of_the_other_nets_are_matched_by_name(tmp_path):
         assert len(lines) == (0 if order == [0, 1, 2] else 2)
         data = batch([coordinates(120, 150)], (96,), label=1)
         found.append(model.eval().test_step(data)[0])
+    assert model.match_classes([names[i] for i in order]) == [] and not model._orders
     same, moved = found
     torch.testing.assert_close(moved.pred_score, same.pred_score)
     torch.testing.assert_close(moved.pred_bboxes, same.pred_bboxes)

@@ -13,6 +13,7 @@ from vgg_mm.models.tta.paper_tta import MULTI_CROP, PAPER_GRID
 
 from .config import innermost
 from .downstream import image_datasets
+from .net_table import CROP
 from .tables import format_table, record_cells
 from .tta import find_step, test_scales, training_scale, training_steps
 
@@ -101,15 +102,15 @@ def label(protocol: str, cfg: Config) -> str:
         return protocol
     steps = training_steps(cfg)
     jitter = find_step(steps, 'vgg_mm.ScaleJitter')
-    trained_at = None if jitter is None else jitter.get('crop_size', 224)
-    crop, grid = cfg.model.get('crop_size') or trained_at, cfg.model.get('grid', PAPER_GRID)
+    usual = None if jitter is None else jitter.get('crop_size', CROP)
+    crop, grid = cfg.model.get('crop_size') or usual, cfg.model.get('grid', PAPER_GRID)
     flip = cfg.model.get('flip', True)
     flips = not steps or any('Flip' in str(step['type']) for step in steps)
     return ', '.join(
         [
             protocol,
             *([str(grid)] if grid != PAPER_GRID and MULTI_CROP in protocol else []),
-            *([f'crops of {crop}'] if crop != trained_at and MULTI_CROP in protocol else []),
+            *([f'crops of {crop}'] if crop != usual and MULTI_CROP in protocol else []),
             *([] if flip == flips else ['flips' if flip else 'no flips']),
         ]
     )

@@ -1,9 +1,11 @@
 """Train a net from a config."""
 
+from traceback import walk_tb
 from typing import Any, Optional, Union
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import ValLoop
 
 from vgg_mm.checkpoints import find_resume_point, loading_safely, run_checkpoint
 from vgg_mm.checkpoints.resume_point import named_checkpoint
@@ -55,11 +57,11 @@ def train(
     make_resumable(cfg)
     try:
         with loading_safely(trust_checkpoint):
-            runner = build_runner(cfg, kernels)
-            runner.train()
+            build_runner(cfg, kernels).train()
     except UnreadableImage as error:
         advice = f'{argument("broken_images", "skip")} skips it'
-        if not runner.model.training:
+        frames = (frame for frame, _ in walk_tb(error.__traceback__))
+        if any(isinstance(frame.f_locals.get('self'), ValLoop) for frame in frames):
             advice = 'it is in the validation set: remove or replace it'
         raise ValueError(f'{one_line(error)}; {advice}') from error
     return named_checkpoint(cfg.work_dir)

@@ -8,6 +8,7 @@ The shape of the layer to be initialised decides which.
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
@@ -22,7 +23,7 @@ NORMS = {'bn': 'batch norms', 'gn': 'group norms', 'in': 'instance norms', 'ln':
 #: The layers of a classifier that other nets use, by the authors' names; fc8 is its own.
 _LAYER = re.compile(rf'(conv|{"|".join(NORMS)})[1-5]_\d+|fc[67]')
 
-_OF_BLOCK = re.compile(r'([a-z]+)([1-5])_\d+')
+_OF_BLOCK = re.compile(r'([a-z]+)([1-5]_\d+)\.weight')
 
 
 class Transfer(NamedTuple):
@@ -153,7 +154,7 @@ def difference(source: Iterable[str], target: Iterable[str]) -> str:
     Args:
         source, target: Names of the weights in checkpoint and model, in this package's layout.
     """
-    theirs, ours = _convolutions(source), _convolutions(target)
+    theirs, ours = _layers(source)['conv'], _layers(target)['conv']
     if not theirs or not ours:
         return ''
     norms, wanted = norms_in(source), norms_in(target)
@@ -162,8 +163,8 @@ def difference(source: Iterable[str], target: Iterable[str]) -> str:
             return f'has no {NORMS[wanted]}, the model has them: ' + _advice('')
         lack = f'has {NORMS[wanted]}' if wanted else 'has none'
         return f'has {NORMS[norms]}, the model {lack}: ' + _advice(norms)
-    blocks = {layer.partition('_')[0] for layer in ours}
-    more = sorted(layer for layer in theirs - ours if layer.partition('_')[0] in blocks)
+    blocks = {place[0] for place in ours}
+    more = sorted(f'conv{place}' for place in theirs - ours if place[0] in blocks)
     return f'is of a deeper net: it has {", ".join(more)}, the model has not' if more else ''
 
 
@@ -173,17 +174,19 @@ def _advice(norms: str) -> str:
     return f'give the backbone norm_cfg={norm_cfg}, or a checkpoint of a net of its kind'
 
 
-def _convolutions(names: Iterable[str]) -> set[str]:
-    """'conv1_1' and so on."""
-    layers = {name.split('.')[-2] for name in names if name.endswith('.weight') and '.' in name}
-    return {one for one in layers if one.startswith('conv') and _OF_BLOCK.fullmatch(one)}
-
-
 def norms_in(names: Iterable[str]) -> str:
     """Which of :data:`NORMS` a net has, by the names of its weights; '' if it has none."""
-    layers = {name.split('.')[-2] for name in names if name.endswith('.weight') and '.' in name}
-    found = {match[1] for layer in layers if (match := _OF_BLOCK.fullmatch(layer))}
-    return next((norm for norm in NORMS if norm in found), '')
+    layers = _layers(names)
+    return next((norm for norm in NORMS if layers[norm]), '')
+
+
+def _layers(names: Iterable[str]) -> dict[str, set[str]]:
+    """'conv' and 'bn' -> {'1_1', ...}, the layers in blocks that have weights."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        if match := _OF_BLOCK.fullmatch(last_two(name)):
+            found[match[1]].add(match[2])
+    return found
 
 
 def _fitted(

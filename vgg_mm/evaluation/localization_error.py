@@ -85,11 +85,11 @@ class LocalizationError(BaseMetric):
 
     def _check_number(self, guesses: int, sample: dict) -> None:
         """There are as many guesses as the largest k, or one of each class."""
-        if guesses < max(self.topk) and guesses < len(sample.get('pred_score', ())):
+        k = max(self.topk)
+        if guesses < min(k, len(sample.get('pred_score', ()))):
             raise ValueError(
-                f'LocalizationError: error_top{max(self.topk)} needs {max(self.topk)} guesses of '
-                f'each image, the net makes {guesses}: set tta_model.topk={max(self.topk)}, or '
-                f'test_evaluator.topk={guesses}'
+                f'LocalizationError: error_top{k} needs {k} guesses of each image, the net makes '
+                f'{guesses}: set tta_model.topk={k}, or test_evaluator.topk={guesses}'
             )
 
     def _finds(self, box: torch.Tensor, true: torch.Tensor) -> bool:

@@ -94,12 +94,12 @@ class Segmentor(Net):
         """As MMSegmentation runs it."""
         found = torch.stack([found.seg_logits.data for found in self.model.predict(inputs)])
         if found.shape[1] > 1:
-            return found.softmax(1) if output == 'posterior' else found
-        # MMSegmentation has taken the sigmoid of a single score.
+            return _posterior(found) if output == 'posterior' else found
+        if output == 'posterior':
+            return found  # MMSegmentation has taken the sigmoid of a single score
         size = tuple(inputs.shape[2:])
         meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4)
-        scores = self.model.inference(inputs, [meta] * len(inputs))
-        return found if output == 'posterior' else scores
+        return self.model.inference(inputs, [meta] * len(inputs))
 
 
 class SSD(Net):

@@ -102,7 +102,7 @@ class LocalisationTTA(BaseTTAModel):
         self.localisers = nn.ModuleList(one.net for one in found)
         self._classifier_scales = [one.scales for one in rated]
         self._localiser_scales = [_scales(scales, 'tta_model'), *(one.scales for one in found)]
-        self._recorded = {one.where: (one.net, one.classes) for one in (*rated, *found)}
+        self._loaded = [*rated, *found]
         self._orders: dict[nn.Module, list[int]] = {}
         self._check_heads()
 
@@ -136,8 +136,8 @@ class LocalisationTTA(BaseTTAModel):
         Raises:
             ValueError: in one line, if a checkpoint records other classes.
         """
-        lines = []
-        for where, (net, recorded) in self._recorded.items():
+        lines, self._orders = [], {}
+        for net, where, _, recorded in self._loaded:
             recorded = classes if recorded is None else recorded
             order = class_numbers(classes, recorded)
             if order == list(range(len(classes))):
